@@ -1,0 +1,429 @@
+"""From a data set's files to what training needs.
+
+    prepare              .inter/.item -> train_original / validation / test CSV  (the rules of the published splits)
+    load                 CSVs -> TrainData: users and items numbered, train edges, what to rank, what to mask
+    TrainData.batches    one epoch of shuffled mini-batches
+
+Knows nothing of models.  Which data sets are known by name and where their files come from: data/sources.py.
+"""
+
+import csv
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from pandas.api.types import union_categoricals
+
+from data.sources import DATASETS, fetch
+from utils import InputError, write_json
+
+LIKED, CONFIRMED = 4.5, 0.5  # codes in train_augment, not stars: a refined 2 or 3 becomes one of them
+COLUMNS = ["user_id:token", "item_id:token", "rating:float"]  # of the CSVs, as the ReFINe++ authors publish them
+MISSING = ("", "#N/A", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null")  # what pandas reads as no value
+RULES_VERSION = 1  # raise it when preparation changes: splits made under other rules are made anew
+SPLIT_SEED = 2024  # fixed: the published splits depend on it, unlike --random_seed
+
+# ------------------------------------------------------------------------------------------ reading files
+
+
+def read_table(path, sep, wanted):
+    """A delimited text file with a header line -> DataFrame of the wanted columns, renamed by role.
+
+    wanted: {role: accepted column names}; a role ending in "?" may be absent.  Names are compared without
+    RecBole's ":token" suffix; columns may come in any order and extra ones are ignored.  Every cell stays the
+    string it is ("007", "NA"), each column a categorical, since long files repeat few distinct tokens.
+    Raises InputError, naming the file, for anything that is not such a file.
+    """
+    path = Path(path)
+    columns = header(path, sep)
+    found = {name.split(":")[0]: name for name in columns}
+    roles = {}
+    for role, names in wanted.items():
+        column = next((found[name] for name in names if name in found), None)
+        if column is not None:
+            roles[column] = role.rstrip("?")
+        elif not role.endswith("?"):
+            raise InputError(
+                f"{path}: has no column {' or '.join(names)}; the first line must name it, and reads: {', '.join(columns)}"
+            )
+    quoting = csv.QUOTE_NONE if sep == "\t" else csv.QUOTE_MINIMAL
+    options = {"sep": sep, "dtype": str, "keep_default_na": False, "quoting": quoting, "usecols": list(roles)}
+    try:
+        with pd.read_csv(path, encoding=encoding_of(path), chunksize=2**20, **options) as chunks:
+            parts = [chunk.fillna("").astype("category") for chunk in chunks]
+    except (pd.errors.ParserError, ValueError) as error:
+        raise InputError(f"{path}: is not a table with one row a line ({str(error).strip()})") from None
+    return pd.DataFrame({role: union_categoricals([part[name] for part in parts]) for name, role in roles.items()})
+
+
+def header(path, sep):
+    """The column names on the first line.  Raises InputError for what is plainly no data file."""
+    try:
+        with open(path, "rb") as f:
+            start = f.readline(2**16)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    if not start.strip():
+        raise InputError(f"{path}: is empty; delete it and run again to fetch or prepare it anew")
+    if start.startswith(b"version https://git-lfs"):
+        raise InputError(f"{path}: is a git-LFS pointer, not the data; run `git lfs pull` where it came from")
+    if start.lstrip().startswith(b"<"):
+        raise InputError(f"{path}: is a web page saved under the data file's name; download the file itself")
+    return start.decode("utf-8-sig", errors="replace").rstrip("\r\n").split(sep)
+
+
+def encoding_of(path):
+    """UTF-8 (with or without a byte-order mark), or latin-1 for the older files that are not."""
+    with open(path, encoding="utf-8-sig") as f:
+        try:
+            while f.read(2**22):
+                pass
+        except UnicodeDecodeError:
+            return "latin-1"
+    return "utf-8-sig"
+
+
+def parse_ratings(column, path, allowed):
+    """Ratings as float64, NaN where the cell is empty.  Raises InputError, naming the row, for anything that is
+    not one of the allowed numbers (half stars: 0.5 and 4.5 are this project's codes and must not be confused)."""
+    tokens = column.cat.categories
+    values = pd.to_numeric(pd.Series(tokens, dtype=object), errors="coerce").to_numpy(float)
+    for token, value in zip(tokens, values, strict=True):
+        if token.strip() and value not in allowed:
+            row = int(np.flatnonzero((column == token).to_numpy())[0]) + 2  # line 1 is the header
+            raise InputError(
+                f"{path}, line {row}: rating {token!r}, expected one of {', '.join(f'{a:g}' for a in allowed)}"
+                " (half stars or another scale must be mapped to whole stars 1-5 first)"
+            )
+    ratings = np.full(len(column), np.nan)
+    known = (column != "").to_numpy()
+    ratings[known] = values[column.cat.codes.to_numpy()[known]]
+    return ratings
+
+
+def sort_ids(tokens):
+    """Distinct ids in sorted order: by number if every one is a plainly written integer, else as text."""
+    tokens = np.unique(np.asarray(tokens, dtype=object))
+    if all(t.isascii() and t.lstrip("-").isdigit() and str(int(t)) == t for t in tokens):
+        tokens = tokens[np.argsort([int(t) for t in tokens], kind="stable")]
+    return tokens
+
+
+def encode(column, ids):
+    """Position of each cell of a categorical column in ids, -1 where it is not among them."""
+    position = pd.Index(ids).get_indexer(column.cat.categories)
+    return position[column.cat.codes.to_numpy()]
+
+
+def read_items(path):
+    """The .item file -> DataFrame of categoricals: item, title, and year, genre where the file has them."""
+    names = [name.split(":")[0] for name in header(path, "\t")]
+    wanted = {
+        "item": ["item_id"],
+        "title": [name for name in names if "title" in name] or ["title"],
+        "year?": [name for name in names if "year" in name],
+        "genre?": ["genre", "genres", "class", "categories", "category"],
+    }
+    return read_table(path, "\t", wanted)
+
+
+def read_ratings(path, sep, allowed):
+    """An .inter file or one of our CSVs -> DataFrame user, item (categoricals), token, rating (NaN if empty)."""
+    wanted = {"user": ["user_id"], "item": ["item_id"], "token": ["rating"]}
+    table = read_table(path, sep, wanted)
+    table["rating"] = parse_ratings(table.token, path, allowed)
+    return table
+
+
+# ---------------------------------------------------------------------------------------------- prepare
+
+
+def locate(dataset, data_dir):
+    """--dataset -> (name, folder of the .inter/.item files, folder of the CSVs).  Known names win over paths."""
+    if dataset in DATASETS:
+        return dataset, data_dir / dataset, data_dir / dataset
+    if not Path(dataset).is_dir():
+        raise InputError(f"--dataset {dataset}: is neither one of {', '.join(DATASETS)} nor a folder")
+    name = Path(dataset).resolve().name
+    return name, Path(dataset), data_dir / name
+
+
+def prepare(name, raw, folder, log=print):
+    """Make the three CSVs of `folder` from the .inter/.item in `raw`, unless they are there already.
+
+    CSVs without prepared.json beside them were put there by hand (the authors' published splits, say) and are
+    used as they are.  With it, they are kept as long as they and the files they were made from are unchanged.
+    """
+    paths = [folder / f"{name}_{part}.csv" for part in ("train_original", "validation", "test")]
+    stamp = folder / "prepared.json"
+    there = [path.exists() for path in paths]
+    if all(there) and not stamp.exists():
+        return log(f"splits: {folder}/{name}_*.csv as found (not prepared here)")
+    if any(there) and not all(there) and not stamp.exists():
+        missing = paths[there.index(False)]
+        raise InputError(f"{missing}: missing beside the other splits; add it, or delete those to prepare all anew")
+    if name in DATASETS:
+        fetch(name, raw, log)
+    made_from = fingerprint(name, raw) | {"rules": RULES_VERSION}
+    if stamp.exists() and all(there):
+        known = json.loads(stamp.read_text())
+        changed = [path for path in paths if sha256(path) != known["made"].get(path.name)]
+        if changed:
+            raise InputError(f"{changed[0]}: was changed after it was prepared; delete {stamp} to use it as it is, or delete it to prepare anew")
+        if known["made_from"] == made_from:
+            return log(f"splits: {folder}/{name}_*.csv, prepared earlier from the same files")
+    inter, item = raw_files(raw)
+    ratings = read_ratings(inter, "\t", (1, 2, 3, 4, 5))
+    tables = split(ratings, read_items(item) if item else None, DATASETS.get(name), log)
+    if not all(len(table) for table in tables):
+        raise InputError(f"{inter}: too few ratings of 4 or 5 are left (users and items need 5 each) to make all three splits")
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = [path.with_name(f".{path.name}.tmp") for path in paths]
+    for table, path in zip(tables, temporary, strict=True):
+        table.to_csv(path, index=False, header=COLUMNS, lineterminator="\n", encoding="utf-8")
+    made = {path.name: sha256(t) for path, t in zip(paths, temporary, strict=True)}
+    for path in paths:  # a kill from here on leaves files missing, never a mixture that looks whole
+        path.unlink(missing_ok=True)
+    write_json(stamp, {"made_from": made_from, "made": made})
+    for path, t in zip(paths, temporary, strict=True):
+        os.replace(t, path)
+    log(f"splits: prepared {folder}/{name}_*.csv from {inter}")
+    published = DATASETS[name].splits if name in DATASETS else {}
+    if published:
+        same = all(git_blob_id(folder / f"{name}_{part}.csv") == blob for part, blob in published.items())
+        log("splits: byte for byte the published ones" if same else "splits: NOT the published ones (another source?)")
+
+
+def raw_files(raw):
+    """(.inter, .item or None) of a folder that holds one of each."""
+    found = {suffix: sorted(raw.glob(f"*{suffix}")) for suffix in (".inter", ".item")}
+    if len(found[".inter"]) != 1 or len(found[".item"]) > 1:
+        names = ", ".join(path.name for paths in found.values() for path in paths) or "none"
+        raise InputError(f"{raw}: expected one .inter and at most one .item file, found {names}")
+    return found[".inter"][0], next(iter(found[".item"]), None)
+
+
+def sha256(path):
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def git_blob_id(path):
+    """What `git hash-object` prints: the form in which the published splits are pinned."""
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def fingerprint(name, raw):
+    """SHA-256 of the raw files, the known ones checked against their pinned values."""
+    made = {path.name: sha256(path) for path in raw_files(raw) if path}
+    for file, expected in DATASETS[name].files.items() if name in DATASETS else ():
+        if expected and made.get(file, expected) != expected:
+            raise InputError(
+                f"{raw / file}: SHA-256 is {made[file]}, expected {expected}; delete it to fetch it anew, "
+                "or give the folder's path as --dataset to use your own version"
+            )
+    return made
+
+
+def read_titles(raw):
+    """{item id: title} of the folder's .item file; empty when there is none."""
+    items = sorted(raw.glob("*.item"))
+    if not items:
+        return {}
+    table = read_items(items[0])
+    return dict(zip(table.item.astype(object), table.title.astype(object), strict=True))
+
+
+def split(ratings, items, known, log=print):
+    """The published preparation: DataFrame of read_ratings -> (train_original, validation, test).
+
+    1 drop rows lacking user, item, rating or, after a left join, title, year, genre; 2 cores of 5; 3 negatives
+    of surviving users and items; 4 per user 20 % test and 10 % validation of the positives; 5 train = the other
+    positives, then all negatives.  known: the data set's row of the table in data/sources.py, or None.
+    """
+    ratings = ratings.drop_duplicates(["user", "item"], keep="last")
+    complete = (ratings.user != "") & (ratings.item != "") & ratings.rating.notna()
+    if items is not None:
+        items = items.drop_duplicates("item", keep="last")
+        columns = [name for name in ("title", "year", "genre") if name in items]
+        described = items.item[~items[columns].isin(MISSING).any(axis=1)]
+        complete &= ratings.item.isin(described)
+    rows = ratings[complete]
+    user_ids, item_ids = sort_ids(rows.user.unique()), sort_ids(rows.item.unique())
+    if known and known.sample_users:
+        chosen = np.random.RandomState(SPLIT_SEED).choice(user_ids, known.sample_users, replace=False)
+        rows = rows[rows.user.isin(chosen)]
+    users, items = encode(rows.user, user_ids), encode(rows.item, item_ids)
+    positives, negatives = core(users, items, rows.rating.to_numpy() >= 4)
+
+    random = np.random.RandomState(SPLIT_SEED)
+    part = np.zeros(len(positives), np.int8)  # 0 train, 1 validation, 2 test
+    order = np.argsort(users[positives], kind="stable")  # users in id order, each one's rows in file order
+    for own in np.split(order, np.flatnonzero(np.diff(users[positives][order])) + 1):
+        shuffled = own[random.permutation(len(own))]
+        n_test, n_validation = int(0.2 * len(own)), int(0.1 * len(own))
+        part[shuffled[:n_test]] = 2
+        part[shuffled[n_test : n_test + n_validation]] = 1
+    # The parts list users in id order and each user's rows in file order.
+    train, validation, test = (positives[order[part[order] == which]] for which in (0, 1, 2))
+    if known and known.drop_cold_items:
+        validation, test = (rows_[np.isin(items[rows_], items[train])] for rows_ in (validation, test))
+    log(
+        f"ratings: {len(ratings)} read, {len(ratings) - len(rows)} dropped, {len(positives)} positives"
+        f" and {len(negatives)} negatives kept"
+    )
+    frame = rows[["user", "item", "token"]]
+    return tuple(frame.iloc[p] for p in (np.concatenate((train, negatives)), validation, test))
+
+
+def core(users, items, positive):
+    """Row numbers (positives, negatives) that survive rules 2 and 3: cores of 5, repeated until nothing changes."""
+    rows = np.arange(len(users))
+    while True:
+        before = len(rows)
+        positives, negatives = rows[positive[rows]], rows[~positive[rows]]
+        for side in (items, users):
+            positives = positives[np.bincount(side[positives], minlength=1)[side[positives]] >= 5]
+        rows = np.concatenate((positives, negatives))
+        for side in (items, users):
+            rows = rows[np.bincount(side[rows], minlength=1)[side[rows]] >= 5]
+        if len(rows) == before:
+            break
+    positives, negatives = rows[positive[rows]], rows[~positive[rows]]
+    survives = np.isin(users[negatives], users[positives]) & np.isin(items[negatives], items[positives])
+    return positives, negatives[survives]
+
+
+# --------------------------------------------------------------------------------------- training data
+
+
+def upload(arrays, device):
+    """Integer arrays -> int64 tensors on the device in one transfer that the host does not wait for."""
+    flat = torch.from_numpy(np.concatenate(arrays).astype(np.int64, copy=False))
+    if torch.device(device).type == "cuda":
+        flat = flat.pin_memory().to(device, non_blocking=True)
+    return flat.split([len(a) for a in arrays])
+
+
+class Rows:
+    """A sparse 0/1 matrix kept by rows on the host (CSR); hands out the entries of any rows as tensors."""
+
+    def __init__(self, rows, cols, n_rows, device):
+        order = np.lexsort((cols, rows))
+        self.start = np.concatenate(([0], np.bincount(rows, minlength=n_rows).cumsum()))  # (n_rows + 1,)
+        self.cols = cols[order]
+        self.device = device
+
+    def count(self, rows):
+        return self.start[rows + 1] - self.start[rows]
+
+    def entries(self, rows):
+        """(position in rows, column) of every entry of the given rows, as two int64 tensors."""
+        count = self.count(rows)
+        first_out = np.cumsum(count) - count
+        at = np.arange(count.sum()) + np.repeat(self.start[rows] - first_out, count)
+        return upload((np.repeat(np.arange(len(rows)), count), self.cols[at]), self.device)
+
+
+@dataclass
+class SparseRows:
+    """The m non-zero rows of a 0/1 matrix, in the form embedding_bag takes.  An empty row m follows them."""
+
+    ids: torch.Tensor  # (m,) which rows of the matrix these are
+    start: torch.Tensor  # (m + 2,) where each begins in cols; the last is empty
+    cols: torch.Tensor  # (entries,)
+    row_of: torch.Tensor  # (entries,) position in ids
+
+    @staticmethod
+    def arrays(rows, cols):
+        order = np.lexsort((cols, rows))
+        ids, first, row_of = np.unique(rows[order], return_index=True, return_inverse=True)
+        return ids, np.concatenate((first, [len(rows), len(rows)])), cols[order], row_of
+
+
+@dataclass
+class Batch:
+    """Train edges of one step: the positives, and the confirmed negatives by user and by item."""
+
+    users: torch.Tensor  # (P,)
+    items: torch.Tensor  # (P,)
+    distinct_users: torch.Tensor  # (m,)
+    distinct_of: torch.Tensor  # (P,) position of each positive's user in distinct_users
+    negatives_by_user: SparseRows
+    negatives_by_item: SparseRows
+    users_host: np.ndarray
+    distinct_users_host: np.ndarray
+
+
+class TrainData:
+    """Everything training and evaluation need of a data set, users and items numbered from 0.
+
+    user_ids, item_ids: the tokens in number order.  users, items: (E,) int64 tensors, the train edges;
+    positive: (E,) bool, True for rating >= 4 and False for a confirmed negative (rating <= 1).
+    positives, confirmed_negatives, seen, validation, test: Rows by user; seen holds every train row of the
+    user, the neutral ones too, and is what ranking masks.
+    """
+
+    def __init__(self, user_ids, item_ids, edges, seen, validation, test, device):
+        self.user_ids, self.item_ids = user_ids, item_ids
+        self.n_users, self.n_items = len(user_ids), len(item_ids)
+        self.device = device
+        self.edges = users, items, positive = edges
+        self.users, self.items = upload((users, items), device)
+        self.positive = torch.from_numpy(positive).to(device)
+        rows = lambda u, i: Rows(u, i, self.n_users, device)  # noqa: E731
+        self.positives = rows(users[positive], items[positive])
+        self.confirmed_negatives = rows(users[~positive], items[~positive])
+        self.seen, self.validation, self.test = rows(*seen), rows(*validation), rows(*test)
+
+    def batches(self, batch_size, generator):
+        """One epoch: all train edges of both signs, shuffled by the (CPU) generator, in Batch objects.
+
+        Everything whose size depends on the data is worked out here on the host, so that on CUDA the
+        steps run without waiting for the device.
+        """
+        order = torch.randperm(len(self.edges[0]), generator=generator).numpy()
+        for first in range(0, len(order), batch_size):
+            users, items, positive = (a[order[first : first + batch_size]] for a in self.edges)
+            distinct, distinct_of = np.unique(users[positive], return_inverse=True)
+            neg_users, neg_items = users[~positive], items[~positive]
+            arrays = (users[positive], items[positive], distinct, distinct_of)
+            arrays += SparseRows.arrays(neg_users, neg_items) + SparseRows.arrays(neg_items, neg_users)
+            t = upload(arrays, self.device)
+            yield Batch(*t[:4], SparseRows(*t[4:8]), SparseRows(*t[8:]), users[positive], distinct)
+
+
+def load(folder, name, train_csv, device):
+    """The three CSVs of data/<name>/ -> TrainData.
+
+    train_csv: the train file to use, refined or not.  Users and items are those of its positives (rating >= 4)
+    and confirmed negatives (<= 1), numbered in sorted id order; rows of the other files that name somebody else
+    cannot be ranked and are left out (the log's counts show it).
+    """
+    tables = {}
+    for part, path in (
+        ("train", Path(train_csv)),
+        ("validation", folder / f"{name}_validation.csv"),
+        ("test", folder / f"{name}_test.csv"),
+    ):
+        table = read_ratings(path, ",", (CONFIRMED, 1, 2, 3, 4, LIKED, 5))
+        tables[part] = table.drop_duplicates(["user", "item"], keep="last")
+    train = tables["train"]
+    is_edge = ((train.rating >= 4) | (train.rating <= 1)).to_numpy()
+    if not (train.rating >= 4).any():
+        raise InputError(f"{train_csv}: holds no rating of 4 or more, so there is nothing to learn from")
+    user_ids, item_ids = (sort_ids(train[side][is_edge].unique()) for side in ("user", "item"))
+    pairs = {}
+    for part, table in tables.items():
+        users, items = encode(table.user, user_ids), encode(table.item, item_ids)
+        pairs[part] = users, items, (users >= 0) & (items >= 0)
+    users, items, known = pairs["train"]
+    edges = users[is_edge], items[is_edge], (train.rating >= 4).to_numpy()[is_edge]
+    seen, validation, test = ((u[k], i[k]) for u, i, k in (pairs[p] for p in ("train", "validation", "test")))
+    return TrainData(user_ids, item_ids, edges, seen, validation, test, device)

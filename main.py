@@ -1,0 +1,250 @@
+"""ReFINe++: a recommender that models negative feedback refined by a language model.
+
+    python main.py --dataset ML-100K                              fetch, prepare, refine, train, test, compare
+    python main.py --dataset ML-100K --dataset_augment original   the same without refinement
+    python main.py --dataset path/to/folder                       your own .inter and .item
+    python main.py --dataset ML-100K --resume                     go on with a run that was interrupted
+
+Three stages, each skipped when its result is already on disk and belongs to the same input:
+prepare (dataloader.py), refine (llm_feedback.py), train (here, model.py, utils.py).
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch_geometric import seed_everything
+from tqdm import tqdm
+
+import dataloader
+import llm_feedback
+import utils
+from data.sources import DATASETS
+from model import ReFINePlusPlus, penalty
+from results4comparison import compare
+from utils import InputError
+
+STOPPING_METRIC = "recall@20"
+CHECKPOINT_SECONDS = 60  # between two last.pt: a kill costs at most this much work
+LEAST = {
+    "embedding_dim": 1, "layers": 0, "hidden_dim": 1, "real_neg_samp_prob": 0, "lambda_reg": 0, "lambda_ae": 0,
+    "learning_rate": 0, "batch_size": 1, "epochs": 1, "early_stopping_step": 1, "evaluation_step": 1,
+    "test_batch_size": 1,
+}  # fmt: skip
+RULE = "#" * 77
+FREE = ("resume", "device", "test_batch_size", "data_dir", "result_dir")  # may change when a run is resumed
+
+
+def parse(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    names = ", ".join(DATASETS)
+
+    add = parser.add_argument_group("what to run").add_argument
+    add("--dataset", required=True, help=f"{names}, or the path of a folder with one .inter and one .item file")
+    add("--model", default="ReFINe++", choices=["ReFINe++"], help="the recommender to train")
+    add("--dataset_augment", default="augment", choices=["augment", "original"],
+        help="train on refined ratings, or on the ratings as they are (no refinement)")
+    add("--random_seed", type=int, default=2024, help="of initial weights, shuffling and negative sampling")
+
+    add = parser.add_argument_group("language model, which sorts each user's 2s and 3s").add_argument
+    add("--llm", default="auto",
+        help=f"a model's name or local folder; auto: the train_augment CSV in the data folder if there is one, "
+        f"else {llm_feedback.DEFAULT_LLM}")
+    add("--llm_mode", default="auto", choices=["auto", "embed"], help="how it is asked; auto: by the kind of model")
+
+    add = parser.add_argument_group("model").add_argument
+    add("--embedding_dim", type=int, default=64, help="dimensions of embeddings and codes")
+    add("--layers", type=int, help="propagation layers of LightGCN; None: the data set's, 4 (Amazon_Books: 2)")
+    add("--hidden_dim", type=int, default=600, help="hidden units of the autoencoders")
+    add("--no_autoencoder", action="store_true", help="leave out the autoencoders and their alignment")
+    add("--graph", default="signed", choices=["signed", "positive"],
+        help="signed: confirmed negatives are ordinary edges, as in the released code; positive: they are none")
+
+    add = parser.add_argument_group("loss").add_argument
+    add("--negatives", default="shared", choices=["shared", "per_user"],
+        help="shared: one set of sampled negatives a batch, as in the released code; per_user: one set a user")
+    add("--real_neg_samp_prob", type=float, default=1.5, help="gamma: sampling weight of a confirmed negative (others: 1)")
+    add("--lambda_reg", type=float, default=1e-7, help="weight of ||E||^2 / 2")
+    add("--lambda_ae", type=float, default=1e-5, help="weight of ||autoencoder parameters||^2 / 2")
+
+    add = parser.add_argument_group("training").add_argument
+    add("--learning_rate", type=float, default=1e-3, help="of Adam")
+    add("--batch_size", type=int, default=1024, help="train edges of both signs a step")
+    add("--epochs", type=int, default=1000, help="at most this many")
+    add("--early_stopping_step", type=int, default=50, help="evaluations in a row without a better Recall@20")
+    add("--evaluation_step", type=int, default=1, help="epochs between two evaluations")
+    add("--test_batch_size", type=int, default=1024, help="users ranked at once: bounds memory, changes no result")
+    add("--top_k", type=int, nargs="+", default=[5, 10, 15, 20], help="cut-offs of the metrics")
+    add("--device", default="auto", help="auto (CUDA if there is one), cpu, cuda, cuda:1")
+
+    add = parser.add_argument_group("files").add_argument
+    add("--data_dir", type=Path, default=Path("data"), help="each data set has a folder in it")
+    add("--result_dir", type=Path, default=Path("result"), help="run folders are <result_dir>/<dataset>/<path_name>")
+    add("--path_name", help="name of the run folder; None: made of model, ratings and seed")
+    add("--resume", action="store_true", help="go on from the run folder's last.pt")
+
+    options = parser.parse_args(argv)
+    for name, least in LEAST.items():
+        if getattr(options, name) is not None and not least <= getattr(options, name) < float("inf"):
+            raise InputError(f"--{name} {getattr(options, name)}: must be a number of at least {least}")
+    options.top_k = sorted(set(options.top_k))
+    if options.top_k[0] < 1:
+        raise InputError(f"--top_k {options.top_k[0]}: cut-offs start at 1")
+    return options
+
+
+def train(model, data, options, run):
+    """Train to early stopping and return (EarlyStopping, epochs run, training seconds).  Each epoch prints what the
+    published logs print; last.pt is written about once a minute, so that a killed run can go on."""
+    optimizer = torch.optim.Adam(model.parameter_groups(), lr=options.learning_rate, fused=True)
+    shuffle = torch.Generator().manual_seed(options.random_seed)
+    stopping = utils.EarlyStopping(options.early_stopping_step)
+    checkpoint = utils.Checkpoint(run.folder / "last.pt", model, optimizer, shuffle, stopping)
+    top_k = sorted({*options.top_k, 20})
+    epoch, seconds = checkpoint.load(run) if options.resume else (0, 0.0)
+    started = saved = time.perf_counter()
+    progress = tqdm(total=options.epochs, initial=epoch, unit="epoch", disable=None, file=sys.stderr)
+    while epoch < options.epochs and not stopping.over:
+        epoch += 1
+        model.train()
+        model.start_epoch(epoch)
+        total = torch.zeros((), device=data.device)  # summed there: reading it each step would wait for the device
+        for steps, batch in enumerate(data.batches(options.batch_size, shuffle), start=1):
+            loss = model.loss(batch)
+            total += loss.detach() + penalty(optimizer)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        row = {"epoch": epoch, "loss": float(total) / steps}
+        lines = ["", f"Epoch: {epoch:03d}, Loss: {row['loss']:.4f}"]
+        if epoch % options.evaluation_step == 0 or epoch == options.epochs:
+            model.eval()
+            with torch.no_grad():
+                metrics = means(utils.evaluate(model.embeddings(), data, data.validation, top_k, options.test_batch_size))
+            row |= metrics
+            lines += utils.metric_lines(metrics, options.top_k)
+            if stopping.update(metrics[STOPPING_METRIC], epoch, model.state_dict()):
+                lines.append(f"Best so far: validation Recall@20 {metrics[STOPPING_METRIC]:.4f}")
+            else:
+                lines.append(f"EarlyStopping counter: {stopping.counter} out of {stopping.patience}")
+        run.log(*lines)
+        run.add_epoch(row)
+        progress.update()
+        if time.perf_counter() - saved > CHECKPOINT_SECONDS:
+            checkpoint.save(epoch, seconds + time.perf_counter() - started, run)
+            saved = time.perf_counter()
+    progress.close()
+    seconds += time.perf_counter() - started
+    checkpoint.save(epoch, seconds, run)
+    return stopping, epoch, seconds
+
+
+def means(metrics):
+    return {name: float(values.mean()) for name, values in metrics.items()}
+
+
+def settings(options):
+    """The effective settings, as plain JSON values."""
+    return {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
+
+
+def find_run(options, name):
+    """The run folder of these options.  Raises InputError for one that holds another run, or a finished one."""
+    label = f"{options.model}_{options.dataset_augment}_{options.random_seed}"
+    run = utils.Run(options.result_dir / name / (options.path_name or label))
+    config = run.folder / "config.json"
+    if config.exists():
+        if not options.resume:
+            raise InputError(f"{run.folder}: holds a run; --resume goes on with it, --path_name NAME starts another")
+        if (run.folder / "summary.json").exists():
+            raise InputError(f"{run.folder}: this run is finished; --path_name NAME starts another")
+        before, now = json.loads(config.read_text())["settings"], settings(options)
+        for key in now:
+            if key not in FREE and now[key] != before.get(key):
+                raise InputError(f"--{key} {now[key]}: the run to resume in {run.folder} has {before.get(key)}")
+    return run
+
+
+def main(argv=None):
+    options = parse(argv)
+    device = utils.pick_device(options.device)
+    name, raw, folder = dataloader.locate(options.dataset, options.data_dir)
+    known = DATASETS.get(name)
+    if options.layers is None:
+        options.layers = known.layers if known else 4
+    run = find_run(options, name)
+    seed_everything(options.random_seed)
+
+    # prepare and refine: files in, CSVs out
+    dataloader.prepare(name, raw, folder, run.log)
+    titles = dataloader.read_titles(raw)
+    train_csv, labels = folder / f"{name}_train_original.csv", {"llm": None, "llm_mode": None}
+    if options.dataset_augment == "augment":
+        train_csv, labels = llm_feedback.refine(folder, name, titles, options, device, run)
+    data = dataloader.load(folder, name, train_csv, device)
+    if max(options.top_k[-1], 20) > data.n_items:
+        raise InputError(f"--top_k {options.top_k[-1]}: {name} has only {data.n_items} items to rank (and needs 20)")
+    counts = {
+        "users": data.n_users, "items": data.n_items, "train": len(data.users),
+        "validation": len(data.validation.cols), "test": len(data.test.cols),
+    }  # fmt: skip
+    run.open({"settings": settings(options), **utils.environment()})
+    run.log(
+        RULE,
+        *(f"{key}: {value}" for key, value in settings(options).items()),
+        RULE,
+        f"train set: {train_csv}",
+        f"user: {counts['users']},  item: {counts['items']}",
+        f"train interactions: {counts['train']}  (confirmed negatives: {len(data.confirmed_negatives.cols)})",
+        f"valid interactions: {counts['validation']}",
+        f"test interactions: {counts['test']}",
+        RULE,
+    )
+
+    # train
+    model = ReFINePlusPlus(data, options, torch.Generator(device).manual_seed(options.random_seed)).to(device)
+    stopping, epochs_run, seconds = train(model, data, options, run)
+    best = f"epoch {stopping.best_epoch}, validation Recall@20 {stopping.best_score:.4f}"
+    run.log("", f"Training completed in {seconds:.1f} seconds; best {best}")
+
+    # test, always with the best epoch's weights
+    model.load_state_dict(stopping.best_state)
+    model.eval()
+    with torch.no_grad():
+        embeddings = model.embeddings()
+    per_user = {
+        part: utils.evaluate(embeddings, data, rows, sorted({*options.top_k, 20}), options.test_batch_size)
+        for part, rows in (("validation", data.validation), ("test", data.test))
+    }
+    validation, test = means(per_user["validation"]), means(per_user["test"])
+    run.log("", RULE, "Final Test Results", *utils.metric_lines(test, options.top_k), RULE)
+
+    # what is left behind
+    state = {"epoch": stopping.best_epoch, "model": stopping.best_state}
+    utils.write_atomically(run.folder / "best.pt", lambda path: torch.save(state, path))
+    top = [block for block in utils.rank(*embeddings, data.seen, np.arange(data.n_users), 20, options.test_batch_size)]
+    utils.write_recommendations(run.folder / "recommendations.csv", top, data, titles)
+    summary = {
+        "dataset": name, "model": options.model, "random_seed": options.random_seed, "data": counts,
+        "best_epoch": stopping.best_epoch, "epochs_run": epochs_run, "validation": validation, "test": test,
+        "epoch_1": run.epochs[0], "train_seconds": round(seconds, 1), "seconds_per_epoch": round(seconds / epochs_run, 3),
+        "peak_memory_mb": utils.peak_memory_mb(device), "device": utils.device_name(device),
+        "dataset_augment": options.dataset_augment, **labels, "commit": utils.commit(),
+    }  # fmt: skip
+    utils.write_json(run.folder / "summary.json", summary)
+    published = compare.published(name, options.model)
+    utils.plot_curves(run.folder / "curves.png", run.epochs, published)
+    run.log("", *compare.table(summary, published), "", f"Run folder: {run.folder}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(utils.fail(error))

@@ -1,0 +1,233 @@
+"""ReFINe++: LightGCN trained with RW-SSM beside two dispreference autoencoders.
+
+Read it in the order of the file:
+
+    Propagation                 Z = mean of E, ÂE, ..., Â^L E            (LightGCN, He et al. 2020, eq. 8)
+    draw_negatives              weighted sampling without replacement    (Efraimidis & Spirakis 2006)
+    rw_ssm                      the Re-Weighted sampled-softmax loss     (ReFINe++)
+    DispreferenceAutoencoder    confirmed negatives -> code -> confirmed negatives
+    ReFINePlusPlus              the model: loss(batch), embeddings(), start_epoch(epoch)
+
+Every model of this project, here and in baselines/, has those last three verbs and nothing else that the
+training loop knows.  Shapes are written behind the lines: U users, I items, N = U + I nodes, d embedding
+dimensions, P positives of a batch, m distinct rows.  The plain, dense forms of everything below are in
+tests/oracle.py; values and gradients must agree with them.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch_geometric.nn.conv.gcn_conv import gcn_norm
+
+BLOCK = 2**25  # most entries of a (users x items) block held at once: 128 MiB of float32
+
+
+class Propagation(nn.Module):
+    """LightGCN's propagation Z = 1/(L+1) * sum_{k=0..L} Â^k E with Â = D^-1/2 A D^-1/2.
+
+    Â is symmetric, so the gradient with respect to E is the same polynomial applied to the gradient with
+    respect to Z: nothing has to be stored between the layers, and nothing is transposed.
+
+    One layer is one `embedding_bag`: row n of ÂX is the weighted sum of the rows of X listed for node n,
+    which is a sparse matrix product.  PyTorch's bag kernel did it 3 times faster on a CPU than its own CSR
+    product (MKL, int32 indices; benchmarks/epoch.py has the comparison) and runs unchanged on CUDA.
+    """
+
+    def __init__(self, users, items, n_users, n_items, layers):
+        """users, items: (edges,) int64 tensors, one entry an edge of the train graph."""
+        super().__init__()
+        n = n_users + n_items
+        edge_index = torch.stack((torch.cat((users, items + n_users)), torch.cat((items + n_users, users))))
+        edge_index = edge_index[:, torch.argsort(edge_index[0], stable=True)]
+        edge_index, weight = gcn_norm(edge_index, None, n, add_self_loops=False)  # (2, 2 edges), (2 edges,)
+        degree = torch.bincount(edge_index[0], minlength=n)
+        start = torch.cat((degree.new_zeros(1), degree.cumsum(0)))  # (N + 1,)
+        self.layers = layers
+        # int32 halves what a layer reads; buffers are not saved, the graph is rebuilt from the data.
+        self.register_buffer("start", start.int(), persistent=False)
+        self.register_buffer("neighbours", edge_index[1].int(), persistent=False)
+        self.register_buffer("weight", weight, persistent=False)
+
+    def polynomial(self, x):
+        """Apply 1/(L+1) * sum_k Â^k to x, (N, d) -> (N, d), outside autograd."""
+        weight = self.weight.to(x.dtype)
+        total = x.clone()
+        for _ in range(self.layers):
+            x = F.embedding_bag(
+                self.neighbours, x, self.start, mode="sum", per_sample_weights=weight, include_last_offset=True
+            )
+            total += x
+        return total.div_(self.layers + 1)
+
+    def forward(self, table):
+        return _Polynomial.apply(table, self)
+
+
+class _Polynomial(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, table, propagation):
+        ctx.propagation = propagation
+        return propagation.polynomial(table)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return ctx.propagation.polynomial(grad.contiguous()), None
+
+
+def draw_negatives(weight, n, generator=None):
+    """Draw n items a row without replacement, with probability proportional to weight.
+
+    weight: (rows, I), >= 0.  Returns item indices (rows, n) and a mask (rows, n) that is False where a row
+    has fewer than n items of positive weight.  An exponential race: item j arrives at Exp(1)/w_j and the n
+    first arrivals win, which is successive weighted drawing; unlike torch.multinomial it never waits for
+    the device.
+    """
+    arrival = torch.empty_like(weight).exponential_(generator=generator).div_(weight)  # w = 0: never arrives
+    arrival, items = arrival.topk(n, dim=1, largest=False)
+    return items, arrival < torch.inf
+
+
+def rw_ssm(positive, logsumexp_negatives):
+    """RW-SSM: mean over positives (u,i) of log(1 + sum_{j in N} exp(s_uj - s_ui)).
+
+    positive: (P,) scores s_ui.  logsumexp_negatives: (P,) log sum_{j in N} exp(s_uj).  Written as
+    softplus(logsumexp(s_uj) - s_ui), since the exponentials themselves overflow.
+    """
+    return F.softplus(logsumexp_negatives - positive).mean()
+
+
+class DispreferenceAutoencoder(nn.Module):
+    """width -> hidden -> code -> hidden -> width over 0/1 rows; ReLU after hidden, none on the code.
+
+    Trained on *all* rows of the user x item matrix of a batch's confirmed negatives, of which nearly all are
+    zero.  Zero rows share one code and one output, so only the rows that hold something are computed, and
+    one zero row stands for the rest.  The first layer is stored input-major: a 0/1 row times it is the sum
+    of the listed rows, again an embedding_bag.
+    """
+
+    def __init__(self, width, hidden_dim, code_dim):
+        super().__init__()
+        first = nn.Linear(width, hidden_dim)  # only for its initial values, the same as the other layers'
+        self.first = nn.Parameter(first.weight.detach().t().contiguous())  # (width, hidden)
+        self.first_bias = nn.Parameter(first.bias.detach())
+        self.to_code = nn.Linear(hidden_dim, code_dim)
+        self.from_code = nn.Linear(code_dim, hidden_dim)
+        self.last = nn.Linear(hidden_dim, width)
+
+    def forward(self, rows):
+        """rows: dataloader.SparseRows with m rows.  Returns codes (m + 1, code), logits (m + 1, width);
+        the last of each belongs to the zero row."""
+        hidden = F.embedding_bag(rows.cols, self.first, rows.start, mode="sum", include_last_offset=True)
+        codes = self.to_code(F.relu(hidden + self.first_bias))  # (m + 1, code)
+        return codes, self.last(F.relu(self.from_code(codes)))  # (m + 1, width)
+
+
+def reconstruction(logits, rows, n_rows):
+    """Binary cross-entropy of the autoencoder, averaged over all n_rows x width entries of the input.
+
+    BCE(x, t) = softplus(x) - t x for a logit x; the zero row's is counted once for every row not in `rows`.
+    """
+    per_row = F.softplus(logits).sum(1)  # (m + 1,)
+    m, width = len(rows.ids), logits.shape[1]
+    ones = logits[rows.row_of, rows.cols].sum()
+    return (per_row[:m].sum() + (n_rows - m) * per_row[m] - ones) / (n_rows * width)
+
+
+def alignment(z, codes, rows):
+    """Mean squared error between embeddings z (n, d) and the rows' codes; absent rows have the zero row's."""
+    target = codes[-1:].expand_as(z).index_copy(0, rows.ids, codes[:-1])  # (n, d)
+    return F.mse_loss(z, target)
+
+
+class ReFINePlusPlus(nn.Module):
+    """ReFINe++ on one data set: total loss = RW-SSM + BCE(user) + BCE(item) + alignment (+ weight decay).
+
+    data: dataloader.TrainData on the device of the model.  options: the flags of main.py.  The terms
+    (lambda_reg/2)||E||^2 and (lambda_ae/2)||autoencoders||^2 are the optimiser's weight_decay, group by
+    group (Adam adds lambda w to the gradient), so they cost no pass of their own; penalty() reports them.
+    """
+
+    def __init__(self, data, options, generator=None):
+        super().__init__()
+        self.data, self.options, self.generator = data, options, generator
+        self.n_negatives = max(1, data.n_items // 10)
+        edges = data.positive if options.graph == "positive" else slice(None)
+        self.propagation = Propagation(
+            data.users[edges], data.items[edges], data.n_users, data.n_items, options.layers
+        )
+        self.table = nn.Parameter(torch.empty(data.n_users + data.n_items, options.embedding_dim))
+        nn.init.xavier_uniform_(self.table)
+        self.autoencoders = nn.ModuleList()
+        if not options.no_autoencoder:
+            for width in (data.n_items, data.n_users):
+                self.autoencoders.append(
+                    DispreferenceAutoencoder(width, options.hidden_dim, options.embedding_dim)
+                )
+
+    def parameter_groups(self):
+        groups = [{"params": [self.table], "weight_decay": self.options.lambda_reg}]
+        if len(self.autoencoders):
+            groups.append({"params": list(self.autoencoders.parameters()), "weight_decay": self.options.lambda_ae})
+        return groups
+
+    def start_epoch(self, epoch):
+        """ReFINe++ prepares nothing; ReFINe recomputes its sampling weights here."""
+
+    def embeddings(self):
+        """Z of users (U, d) and items (I, d); the score of (u, i) is their dot product."""
+        return self.propagation(self.table).split((self.data.n_users, self.data.n_items))
+
+    def loss(self, batch):
+        """The objective of one dataloader.Batch, a scalar, without the weight penalties."""
+        z_users, z_items = self.embeddings()
+        loss = z_users.new_zeros(())
+        if len(batch.users):
+            loss = loss + self.ranking_loss(batch, z_users, z_items)
+        sides = ((z_users, batch.negatives_by_user), (z_items, batch.negatives_by_item))
+        for autoencoder, (z, rows) in zip(self.autoencoders, sides if self.autoencoders else (), strict=True):
+            codes, logits = autoencoder(rows)
+            loss = loss + reconstruction(logits, rows, len(z)) + alignment(z, codes, rows)
+        return loss
+
+    def ranking_loss(self, batch, z_users, z_items):
+        """RW-SSM with shared or per-user negatives.  The sum over N depends on the user only, so it is
+        computed once a distinct user and then handed to that user's positives."""
+        distinct = z_users[batch.distinct_users]  # (m, d)
+        if self.options.negatives == "shared":
+            # The released code draws one set, for the user of one positive, and uses it for the whole batch.
+            weight = self.negative_weights(batch.users_host[:1])  # (1, I); the batch is shuffled: any positive
+            items, drawn = draw_negatives(weight, self.n_negatives, self.generator)
+            lse = masked_logsumexp(distinct @ z_items[items[0]].t(), drawn)  # (m, n) -> (m,)
+        else:
+            block, lse = max(1, BLOCK // self.data.n_items), []
+            for first in range(0, len(distinct), block):
+                weight = self.negative_weights(batch.distinct_users_host[first : first + block])  # (block, I)
+                items, drawn = draw_negatives(weight, self.n_negatives, self.generator)
+                scores = distinct[first : first + block] @ z_items.t()  # (block, I)
+                lse.append(masked_logsumexp(scores.gather(1, items), drawn))
+            lse = torch.cat(lse)  # (m,)
+        positive = (z_users[batch.users] * z_items[batch.items]).sum(1)  # (P,)
+        return rw_ssm(positive, lse[batch.distinct_of])
+
+    def negative_weights(self, users):
+        """Sampling weights (len(users), I): 0 for a user's train positives, gamma for confirmed negatives,
+        1 for every other item.  users: numpy array on the host, where the row lengths are known."""
+        weight = torch.ones(len(users), self.data.n_items, device=self.table.device)
+        row, item = self.data.positives.entries(users)
+        weight[row, item] = 0.0
+        row, item = self.data.confirmed_negatives.entries(users)
+        weight[row, item] = self.options.real_neg_samp_prob
+        return weight
+
+
+def masked_logsumexp(scores, keep):
+    """logsumexp over the kept entries of each row; a row without any gives about -1e38, that is log 0."""
+    return scores.masked_fill(~keep, torch.finfo(scores.dtype).min / 2).logsumexp(1)
+
+
+@torch.no_grad()
+def penalty(optimizer):
+    """sum over parameter groups of (weight_decay / 2) * ||w||^2, a scalar on the device, for the log."""
+    return sum(
+        group["weight_decay"] / 2 * nn.utils.get_total_norm(group["params"]) ** 2 for group in optimizer.param_groups
+    )
