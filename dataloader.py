@@ -231,13 +231,13 @@ def fingerprint(name, raw):
     return made
 
 
-def read_titles(raw):
-    """{item id: title} of the folder's .item file; empty when there is none."""
-    items = sorted(raw.glob("*.item"))
-    if not items:
-        return {}
-    table = read_items(items[0])
-    return dict(zip(table.item.astype(object), table.title.astype(object), strict=True))
+def item_table(raw):
+    """The folder's .item file as strings, indexed by item id: title, year, genre ("" where it has none).  Empty when
+    there is no such file."""
+    files = sorted(raw.glob("*.item"))
+    table = read_items(files[0]).astype(str) if files else pd.DataFrame(columns=["item"], dtype=str)
+    table = table.drop_duplicates("item", keep="last").set_index("item")
+    return table.reindex(columns=["title", "year", "genre"], fill_value="")
 
 
 def split(ratings, items, known, log=print):

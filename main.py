@@ -56,7 +56,10 @@ def parse(argv=None):
     add("--llm", default="auto",
         help=f"a model's name or local folder; auto: the train_augment CSV in the data folder if there is one, "
         f"else {llm_feedback.DEFAULT_LLM}")
-    add("--llm_mode", default="auto", choices=["auto", "embed"], help="how it is asked; auto: by the kind of model")
+    add("--llm_mode", default="auto", choices=["auto", "embed"],
+        help="how it is asked; embed: similarity to the user's likes minus dislikes; auto: by the kind of model")
+    add("--unasked_twos", default="confirmed", choices=["confirmed", "neutral"],
+        help="the 2s of a user whose 2s the model is not asked about: confirmed negatives, or left out of training")
 
     add = parser.add_argument_group("model").add_argument
     add("--embedding_dim", type=int, default=64, help="dimensions of embeddings and codes")
@@ -183,10 +186,10 @@ def main(argv=None):
 
     # prepare and refine: files in, CSVs out
     dataloader.prepare(name, raw, folder, run.log)
-    titles = dataloader.read_titles(raw)
+    items = dataloader.item_table(raw)
     train_csv, labels = folder / f"{name}_train_original.csv", {"llm": None, "llm_mode": None}
     if options.dataset_augment == "augment":
-        train_csv, labels = llm_feedback.refine(folder, name, titles, options, device, run)
+        train_csv, labels = llm_feedback.refine(name, folder, items, options, device, run.log)
     data = dataloader.load(folder, name, train_csv, device)
     if max(options.top_k[-1], 20) > data.n_items:
         raise InputError(f"--top_k {options.top_k[-1]}: {name} has only {data.n_items} items to rank (and needs 20)")
@@ -229,7 +232,7 @@ def main(argv=None):
     state = {"epoch": stopping.best_epoch, "model": stopping.best_state}
     utils.write_atomically(run.folder / "best.pt", lambda path: torch.save(state, path))
     top = [block for block in utils.rank(*embeddings, data.seen, np.arange(data.n_users), 20, options.test_batch_size)]
-    utils.write_recommendations(run.folder / "recommendations.csv", top, data, titles)
+    utils.write_recommendations(run.folder / "recommendations.csv", top, data, items)
     summary = {
         "dataset": name, "model": options.model, "random_seed": options.random_seed, "data": counts,
         "best_epoch": stopping.best_epoch, "epochs_run": epochs_run, "validation": validation, "test": test,

@@ -250,19 +250,20 @@ class Checkpoint:
         return state["epoch"], state["seconds"]
 
 
-def write_recommendations(path, ranked, data, titles):
+def write_recommendations(path, ranked, data, item_table):
     """recommendations.csv: user, rank, item, title, score; `ranked` is what rank() yields."""
+    titles = item_table.title.reindex(data.item_ids, fill_value="").to_numpy()
     parts = []
     for users, items, scores in ranked:
         k = items.shape[1]
-        item_ids = data.item_ids[items.cpu().numpy().ravel()]
+        numbers = items.cpu().numpy().ravel()
         parts.append(
             pd.DataFrame(
                 {
                     "user": np.repeat(data.user_ids[users], k),
                     "rank": np.tile(np.arange(1, k + 1), len(users)),
-                    "item": item_ids,
-                    "title": [titles.get(item, "") for item in item_ids],
+                    "item": data.item_ids[numbers],
+                    "title": titles[numbers],
                     "score": scores.cpu().numpy().ravel().round(4),
                 }
             )
