@@ -24,16 +24,16 @@ import dataloader
 import llm_feedback
 import utils
 from data.sources import DATASETS
+from feedback.embed import DEFAULT_LLM
 from model import ReFINePlusPlus, penalty
 from results4comparison import compare
 from utils import InputError
 
-STOPPING_METRIC = "recall@20"
 CHECKPOINT_SECONDS = 60  # between two last.pt: a kill costs at most this much work
-LEAST = {
+LEAST = {  # smallest value of each number
     "embedding_dim": 1, "layers": 0, "hidden_dim": 1, "real_neg_samp_prob": 0, "lambda_reg": 0, "lambda_ae": 0,
     "learning_rate": 0, "batch_size": 1, "epochs": 1, "early_stopping_step": 1, "evaluation_step": 1,
-    "test_batch_size": 1,
+    "test_batch_size": 1, "random_seed": 0,
 }  # fmt: skip
 RULE = "#" * 77
 FREE = ("resume", "device", "test_batch_size", "data_dir", "result_dir")  # may change when a run is resumed
@@ -55,7 +55,7 @@ def parse(argv=None):
     add = parser.add_argument_group("language model, which sorts each user's 2s and 3s").add_argument
     add("--llm", default="auto",
         help=f"a model's name or local folder; auto: the train_augment CSV in the data folder if there is one, "
-        f"else {llm_feedback.DEFAULT_LLM}")
+        f"else {DEFAULT_LLM}")
     add("--llm_mode", default="auto", choices=["auto", "embed"],
         help="how it is asked; embed: similarity to the user's likes minus dislikes; auto: by the kind of model")
     add("--unasked_twos", default="confirmed", choices=["confirmed", "neutral"],
@@ -72,7 +72,7 @@ def parse(argv=None):
     add = parser.add_argument_group("loss").add_argument
     add("--negatives", default="shared", choices=["shared", "per_user"],
         help="shared: one set of sampled negatives a batch, as in the released code; per_user: one set a user")
-    add("--real_neg_samp_prob", type=float, default=1.5, help="gamma: sampling weight of a confirmed negative (others: 1)")
+    add("--real_neg_samp_prob", type=float, default=1.5, help="gamma: sampling weight of a confirmed negative (else 1)")
     add("--lambda_reg", type=float, default=1e-7, help="weight of ||E||^2 / 2")
     add("--lambda_ae", type=float, default=1e-5, help="weight of ||autoencoder parameters||^2 / 2")
 
@@ -96,23 +96,33 @@ def parse(argv=None):
     for name, least in LEAST.items():
         if getattr(options, name) is not None and not least <= getattr(options, name) < float("inf"):
             raise InputError(f"--{name} {getattr(options, name)}: must be a number of at least {least}")
+    if options.random_seed >= 2**32:
+        raise InputError(f"--random_seed {options.random_seed}: must be below 2^32")
     options.top_k = sorted(set(options.top_k))
     if options.top_k[0] < 1:
         raise InputError(f"--top_k {options.top_k[0]}: cut-offs start at 1")
     return options
 
 
+def measure(model, data, relevant, options):
+    """{"recall@20": mean over users, ...} of the model's present weights on data.validation or data.test."""
+    model.eval()
+    with torch.no_grad():
+        embeddings = model.embeddings()
+    per_user = utils.evaluate(embeddings, data, relevant, sorted({*options.top_k, 20}), options.test_batch_size)
+    return {name: float(values.mean()) for name, values in per_user.items()}
+
+
 def train(model, data, options, run):
-    """Train to early stopping and return (EarlyStopping, epochs run, training seconds).  Each epoch prints what the
+    """Train until early stopping and return (EarlyStopping, epochs run, training seconds).  Each epoch prints what the
     published logs print; last.pt is written about once a minute, so that a killed run can go on."""
     optimizer = torch.optim.Adam(model.parameter_groups(), lr=options.learning_rate, fused=True)
     shuffle = torch.Generator().manual_seed(options.random_seed)
     stopping = utils.EarlyStopping(options.early_stopping_step)
     checkpoint = utils.Checkpoint(run.folder / "last.pt", model, optimizer, shuffle, stopping)
-    top_k = sorted({*options.top_k, 20})
     epoch, seconds = checkpoint.load(run) if options.resume else (0, 0.0)
     started = saved = time.perf_counter()
-    progress = tqdm(total=options.epochs, initial=epoch, unit="epoch", disable=None, file=sys.stderr)
+    progress = tqdm(total=options.epochs, initial=epoch, unit="epoch", disable=None)
     while epoch < options.epochs and not stopping.over:
         epoch += 1
         model.train()
@@ -127,13 +137,11 @@ def train(model, data, options, run):
         row = {"epoch": epoch, "loss": float(total) / steps}
         lines = ["", f"Epoch: {epoch:03d}, Loss: {row['loss']:.4f}"]
         if epoch % options.evaluation_step == 0 or epoch == options.epochs:
-            model.eval()
-            with torch.no_grad():
-                metrics = means(utils.evaluate(model.embeddings(), data, data.validation, top_k, options.test_batch_size))
+            metrics = measure(model, data, data.validation, options)
             row |= metrics
             lines += utils.metric_lines(metrics, options.top_k)
-            if stopping.update(metrics[STOPPING_METRIC], epoch, model.state_dict()):
-                lines.append(f"Best so far: validation Recall@20 {metrics[STOPPING_METRIC]:.4f}")
+            if stopping.update(metrics["recall@20"], epoch, model.state_dict()):
+                lines.append(f"Best so far: validation Recall@20 {metrics['recall@20']:.4f}")
             else:
                 lines.append(f"EarlyStopping counter: {stopping.counter} out of {stopping.patience}")
         run.log(*lines)
@@ -146,10 +154,6 @@ def train(model, data, options, run):
     seconds += time.perf_counter() - started
     checkpoint.save(epoch, seconds, run)
     return stopping, epoch, seconds
-
-
-def means(metrics):
-    return {name: float(values.mean()) for name, values in metrics.items()}
 
 
 def settings(options):
@@ -218,25 +222,18 @@ def main(argv=None):
 
     # test, always with the best epoch's weights
     model.load_state_dict(stopping.best_state)
-    model.eval()
-    with torch.no_grad():
-        embeddings = model.embeddings()
-    per_user = {
-        part: utils.evaluate(embeddings, data, rows, sorted({*options.top_k, 20}), options.test_batch_size)
-        for part, rows in (("validation", data.validation), ("test", data.test))
-    }
-    validation, test = means(per_user["validation"]), means(per_user["test"])
+    validation, test = (measure(model, data, rows, options) for rows in (data.validation, data.test))
     run.log("", RULE, "Final Test Results", *utils.metric_lines(test, options.top_k), RULE)
 
     # what is left behind
-    state = {"epoch": stopping.best_epoch, "model": stopping.best_state}
-    utils.write_atomically(run.folder / "best.pt", lambda path: torch.save(state, path))
-    top = [block for block in utils.rank(*embeddings, data.seen, np.arange(data.n_users), 20, options.test_batch_size)]
-    utils.write_recommendations(run.folder / "recommendations.csv", top, data, items)
+    utils.save(run.folder / "best.pt", {"epoch": stopping.best_epoch, "model": stopping.best_state})
+    with torch.no_grad():
+        ranked = utils.rank(*model.embeddings(), data.seen, np.arange(data.n_users), 20, options.test_batch_size)
+        utils.write_recommendations(run.folder / "recommendations.csv", ranked, data, items)
     summary = {
         "dataset": name, "model": options.model, "random_seed": options.random_seed, "data": counts,
         "best_epoch": stopping.best_epoch, "epochs_run": epochs_run, "validation": validation, "test": test,
-        "epoch_1": run.epochs[0], "train_seconds": round(seconds, 1), "seconds_per_epoch": round(seconds / epochs_run, 3),
+        "train_seconds": round(seconds, 1), "seconds_per_epoch": round(seconds / epochs_run, 3),
         "peak_memory_mb": utils.peak_memory_mb(device), "device": utils.device_name(device),
         "dataset_augment": options.dataset_augment, **labels, "commit": utils.commit(),
     }  # fmt: skip

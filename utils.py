@@ -117,6 +117,10 @@ def write_atomically(path, write):
         temporary.unlink(missing_ok=True)
 
 
+def save(path, state):
+    write_atomically(path, lambda temporary: torch.save(state, temporary))
+
+
 def write_json(path, content):
     write_atomically(Path(path), lambda p: p.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8"))
 
@@ -233,7 +237,7 @@ class Checkpoint:
             "stopping": vars(self.stopping),
             "generators": [self.shuffle.get_state(), self.model.generator.get_state(), torch.get_rng_state()],
         }
-        write_atomically(self.path, lambda path: torch.save(state, path))
+        save(self.path, state)
 
     def load(self, run):
         """Put everything back; returns (epoch, seconds).  Without last.pt there is nothing to put back: (0, 0.0)."""

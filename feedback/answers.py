@@ -1,0 +1,67 @@
+"""answers.jsonl: the verdicts of the refinement, one record a line, appended as they come."""
+
+import json
+
+from utils import InputError
+
+
+class Answers:
+    """answers.jsonl: the settings on the first line, then one record a user, only ever appended to.
+
+    A last line cut short by a kill is dropped.  Raises InputError for a file made with other settings.
+    """
+
+    def __init__(self, path, settings):
+        self.path, self.settings, self.by_user = path, settings, {}
+        self.whole = 0  # bytes of complete lines
+        if not path.exists():
+            return
+        with open(path, "rb") as f:
+            for number, line in enumerate(f):
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    raise InputError(f"{path}, line {number + 1}: is not JSON; delete the line to ask anew") from None
+                self.whole += len(line)
+                if number == 0:
+                    self._check(record)
+                else:
+                    self.by_user[record["user"]] = record
+
+    def _check(self, settings):
+        for key, value in self.settings.items():
+            if settings.get(key) != value:
+                raise InputError(
+                    f"{self.path}: was made with other settings ({key}: {settings.get(key)} there, {value} now); "
+                    "delete or move its folder to ask anew"
+                )
+
+    def append(self):
+        return _Appender(self)
+
+
+class _Appender:
+    def __init__(self, answers):
+        self.answers = answers
+
+    def __enter__(self):
+        path = self.answers.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = open(path, "ab")
+        self.file.truncate(self.answers.whole)
+        if not self.answers.whole:
+            self._write(self.answers.settings)
+        return self.add
+
+    def _write(self, record):
+        self.file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        self.file.flush()
+
+    def add(self, record):
+        self._write(record)
+        self.answers.by_user[record["user"]] = record
+
+    def __exit__(self, *_):
+        self.file.close()
