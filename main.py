@@ -10,7 +10,6 @@ prepare (dataloader.py), refine (llm_feedback.py), train (here, model.py, utils.
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -36,13 +35,12 @@ LEAST = {  # smallest value of each number
     "test_batch_size": 1, "random_seed": 0,
 }  # fmt: skip
 RULE = "#" * 77
-FREE = ("resume", "device", "test_batch_size", "data_dir", "result_dir")  # may change when a run is resumed
 
 
 def parse(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    about, style = __doc__.split("\n")[0], argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser(description=about, formatter_class=style, allow_abbrev=False)
+    parser.error = lambda message: sys.exit(utils.fail(f"{message} (--help lists the flags)"))
     names = ", ".join(DATASETS)
 
     add = parser.add_argument_group("what to run").add_argument
@@ -104,12 +102,16 @@ def parse(argv=None):
     return options
 
 
+def cut_offs(options):
+    return sorted({*options.top_k, 20})  # early stopping needs Recall@20 whatever is printed
+
+
 def measure(model, data, relevant, options):
     """{"recall@20": mean over users, ...} of the model's present weights on data.validation or data.test."""
     model.eval()
     with torch.no_grad():
         embeddings = model.embeddings()
-    per_user = utils.evaluate(embeddings, data, relevant, sorted({*options.top_k, 20}), options.test_batch_size)
+    per_user = utils.evaluate(embeddings, data, relevant, cut_offs(options), options.test_batch_size)
     return {name: float(values.mean()) for name, values in per_user.items()}
 
 
@@ -161,23 +163,6 @@ def settings(options):
     return {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
 
 
-def find_run(options, name):
-    """The run folder of these options.  Raises InputError for one that holds another run, or a finished one."""
-    label = f"{options.model}_{options.dataset_augment}_{options.random_seed}"
-    run = utils.Run(options.result_dir / name / (options.path_name or label))
-    config = run.folder / "config.json"
-    if config.exists():
-        if not options.resume:
-            raise InputError(f"{run.folder}: holds a run; --resume goes on with it, --path_name NAME starts another")
-        if (run.folder / "summary.json").exists():
-            raise InputError(f"{run.folder}: this run is finished; --path_name NAME starts another")
-        before, now = json.loads(config.read_text())["settings"], settings(options)
-        for key in now:
-            if key not in FREE and now[key] != before.get(key):
-                raise InputError(f"--{key} {now[key]}: the run to resume in {run.folder} has {before.get(key)}")
-    return run
-
-
 def main(argv=None):
     options = parse(argv)
     device = utils.pick_device(options.device)
@@ -185,7 +170,9 @@ def main(argv=None):
     known = DATASETS.get(name)
     if options.layers is None:
         options.layers = known.layers if known else 4
-    run = find_run(options, name)
+    label = f"{options.model}_{options.dataset_augment}_{options.random_seed}"
+    run = utils.Run(options.result_dir / name / (options.path_name or label))
+    run.check(settings(options), options.resume)
     seed_everything(options.random_seed)
 
     # prepare and refine: files in, CSVs out
@@ -195,13 +182,13 @@ def main(argv=None):
     if options.dataset_augment == "augment":
         train_csv, labels = llm_feedback.refine(name, folder, items, options, device, run.log)
     data = dataloader.load(folder, name, train_csv, device)
-    if max(options.top_k[-1], 20) > data.n_items:
+    if cut_offs(options)[-1] > data.n_items:
         raise InputError(f"--top_k {options.top_k[-1]}: {name} has only {data.n_items} items to rank (and needs 20)")
     counts = {
         "users": data.n_users, "items": data.n_items, "train": len(data.users),
         "validation": len(data.validation.cols), "test": len(data.test.cols),
     }  # fmt: skip
-    run.open({"settings": settings(options), **utils.environment()})
+    run.open({"settings": settings(options), **utils.environment()}, utils.metric_names(cut_offs(options)))
     run.log(
         RULE,
         *(f"{key}: {value}" for key, value in settings(options).items()),
@@ -243,8 +230,17 @@ def main(argv=None):
     run.log("", *compare.table(summary, published), "", f"Run folder: {run.folder}")
 
 
-if __name__ == "__main__":
+def cli(argv=None):
+    """main() for the shell: exit code 0, 2 for unusable input (one line on stderr), 130 when interrupted."""
     try:
-        main()
+        main(argv)
     except InputError as error:
-        sys.exit(utils.fail(error))
+        return utils.fail(error)
+    except KeyboardInterrupt:
+        print("interrupted; the same command with --resume goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli())

@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+FREE = ("resume", "device", "test_batch_size", "data_dir", "result_dir")  # flags that may change on --resume
+
 
 class InputError(Exception):
     """Something the user gave is unusable.  main.py prints it on one line and exits with code 2."""
@@ -28,7 +30,7 @@ def rank(z_users, z_items, seen, users, k, block):
 
     z_users (U, d), z_items (I, d); seen: dataloader.Rows; users: numpy array of user numbers; block: users
     scored at once, which bounds the memory at block x I floats.  Yields (users of the block, items (b, k),
-    scores (b, k)), best first.
+    scores (b, k)), best first; a user with fewer than k items left has train items of score -inf at the end.
     """
     for first in range(0, len(users), block):
         chunk = users[first : first + block]
@@ -66,6 +68,10 @@ def ranking_metrics(hits, n_relevant, top_k):
         metrics[f"recall@{k}"] = found / n_relevant
         metrics[f"ndcg@{k}"] = hits[:, :k] @ discount[:k] / ideal[np.minimum(n_relevant, k)]
     return metrics
+
+
+def metric_names(top_k):
+    return [f"{name}@{k}" for k in top_k for name in ("precision", "recall", "ndcg")]
 
 
 def metric_lines(metrics, top_k):
@@ -133,10 +139,26 @@ class Run:
 
     def __init__(self, folder):
         self.folder = Path(folder)
-        self.epochs = []  # the rows of metrics.csv
+        self.epochs = []  # the rows of metrics.csv; an epoch without evaluation has only epoch and loss
         self.unwritten = []  # log lines printed before open()
 
-    def open(self, config):
+    def check(self, settings, resume):
+        """Raises InputError where the folder holds another run, a finished one, or one of other settings."""
+        config = self.folder / "config.json"
+        if not config.exists():
+            return
+        if not resume:
+            raise InputError(f"{self.folder}: holds a run; --resume goes on with it, --path_name NAME starts another")
+        if (self.folder / "summary.json").exists():
+            raise InputError(f"{self.folder}: this run is finished; --path_name NAME starts another")
+        before = json.loads(config.read_text(encoding="utf-8"))["settings"]
+        for key, value in settings.items():
+            if key not in FREE and value != before.get(key):
+                raise InputError(f"--{key} {value}: the run to resume in {self.folder} has {before.get(key)}")
+
+    def open(self, config, metrics):
+        """config: what config.json shall hold.  metrics: names of the metric columns of metrics.csv."""
+        self.columns = ["epoch", "loss", *metrics]
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "config.json", config)
         lines, self.unwritten = self.unwritten, None
@@ -156,7 +178,7 @@ class Run:
     def add_epoch(self, row):
         self.epochs.append(row)
         with open(self.folder / "metrics.csv", "a", newline="", encoding="utf-8") as f:
-            writer = csv.DictWriter(f, row, lineterminator="\n")
+            writer = csv.DictWriter(f, self.columns, lineterminator="\n")
             if len(self.epochs) == 1:
                 writer.writeheader()
             writer.writerow(row)
@@ -272,7 +294,9 @@ def write_recommendations(path, ranked, data, item_table):
                 }
             )
         )
-    write_atomically(path, lambda p: pd.concat(parts).to_csv(p, index=False, lineterminator="\n"))
+    table = pd.concat(parts)
+    table = table[table.score > -np.inf]  # a user who has rated nearly everything gets a shorter list
+    write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n"))
 
 
 def plot_curves(path, epochs, published):

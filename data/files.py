@@ -1,6 +1,7 @@
 """Reading .inter/.item files and our CSVs: every cell a string, nothing guessed, bad files named in one line."""
 
 import csv
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +32,12 @@ def read_table(path, sep, wanted):
                 f"{path}: has no column {' or '.join(names)}; the first line must, and reads: {' '.join(columns)}"
             )
     quoting = csv.QUOTE_NONE if sep == "\t" else csv.QUOTE_MINIMAL
-    options = {"sep": sep, "dtype": str, "keep_default_na": False, "quoting": quoting, "usecols": list(roles)}
+    options = {"sep": sep, "dtype": str, "keep_default_na": False, "quoting": quoting, "index_col": False}
     try:
-        with pd.read_csv(path, encoding=encoding_of(path), chunksize=2**20, **options) as chunks:
-            parts = [chunk.fillna("").astype("category") for chunk in chunks]
-    except (pd.errors.ParserError, ValueError) as error:
+        with warnings.catch_warnings(), pd.read_csv(path, encoding=encoding_of(path), chunksize=2**20, **options) as f:
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a first row longer than the header
+            parts = [chunk[list(roles)].fillna("").astype("category") for chunk in f]
+    except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
         raise InputError(f"{path}: is not a table with one row a line ({str(error).strip()})") from None
     return pd.DataFrame({role: union_categoricals([part[name] for part in parts]) for name, role in roles.items()})
 

@@ -1,0 +1,43 @@
+"""A constructed data set and a tiny encoder, for tests that run the whole command."""
+
+import numpy as np
+import torch
+
+USERS, ITEMS = 40, 60
+
+
+def write_data_set(folder):
+    """Two tastes: even users rate even items 4-5 and odd items 1-2, odd users the reverse, with 3s in between.
+
+    Written as RecBole writes: folder/<name>.inter and .item.
+    """
+    folder.mkdir(parents=True)
+    random = np.random.RandomState(0)
+    inter = ["user_id:token\titem_id:token\trating:float"]
+    for user in range(USERS):
+        for item in random.permutation(ITEMS)[:45]:
+            same = user % 2 == item % 2
+            rating = random.choice([3, 4, 5], p=[0.2, 0.4, 0.4]) if same else random.choice([1, 2, 3])
+            inter.append(f"u{user}\ti{item}\t{rating}")
+    item = ["item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq"]
+    item += [f"i{i}\tFilm {'even' if i % 2 == 0 else 'odd'} {i}\t{1950 + i}\tDrama War" for i in range(ITEMS)]
+    (folder / f"{folder.name}.inter").write_text("\n".join(inter) + "\n")
+    (folder / f"{folder.name}.item").write_text("\n".join(item) + "\n")
+    return folder
+
+
+def write_encoder(folder):
+    """A real, untrained BERT encoder of a few thousand weights, saved as any model folder is."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "film", "Film", "even", "odd", "Drama", "War", *map(str, range(60))]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder

@@ -1,0 +1,317 @@
+"""The whole command on a constructed data set: what it leaves behind, that every flag does something, resuming,
+bad input.  In one process, since importing torch takes longer than training here."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+import torch
+
+import main
+import utils
+
+ROOT = Path(main.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """(data set folder, encoder folder)"""
+    base = tmp_path_factory.mktemp("world")
+    return synthetic.write_data_set(base / "blocks"), synthetic.write_encoder(base / "encoder")
+
+
+SMALL = "--epochs 3 --batch_size 200 --embedding_dim 8 --hidden_dim 12 --top_k 5 20 --device cpu"
+
+
+def flags_for(world, base):
+    paths = {"--dataset": world[0], "--llm": world[1], "--data_dir": base / "data", "--result_dir": base / "result"}
+    return [*(str(part) for pair in paths.items() for part in pair), *SMALL.split()]
+
+
+@pytest.fixture
+def command(world, tmp_path):
+    """run(flag, ...) -> run folder, with small defaults that later flags override."""
+
+    def run(*flags):
+        name = str(len(list((tmp_path / "result").glob("*/*"))))
+        main.main([*flags_for(world, tmp_path), "--path_name", name, *map(str, flags)])
+        return max((tmp_path / "result").glob("*/*/summary.json"), key=lambda p: p.stat().st_mtime_ns).parent
+
+    return run
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def numbers(folder):
+    """metrics.csv with figures rounded: what a run computed."""
+    with open(folder / "metrics.csv") as f:
+        return [{k: round(float(v), 6) for k, v in row.items() if v} for row in csv.DictReader(f)]
+
+
+@pytest.fixture(scope="module")
+def finished(world, tmp_path_factory):
+    """The run folder of a default run that the tests may only read."""
+    base = tmp_path_factory.mktemp("finished")
+    main.main(flags_for(world, base))
+    return base / "result" / "blocks" / "ReFINe++_augment_2024"
+
+
+# ---------------------------------------------------------------------------------- what is left behind
+
+
+def test_run_folder_holds_what_the_readme_promises(finished):
+    names = "log.txt metrics.csv config.json summary.json best.pt last.pt curves.png recommendations.csv"
+    assert {path.name for path in finished.iterdir()} == set(names.split())
+    assert (finished / "curves.png").read_bytes().startswith(b"\x89PNG")
+    config = json.loads((finished / "config.json").read_text())
+    assert config["settings"]["layers"] == 4 and config["packages"]["torch"] == torch.__version__
+
+
+def test_summary_has_the_agreed_keys_and_agrees_with_the_other_files(finished):
+    content = summary(finished)
+    agreed = "dataset model random_seed data best_epoch epochs_run validation test train_seconds seconds_per_epoch"
+    agreed += " peak_memory_mb device llm llm_mode commit"
+    assert set(agreed.split()) <= set(content)
+    assert set(content["data"]) == {"users", "items", "train", "validation", "test"}
+    rows = numbers(finished)
+    best = max(rows, key=lambda row: (row["recall@20"], row["epoch"]))
+    assert content["best_epoch"] == best["epoch"] and content["epochs_run"] == len(rows) == 3
+    assert content["validation"]["recall@20"] == pytest.approx(best["recall@20"], abs=1e-6)
+    log = (finished / "log.txt").read_text()
+    assert f"Recall@20: {content['test']['recall@20']:.4f}" in log.split("Final Test Results")[1]
+    assert "Epoch: 001, Loss: " in log and "layers: 4" in log
+
+
+def test_test_figures_come_from_the_best_weights_by_an_independent_route(finished):
+    """best.pt -> dense propagation -> ranking by hand over the CSVs gives summary.json's test Recall@20."""
+    data_dir = finished.parents[2] / "data" / "blocks"
+    tables = [data_dir / f"blocks_{part}.csv" for part in ("validation", "test")]
+    tables.append(data_dir / "feedback" / "encoder-embed" / "blocks_train_augment.csv")
+    _, test, train = (pd.read_csv(path).set_axis(["user", "item", "rating"], axis=1) for path in tables)
+    edges = train[(train.rating >= 4) | (train.rating <= 1)]
+    users, items = sorted(edges.user.unique()), sorted(edges.item.unique())
+    u, i = (torch.tensor(pd.Index(ids).get_indexer(edges[side])) for ids, side in ((users, "user"), (items, "item")))
+    from oracle import dense_adjacency, dense_propagation
+
+    table = torch.load(finished / "best.pt", weights_only=True)["model"]["table"]
+    z = dense_propagation(table, dense_adjacency(u, i, len(users), len(items)), 4)
+    scores = pd.DataFrame((z[: len(users)] @ z[len(users) :].t()).numpy(), users, items)
+    recalls = []
+    for user, rows in test.groupby("user"):
+        own = scores.loc[user].drop(train[train.user == user].item, errors="ignore")
+        recalls.append(len(set(own.nlargest(20).index) & set(rows.item)) / len(rows))
+    assert np.mean(recalls) == pytest.approx(summary(finished)["test"]["recall@20"], abs=1e-6)
+
+
+def test_recommendations_leave_out_train_items_and_carry_titles(finished):
+    table = pd.read_csv(finished / "recommendations.csv")
+    train = pd.read_csv(finished.parents[2] / "data" / "blocks" / "blocks_train_original.csv")
+    seen = set(zip(train["user_id:token"], train["item_id:token"], strict=True))
+    assert not seen & set(zip(table.user, table.item, strict=True))
+    assert table.columns.tolist() == ["user", "rank", "item", "title", "score"] and table.user.nunique() == 40
+    assert all(title.endswith(f" {item[1:]}") for item, title in zip(table.item, table.title, strict=True))
+
+
+def test_second_run_reuses_splits_and_answers_and_gives_the_same_numbers(command, capsys):
+    first = command()
+    capsys.readouterr()
+    second = command()
+    printed = capsys.readouterr().out
+    assert "prepared earlier" in printed and "users to ask about" not in printed
+    assert numbers(first) == numbers(second)
+
+
+def test_without_an_early_stop_the_best_epoch_is_tested_all_the_same(command):
+    content = summary(command("--epochs", 2, "--early_stopping_step", 50))
+    assert content["epochs_run"] == 2 and 0 < content["test"]["recall@20"] <= 1
+
+
+# -------------------------------------------------------------------------------------------- the flags
+
+DIFFERENT_NUMBERS = """
+--dataset_augment original
+--random_seed 7
+--unasked_twos neutral
+--embedding_dim 6
+--layers 1
+--hidden_dim 5
+--no_autoencoder
+--graph positive
+--negatives per_user
+--real_neg_samp_prob 40
+--lambda_reg 0.1
+--lambda_ae 0.1
+--learning_rate 0.05
+--batch_size 100
+"""
+
+
+@pytest.mark.parametrize("flag", DIFFERENT_NUMBERS.strip().splitlines())
+def test_flag_changes_the_numbers(command, finished, flag):
+    assert numbers(command(*flag.split())) != numbers(finished)
+
+
+OTHER_EFFECT = {  # flag: (arguments, what must hold of the run folder and the default run's)
+    "epochs": ("--epochs 2", lambda run, default: len(numbers(run)) == 2),
+    "evaluation_step": (
+        "--evaluation_step 2",
+        lambda run, default: ["recall@20" in row for row in numbers(run)] == [False, True, True],
+    ),
+    "early_stopping_step": (
+        "--learning_rate 0.5 --early_stopping_step 1 --epochs 40",
+        lambda run, default: summary(run)["epochs_run"] < 40,
+    ),
+    "test_batch_size": ("--test_batch_size 3", lambda run, default: numbers(run) == numbers(default)),
+    "top_k": ("--top_k 3", lambda run, default: "recall@3" in summary(run)["test"]),
+    "path_name": ("--path_name mine", lambda run, default: run.name == "mine"),
+    "device": ("--device cpu", lambda run, default: summary(run)["device"].startswith("cpu")),
+}
+
+
+@pytest.mark.parametrize("flag", OTHER_EFFECT)
+def test_flag_has_its_effect(command, finished, flag):
+    arguments, holds = OTHER_EFFECT[flag]
+    assert holds(command(*arguments.split()), finished)
+
+
+def test_test_batch_size_bounds_the_users_ranked_at_once(command, monkeypatch):
+    blocks, rank = [], utils.rank
+    monkeypatch.setattr(utils, "rank", lambda *a: (blocks.append(len(b[0])) or b for b in rank(*a)))
+    command("--test_batch_size", 3, "--epochs", 1)
+    assert max(blocks) == 3
+
+
+def test_an_llm_is_asked_although_labels_lie_in_the_data_folder_and_auto_takes_the_labels(command, tmp_path, capsys):
+    labels = command().parents[2] / "data" / "blocks" / "blocks_train_augment.csv"
+    original = labels.with_name("blocks_train_original.csv").read_text()
+    labels.write_text(re.sub(",3\n", ",4.5\n", original))
+    assert summary(command())["llm"].endswith("encoder")
+    assert summary(command("--llm", "auto"))["llm"] == "published"
+    assert "as found, no language model asked" in capsys.readouterr().out
+
+
+def test_every_flag_is_covered_here_and_has_a_help_line(capsys):
+    elsewhere = {"dataset", "llm", "resume", "data_dir", "result_dir"}  # by the other tests of this file
+    one_value = {"model", "llm_mode"}  # their other values come with the models and modes themselves
+    flags = set(vars(main.parse(["--dataset", "x"])))
+    here = {line.split()[0].lstrip("-") for line in DIFFERENT_NUMBERS.strip().splitlines()}
+    assert flags == here | set(OTHER_EFFECT) | elsewhere | one_value
+    with pytest.raises(SystemExit):
+        main.parse(["--help"])
+    text = capsys.readouterr().out
+    for flag in flags - {"dataset"}:  # which has no default
+        own = re.search(rf"\n  --{flag}\b(.*?)(\n  --|\n\n|$)", text, re.DOTALL)[1]
+        assert re.search(r"\(default:\s", own), f"--{flag} has no help line with its default"
+
+
+# --------------------------------------------------------------------------------------------- resuming
+
+
+def test_a_killed_run_resumed_ends_as_one_that_was_never_interrupted(command, monkeypatch):
+    whole = command("--epochs", 6)
+    monkeypatch.setattr(main, "CHECKPOINT_SECONDS", 0)
+    add_epoch, killed = utils.Run.add_epoch, []
+
+    def killer(run, row):
+        add_epoch(run, row)
+        if row["epoch"] == 4 and not killed:
+            killed.append(True)
+            raise KeyboardInterrupt  # after epoch 4 is in metrics.csv, before its checkpoint
+
+    monkeypatch.setattr(utils.Run, "add_epoch", killer)
+    with pytest.raises(KeyboardInterrupt):
+        command("--epochs", 6, "--path_name", "killed")
+    resumed = command("--epochs", 6, "--path_name", "killed", "--resume")
+    assert (resumed / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+    best = [torch.load(folder / "best.pt", weights_only=True) for folder in (whole, resumed)]
+    assert best[0]["epoch"] == best[1]["epoch"]
+    assert all(torch.equal(tensor, best[1]["model"][name]) for name, tensor in best[0]["model"].items())
+    times = {"train_seconds": 0, "seconds_per_epoch": 0, "peak_memory_mb": 0}
+    assert summary(whole) | times == summary(resumed) | times
+
+
+def test_a_run_folder_is_never_run_over(command):
+    command("--path_name", "a")
+    with pytest.raises(utils.InputError, match=r"holds a run; --resume goes on"):
+        command("--path_name", "a")
+    with pytest.raises(utils.InputError, match=r"is finished"):
+        command("--path_name", "a", "--resume")
+
+
+def test_resuming_with_other_settings_is_refused_by_flag(command):
+    folder = command("--path_name", "a")
+    (folder / "summary.json").unlink()
+    with pytest.raises(utils.InputError, match=r"--layers 2: .* has 4"):
+        command("--path_name", "a", "--resume", "--layers", 2)
+
+
+# -------------------------------------------------------------------------------------------- bad input
+
+def overwrite(text):
+    return lambda folder: (folder / "x.inter").write_text(text)
+
+
+def append(text):
+    return lambda folder: (folder / "x.inter").open("a").write(text)
+
+
+def nothing(folder):
+    pass
+
+
+BAD = {  # name: (what is done to the data set's folder, flags, what the line must say)
+    "web page": (overwrite("<!DOCTYPE html><html></html>"), "", r"x\.inter.*web page"),
+    "LFS pointer": (overwrite("version https://git-lfs.github.com/spec/v1\n"), "", r"x\.inter.*git-LFS"),
+    "empty file": (overwrite(""), "", r"x\.inter.*empty"),
+    "no rating column": (overwrite("user_id:token\titem_id:token\n1\t2\n"), "", r"x\.inter.*no column rating"),
+    "text in ratings": (append("u1\ti1\tgood\n"), "", r"x\.inter, line 1802: rating 'good'"),
+    "half stars": (append("u1\ti1\t3.5\n"), "", r"line 1802: rating '3.5'.*half stars"),
+    "ragged row": (append("u1\ti1\t3\t4\t5\n"), "", r"x\.inter.*line 1802"),
+    "row longer than the header": (overwrite("user_id\titem_id\trating\n1\t2\t3\t4\n"), "", r"x\.inter.*header"),
+    "two .inter files": (lambda d: (d / "y.inter").write_text("a"), "", r"expected one \.inter"),
+    "too little data": (overwrite("user_id\titem_id\trating\nu1\ti1\t5\n"), "", r"x\.inter.*too few ratings"),
+    "no titles to ask about": (lambda d: (d / "x.item").unlink(), "", r"no \.item file"),
+    "no such data set": (nothing, "--dataset nowhere", "neither one of ML-100K"),
+    "k beyond the catalogue": (nothing, "--top_k 500", "--top_k 500: .* only 60 items"),
+    "negative layers": (nothing, "--layers -1", "--layers -1: must be"),
+    "zero k": (nothing, "--top_k 0 5", "--top_k 0"),
+    "unknown flag": (nothing, "--layer 3", "unrecognized arguments: --layer 3"),
+    "no number": (nothing, "--epochs many", "--epochs: invalid int value: 'many'"),
+    "no such model": (nothing, "--llm ./nowhere/model", "neither a local folder nor to be fetched"),
+    "pickled model": (lambda d: (d / "pytorch_model.bin").write_text(""), "--llm {folder}", r"no \.safetensors"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_line_and_exit_code_2_and_leaves_nothing(tmp_path, capfd, world, monkeypatch, case):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    spoil, flags, message = BAD[case]
+    folder = synthetic.write_data_set(tmp_path / "x")
+    spoil(folder)
+    try:
+        code = main.cli([*flags_for((folder, world[1]), tmp_path), *flags.format(folder=folder).split()])
+    except SystemExit as stop:  # argparse's own way out
+        code = stop.code
+    error = capfd.readouterr().err
+    assert code == 2 and not (tmp_path / "result").exists()
+    assert error.startswith("error: ") and error.count("\n") == 1 and re.search(message, error)
+
+
+def test_a_wrong_checksum_is_refused_by_the_real_command(tmp_path):
+    folder = synthetic.write_data_set(tmp_path / "data" / "ML-100K")
+    for suffix in (".inter", ".item"):
+        (folder / f"ML-100K{suffix}").rename(folder / f"ml-100k{suffix}")
+    command = [sys.executable, "main.py", "--dataset", "ML-100K", "--data_dir", str(tmp_path / "data")]
+    done = subprocess.run([*command, "--result_dir", str(tmp_path / "r")], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+    assert re.search(r"ml-100k\.inter: SHA-256 is \w{64}, expected 4edb74e2", done.stderr)
+    assert not (tmp_path / "r").exists()

@@ -1,0 +1,295 @@
+"""The model against its plain forms: values and gradients."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import oracle
+import pytest
+import torch
+from torch_geometric.nn import LGConv
+
+from dataloader import SparseRows, TrainData
+from model import (
+    DispreferenceAutoencoder,
+    Propagation,
+    ReFINePlusPlus,
+    alignment,
+    draw_negatives,
+    penalty,
+    reconstruction,
+    rw_ssm,
+)
+
+USERS, ITEMS, DIM = 12, 40, 6  # the constructed data set
+
+
+def options(**changes):
+    default = {
+        "graph": "signed", "negatives": "shared", "layers": 3, "embedding_dim": DIM, "hidden_dim": 9,
+        "no_autoencoder": False, "lambda_reg": 1e-2, "lambda_ae": 1e-3, "real_neg_samp_prob": 1.5,
+    }  # fmt: skip
+    return SimpleNamespace(**default | changes)
+
+
+@pytest.fixture
+def data():
+    pairs = np.random.RandomState(0).permutation(USERS * ITEMS)[:150]
+    users, items, positive = pairs // ITEMS, pairs % ITEMS, np.arange(150) % 3 > 0
+    nobody = np.zeros(0, int), np.zeros(0, int)
+    edges, seen = (users, items, positive), (users, items)
+    return TrainData(np.arange(USERS), np.arange(ITEMS), edges, seen, nobody, nobody, "cpu")
+
+
+def build(data, **changes):
+    torch.manual_seed(1)
+    return ReFINePlusPlus(data, options(**changes), torch.Generator().manual_seed(2))
+
+
+def one_batch(data, size=60):
+    return next(data.batches(size, torch.Generator().manual_seed(3)))
+
+
+def confirmed_pairs(batch):
+    rows = batch.negatives_by_user
+    return rows.ids[rows.row_of], rows.cols
+
+
+# ------------------------------------------------------------------------------------------ propagation
+
+
+@pytest.mark.parametrize("layers", [0, 1, 4])
+def test_propagation_agrees_with_dense_and_with_pyg_in_value_and_gradient(data, layers):
+    table = torch.randn(USERS + ITEMS, DIM, requires_grad=True)
+    upstream = torch.randn(USERS + ITEMS, DIM)
+    dense = oracle.dense_adjacency(data.users, data.items, USERS, ITEMS)
+    forms = (
+        Propagation(data.users, data.items, USERS, ITEMS, layers),
+        lambda x: oracle.dense_propagation(x, dense, layers),
+        oracle.PygPropagation(data.users, data.items, USERS, layers),
+    )
+    values = [form(table) for form in forms]
+    gradients = [torch.autograd.grad(value, table, upstream)[0] for value in values]
+    for other in (1, 2):
+        torch.testing.assert_close(values[0], values[other])
+        torch.testing.assert_close(gradients[0], gradients[other])
+
+
+def test_one_layer_is_the_mean_of_the_table_and_lgconv(data):
+    edge_index = torch.stack((torch.cat((data.users, data.items + USERS)), torch.cat((data.items + USERS, data.users))))
+    table = torch.randn(USERS + ITEMS, DIM)
+    expected = (table + LGConv()(table, edge_index)) / 2
+    torch.testing.assert_close(Propagation(data.users, data.items, USERS, ITEMS, 1)(table), expected)
+
+
+def test_propagation_gradient_by_finite_differences(data):
+    propagation = Propagation(data.users, data.items, USERS, ITEMS, 2)
+    table = torch.randn(USERS + ITEMS, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(propagation, (table,))
+
+
+def test_a_node_without_edges_keeps_its_own_embedding_over_the_number_of_layers():
+    propagation = Propagation(torch.tensor([0]), torch.tensor([0]), 2, 2, 4)
+    table = torch.randn(4, DIM)
+    torch.testing.assert_close(propagation(table)[1], table[1] / 5)
+
+
+# --------------------------------------------------------------------------------------------- sampling
+
+
+def test_negatives_are_distinct_and_never_of_weight_zero():
+    weight = torch.ones(50, 30)
+    weight[:, ::3] = 0
+    items, drawn = draw_negatives(weight, 15, torch.Generator().manual_seed(0))
+    assert drawn.all() and not (items % 3 == 0).any()
+    assert all(len(set(row)) == 15 for row in items.tolist())
+
+
+def test_negatives_beyond_the_drawable_items_are_masked():
+    weight = torch.zeros(1, 10)
+    weight[0, [2, 7]] = 1
+    items, drawn = draw_negatives(weight, 5, torch.Generator().manual_seed(0))
+    assert drawn.sum() == 2 and set(items[0, drawn[0]].tolist()) == {2, 7}
+
+
+def test_sampling_follows_successive_weighted_drawing():
+    """Two of three items with weights 1, 1.5, 3: inclusion probabilities worked out by hand."""
+    weight = torch.tensor([1.0, 1.5, 3.0])
+    total = weight.sum()
+    expected = [
+        w / total + sum(o / total * w / (total - o) for j, o in enumerate(weight) if j != i)
+        for i, w in enumerate(weight)
+    ]
+    items, _ = draw_negatives(weight.expand(200_000, 3), 2, torch.Generator().manual_seed(0))
+    share = torch.bincount(items.flatten(), minlength=3) / 200_000
+    torch.testing.assert_close(share, torch.stack(expected), atol=0.005, rtol=0)  # 4 standard errors
+
+
+def test_sampling_weights_are_zero_for_positives_gamma_for_confirmed_negatives_one_else(data):
+    users = np.array([3, 0, 7])
+    expected = torch.ones(USERS, ITEMS)
+    expected[data.users[data.positive], data.items[data.positive]] = 0
+    expected[data.users[~data.positive], data.items[~data.positive]] = 2.5
+    assert torch.equal(build(data, real_neg_samp_prob=2.5).negative_weights(users), expected[users])
+
+
+# ------------------------------------------------------------------------------------------------ losses
+
+
+def test_rw_ssm_by_hand():
+    """One positive of score 1 against negatives of scores 0 and 2: log(1 + e^-1 + e^1)."""
+    loss = rw_ssm(torch.tensor([1.0]), torch.tensor([0.0, 2.0]).logsumexp(0, keepdim=True))
+    assert loss.item() == pytest.approx(np.log(1 + np.exp(-1) + np.exp(1)), abs=1e-6)
+
+
+def test_rw_ssm_survives_scores_whose_exponential_overflows():
+    positive = torch.tensor([-200.0], requires_grad=True)
+    loss = rw_ssm(positive, torch.tensor([200.0]))
+    loss.backward()
+    assert loss.item() == 400 and positive.grad.item() == -1
+
+
+@pytest.mark.parametrize("negatives", ["shared", "per_user"])
+def test_ranking_loss_agrees_with_the_written_out_sum(data, negatives):
+    model, batch = build(data, negatives=negatives), one_batch(data)
+    z_users, z_items = (z.detach().requires_grad_() for z in model.embeddings())
+    fast = model.ranking_loss(batch, z_users, z_items)
+    generator = torch.Generator().manual_seed(2)
+    drawn_for = batch.users_host[:1] if negatives == "shared" else batch.distinct_users_host
+    drawn, _ = draw_negatives(model.negative_weights(drawn_for), model.n_negatives, generator)
+    own = batch.distinct_of if negatives == "per_user" else torch.zeros_like(batch.distinct_of)
+    plain = oracle.rw_ssm(z_users, z_items, batch.users, batch.items, drawn[own].tolist())
+    torch.testing.assert_close(fast, plain)
+    for gradients in zip(*(torch.autograd.grad(loss, (z_users, z_items)) for loss in (fast, plain)), strict=True):
+        torch.testing.assert_close(*gradients)
+
+
+def test_per_user_negatives_do_not_depend_on_the_block_size(data, monkeypatch):
+    losses = []
+    for block in (2**25, 3 * ITEMS):
+        monkeypatch.setattr("model.BLOCK", block)
+        model = build(data, negatives="per_user", real_neg_samp_prob=0.0)
+        model.n_negatives = ITEMS  # all drawable items: no chance left, whatever the blocks
+        losses.append(model.ranking_loss(one_batch(data), *model.embeddings()))
+    torch.testing.assert_close(*losses)
+
+
+def test_shared_negatives_are_drawn_for_the_user_of_a_positive_of_the_batch(data):
+    model, batch = build(data), one_batch(data)
+    seen = []
+    model.negative_weights = lambda users: (seen.extend(users), torch.ones(1, ITEMS))[1]
+    model.ranking_loss(batch, *model.embeddings())
+    assert seen == [batch.users[0].item()]
+
+
+def sparse_rows(x):
+    users, items = x.nonzero(as_tuple=True)
+    return SparseRows(*(torch.from_numpy(a) for a in SparseRows.arrays(users.numpy(), items.numpy())))
+
+
+@pytest.mark.parametrize("entries", [0, 1, 25, USERS * ITEMS])
+def test_autoencoder_on_active_rows_agrees_with_the_dense_one(entries):
+    torch.manual_seed(0)
+    autoencoder = DispreferenceAutoencoder(ITEMS, 9, DIM).double()
+    x = torch.zeros(USERS * ITEMS, dtype=torch.float64)
+    x[torch.randperm(USERS * ITEMS)[:entries]] = 1
+    x = x.view(USERS, ITEMS)
+    z = torch.randn(USERS, DIM, dtype=torch.float64, requires_grad=True)
+    rows = sparse_rows(x)
+    fast_codes, logits = autoencoder(rows)
+    codes, output = oracle.dense_autoencoder(autoencoder, x)
+    pairs = (
+        (reconstruction(logits, rows, USERS), torch.nn.functional.binary_cross_entropy(output, x)),
+        (alignment(z, fast_codes, rows), torch.nn.functional.mse_loss(z, codes)),
+    )
+    parameters = [*autoencoder.parameters(), z]
+    for fast, plain in pairs:
+        torch.testing.assert_close(fast, plain)
+        more = {"retain_graph": True, "materialize_grads": True}
+        gradients = (torch.autograd.grad(form, parameters, **more) for form in (fast, plain))
+        for pair in zip(*gradients, strict=True):
+            torch.testing.assert_close(*pair)
+
+
+def test_autoencoder_gradient_by_finite_differences():
+    autoencoder = DispreferenceAutoencoder(5, 4, 2).double()
+    rows = sparse_rows(torch.tensor([[0, 1, 0, 0, 1], [0, 0, 0, 0, 0], [1, 1, 0, 0, 0]]))
+    z = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
+
+    def loss(z, *_):
+        codes, logits = autoencoder(rows)
+        return reconstruction(logits, rows, 3) + alignment(z, codes, rows)
+
+    assert torch.autograd.gradcheck(loss, (z, *autoencoder.parameters()))
+
+
+def test_autoencoder_starts_like_plain_linear_layers():
+    """Uniform within 1/sqrt(fan in), which for the first layer is the width although it is stored input-major."""
+    first = DispreferenceAutoencoder(400, 300, DIM).first
+    assert first.shape == (400, 300) and 0.045 < first.abs().max() <= 0.05
+
+
+# ------------------------------------------------------------------------------------------ whole model
+
+
+def test_total_loss_and_its_gradient_agree_with_the_plain_form(data):
+    """Weight decay stands for the norms: a step of SGD moves every parameter as the plain loss does."""
+    model, plain, batch = build(data), build(data), one_batch(data)
+    optimizer = torch.optim.SGD(model.parameter_groups(), lr=1.0)
+    fast = model.loss(batch)
+    fast.backward()
+    reported = fast + penalty(optimizer)
+    optimizer.step()
+    propagation = oracle.PygPropagation(data.users, data.items, USERS, 3)
+    expected = oracle.plain_loss(plain, propagation, (batch.users, batch.items), confirmed_pairs(batch))
+    torch.testing.assert_close(reported, expected)
+    gradients = torch.autograd.grad(expected, list(plain.parameters()))
+    for after, before, gradient in zip(model.parameters(), plain.parameters(), gradients, strict=True):
+        torch.testing.assert_close(after, before - gradient)
+
+
+@pytest.mark.parametrize("sign", [True, False])
+def test_a_batch_may_lack_either_sign(data, sign):
+    keep = data.edges[2] == sign
+    edges = tuple(a[keep] for a in data.edges)
+    nobody = np.zeros(0, int), np.zeros(0, int)
+    model = build(TrainData(np.arange(USERS), np.arange(ITEMS), edges, nobody, nobody, nobody, "cpu"))
+    loss = model.loss(next(model.data.batches(1000, torch.Generator().manual_seed(0))))
+    loss.backward()
+    assert torch.isfinite(loss) and all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_positive_graph_leaves_confirmed_negatives_out(data):
+    positive = Propagation(data.users[data.positive], data.items[data.positive], USERS, ITEMS, 3)
+    model = build(data, graph="positive")
+    torch.testing.assert_close(torch.cat(model.embeddings()), positive(model.table))
+    assert not torch.allclose(torch.cat(model.embeddings()), torch.cat(build(data).embeddings()))
+
+
+def test_without_autoencoders_the_loss_is_the_ranking_loss(data):
+    model, same, batch = build(data, no_autoencoder=True), build(data), one_batch(data)
+    assert [name for name, _ in model.named_parameters()] == ["table"]
+    torch.testing.assert_close(model.loss(batch), same.ranking_loss(batch, *same.embeddings()))
+
+
+def test_no_tensor_of_users_times_items_is_made_outside_the_block():
+    """400 users x 900 items: the largest tensor autograd or the forward pass makes stays far below 360,000."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Largest(TorchDispatchMode):
+        size = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **kwargs or {})
+            for tensor in result if isinstance(result, tuple) else (result,):
+                if isinstance(tensor, torch.Tensor):
+                    self.size = max(self.size, tensor.numel())
+            return result
+
+    pairs = np.random.RandomState(0).permutation(400 * 900)[:3000]
+    edges = pairs // 900, pairs % 900, np.arange(3000) % 4 > 0
+    nobody = np.zeros(0, int), np.zeros(0, int)
+    data = TrainData(np.arange(400), np.arange(900), edges, edges[:2], nobody, nobody, "cpu")
+    model = build(data)
+    with Largest() as largest:
+        model.loss(one_batch(data, 64)).backward()
+    assert 0 < largest.size < 400 * 900 / 10
