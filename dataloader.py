@@ -32,12 +32,14 @@ SPLIT_SEED = 2024  # fixed: the published splits depend on it, unlike --random_s
 
 
 def locate(dataset, data_dir):
-    """--dataset -> (name, folder of the .inter/.item files, folder of the CSVs).  Known names win over paths."""
+    """--dataset -> (name, folder of the .inter/.item files, folder of the CSVs).  Known names win over paths, and a
+    path never counts as the known data set, whatever its folder is called."""
     if dataset in DATASETS:
         return dataset, data_dir / dataset, data_dir / dataset
     if not Path(dataset).is_dir():
         raise InputError(f"--dataset {dataset}: is neither one of {', '.join(DATASETS)} nor a folder")
     name = Path(dataset).resolve().name
+    name += "-own" if name in DATASETS else ""
     return name, Path(dataset), data_dir / name
 
 
@@ -59,7 +61,10 @@ def prepare(name, raw, folder, log=print):
         fetch(name, raw, log)
     made_from = fingerprint(name, raw) | {"rules": RULES_VERSION}
     if stamp.exists() and all(there):
-        known = json.loads(stamp.read_text())
+        try:
+            known = json.loads(stamp.read_text())
+        except ValueError:
+            raise InputError(f"{stamp}: is not JSON; delete it to use the splits beside it as they are") from None
         changed = [path for path in paths if sha256(path) != known["made"].get(path.name)]
         if changed:
             raise InputError(
@@ -70,9 +75,15 @@ def prepare(name, raw, folder, log=print):
             return log(f"splits: {folder}/{name}_*.csv, prepared earlier from the same files")
     inter, item = raw_files(raw)
     ratings = read_ratings(inter, "\t", (1, 2, 3, 4, 5))
-    tables = split(ratings, read_items(item) if item else None, DATASETS.get(name), log)
+    try:
+        tables = split(ratings, read_items(item) if item else None, DATASETS.get(name), log)
+    except InputError as error:
+        raise InputError(f"{inter}: {error}") from None
     if not all(len(table) for table in tables):
-        raise InputError(f"{inter}: too few ratings of 4 and 5 for splits (users and items need 5 each, test items 5)")
+        raise InputError(
+            f"{inter}: too few ratings of 4 and 5 to split: users and items with fewer than 5 are dropped, and "
+            "validation needs a user with 10"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     temporary = [path.with_name(f".{path.name}.tmp") for path in paths]
     for table, path in zip(tables, temporary, strict=True):
@@ -148,6 +159,8 @@ def split(ratings, items, known, log=print):
     rows = ratings[complete]
     user_ids, item_ids = sort_ids(rows.user.unique()), sort_ids(rows.item.unique())
     if known and known.sample_users:
+        if len(user_ids) < known.sample_users:
+            raise InputError(f"{known.sample_users} users are to be drawn, but only {len(user_ids)} have usable rows")
         chosen = np.random.RandomState(SPLIT_SEED).choice(user_ids, known.sample_users, replace=False)
         rows = rows[rows.user.isin(chosen)]
     users, items = encode(rows.user, user_ids), encode(rows.item, item_ids)
@@ -174,21 +187,16 @@ def split(ratings, items, known, log=print):
 
 
 def core(users, items, positive):
-    """Row numbers (positives, negatives) that survive rules 2 and 3: cores of 5, repeated until nothing changes."""
-    rows = np.arange(len(users))
-    while True:
+    """Row numbers (positives, negatives) that survive rules 2 and 3: the 5-core of the positives, and the negatives
+    of its users and items.  (The published loop also counts all rows, of both signs, in each round.  A user or item
+    with fewer than 5 rows has fewer than 5 positives too, so the outcome is the same.)"""
+    rows, before = np.flatnonzero(positive), None
+    while len(rows) != before:
         before = len(rows)
-        positives, negatives = rows[positive[rows]], rows[~positive[rows]]
-        for side in (items, users):
-            positives = positives[np.bincount(side[positives], minlength=1)[side[positives]] >= 5]
-        rows = np.concatenate((positives, negatives))
         for side in (items, users):
             rows = rows[np.bincount(side[rows], minlength=1)[side[rows]] >= 5]
-        if len(rows) == before:
-            break
-    positives, negatives = rows[positive[rows]], rows[~positive[rows]]
-    survives = np.isin(users[negatives], users[positives]) & np.isin(items[negatives], items[positives])
-    return positives, negatives[survives]
+    negatives = ~positive & np.isin(users, users[rows]) & np.isin(items, items[rows])
+    return rows, np.flatnonzero(negatives)
 
 
 # --------------------------------------------------------------------------------------- training data
@@ -304,6 +312,7 @@ def load(folder, name, train_csv, device):
         ("test", folder / f"{name}_test.csv"),
     ):
         table = read_ratings(path, ",", (CONFIRMED, 1, 2, 3, 4, LIKED, 5))
+        table = table[(table.user != "") & (table.item != "")]
         tables[part] = table.drop_duplicates(["user", "item"], keep="last")
     train = tables["train"]
     is_edge = ((train.rating >= 4) | (train.rating <= 1)).to_numpy()
@@ -314,6 +323,8 @@ def load(folder, name, train_csv, device):
     for part, table in tables.items():
         users, items = encode(table.user, user_ids), encode(table.item, item_ids)
         pairs[part] = users, items, (users >= 0) & (items >= 0)
+        if not pairs[part][2].any():
+            raise InputError(f"{folder}/{name}_{part}.csv: no row is about a user and an item of {train_csv}")
     users, items, _ = pairs["train"]
     edges = users[is_edge], items[is_edge], (train.rating >= 4).to_numpy()[is_edge]
     seen, validation, test = ((u[k], i[k]) for u, i, k in (pairs[p] for p in ("train", "validation", "test")))

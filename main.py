@@ -124,13 +124,14 @@ def train(model, data, options, run):
     checkpoint = utils.Checkpoint(run.folder / "last.pt", model, optimizer, shuffle, stopping)
     epoch, seconds = checkpoint.load(run) if options.resume else (0, 0.0)
     started = saved = time.perf_counter()
-    progress = tqdm(total=options.epochs, initial=epoch, unit="epoch", disable=None)
+    steps = -(-len(data.users) // options.batch_size)
     while epoch < options.epochs and not stopping.over:
         epoch += 1
         model.train()
         model.start_epoch(epoch)
         total = torch.zeros((), device=data.device)  # summed there: reading it each step would wait for the device
-        for steps, batch in enumerate(data.batches(options.batch_size, shuffle), start=1):
+        batches = data.batches(options.batch_size, shuffle)
+        for batch in tqdm(batches, f"epoch {epoch}", steps, unit="step", leave=False, disable=None):
             loss = model.loss(batch)
             total += loss.detach() + penalty(optimizer)
             optimizer.zero_grad()
@@ -148,11 +149,9 @@ def train(model, data, options, run):
                 lines.append(f"EarlyStopping counter: {stopping.counter} out of {stopping.patience}")
         run.log(*lines)
         run.add_epoch(row)
-        progress.update()
         if time.perf_counter() - saved > CHECKPOINT_SECONDS:
             checkpoint.save(epoch, seconds + time.perf_counter() - started, run)
             saved = time.perf_counter()
-    progress.close()
     seconds += time.perf_counter() - started
     checkpoint.save(epoch, seconds, run)
     return stopping, epoch, seconds

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from tqdm import tqdm
 
 FREE = ("resume", "device", "test_batch_size", "data_dir", "result_dir")  # flags that may change on --resume
 
@@ -165,7 +166,7 @@ class Run:
         self._write(lines)
 
     def log(self, *lines):
-        print(*lines, sep="\n", flush=True)
+        tqdm.write("\n".join(lines))  # print() would break a progress bar on the terminal
         if self.unwritten is None:
             self._write(lines)
         else:

@@ -1,6 +1,8 @@
 """Reading .inter/.item files and our CSVs: every cell a string, nothing guessed, bad files named in one line."""
 
+import codecs
 import csv
+import os
 import warnings
 from pathlib import Path
 
@@ -33,13 +35,15 @@ def read_table(path, sep, wanted):
             )
     quoting = csv.QUOTE_NONE if sep == "\t" else csv.QUOTE_MINIMAL
     options = {"sep": sep, "dtype": str, "keep_default_na": False, "quoting": quoting, "index_col": False}
+    options["skip_blank_lines"] = False  # so that row n is line n + 2
     try:
         with warnings.catch_warnings(), pd.read_csv(path, encoding=encoding_of(path), chunksize=2**20, **options) as f:
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a first row longer than the header
-            parts = [chunk[list(roles)].fillna("").astype("category") for chunk in f]
+            parts = [chunk.loc[(chunk != "").any(axis=1), list(roles)].astype("category") for chunk in f]
     except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
         raise InputError(f"{path}: is not a table with one row a line ({str(error).strip()})") from None
-    return pd.DataFrame({role: union_categoricals([part[name] for part in parts]) for name, role in roles.items()})
+    table = pd.DataFrame({role: union_categoricals([part[name] for part in parts]) for name, role in roles.items()})
+    return table.set_index(np.concatenate([part.index for part in parts]) + 2)  # line numbers
 
 
 def header(path, sep):
@@ -47,6 +51,8 @@ def header(path, sep):
     try:
         with open(path, "rb") as f:
             start = f.readline(2**16)
+            f.seek(max(0, os.path.getsize(path) - 2**16))
+            end = f.read().rpartition(b"\n")[2]  # a whole file's last line ends in a line break, or is a whole row
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     if not start.strip():
@@ -55,7 +61,10 @@ def header(path, sep):
         raise InputError(f"{path}: is a git-LFS pointer, not the data; run `git lfs pull` where it came from")
     if start.lstrip().startswith(b"<"):
         raise InputError(f"{path}: is a web page saved under the data file's name; download the file itself")
-    return start.decode("utf-8-sig", errors="replace").rstrip("\r\n").split(sep)
+    columns = start.decode("utf-8-sig", errors="replace").rstrip("\r\n").split(sep)
+    if end.strip() and end.count(sep.encode()) + 1 < len(columns):
+        raise InputError(f"{path}: ends in the middle of a row; the file is cut off, fetch or copy it anew")
+    return columns
 
 
 def encoding_of(path):
@@ -64,7 +73,9 @@ def encoding_of(path):
         try:
             while f.read(2**22):
                 pass
-        except UnicodeDecodeError:
+        except UnicodeDecodeError as error:
+            if Path(path).read_bytes().startswith(codecs.BOM_UTF8):
+                raise InputError(f"{path}: begins as UTF-8 but is not ({error.reason}); save it as UTF-8") from None
             return "latin-1"
     return "utf-8-sig"
 
@@ -76,9 +87,9 @@ def parse_ratings(column, path, allowed):
     values = pd.to_numeric(pd.Series(tokens, dtype=object), errors="coerce").to_numpy(float)
     for token, value in zip(tokens, values, strict=True):
         if token.strip() and value not in allowed:
-            row = int(np.flatnonzero((column == token).to_numpy())[0]) + 2  # line 1 is the header
+            line = column.index[(column == token).to_numpy()][0]
             raise InputError(
-                f"{path}, line {row}: rating {token!r}, expected one of {', '.join(f'{a:g}' for a in allowed)}"
+                f"{path}, line {line}: rating {token!r}, expected one of {', '.join(f'{a:g}' for a in allowed)}"
                 " (half stars or another scale must be mapped to whole stars 1-5 first)"
             )
     ratings = np.full(len(column), np.nan)
@@ -90,7 +101,7 @@ def parse_ratings(column, path, allowed):
 def sort_ids(tokens):
     """Distinct ids in sorted order: by number if every one is a plainly written integer, else as text."""
     tokens = np.unique(np.asarray(tokens, dtype=object))
-    if all(t.isascii() and t.lstrip("-").isdigit() and str(int(t)) == t for t in tokens):
+    if all(t.isascii() and t.removeprefix("-").isdigit() and str(int(t)) == t for t in tokens):
         tokens = tokens[np.argsort([int(t) for t in tokens], kind="stable")]
     return tokens
 

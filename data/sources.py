@@ -12,8 +12,10 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from urllib.request import urlopen
 
@@ -24,6 +26,12 @@ from utils import InputError, write_atomically
 RECBOLE = "https://recbole.s3-accelerate.amazonaws.com/ProcessedDatasets"
 GROUPLENS = "https://files.grouplens.org/datasets/movielens"
 LARGEST = 4 * 2**30  # bytes; a member that unpacks to more is not one of these data sets
+
+
+# What a source that is down, changed or damaged may raise.
+FAILURES = (
+    OSError, KeyError, ValueError, HTTPException, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError
+)  # fmt: skip
 
 
 # Each source is a function that returns {file name: content} for the wanted file names.
@@ -64,7 +72,7 @@ def _member(archive, name):
 
 
 def download(url):
-    """The bytes at an address, with a progress bar.  Raises OSError."""
+    """The bytes at an address, with a progress bar.  Raises OSError or HTTPException."""
     with urlopen(url, timeout=30) as response:
         size = int(response.headers.get("Content-Length") or 0)
         content = bytearray()
@@ -80,37 +88,41 @@ def download(url):
 
 def convert_ml_100k(contents):
     """u.data, u.item, u.genre -> (ml-100k.inter, ml-100k.item)."""
-    genres = [line.split("|")[0] for line in contents["u.genre"]().decode("latin-1").split("\n") if "|" in line]
+    genres = [line.split("|")[0] for line in lines(contents["u.genre"]()) if "|" in line]
     items = []
-    for line in contents["u.item"]().decode("latin-1").splitlines():
+    for line in lines(contents["u.item"]()):
         cells = line.split("|")
         flags = cells[5 : 5 + len(genres)]
         named = " ".join(genre for genre, flag in zip(genres, flags, strict=True) if flag == "1")
         items.append((cells[0], *title_and_year(cells[1]), named))
-    ratings = [line.split() for line in contents["u.data"]().decode("ascii").splitlines() if line]
+    ratings = [line.split() for line in lines(contents["u.data"]())]
     return atomic(INTER, ratings), atomic([*ITEM, "class:token_seq"], items)
 
 
 def convert_ml_1m(contents):
     """ratings.dat, movies.dat ("::" between the cells, latin-1) -> (ml-1m.inter, ml-1m.item)."""
     items = []
-    for line in contents["movies.dat"]().decode("latin-1").splitlines():
+    for line in lines(contents["movies.dat"]()):
         number, title, genres = line.split("::")
         items.append((number, *title_and_year(title), genres.replace("|", " ")))
-    ratings = [line.split("::") for line in contents["ratings.dat"]().decode("ascii").splitlines() if line]
+    ratings = [line.split("::") for line in lines(contents["ratings.dat"]())]
     return atomic(INTER, ratings), atomic([*ITEM, "genre:token_seq"], items)
 
 
 def convert_netflix(titles, genres):
     """movie_titles.csv (latin-1, no header, unquoted commas in titles) and netflix_genres.csv -> netflix.item."""
-    lines = (line.split(",", 1) for line in genres.decode("utf-8-sig").splitlines()[1:] if "," in line)
-    genre_of = {number.strip(): names.strip().strip('"').replace("|", " ") for number, names in lines}
+    rows = (line.split(",", 1) for line in lines(genres, "utf-8-sig")[1:] if "," in line)
+    genre_of = {number.strip(): names.strip().strip('"').replace("|", " ") for number, names in rows}
     items = []
-    for line in titles.decode("latin-1").splitlines():
-        if line:
-            number, year, title = line.split(",", 2)
-            items.append((number, title, year, genre_of.get(number, "")))  # without genre: dropped by preparation
+    for line in lines(titles):
+        number, year, title = line.split(",", 2)
+        items.append((number, title, year, genre_of.get(number, "")))  # without genre: dropped by preparation
     return atomic([*ITEM, "genre:token_seq"], items)
+
+
+def lines(content, encoding="latin-1"):
+    """The lines that hold something; unlike str.splitlines, bytes that latin-1 reads as controls end no line."""
+    return [line for line in content.decode(encoding).replace("\r\n", "\n").split("\n") if line]
 
 
 def title_and_year(text):
@@ -202,7 +214,10 @@ def fetch(name, folder, log=print):
     known = DATASETS[name]
     titles, genres = folder / "movie_titles.csv", folder / "netflix_genres.csv"
     if name == "Netflix-1M" and titles.exists() and genres.exists():
-        item = convert_netflix(titles.read_bytes(), genres.read_bytes())
+        try:
+            item = convert_netflix(titles.read_bytes(), genres.read_bytes())
+        except ValueError as error:
+            raise InputError(f"{titles} or {genres}: not rows of id,year,title and movieId,genres ({error})") from None
         write_atomically(folder / "netflix.item", lambda path: path.write_bytes(item))
     wanted = [file for file in known.files if not any(folder.glob(f"*{Path(file).suffix}"))]
     if not wanted:
@@ -217,7 +232,7 @@ def fetch(name, folder, log=print):
             for file, content in contents.items():
                 write_atomically(folder / file, lambda path, content=content: path.write_bytes(content))
             return log(f"fetched {', '.join(wanted)} from {source.args[0]}")
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except FAILURES as error:
             failures.append(f"{source.args[0]} ({error})")
     by_hand = known.by_hand or f"download {' and '.join(wanted)} from RecBole's data sets and put them there"
     tried = f"; tried {'; '.join(failures)}" if failures else ""

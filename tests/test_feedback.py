@@ -98,6 +98,13 @@ def test_verdicts_become_4_5_and_0_5_and_everything_else_stays(ratings, answers,
     assert all(refined[pair] == stars for pair, stars in original.items() if stars in (1, 4, 5))
 
 
+def test_an_unanswered_3_stays_neutral_although_its_user_has_other_verdicts(ratings):
+    answers = {"anna": {"items": ["a3", "b3"], "verdicts": ["liked", "unanswered"]}}
+    pairs = zip(ratings.user, ratings.item, strict=True)
+    refined = dict(zip(pairs, apply(ratings, answers, "confirmed"), strict=True))
+    assert (refined["anna", "a3"], refined["anna", "b3"], refined["bert", "a3"]) == (4.5, 3, 3)
+
+
 def test_report_card_counts_and_aucs(ratings, answers):
     asked = questions(ratings)
     card = report(asked, answers, ratings, apply(ratings, answers, "confirmed"))

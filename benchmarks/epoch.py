@@ -1,0 +1,199 @@
+"""How much faster, and in how much less memory, the fast form trains than the plain form of the same mathematics.
+
+    python benchmarks/epoch.py                    all shapes (about three minutes on two cores)
+    python benchmarks/epoch.py ML-100K --steps 20
+
+Both forms run in this process, taking turns, on synthetic ratings of the real sizes; the plain form is the one the
+tests hold the fast form to (tests/oracle.py: PyG's LGConv, dense autoencoders over all rows, a dense matrix of
+sampling weights).  Seconds of an epoch are the median step times the steps of an epoch.  Memory is the process's
+peak while the form runs (Linux), or the card's with CUDA.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import oracle  # noqa: E402
+
+import utils  # noqa: E402
+from dataloader import TrainData  # noqa: E402
+from model import Propagation, ReFINePlusPlus, penalty  # noqa: E402
+
+SHAPES = {  # users, items, train edges, share of confirmed negatives among them (Amazon_Books': assumed), layers
+    "ML-100K": (938, 1008, 65_841, 0.195, 4),
+    "ML-1M": (6034, 3125, 581_250, 0.175, 4),
+    "Amazon_Books": (28_623, 29_948, 1_169_780, 0.2, 2),
+}
+PLAIN_LIMIT = 2**25  # users x items; beyond it the plain form needs tens of gigabytes and is not run
+
+
+def synthetic(n_users, n_items, n_edges, confirmed, device):
+    """Random ratings with a long tail of items, as real ones have."""
+    random = np.random.RandomState(0)
+    popularity = 1 / np.arange(10, n_items + 10)
+    pairs = np.zeros(0, np.int64)
+    while len(pairs) < n_edges:
+        users = random.randint(n_users, size=n_edges)
+        items = random.choice(n_items, n_edges, p=popularity / popularity.sum())
+        pairs = np.unique(np.concatenate((pairs, users * n_items + items)))
+    pairs = random.permutation(pairs)[:n_edges]
+    edges = pairs // n_items, pairs % n_items, random.rand(n_edges) >= confirmed
+    nobody = np.zeros(0, int), np.zeros(0, int)
+    return TrainData(np.arange(n_users), np.arange(n_items), edges, nobody, nobody, nobody, device)
+
+
+def wait(device):
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def reset_peak(device):
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak(device):
+    """MB since reset_peak."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 2**10
+
+
+def fast_step(model, optimizer):
+    def step(batch):
+        loss = model.loss(batch)
+        reported = loss.detach() + penalty(optimizer)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return reported
+
+    return step
+
+
+def plain_step(model):
+    data = model.data
+    propagation = oracle.PygPropagation(data.users, data.items, data.n_users, model.options.layers).to(data.device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+    def step(batch):
+        rows = batch.negatives_by_user
+        confirmed = rows.ids[rows.row_of], rows.cols
+        loss = oracle.plain_loss(model, propagation, (batch.users, batch.items), confirmed)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
+def build(data, layers):
+    options = SimpleNamespace(
+        graph="signed", negatives="shared", layers=layers, embedding_dim=64, hidden_dim=600, no_autoencoder=False,
+        lambda_reg=1e-7, lambda_ae=1e-5, real_neg_samp_prob=1.5,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return ReFINePlusPlus(data, options, torch.Generator(data.device).manual_seed(0)).to(data.device)
+
+
+def measure(name, steps, device):
+    n_users, n_items, n_edges, confirmed, layers = SHAPES[name]
+    data = synthetic(n_users, n_items, n_edges, confirmed, device)
+    per_epoch = -(-n_edges // 1024)
+    model = build(data, layers)
+    forms = {"fast": fast_step(model, torch.optim.Adam(model.parameter_groups(), lr=1e-3, fused=True))}
+    if n_users * n_items <= PLAIN_LIMIT:
+        forms["plain"] = plain_step(build(data, layers))
+    seconds, memory = {form: [] for form in forms}, dict.fromkeys(forms, 0.0)
+    batches = data.batches(1024, torch.Generator().manual_seed(0))
+    for _ in range(min(steps, per_epoch)):
+        batch = next(batches)
+        for form, step in forms.items():
+            for _ in range(1 if form == "plain" else 3):
+                reset_peak(device)
+                started = time.perf_counter()
+                step(batch)
+                wait(device)
+                seconds[form].append(time.perf_counter() - started)
+                memory[form] = max(memory[form], peak(device))
+    print(f"\n{name}: {n_users} users, {n_items} items, {n_edges} edges, {layers} layers, {per_epoch} steps an epoch")
+    for form in forms:
+        step = statistics.median(seconds[form][1:])
+        print(f"  {form:6} {step * 1e3:9.1f} ms a step {step * per_epoch:9.2f} s an epoch {memory[form]:8.0f} MB peak")
+    if "plain" in forms:
+        ratio = statistics.median(seconds["plain"][1:]) / statistics.median(seconds["fast"][1:])
+        print(f"  ratio  {ratio:9.1f} x faster")
+    else:
+        size = n_users * n_items * 4 / 2**30
+        print(f"  plain  not run: a dense users x items matrix takes {size:.1f} GiB, and a step makes ten")
+
+
+def measure_propagation(device):
+    """Forward and backward of Z on ML-100K's shape, by four kernels."""
+    n_users, n_items, n_edges, confirmed, layers = SHAPES["ML-100K"]
+    data = synthetic(n_users, n_items, n_edges, confirmed, device)
+    bag = Propagation(data.users, data.items, n_users, n_items, layers).to(device)
+    n = n_users + n_items
+
+    def csr(integers):
+        parts = bag.start.to(integers), bag.neighbours.to(integers), bag.weight
+        matrix = torch.sparse_csr_tensor(*parts, (n, n), check_invariants=False)
+
+        def power_mean(x):
+            layer, total = x, x.clone()
+            for _ in range(layers):
+                layer = matrix @ layer
+                total += layer
+            return total / (layers + 1)
+
+        return lambda x: power_mean(power_mean(x))  # the backward is the same polynomial once more
+
+    pyg = oracle.PygPropagation(data.users, data.items, n_users, layers).to(device)
+    forms = {
+        "embedding_bag (ours)": lambda x: bag(x).sum().backward(),
+        "CSR, int32 indices": csr(torch.int32),
+        "CSR, int64 indices": csr(torch.int64),
+        "PyG LGConv": lambda x: pyg(x).sum().backward(),
+    }
+    seconds = {form: [] for form in forms}
+    for _ in range(10):
+        for form, run in forms.items():
+            x = torch.randn(n, 64, device=device, requires_grad="CSR" not in form)
+            started = time.perf_counter()
+            run(x)
+            wait(device)
+            seconds[form].append(time.perf_counter() - started)
+    ours = statistics.median(seconds["embedding_bag (ours)"])
+    print("\nPropagation, 4 layers forward and backward, ML-100K's shape")
+    for form, taken in seconds.items():
+        print(f"  {form:22} {statistics.median(taken) * 1e3:8.2f} ms   {statistics.median(taken) / ours:6.1f} x ours")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shapes", nargs="*", default=list(SHAPES), help=f"of {', '.join(SHAPES)}; default: all")
+    parser.add_argument("--steps", type=int, default=10, help="steps measured of each form (the fast one: thrice)")
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    device = utils.pick_device(options.device)
+    print(f"{utils.device_name(device)}, torch {torch.__version__}, commit {utils.commit()}")
+    measure_propagation(device)
+    for name in options.shapes:
+        measure(name, options.steps, device)
+
+
+if __name__ == "__main__":
+    main()

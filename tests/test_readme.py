@@ -1,0 +1,65 @@
+"""The README's commands work, and its figures are those of the files they come from."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import main
+
+ROOT = Path(main.__file__).parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FIRST, SECOND = re.findall(r"```bash\n(.*?)\n```", README, re.DOTALL)[:2]
+
+
+def run(arguments, **more):
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, **more)
+
+
+def test_ci_runs_exactly_the_test_command():
+    assert SECOND in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+def test_the_main_job_runs_from_files_to_the_comparison(tmp_path):
+    """The first command with two epochs and other folders: data from the registry, the real encoder, real sizes."""
+    assert README.startswith(f"```bash\n{FIRST}")
+    install, command = FIRST.rsplit(" && ", 1)
+    assert "-r requirements.txt" in install
+    arguments = shlex.split(command.removeprefix(".venv/bin/python "))
+    paths = ["--data_dir", str(tmp_path / "data"), "--result_dir", str(tmp_path / "result")]
+    done = run([*arguments, "--epochs", "2", *paths])
+    assert done.returncode == 0, done.stderr
+    assert "splits: byte for byte the published ones" in done.stdout
+    assert "user: 938,  item: 1008" in done.stdout and "valid interactions: 5018" in done.stdout
+    published, ours = re.search(r"recall@20 +([\d.]+) +([\d.]+)", done.stdout.split("Test metrics")[1]).groups()
+    assert float(published) == 0.4420 and 0.15 < float(ours) < 0.30  # two epochs: above chance, below the end
+    card = done.stdout.split("Report card of the refinement\n")[1].split("\n####")[0]
+    printed = README.split("it reads\n\n")[1].split("\n\n")[0]
+    figures = [[float(f) for f in re.findall(r"[\d.]*\d", text)] for text in (card, printed)]
+    assert figures[0] == pytest.approx(figures[1], rel=0.02)  # another processor may round a few scores otherwise
+
+
+def test_the_results_table_is_what_the_kept_runs_give():
+    table = README.split("<!-- results: python results4comparison/table.py -->\n")[1].split("<!-- /results -->")[0]
+    assert run(["results4comparison/table.py"]).stdout == table
+
+
+def test_the_benchmark_runs():
+    done = run(["-W", "ignore", "benchmarks/epoch.py", "ML-100K", "--steps", "2", "--device", "cpu"])
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"fast .* s an epoch .* MB peak\n +plain .*\n +ratio", done.stdout)
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"python main\.py[^`\n]*", README + (main.__doc__ or "")))))
+def test_every_other_command_line_is_understood(command):
+    """Flags of the examples in the README and in main.py's own docstring exist."""
+    main.parse(shlex.split(re.split(r"  +", command)[0])[2:])
+
+
+def test_every_flag_named_in_the_readme_exists():
+    flags = set(vars(main.parse(["--dataset", "x"])))
+    mine = {name for name in re.findall(r"--([a-z_]+)", README) if "-" not in name}
+    assert mine - flags <= {"index"}  # pip's --index-url
