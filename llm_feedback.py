@@ -18,7 +18,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from data.files import encode, read_ratings, sort_ids
-from dataloader import CONFIRMED, LIKED, sha256
+from data.sources import DATASETS
+from dataloader import CONFIRMED, LIKED, git_blob_id, sha256
 from feedback import embed
 from feedback.answers import Answers
 from feedback.report import report, report_lines
@@ -33,8 +34,10 @@ def refine(name, folder, items, options, device, log=print):
     """
     found = folder / f"{name}_train_augment.csv"
     if options.llm == "auto" and found.exists():
-        log(f"refined ratings: {found} as found, no language model asked")
-        return found, {"llm": "published", "llm_mode": None}
+        published = name in DATASETS and git_blob_id(found) == DATASETS[name].labels
+        whose = "the authors' published labels" if published else "as found"
+        log(f"refined ratings: {found}, {whose}; no language model asked")
+        return found, {"llm": "published" if published else "file", "llm_mode": None}
     if items.empty:
         raise InputError(
             f"--dataset {name}: has no .item file, so no titles to ask about; add it or use --dataset_augment original"

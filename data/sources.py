@@ -149,6 +149,7 @@ class DataSet:
     drop_cold_items: bool = False  # leave out validation and test rows whose item has no train positive
     by_hand: str = ""  # what to do when no source can be reached
     splits: dict = field(default_factory=dict)  # git blob ids of the published splits, by part
+    labels: str = ""  # git blob id of the published train_augment
 
 
 def _amazon(name, **more):
@@ -172,6 +173,7 @@ DATASETS = {
             "validation": "dc14ca7fcd367346f249d6aeb23a3e09f20cbef1",
             "test": "f3cbe95698f3cd22627cf92045ff0eb5a0e951f5",
         },
+        labels="0cc04baaf46fcc4ee59a6adbb999d8bf56adb8e9",
     ),
     "ML-1M": DataSet(
         {

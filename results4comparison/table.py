@@ -18,7 +18,7 @@ def labels(run):
     """What the run was trained on, in words."""
     if run["dataset_augment"] == "original":
         return "none: ratings as they are"
-    return "the authors' (Llama-2-7b)" if run["llm"] == "published" else f"ours, {run['llm'].split('/')[-1]}"
+    return "the authors' Llama-2-7b" if run["llm"] == "published" else f"our {run['llm'].split('/')[-1]}"
 
 
 def row(*cells):

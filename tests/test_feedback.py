@@ -1,16 +1,19 @@
 """The refinement, on constructed users whose likes and dislikes are plain."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from data.sources import DATASETS, DataSet
+from dataloader import git_blob_id
 from feedback import embed
 from feedback.answers import Answers
 from feedback.report import report, report_lines
-from llm_feedback import apply, item_texts, questions
+from llm_feedback import apply, item_texts, questions, refine
 from utils import InputError
 
 # Two kinds of items, a* and b*.  anna likes a and dislikes b; bert the reverse; carl has no dislike; dora is harsh.
@@ -127,6 +130,16 @@ def test_item_texts_hold_title_year_and_genres_and_miss_nothing_that_is_absent()
     rows = [("Arrival", "2016", "Drama Sci-Fi"), ("X", "", "")]
     items = pd.DataFrame(rows, columns=["title", "year", "genre"], index=["7", "8"])
     assert item_texts(items, ["8", "7", "9"]) == ["X", "Arrival (2016), Drama, Sci-Fi", ""]
+
+
+@pytest.mark.parametrize(("labels", "llm"), [("published", "published"), ("somebody's", "file")])
+def test_only_the_authors_own_labels_count_as_published(tmp_path, monkeypatch, labels, llm):
+    path = tmp_path / "Tiny_train_augment.csv"
+    path.write_text("published")
+    monkeypatch.setitem(DATASETS, "Tiny", DataSet({}, [], labels=git_blob_id(path)))
+    path.write_text(labels)
+    found, said = refine("Tiny", tmp_path, None, SimpleNamespace(llm="auto"), "cpu")
+    assert found == path and said["llm"] == llm
 
 
 # -------------------------------------------------------------------------------------- the answers file

@@ -195,8 +195,8 @@ def test_an_llm_is_asked_although_labels_lie_in_the_data_folder_and_auto_takes_t
     original = labels.with_name("blocks_train_original.csv").read_text()
     labels.write_text(re.sub(",3\n", ",4.5\n", original))
     assert summary(command())["llm"].endswith("encoder")
-    assert summary(command("--llm", "auto"))["llm"] == "published"
-    assert "as found, no language model asked" in capsys.readouterr().out
+    assert summary(command("--llm", "auto"))["llm"] == "file"
+    assert "as found; no language model asked" in capsys.readouterr().out
 
 
 def test_every_flag_is_covered_here_and_has_a_help_line(capsys):

@@ -6,6 +6,7 @@ import numpy as np
 import oracle
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch_geometric.nn import LGConv
 
 from dataloader import SparseRows, TrainData
@@ -271,25 +272,42 @@ def test_without_autoencoders_the_loss_is_the_ranking_loss(data):
     torch.testing.assert_close(model.loss(batch), same.ranking_loss(batch, *same.embeddings()))
 
 
+class Watch(TorchDispatchMode):
+    """Notes the name of every operator that runs, and the size of the largest tensor one of them returns."""
+
+    def __init__(self):
+        super().__init__()
+        self.names, self.largest = set(), 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **kwargs or {})
+        self.names.add(function.overloadpacket.__name__)
+        for tensor in result if isinstance(result, tuple) else (result,):
+            if isinstance(tensor, torch.Tensor):
+                self.largest = max(self.largest, tensor.numel())
+        return result
+
+
 def test_no_tensor_of_users_times_items_is_made_outside_the_block():
-    """400 users x 900 items: the largest tensor autograd or the forward pass makes stays far below 360,000."""
-    from torch.utils._python_dispatch import TorchDispatchMode
-
-    class Largest(TorchDispatchMode):
-        size = 0
-
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            result = function(*args, **kwargs or {})
-            for tensor in result if isinstance(result, tuple) else (result,):
-                if isinstance(tensor, torch.Tensor):
-                    self.size = max(self.size, tensor.numel())
-            return result
-
+    """400 users x 900 items: the largest tensor of a forward and backward pass stays far below 360,000."""
     pairs = np.random.RandomState(0).permutation(400 * 900)[:3000]
     edges = pairs // 900, pairs % 900, np.arange(3000) % 4 > 0
     nobody = np.zeros(0, int), np.zeros(0, int)
-    data = TrainData(np.arange(400), np.arange(900), edges, edges[:2], nobody, nobody, "cpu")
-    model = build(data)
-    with Largest() as largest:
-        model.loss(one_batch(data, 64)).backward()
-    assert 0 < largest.size < 400 * 900 / 10
+    model = build(TrainData(np.arange(400), np.arange(900), edges, edges[:2], nobody, nobody, "cpu"))
+    with Watch() as watch:
+        model.loss(one_batch(model.data, 64)).backward()
+    assert 0 < watch.largest < 400 * 900 / 10
+
+
+@pytest.mark.parametrize("negatives", ["shared", "per_user"])
+def test_no_operator_of_a_step_needs_a_value_on_the_host(data, negatives):
+    """On CUDA each of these would make the host wait for the device in every step."""
+    model, batch = build(data, negatives=negatives), one_batch(data)
+    optimizer = torch.optim.Adam(model.parameter_groups(), fused=True)
+    with Watch() as watch:
+        loss = model.loss(batch)
+        penalty(optimizer)
+        loss.backward()
+        optimizer.step()
+    waiting = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "equal", "is_nonzero"}
+    assert not watch.names & waiting and "_embedding_bag" in watch.names
