@@ -22,6 +22,7 @@ from data.files import encode, read_items, read_ratings, sort_ids
 from data.sources import DATASETS, fetch
 from utils import InputError, write_json
 
+STARS = (1, 2, 3, 4, 5)
 LIKED, CONFIRMED = 4.5, 0.5  # codes in train_augment, not stars: a refined 2 or 3 becomes one of them
 COLUMNS = ["user_id:token", "item_id:token", "rating:float"]  # of the CSVs, as the ReFINe++ authors publish them
 MISSING = ("", "#N/A", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null")  # what pandas reads as no value
@@ -32,13 +33,18 @@ SPLIT_SEED = 2024  # fixed: the published splits depend on it, unlike --random_s
 
 
 def locate(dataset, data_dir):
-    """--dataset -> (name, folder of the .inter/.item files, folder of the CSVs).  Known names win over paths, and a
-    path never counts as the known data set, whatever its folder is called."""
-    if dataset in DATASETS:
-        return dataset, data_dir / dataset, data_dir / dataset
-    if not Path(dataset).is_dir():
-        raise InputError(f"--dataset {dataset}: is neither one of {', '.join(DATASETS)} nor a folder")
-    name = Path(dataset).resolve().name
+    """--dataset -> (name, folder of the .inter/.item files, folder of the CSVs).
+
+    Known names win over paths.  A path counts as the known data set only where it is that one's own folder.
+    """
+    path = Path(dataset)
+    if dataset in DATASETS or (path.name in DATASETS and path.resolve() == (data_dir / path.name).resolve()):
+        return path.name, data_dir / path.name, data_dir / path.name
+    if not path.is_dir():
+        close = [name for name in DATASETS if name.lower().replace("-", "") == dataset.lower().replace("-", "")]
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise InputError(f"--dataset {dataset}: is neither one of {', '.join(DATASETS)} nor a folder{hint}")
+    name = path.resolve().name
     name += "-own" if name in DATASETS else ""
     return name, Path(dataset), data_dir / name
 
@@ -74,11 +80,8 @@ def prepare(name, raw, folder, log=print):
         if known["made_from"] == made_from:
             return log(f"splits: {folder}/{name}_*.csv, prepared earlier from the same files")
     inter, item = raw_files(raw)
-    ratings = read_ratings(inter, "\t", (1, 2, 3, 4, 5))
-    try:
-        tables = split(ratings, read_items(item) if item else None, DATASETS.get(name), log)
-    except InputError as error:
-        raise InputError(f"{inter}: {error}") from None
+    ratings = read_ratings(inter, "\t", STARS)
+    tables = split(ratings, read_items(item) if item else None, DATASETS.get(name), log)
     if not all(len(table) for table in tables):
         raise InputError(
             f"{inter}: too few ratings of 4 and 5 to split: users and items with fewer than 5 are dropped, and "
@@ -149,7 +152,7 @@ def split(ratings, items, known, log=print):
     of surviving users and items; 4 per user 20 % test and 10 % validation of the positives; 5 train = the other
     positives, then all negatives.  known: the data set's row of the table in data/sources.py, or None.
     """
-    ratings = ratings.drop_duplicates(["user", "item"], keep="last")
+    read, ratings = len(ratings), ratings.drop_duplicates(["user", "item"], keep="last")
     complete = (ratings.user != "") & (ratings.item != "") & ratings.rating.notna()
     if items is not None:
         items = items.drop_duplicates("item", keep="last")
@@ -160,7 +163,10 @@ def split(ratings, items, known, log=print):
     user_ids, item_ids = sort_ids(rows.user.unique()), sort_ids(rows.item.unique())
     if known and known.sample_users:
         if len(user_ids) < known.sample_users:
-            raise InputError(f"{known.sample_users} users are to be drawn, but only {len(user_ids)} have usable rows")
+            raise InputError(
+                f"--dataset: {known.sample_users} users are to be drawn, but only {len(user_ids)} have usable rows; "
+                "are the .inter and .item files whole?"
+            )
         chosen = np.random.RandomState(SPLIT_SEED).choice(user_ids, known.sample_users, replace=False)
         rows = rows[rows.user.isin(chosen)]
     users, items = encode(rows.user, user_ids), encode(rows.item, item_ids)
@@ -179,8 +185,9 @@ def split(ratings, items, known, log=print):
     if known and known.drop_cold_items:
         validation, test = (rows_[np.isin(items[rows_], items[train])] for rows_ in (validation, test))
     log(
-        f"ratings: {len(ratings)} read, {len(ratings) - len(rows)} dropped, {len(positives)} positives"
-        f" and {len(negatives)} negatives kept"
+        f"ratings: {read} read; {read - len(ratings)} given anew later, {len(ratings) - len(rows)} incomplete or not "
+        f"drawn, {len(rows) - len(positives) - len(negatives)} of users or items with fewer than 5 positives; kept "
+        f"{len(positives)} positives and {len(negatives)} negatives"
     )
     frame = rows[["user", "item", "token"]]
     return tuple(frame.iloc[p] for p in (np.concatenate((train, negatives)), validation, test))
@@ -306,12 +313,13 @@ def load(folder, name, train_csv, device):
     cannot be ranked and are left out (the log's counts show it).
     """
     tables = {}
-    for part, path in (
-        ("train", Path(train_csv)),
-        ("validation", folder / f"{name}_validation.csv"),
-        ("test", folder / f"{name}_test.csv"),
+    refined = Path(train_csv) != folder / f"{name}_train_original.csv"
+    for part, path, allowed in (
+        ("train", Path(train_csv), (CONFIRMED, *STARS, LIKED) if refined else STARS),
+        ("validation", folder / f"{name}_validation.csv", (4, 5)),
+        ("test", folder / f"{name}_test.csv", (4, 5)),
     ):
-        table = read_ratings(path, ",", (CONFIRMED, 1, 2, 3, 4, LIKED, 5))
+        table = read_ratings(path, ",", allowed)
         table = table[(table.user != "") & (table.item != "")]
         tables[part] = table.drop_duplicates(["user", "item"], keep="last")
     train = tables["train"]

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from data.files import encode, read_ratings, sort_ids
 from data.sources import DATASETS
-from dataloader import CONFIRMED, LIKED, git_blob_id, sha256
+from dataloader import CONFIRMED, LIKED, STARS, git_blob_id, sha256
 from feedback import embed
 from feedback.answers import Answers
 from feedback.report import report, report_lines
@@ -32,8 +32,9 @@ def refine(name, folder, items, options, device, log=print):
     items: dataloader.item_table.  A train_augment CSV in the data folder is used as it is, unless --llm names a
     model.  Answers are appended to answers.jsonl one user a line, so that a killed run goes on where it was.
     """
-    found = folder / f"{name}_train_augment.csv"
+    found, original = folder / f"{name}_train_augment.csv", folder / f"{name}_train_original.csv"
     if options.llm == "auto" and found.exists():
+        check_same_pairs(found, original)
         published = name in DATASETS and git_blob_id(found) == DATASETS[name].labels
         whose = "the authors' published labels" if published else "as found"
         log(f"refined ratings: {found}, {whose}; no language model asked")
@@ -43,18 +44,18 @@ def refine(name, folder, items, options, device, log=print):
             f"--dataset {name}: has no .item file, so no titles to ask about; add it or use --dataset_augment original"
         )
     llm = embed.DEFAULT_LLM if options.llm == "auto" else options.llm
-    original = folder / f"{name}_train_original.csv"
-    ratings = read_ratings(original, ",", (1, 2, 3, 4, 5))
+    ratings = read_ratings(original, ",", STARS)
     asked = questions(ratings)
     weights = embed.model_folder(llm, options.data_dir)
     texts = item_texts(items, asked.item_ids)
     out = folder / "feedback" / f"{Path(llm).name}-embed"
     settings = {
         "llm": llm,
-        "revision": {path.name: sha256(path) for path in sorted(weights.glob("*.safetensors"))},
+        "revision": {p.name: sha256(p) for p in sorted([*weights.glob("*.safetensors"), *weights.glob("*.json")])},
         "mode": "embed",
         "method": embed.METHOD_VERSION,
         "dtype": "float32",
+        "attention": embed.ATTENTION,
         "batch_size": embed.BATCH_SIZE,
         "ratings": sha256(original),
         "texts": hashlib.sha256("\n".join(texts).encode()).hexdigest(),
@@ -75,6 +76,17 @@ def refine(name, folder, items, options, device, log=print):
     write_json(out / "report.json", card)
     log(f"refined ratings: {path}", *report_lines(card))
     return path, {"llm": llm, "llm_mode": "embed", "refinement": card}
+
+
+def check_same_pairs(found, original):
+    """Raises InputError unless both train files are about the same (user, item) pairs."""
+    tables = (read_ratings(path, ",", (CONFIRMED, *STARS, LIKED)) for path in (found, original))
+    pairs = [set(zip(table.user, table.item, strict=True)) for table in tables]
+    if pairs[0] != pairs[1]:
+        raise InputError(
+            f"{found}: is not about the same user-item pairs as {original.name} ({len(pairs[0] ^ pairs[1])} pairs "
+            "are in one of them only); put the whole file there, or take it away to have the ratings refined here"
+        )
 
 
 # -------------------------------------------------------------------------------------------- questions

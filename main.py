@@ -5,8 +5,8 @@
     python main.py --dataset path/to/folder                       your own .inter and .item
     python main.py --dataset ML-100K --resume                     go on with a run that was interrupted
 
-Three stages, each skipped when its result is already on disk and belongs to the same input:
-prepare (dataloader.py), refine (llm_feedback.py), train (here, model.py, utils.py).
+Three stages: prepare (dataloader.py) and refine (llm_feedback.py), each skipped when its result is already on disk and
+belongs to the same input, and train (here, model.py, utils.py), which never overwrites a run folder.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from model import ReFINePlusPlus, penalty
 from results4comparison import compare
 from utils import InputError
 
-CHECKPOINT_SECONDS = 60  # between two last.pt: a kill costs at most this much work
+CHECKPOINT_SECONDS = 20  # between two last.pt: a kill costs at most this much work, and the epoch in flight
 LEAST = {  # smallest value of each number
     "embedding_dim": 1, "layers": 0, "hidden_dim": 1, "real_neg_samp_prob": 0, "lambda_reg": 0, "lambda_ae": 0,
     "learning_rate": 0, "batch_size": 1, "epochs": 1, "early_stopping_step": 1, "evaluation_step": 1,
@@ -117,13 +117,13 @@ def measure(model, data, relevant, options):
 
 def train(model, data, options, run):
     """Train until early stopping and return (EarlyStopping, epochs run, training seconds).  Each epoch prints what the
-    published logs print; last.pt is written about once a minute, so that a killed run can go on."""
+    published logs print; last.pt is written now and then, so that a killed run can go on."""
     optimizer = torch.optim.Adam(model.parameter_groups(), lr=options.learning_rate, fused=True)
     shuffle = torch.Generator().manual_seed(options.random_seed)
     stopping = utils.EarlyStopping(options.early_stopping_step)
     checkpoint = utils.Checkpoint(run.folder / "last.pt", model, optimizer, shuffle, stopping)
     epoch, seconds = checkpoint.load(run) if options.resume else (0, 0.0)
-    started = saved = time.perf_counter()
+    started, saved = time.perf_counter(), -float("inf")
     steps = -(-len(data.users) // options.batch_size)
     while epoch < options.epochs and not stopping.over:
         epoch += 1
@@ -138,6 +138,8 @@ def train(model, data, options, run):
             loss.backward()
             optimizer.step()
         row = {"epoch": epoch, "loss": float(total) / steps}
+        if not np.isfinite(row["loss"]):
+            raise InputError(f"epoch {epoch}: the loss is {row['loss']}; try a smaller --learning_rate")
         lines = ["", f"Epoch: {epoch:03d}, Loss: {row['loss']:.4f}"]
         if epoch % options.evaluation_step == 0 or epoch == options.epochs:
             metrics = measure(model, data, data.validation, options)
@@ -166,13 +168,12 @@ def main(argv=None):
     options = parse(argv)
     device = utils.pick_device(options.device)
     name, raw, folder = dataloader.locate(options.dataset, options.data_dir)
-    known = DATASETS.get(name)
     if options.layers is None:
-        options.layers = known.layers if known else 4
-    label = f"{options.model}_{options.dataset_augment}_{options.random_seed}"
-    run = utils.Run(options.result_dir / name / (options.path_name or label))
+        options.layers = DATASETS[name].layers if name in DATASETS else 4
+    options.device = str(device)
+    options.path_name = options.path_name or f"{options.model}_{options.dataset_augment}_{options.random_seed}"
+    run = utils.Run(options.result_dir / name / options.path_name)
     run.check(settings(options), options.resume)
-    seed_everything(options.random_seed)
 
     # prepare and refine: files in, CSVs out
     dataloader.prepare(name, raw, folder, run.log)
@@ -187,7 +188,8 @@ def main(argv=None):
         "users": data.n_users, "items": data.n_items, "train": len(data.users),
         "validation": len(data.validation.cols), "test": len(data.test.cols),
     }  # fmt: skip
-    run.open({"settings": settings(options), **utils.environment()}, utils.metric_names(cut_offs(options)))
+    made_from = {"train_csv": train_csv.name, "sha256": dataloader.sha256(train_csv), "llm": labels["llm"]}
+    run.open(settings(options), made_from, utils.metric_names(cut_offs(options)))
     run.log(
         RULE,
         *(f"{key}: {value}" for key, value in settings(options).items()),
@@ -201,10 +203,12 @@ def main(argv=None):
     )
 
     # train
+    seed_everything(options.random_seed)  # only now: loading a language model may draw random numbers
     model = ReFINePlusPlus(data, options, torch.Generator(device).manual_seed(options.random_seed)).to(device)
     stopping, epochs_run, seconds = train(model, data, options, run)
-    best = f"epoch {stopping.best_epoch}, validation Recall@20 {stopping.best_score:.4f}"
-    run.log("", f"Training completed in {seconds:.1f} seconds; best {best}")
+    ended = "early stopping" if stopping.over else f"--epochs {options.epochs} reached before early stopping"
+    run.log("", f"Training completed in {seconds:.1f} seconds ({ended}).")
+    run.log(f"Best epoch {stopping.best_epoch}, validation Recall@20 {stopping.best_score:.4f}")
 
     # test, always with the best epoch's weights
     model.load_state_dict(stopping.best_state)
@@ -235,8 +239,10 @@ def cli(argv=None):
         main(argv)
     except InputError as error:
         return utils.fail(error)
+    except OSError as error:  # a full disk, a folder that may not be written to
+        return utils.fail(f"{error.filename or 'a file'}: {error.strerror or error}")
     except KeyboardInterrupt:
-        print("interrupted; the same command with --resume goes on from the last checkpoint", file=sys.stderr)
+        print("interrupted; the same command with --resume goes on after the last saved epoch", file=sys.stderr)
         return 130
     return 0
 

@@ -8,10 +8,10 @@ Read it in the order of the file:
     DispreferenceAutoencoder    confirmed negatives -> code -> confirmed negatives
     ReFINePlusPlus              the model: loss(batch), embeddings(), start_epoch(epoch)
 
-Every model of this project, here and in baselines/, has those last three verbs and nothing else that the
-training loop knows.  Shapes are written behind the lines: U users, I items, N = U + I nodes, d embedding
-dimensions, P positives of a batch, m distinct rows.  The plain, dense forms of everything below are in
-tests/oracle.py; values and gradients must agree with them.
+Every model of this project, here and in baselines/, has those three verbs, parameter_groups() for the optimiser and
+a generator for its sampling; the training loop knows nothing else of it.  Shapes are written behind the lines: U users,
+I items, N = U + I nodes, d embedding dimensions, P positives of a batch, m distinct rows.  The plain, dense forms of
+everything below are in tests/oracle.py; values and gradients must agree with them.
 """
 
 import torch
@@ -181,7 +181,7 @@ class ReFINePlusPlus(nn.Module):
     def loss(self, batch):
         """The objective of one dataloader.Batch, a scalar, without the weight penalties."""
         z_users, z_items = self.embeddings()
-        loss = z_users.new_zeros(())
+        loss = 0 * z_users[0].sum()  # a batch without positives, and no autoencoders: still something to differentiate
         if len(batch.users):
             loss = loss + self.ranking_loss(batch, z_users, z_items)
         sides = ((z_users, batch.negatives_by_user), (z_items, batch.negatives_by_item))

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-FREE = ("resume", "device", "test_batch_size", "data_dir", "result_dir")  # flags that may change on --resume
+FREE = ("resume", "test_batch_size", "data_dir", "result_dir")  # flags that may change on --resume
 
 
 class InputError(Exception):
@@ -144,24 +144,37 @@ class Run:
         self.unwritten = []  # log lines printed before open()
 
     def check(self, settings, resume):
-        """Raises InputError where the folder holds another run, a finished one, or one of other settings."""
+        """Raises InputError where the folder holds a run that these settings must not, or cannot, go on with."""
         config = self.folder / "config.json"
         if not config.exists():
+            if resume:
+                raise InputError(f"{self.folder}: holds no run to resume; leave out --resume to start one")
             return
+        if (self.folder / "summary.json").exists():
+            raise InputError(f"{self.folder}: holds a finished run; --path_name NAME starts another")
         if not resume:
             raise InputError(f"{self.folder}: holds a run; --resume goes on with it, --path_name NAME starts another")
-        if (self.folder / "summary.json").exists():
-            raise InputError(f"{self.folder}: this run is finished; --path_name NAME starts another")
         before = json.loads(config.read_text(encoding="utf-8"))["settings"]
         for key, value in settings.items():
             if key not in FREE and value != before.get(key):
                 raise InputError(f"--{key} {value}: the run to resume in {self.folder} has {before.get(key)}")
 
-    def open(self, config, metrics):
-        """config: what config.json shall hold.  metrics: names of the metric columns of metrics.csv."""
+    def open(self, settings, made_from, metrics):
+        """Write config.json and the log so far.  made_from: {"train_csv", "sha256", "llm"}; metrics: the names of the
+        metric columns of metrics.csv.
+
+        Raises InputError where the run to resume was trained on another train file.
+        """
         self.columns = ["epoch", "loss", *metrics]
+        path = self.folder / "config.json"
+        before = json.loads(path.read_text(encoding="utf-8"))["made_from"] if path.exists() else made_from
+        if before != made_from:
+            raise InputError(
+                f"{made_from['train_csv']}: is not the train file that the run in {self.folder} began with "
+                f"({before['train_csv']}, or what it held then); put that back, or use another --path_name"
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / "config.json", config)
+        write_json(path, {"settings": settings, "made_from": made_from, **environment()})
         lines, self.unwritten = self.unwritten, None
         self._write(lines)
 
@@ -215,9 +228,11 @@ def commit():
 
 
 def pick_device(name):
-    """`auto` is CUDA when there is one.  Raises InputError for a device this machine lacks."""
+    """`auto` is CUDA when there is one.  Raises InputError for a device that is neither, or that this machine lacks."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.split(":")[0] not in ("cpu", "cuda"):
+        raise InputError(f"--device {name}: must be auto, cpu, cuda or cuda:NUMBER")
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -263,8 +278,10 @@ class Checkpoint:
         save(self.path, state)
 
     def load(self, run):
-        """Put everything back; returns (epoch, seconds).  Without last.pt there is nothing to put back: (0, 0.0)."""
+        """Put everything back and return (epoch, seconds); (0, 0.0) for a run killed before its first last.pt."""
         if not self.path.exists():
+            run.restore_epochs([])
+            run.log("no epoch had been saved yet: starting over")
             return 0, 0.0
         state = torch.load(self.path, weights_only=True, map_location="cpu")
         self.model.load_state_dict(state["model"])
@@ -274,6 +291,7 @@ class Checkpoint:
         self.model.generator.set_state(state["generators"][1])
         torch.set_rng_state(state["generators"][2])
         run.restore_epochs(state["epochs"])
+        run.log(f"going on after epoch {state['epoch']}")
         return state["epoch"], state["seconds"]
 
 

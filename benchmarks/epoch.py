@@ -188,6 +188,9 @@ def main():
     parser.add_argument("--steps", type=int, default=10, help="steps measured of each form (the fast one: thrice)")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
+    unknown = set(options.shapes) - set(SHAPES)
+    if unknown or options.steps < 2:
+        parser.error(f"shapes are {', '.join(SHAPES)}; --steps is at least 2")
     device = utils.pick_device(options.device)
     print(f"{utils.device_name(device)}, torch {torch.__version__}, commit {utils.commit()}")
     measure_propagation(device)

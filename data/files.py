@@ -12,6 +12,8 @@ from pandas.api.types import union_categoricals
 
 from utils import InputError
 
+SEPARATORS = {"\t": "tabs", ",": "commas"}
+
 
 def read_table(path, sep, wanted):
     """A delimited text file with a header line -> DataFrame of the wanted columns, renamed by role.
@@ -30,8 +32,9 @@ def read_table(path, sep, wanted):
         if column is not None:
             roles[column] = role.rstrip("?")
         elif not role.endswith("?"):
+            hint = "" if len(columns) > 1 else f"; cells must be separated by {SEPARATORS[sep]}"
             raise InputError(
-                f"{path}: has no column {' or '.join(names)}; the first line must, and reads: {' '.join(columns)}"
+                f"{path}: has no column {' or '.join(names)}; the first line must, and reads: {' '.join(columns)}{hint}"
             )
     quoting = csv.QUOTE_NONE if sep == "\t" else csv.QUOTE_MINIMAL
     options = {"sep": sep, "dtype": str, "keep_default_na": False, "quoting": quoting, "index_col": False}

@@ -33,9 +33,9 @@ class Answers:
     def _check(self, settings):
         for key, value in self.settings.items():
             if settings.get(key) != value:
+                there, now = (value_ if len(str(value_)) < 40 else "..." for value_ in (settings.get(key), value))
                 raise InputError(
-                    f"{self.path}: was made with other settings ({key}: {settings.get(key)} there, {value} now); "
-                    "delete or move its folder to ask anew"
+                    f"{self.path}: was made with other {key} ({there} there, {now} now); delete its folder to ask anew"
                 )
 
     def append(self):

@@ -19,6 +19,7 @@ DEFAULT_LLM_FILES = {
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
 }
 METHOD_VERSION = 1  # raise it when verdicts would come out otherwise: old answers are then not mixed with new
+ATTENTION = "sdpa"  # transformers' implementation; goes into the answers file, since rounding depends on it
 BATCH_SIZE = 64  # item texts encoded at once
 
 
@@ -54,7 +55,10 @@ def model_folder(llm, data_dir):
         return Path(snapshot_download(llm, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"]))
     except Exception as error:  # the hub's client raises many kinds; each of them means: not to be had
         failures.append(f"hub: {str(error).splitlines()[0]}")
-        raise InputError(f"--llm {llm}: neither a local folder nor to be fetched ({'; '.join(failures)})") from None
+        raise InputError(
+            f"--llm {llm}: neither a local folder nor to be fetched ({'; '.join(failures)}); give the path of a folder "
+            "with an encoder model's config, tokenizer and .safetensors"
+        ) from None
 
 
 @torch.no_grad()
@@ -69,9 +73,12 @@ def encode_texts(texts, weights, device):
         transformers.utils.logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(weights, local_files_only=True)
-        encoder = AutoModel.from_pretrained(weights, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+        options = {"use_safetensors": True, "dtype": torch.float32, "attn_implementation": ATTENTION}
+        encoder = AutoModel.from_pretrained(weights, local_files_only=True, **options)
     except (OSError, ValueError) as error:
         raise InputError(f"--llm {weights}: cannot be loaded ({str(error).splitlines()[0]})") from None
+    if tokenizer.pad_token is None or encoder.config.is_encoder_decoder:
+        raise InputError(f"--llm {weights}: is not an encoder model (no padding token, or a decoder)")
     encoder = encoder.to(device).eval()
     order = np.argsort([len(text) for text in texts], kind="stable")  # batches of like length: little padding
     vectors = np.zeros((len(texts), encoder.config.hidden_size), np.float32)

@@ -28,6 +28,8 @@ def report(asked, answers, ratings, refined):
         scores = (record["known_scores"], asked.item_count[known], (asked.item_sum[known] - rating) / others)
         for by, score_ in zip(aucs.values(), scores, strict=True):
             by.append(roc_auc_score(rating >= 4, score_))
+    asked_pairs = {(user, item) for user, record in answers.items() for item in record["items"]}
+    twos = ratings[(stars == 2) & (refined == CONFIRMED)]
     unanswered = [r["reason"] for r in answers.values() if "reason" in r]
     return {
         "users_asked_about": len(answers),
@@ -40,6 +42,7 @@ def report(asked, answers, ratings, refined):
             for old in (2, 3)
             for new in (LIKED, CONFIRMED, old)
         },
+        "unasked_twos_confirmed": sum(p not in asked_pairs for p in zip(twos.user, twos.item, strict=True)),
         "auc_users": len(aucs["model"]),
         "auc": {name: round(float(np.mean(values)), 4) if values else None for name, values in aucs.items()},
     }
@@ -56,9 +59,12 @@ def report_lines(card):
     for old in (2, 3):
         liked, disliked, kept = (changed[f"{old}->{new:g}"] for new in (LIKED, CONFIRMED, old))
         lines.append(f"  rated {old}       {liked} -> liked, {disliked} -> confirmed negative, {kept} as they were")
+    lines.append(f"  not asked     {card['unasked_twos_confirmed']} of those confirmed negatives (see --unasked_twos)")
     if card["auc_users"]:
         lines.append(
             f"  AUC           {auc['model']:.3f} known likes above known dislikes ({card['auc_users']} users); "
             f"item popularity {auc['popularity']:.3f}, item mean rating {auc['item_mean']:.3f}"
         )
+        if auc["model"] < 0.5:
+            lines.append("  WARNING       worse than chance: these verdicts are noise on this data set")
     return lines

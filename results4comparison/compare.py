@@ -7,7 +7,9 @@ Checks, in this order, and exits with the number of the first that fails:
 
     3  header counts (users, items, train, validation, test): exactly the published ones
     4  epoch 1: loss within 0.02 and validation Recall@20 within 0.01 of the published ones
-    5  test metrics: none lower than published by more than twice the standard deviation over our own seeds
+    5  test Recall@20, the metric training is stopped by: not lower than published by more than twice the standard
+       deviation of the difference of two single runs (sqrt 2 times that over our own seeds); the other test metrics are
+       set beside theirs for information, since twelve correlated tests would fail good runs
 
 0: all hold.  2: the input cannot be used.  The published figures are in published/ (one file of epochs a run, and
 runs.json), read off the logs that the ReFINe and ReFINe++ authors published; ours/ holds the summaries of our runs.
@@ -47,7 +49,10 @@ def table(run, reference):
     if reference is None:
         return [f"Nothing was published for {run['model']} on {run['dataset']}: no comparison."]
     deviation = spread(run["dataset"], run["model"])
-    lines = [
+    lines = []
+    if run.get("llm", "published") != "published":
+        lines += [f"Trained on other labels ({run['llm'] or 'none'}) than the published run: another experiment.", ""]
+    lines += [
         "Test metrics, published (one run) / this run / difference / standard deviation over our seeds",
         f"{'':14}{'published':>10}{'this run':>10}{'diff':>10}{'std':>10}",
     ]
@@ -86,19 +91,22 @@ def _metrics(text):
 
 
 def check(run, reference):
-    """[(exit code, passed, what was compared), ...] of a parsed run against the published one."""
+    """[(exit code or 0 for information, passed, what was compared), ...] of a parsed run against the published one."""
     counts = ", ".join(f"{n} {run['data'][n]}/{reference['data'][n]}" for n in COUNTS)
     results = [(3, run["data"] == reference["data"], f"header counts, this/published: {counts}")]
     was, now = reference["epochs"].iloc[0], run["epochs"][0]
     for name, tolerance in (("loss", 0.02), ("recall@20", 0.01)):
-        close = abs(now[name] - was[name]) <= tolerance
-        results.append((4, close, f"epoch 1 {name} {now[name]:.4f}, published {was[name]:.4f} +- {tolerance}"))
+        if name in now:  # absent from the log of a run with --evaluation_step above 1
+            close = abs(now[name] - was[name]) <= tolerance
+            results.append((4, close, f"epoch 1 {name} {now[name]:.4f}, published {was[name]:.4f} +- {tolerance}"))
     deviation = spread(run["dataset"], run["model"])
     for name, was in reference["test"].items():
-        std, seeds = deviation.get(name, (UNKNOWN_SPREAD, 0))
-        now = run["test"].get(name, float("nan"))
-        text = f"test {name} {now:.4f}, published {was:.4f} - 2 x {std:.4f}"
-        results.append((5, now >= was - 2 * std, text + (f" ({seeds} seeds)" if seeds else " (spread assumed)")))
+        if name in run["test"]:  # --top_k may have asked for others
+            std, seeds = deviation.get(name, (UNKNOWN_SPREAD, 0))
+            least, now = was - 2 * 2**0.5 * std, run["test"][name]
+            source = f"{seeds} seeds" if seeds else "assumed"
+            text = f"test {name} {now:.4f}, at least {least:.4f} (published {was:.4f}; std {std:.4f}, {source})"
+            results.append((5 if name == "recall@20" else 0, now >= least, text))
     return results
 
 
@@ -111,6 +119,8 @@ def main():
     try:
         log, names = options.run, {"dataset": options.dataset, "model": options.model}
         if options.run.is_dir():
+            if not (options.run / "summary.json").exists():
+                raise ValueError("it has no summary.json; resume it first")
             log, summary = options.run / "log.txt", json.loads((options.run / "summary.json").read_text())
             names = {key: given or summary[key] for key, given in names.items()}
         run = parse_log(log) | names
@@ -123,9 +133,11 @@ def main():
         return 2
     print(*table(run, reference), "", sep="\n")
     results = check(run, reference)
-    for _, passed, text in results:
-        print("ok  " if passed else "FAIL", text)
-    return next((code for code, passed, _ in results if not passed), 0)
+    for code, passed, text in results:
+        print("ok  " if passed else "FAIL" if code else "low ", text)
+    failed = [(code, text) for code, passed, text in results if code and not passed]
+    print(f"\nNOT reproduced: {failed[0][1]}" if failed else "\nReproduced.")
+    return failed[0][0] if failed else 0
 
 
 if __name__ == "__main__":

@@ -59,12 +59,6 @@ def rw_ssm(z_users, z_items, users, items, negatives):
     return torch.stack(terms).mean()
 
 
-def confirmed_matrix(batch_users, batch_items, n_users, n_items, dtype=torch.float32):
-    x = torch.zeros(n_users, n_items, dtype=dtype)
-    x[batch_users, batch_items] = 1
-    return x
-
-
 def plain_loss(model, propagation, positive, confirmed):
     """One step's full objective in the plain form.  positive, confirmed: (users, items) of the batch.
 
@@ -75,15 +69,17 @@ def plain_loss(model, propagation, positive, confirmed):
     data, options = model.data, model.options
     sizes = data.n_users, data.n_items
     z_users, z_items = propagation(model.table).split(sizes)
-    weight = torch.ones(data.n_users, data.n_items)
+    device = model.table.device
+    weight = torch.ones(data.n_users, data.n_items, device=device)
     weight[data.users[data.positive], data.items[data.positive]] = 0
     weight[data.users[~data.positive], data.items[~data.positive]] = options.real_neg_samp_prob
     users, items = positive
-    arrival = torch.empty(1, data.n_items).exponential_(generator=model.generator) / weight[users[:1]]
+    arrival = torch.empty(1, data.n_items, device=device).exponential_(generator=model.generator) / weight[users[:1]]
     negatives = arrival[0].argsort()[: model.n_negatives]
     difference = z_users[users] @ z_items[negatives].t() - (z_users[users] * z_items[items]).sum(1, keepdim=True)
     loss = torch.log1p(torch.exp(difference).sum(1)).mean()
-    x = confirmed_matrix(*confirmed, data.n_users, data.n_items)
+    x = torch.zeros(data.n_users, data.n_items, device=device)
+    x[confirmed] = 1
     z_sides = propagation(model.table).split(sizes)
     for autoencoder, z, rows in zip(model.autoencoders, z_sides, (x, x.t()), strict=True):
         codes, output = dense_autoencoder(autoencoder, rows)

@@ -44,6 +44,7 @@ def compared(path, log):
         ({"recall": 0.2197}, 0),
         ({"recall": 0.2199}, 4),
         ({"shift": -0.02}, 5),
+        ({"shift": -0.002}, 0),
         ({"shift": +0.02}, 0),
     ],
 )

@@ -347,7 +347,8 @@ TRAIN = "b x 5, b y 0.5, b z 3, b w 2, a y 4.5, a x 1, a z 4, c x 3, c y 2"  # c
 @pytest.fixture
 def loaded(tmp_path):
     put_csvs(tmp_path, TRAIN, "b new 5, c x 5, a w 4, b z 5", "b a 5, nobody x 5, b y 5")
-    return dataloader.load(tmp_path, "tiny", tmp_path / "tiny_train_original.csv", "cpu")
+    refined = (tmp_path / "tiny_train_original.csv").rename(tmp_path / "tiny_train_augment.csv")
+    return dataloader.load(tmp_path, "tiny", refined, "cpu")
 
 
 def test_users_and_items_are_those_of_train_edges_in_id_order(loaded):
@@ -374,15 +375,21 @@ def test_validation_and_test_rows_of_unknown_users_and_items_are_left_out(loaded
 
 
 def test_train_file_without_positives_is_refused(tmp_path):
-    put_csvs(tmp_path, "a x 1, a y 3, b y 0.5", "a z 5", "b x 5")
+    put_csvs(tmp_path, "a x 1, a y 3, b y 2", "a z 5", "b x 5")
     with pytest.raises(InputError, match=r"tiny_train_original\.csv: holds no rating of 4 or more"):
         dataloader.load(tmp_path, "tiny", tmp_path / "tiny_train_original.csv", "cpu")
 
 
-@pytest.mark.parametrize("rating", ["3.5", "0", "liked"])
-def test_csv_with_a_rating_that_is_neither_star_nor_code_is_refused(tmp_path, rating):
-    put_csvs(tmp_path, "a x 5, a y 1", f"a z 5, b z {rating}", "b x 5")
-    with pytest.raises(InputError, match=r"tiny_validation\.csv, line 3"):
+@pytest.mark.parametrize(
+    ("part", "rating"),
+    [("validation", "3.5"), ("validation", "liked"), ("test", "1"), ("train_original", "0.5"), ("train_original", "0")],
+)
+def test_a_rating_that_its_part_cannot_hold_is_refused(tmp_path, part, rating):
+    """Relevant items are rated 4 or 5, and the codes 0.5 and 4.5 belong to refined ratings only."""
+    put_csvs(tmp_path, "a x 5, a y 1", "a x 5, a y 5", "a x 5, a y 5")
+    path = tmp_path / f"tiny_{part}.csv"
+    path.write_text(path.read_text().replace("a,y,1", f"a,y,{rating}").replace("a,y,5", f"a,y,{rating}"))
+    with pytest.raises(InputError, match=rf"tiny_{part}\.csv, line 3: rating '{rating}'"):
         dataloader.load(tmp_path, "tiny", tmp_path / "tiny_train_original.csv", "cpu")
 
 
@@ -484,7 +491,7 @@ def test_own_version_of_a_known_data_set_can_be_given_by_path(tmp_path):
 def test_fewer_users_than_the_sample_are_refused(tmp_path):
     write_table(tmp_path / "netflix.inter", "user_id item_id rating", BLOCK)
     write_table(tmp_path / "netflix.item", "item_id title", [(f"i{i}", "Title") for i in range(10)])
-    with pytest.raises(InputError, match=r"netflix\.inter: 5000 users are to be drawn, but only 10"):
+    with pytest.raises(InputError, match="5000 users are to be drawn, but only 10"):
         dataloader.prepare("Netflix-1M", tmp_path, tmp_path)
 
 

@@ -114,6 +114,7 @@ def test_report_card_counts_and_aucs(ratings, answers):
     assert (card["candidates"], card["answered"], card["liked"]) == (8, 7, 4)
     assert card["users_unanswered"] == {"no dislike to calibrate on": 1}
     assert card["changed"] == {"2->4.5": 1, "2->0.5": 2, "2->2": 0, "3->4.5": 3, "3->0.5": 2, "3->3": 1}
+    assert card["unasked_twos_confirmed"] == 1  # anna's b2; dora's b3 was asked about
     # anna's and bert's likes stand above their dislikes; dora likes a1, dislikes a2 (a 2), b1, b2, b3
     dora = dict(zip(answers["dora"]["known_items"], answers["dora"]["known_scores"], strict=True))
     stars = [4, 1, 1, 2, 2]
@@ -132,14 +133,23 @@ def test_item_texts_hold_title_year_and_genres_and_miss_nothing_that_is_absent()
     assert item_texts(items, ["8", "7", "9"]) == ["X", "Arrival (2016), Drama, Sci-Fi", ""]
 
 
-@pytest.mark.parametrize(("labels", "llm"), [("published", "published"), ("somebody's", "file")])
+@pytest.mark.parametrize(("labels", "llm"), [("4.5", "published"), ("0.5", "file")])
 def test_only_the_authors_own_labels_count_as_published(tmp_path, monkeypatch, labels, llm):
     path = tmp_path / "Tiny_train_augment.csv"
-    path.write_text("published")
+    rows = "user_id,item_id,rating\n1,2,{}\n"
+    (tmp_path / "Tiny_train_original.csv").write_text(rows.format(3))
+    path.write_text(rows.format(4.5))
     monkeypatch.setitem(DATASETS, "Tiny", DataSet({}, [], labels=git_blob_id(path)))
-    path.write_text(labels)
+    path.write_text(rows.format(labels))
     found, said = refine("Tiny", tmp_path, None, SimpleNamespace(llm="auto"), "cpu")
     assert found == path and said["llm"] == llm
+
+
+def test_labels_about_other_pairs_than_the_train_file_are_refused(tmp_path):
+    (tmp_path / "x_train_original.csv").write_text("user_id,item_id,rating\n1,2,3\n1,3,5\n")
+    (tmp_path / "x_train_augment.csv").write_text("user_id,item_id,rating\n1,2,4.5\n")
+    with pytest.raises(InputError, match=r"x_train_augment\.csv: .*1 pairs"):
+        refine("x", tmp_path, None, SimpleNamespace(llm="auto"), "cpu")
 
 
 # -------------------------------------------------------------------------------------- the answers file
@@ -172,7 +182,7 @@ def test_a_half_written_last_line_is_dropped_and_the_next_start_heals_it(tmp_pat
 def test_answers_of_other_settings_are_refused_by_name(tmp_path):
     path = tmp_path / "answers.jsonl"
     write(path, {"llm": "x", "dtype": "float32"}, ["1"])
-    with pytest.raises(InputError, match=r"answers.jsonl.*dtype: float32 there, float16 now"):
+    with pytest.raises(InputError, match=r"answers\.jsonl: .* other dtype \(float32 there, float16 now\)"):
         Answers(path, {"llm": "x", "dtype": "float16"})
 
 

@@ -239,12 +239,44 @@ def test_a_killed_run_resumed_ends_as_one_that_was_never_interrupted(command, mo
     assert summary(whole) | times == summary(resumed) | times
 
 
-def test_a_run_folder_is_never_run_over(command):
+def test_a_run_folder_is_never_run_over(command, tmp_path):
     command("--path_name", "a")
+    with pytest.raises(utils.InputError, match=r"holds a finished run; --path_name"):
+        command("--path_name", "a")
+    with pytest.raises(utils.InputError, match=r"holds a finished run; --path_name"):
+        command("--path_name", "a", "--resume")
+    (tmp_path / "result" / "blocks" / "a" / "summary.json").unlink()
     with pytest.raises(utils.InputError, match=r"holds a run; --resume goes on"):
         command("--path_name", "a")
-    with pytest.raises(utils.InputError, match=r"is finished"):
-        command("--path_name", "a", "--resume")
+    with pytest.raises(utils.InputError, match=r"b: holds no run to resume"):
+        command("--path_name", "b", "--resume")
+
+
+def test_resuming_on_other_labels_is_refused(command, tmp_path):
+    data = tmp_path / "data" / "blocks"
+    command()
+    refined = (data / "feedback" / "encoder-embed" / "blocks_train_augment.csv").read_text()
+    (data / "blocks_train_augment.csv").write_text(refined)
+    run = command("--path_name", "a", "--llm", "auto")
+    (run / "summary.json").unlink()
+    (data / "blocks_train_augment.csv").write_text(refined.replace(",4.5", ",0.5", 1))
+    with pytest.raises(utils.InputError, match=r"is not the train file that the run in .*a began with"):
+        command("--path_name", "a", "--llm", "auto", "--resume")
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_over_cleanly(command):
+    whole = command("--path_name", "whole")
+    folder = command("--path_name", "a")
+    (folder / "summary.json").unlink()
+    (folder / "last.pt").unlink()
+    again = command("--path_name", "a", "--resume")
+    assert (again / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+
+
+def test_a_diverged_run_is_refused_and_not_reported_as_a_result(command, tmp_path):
+    with pytest.raises(utils.InputError, match=r"epoch \d+: the loss is (nan|inf)"):
+        command("--learning_rate", 1e30, "--path_name", "a")
+    assert not (tmp_path / "result" / "blocks" / "a" / "summary.json").exists()
 
 
 def test_resuming_with_other_settings_is_refused_by_flag(command):
@@ -287,6 +319,10 @@ BAD = {  # name: (what is done to the data set's folder, flags, what the line mu
     "unknown flag": (nothing, "--layer 3", "unrecognized arguments: --layer 3"),
     "no number": (nothing, "--epochs many", "--epochs: invalid int value: 'many'"),
     "no such model": (nothing, "--llm ./nowhere/model", "neither a local folder nor to be fetched"),
+    "result folder is a file": (lambda d: (d / "f").write_text(""), "--result_dir {folder}/f", "f/x/.*: Not a dir"),
+    "another device": (nothing, "--device mps", "--device mps: must be auto, cpu"),
+    "commas": (overwrite("user_id,item_id,rating\n1,2,3\n"), "", "separated by tabs"),
+    "nearly a name": (nothing, "--dataset ml100k", "did you mean ML-100K"),
     "pickled model": (lambda d: (d / "pytorch_model.bin").write_text(""), "--llm {folder}", r"no \.safetensors"),
 }
 
