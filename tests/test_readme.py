@@ -25,7 +25,7 @@ def test_ci_runs_exactly_the_test_command():
 
 def test_the_main_job_runs_from_files_to_the_comparison(tmp_path):
     """The first command with two epochs and other folders: data from the registry, the real encoder, real sizes."""
-    assert README.startswith(f"```bash\n{FIRST}")
+    assert README.index(FIRST) < 300  # at the very top
     install, command = FIRST.rsplit(" && ", 1)
     assert "-r requirements.txt" in install
     arguments = shlex.split(command.removeprefix(".venv/bin/python "))
