@@ -180,6 +180,7 @@ class Run:
 
     def log(self, *lines):
         tqdm.write("\n".join(lines))  # print() would break a progress bar on the terminal
+        sys.stdout.flush()  # whoever pipes the output wants to see it grow
         if self.unwritten is None:
             self._write(lines)
         else:
