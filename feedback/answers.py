@@ -1,6 +1,7 @@
 """answers.jsonl: the verdicts of the refinement, one record a line, appended as they come."""
 
 import json
+from contextlib import contextmanager
 
 from utils import InputError
 
@@ -38,30 +39,21 @@ class Answers:
                     f"{self.path}: was made with other {key} ({there} there, {now} now); delete its folder to ask anew"
                 )
 
+    @contextmanager
     def append(self):
-        return _Appender(self)
+        """Yields add(record), which writes one line; what a kill left of a half-written one is cut off first."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "ab") as f:
+            f.truncate(self.whole)
 
+            def write(record):
+                self.whole += f.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+                f.flush()
 
-class _Appender:
-    def __init__(self, answers):
-        self.answers = answers
+            def add(record):
+                write(record)
+                self.by_user[record["user"]] = record
 
-    def __enter__(self):
-        path = self.answers.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = open(path, "ab")
-        self.file.truncate(self.answers.whole)
-        if not self.answers.whole:
-            self._write(self.answers.settings)
-        return self.add
-
-    def _write(self, record):
-        self.file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
-        self.file.flush()
-
-    def add(self, record):
-        self._write(record)
-        self.answers.by_user[record["user"]] = record
-
-    def __exit__(self, *_):
-        self.file.close()
+            if not self.whole:
+                write(self.settings)
+            yield add

@@ -169,6 +169,14 @@ def test_answers_are_found_again_and_go_on_after_the_last(tmp_path):
     assert len(path.read_text().splitlines()) == 4
 
 
+def test_appending_twice_through_one_object_loses_nothing(tmp_path):
+    answers = Answers(tmp_path / "answers.jsonl", {"llm": "x"})
+    for user in ("1", "2"):
+        with answers.append() as add:
+            add({"user": user, "items": [], "verdicts": []})
+    assert list(Answers(answers.path, answers.settings).by_user) == ["1", "2"]
+
+
 @pytest.mark.parametrize("cut", [1, 5, 30])
 def test_a_half_written_last_line_is_dropped_and_the_next_start_heals_it(tmp_path, cut):
     path, settings = tmp_path / "answers.jsonl", {"llm": "x"}
