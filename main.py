@@ -32,7 +32,7 @@ CHECKPOINT_SECONDS = 20  # between two last.pt: a kill costs at most this much w
 LEAST = {  # smallest value of each number
     "embedding_dim": 1, "layers": 0, "hidden_dim": 1, "real_neg_samp_prob": 0, "lambda_reg": 0, "lambda_ae": 0,
     "learning_rate": 0, "batch_size": 1, "epochs": 1, "early_stopping_step": 1, "evaluation_step": 1,
-    "test_batch_size": 1, "random_seed": 0,
+    "test_batch_size": 1, "random_seed": 0, "llm_seed": 0,
 }  # fmt: skip
 RULE = "#" * 77
 
@@ -52,12 +52,13 @@ def parse(argv=None):
 
     add = parser.add_argument_group("language model, which sorts each user's 2s and 3s").add_argument
     add("--llm", default="auto",
-        help=f"a model's name or local folder; auto: the train_augment CSV in the data folder if there is one, "
-        f"else {DEFAULT_LLM}")
+        help=f"a model's name or local folder; rule (3s are liked, 2s are not) or random (at the authors' rate): no "
+        f"model; auto: the train_augment CSV in the data folder if there is one, else {DEFAULT_LLM}")
     add("--llm_mode", default="auto", choices=["auto", "embed"],
         help="how it is asked; embed: similarity to the user's likes minus dislikes; auto: by the kind of model")
-    add("--unasked_twos", default="confirmed", choices=["confirmed", "neutral"],
-        help="the 2s of a user whose 2s the model is not asked about: confirmed negatives, or left out of training")
+    add("--unasked_twos", default="confirmed", choices=["confirmed", "neutral", "ask"],
+        help="the 2s of a user whose mean rating is at least 3: confirmed negatives without asking, left out, or asked about")
+    add("--llm_seed", type=int, default=2024, help="of --llm random")
 
     add = parser.add_argument_group("model").add_argument
     add("--embedding_dim", type=int, default=64, help="dimensions of embeddings and codes")
@@ -107,12 +108,12 @@ def cut_offs(options):
 
 
 def measure(model, data, relevant, options):
-    """{"recall@20": mean over users, ...} of the model's present weights on data.validation or data.test."""
+    """{"recall@20": (users,), ...} of the model's present weights on data.validation or data.test; the printed figures
+    are the means."""
     model.eval()
     with torch.no_grad():
         embeddings = model.embeddings()
-    per_user = utils.evaluate(embeddings, data, relevant, cut_offs(options), options.test_batch_size)
-    return {name: float(values.mean()) for name, values in per_user.items()}
+    return utils.evaluate(embeddings, data, relevant, cut_offs(options), options.test_batch_size)
 
 
 def train(model, data, options, run):
@@ -142,7 +143,7 @@ def train(model, data, options, run):
             raise InputError(f"epoch {epoch}: the loss is {row['loss']}; try a smaller --learning_rate")
         lines = ["", f"Epoch: {epoch:03d}, Loss: {row['loss']:.4f}"]
         if epoch % options.evaluation_step == 0 or epoch == options.epochs:
-            metrics = measure(model, data, data.validation, options)
+            metrics = utils.means(measure(model, data, data.validation, options))
             row |= metrics
             lines += utils.metric_lines(metrics, options.top_k)
             if stopping.update(metrics["recall@20"], epoch, model.state_dict()):
@@ -212,11 +213,14 @@ def main(argv=None):
 
     # test, always with the best epoch's weights
     model.load_state_dict(stopping.best_state)
-    validation, test = (measure(model, data, rows, options) for rows in (data.validation, data.test))
+    validation = utils.means(measure(model, data, data.validation, options))
+    per_user = measure(model, data, data.test, options)
+    test = utils.means(per_user)
     run.log("", RULE, "Final Test Results", *utils.metric_lines(test, options.top_k), RULE)
 
     # what is left behind
     utils.save(run.folder / "best.pt", {"epoch": stopping.best_epoch, "model": stopping.best_state})
+    utils.write_per_user(run.folder / "per_user.csv", per_user, data)
     with torch.no_grad():
         ranked = utils.rank(*model.embeddings(), data.seen, np.arange(data.n_users), 20, options.test_batch_size)
         utils.write_recommendations(run.folder / "recommendations.csv", ranked, data, items)

@@ -71,6 +71,11 @@ def ranking_metrics(hits, n_relevant, top_k):
     return metrics
 
 
+def means(per_user):
+    """{"recall@20": mean over users, ...}"""
+    return {name: float(values.mean()) for name, values in per_user.items()}
+
+
 def metric_names(top_k):
     return [f"{name}@{k}" for k in top_k for name in ("precision", "recall", "ndcg")]
 
@@ -316,6 +321,13 @@ def write_recommendations(path, ranked, data, item_table):
         )
     table = pd.concat(parts)
     table = table[table.score > -np.inf]  # a user who has rated nearly everything gets a shorter list
+    write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n"))
+
+
+def write_per_user(path, per_user, data):
+    """per_user.csv: the test metrics of every user with a test row, for paired tests between runs."""
+    users = data.user_ids[np.flatnonzero(np.diff(data.test.start))]
+    table = pd.DataFrame({"user": users, **{name: values.round(6) for name, values in per_user.items()}})
     write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n"))
 
 

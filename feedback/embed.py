@@ -18,7 +18,7 @@ DEFAULT_LLM_FILES = {
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
 }
-METHOD_VERSION = 1  # raise it when verdicts would come out otherwise: old answers are then not mixed with new
+METHOD_VERSION = 2  # raise it when verdicts would come out otherwise: old answers are then not mixed with new
 ATTENTION = "sdpa"  # transformers' implementation; goes into the answers file, since rounding depends on it
 BATCH_SIZE = 64  # item texts encoded at once
 
@@ -104,24 +104,22 @@ def answer(user, asked, vectors):
     """
     candidates = asked.candidates[user]
     items, stars = asked.ratings[user]
-    is_like = stars >= 4
-    is_dislike = (stars <= 2) & ~np.isin(items, candidates)
-    hidden = is_like | (stars <= 2)  # what the report card's AUC is measured on
-    record = {"user": user, "items": asked.item_ids[candidates].tolist()}
-    if not (is_like.any() and is_dislike.any()):
-        reason = "no like" if not is_like.any() else "no dislike"
+    likes, dislikes = asked.likes_and_dislikes(user)
+    record = {"user": user, "permutation": 0, "part": 0, "items": asked.item_ids[candidates].tolist()}
+    if not (len(likes) and len(dislikes)):
+        reason = "no dislike" if len(likes) else "no like"
         return record | {"verdicts": ["unanswered"] * len(candidates), "reason": f"{reason} to calibrate on"}
-    likes, dislikes = items[is_like], items[is_dislike]
+    hidden = (stars >= 4) | (stars <= 2)  # what the report card's AUC is measured on
     scores = score(candidates, likes, dislikes, vectors)
     known = score(items[hidden], likes, dislikes, vectors)
-    profile = known[(is_like | is_dislike)[hidden]]
+    profile = known[np.isin(items[hidden], np.concatenate([likes, dislikes]))]
     threshold = np.quantile(profile, len(dislikes) / (len(likes) + len(dislikes)))
     return record | {
         "verdicts": ["liked" if s >= threshold else "disliked" for s in scores],
-        "scores": [round(float(s), 5) for s in scores],
-        "threshold": round(float(threshold), 5),
+        "scores": [round(float(s), 8) for s in scores],
+        "threshold": round(float(threshold), 8),
         "known_items": asked.item_ids[items[hidden]].tolist(),
-        "known_scores": [round(float(s), 5) for s in known],
+        "known_scores": [round(float(s), 8) for s in known],
     }
 
 

@@ -11,9 +11,12 @@ from sklearn.metrics import roc_auc_score
 from data.sources import DATASETS, DataSet
 from dataloader import git_blob_id
 from feedback import embed
+from feedback import answers as answers_file
+from feedback import controls
 from feedback.answers import Answers
+from feedback.questions import item_texts, whom_to_ask
 from feedback.report import report, report_lines
-from llm_feedback import apply, item_texts, questions, refine
+from llm_feedback import apply, merge, refine
 from utils import InputError
 
 # Two kinds of items, a* and b*.  anna likes a and dislikes b; bert the reverse; carl has no dislike; dora is harsh.
@@ -42,7 +45,7 @@ def vectors():
 
 @pytest.fixture
 def answers(ratings, vectors):
-    asked = questions(ratings)
+    asked = whom_to_ask(ratings, "confirmed")
     return {user: embed.answer(user, asked, vectors) for user in asked.candidates}
 
 
@@ -51,13 +54,13 @@ def named(asked, user):
 
 
 def test_candidates_are_3s_and_2s_too_for_a_user_whose_mean_is_below_3(ratings):
-    asked = questions(ratings)
+    asked = whom_to_ask(ratings, "confirmed")
     assert named(asked, "anna") == ["a3", "b3"]
     assert named(asked, "dora") == ["a2", "b3", "a3"]
 
 
 def test_a_user_without_3s_is_not_asked_about(ratings):
-    assert "anna" not in questions(ratings[~((ratings.user == "anna") & (ratings.rating == 3))]).candidates
+    assert "anna" not in whom_to_ask(ratings[~((ratings.user == "anna") & (ratings.rating == 3))], "confirmed").candidates
 
 
 def test_verdicts_follow_similarity_to_likes_and_dislikes(answers):
@@ -84,7 +87,7 @@ def test_the_threshold_calls_the_same_share_of_the_known_ratings_liked_as_the_us
     random = np.random.RandomState(0)
     rows = [("u", f"i{n:03d}", 4 if n < 70 else 1 if n < 100 else 3) for n in range(140)]
     table = pd.DataFrame(rows, columns=["user", "item", "rating"]).astype({"user": "category", "item": "category"})
-    record = embed.answer("u", questions(table), random.randn(140, 5).astype(np.float32))
+    record = embed.answer("u", whom_to_ask(table, "confirmed"), random.randn(140, 5).astype(np.float32))
     assert sum(s >= record["threshold"] for s in record["known_scores"]) == 70
     assert record["verdicts"] == ["liked" if s >= record["threshold"] else "disliked" for s in record["scores"]]
 
@@ -109,7 +112,7 @@ def test_an_unanswered_3_stays_neutral_although_its_user_has_other_verdicts(rati
 
 
 def test_report_card_counts_and_aucs(ratings, answers):
-    asked = questions(ratings)
+    asked = whom_to_ask(ratings, "confirmed")
     card = report(asked, answers, ratings, apply(ratings, answers, "confirmed"))
     assert (card["candidates"], card["answered"], card["liked"]) == (8, 7, 4)
     assert card["users_unanswered"] == {"no dislike to calibrate on": 1}
