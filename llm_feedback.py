@@ -28,7 +28,6 @@ from feedback.questions import item_texts, whom_to_ask
 from feedback.report import report, report_lines
 from utils import InputError, write_atomically, write_json
 
-
 VOTES = {"liked": 1, "disliked": -1, "unanswered": None}
 
 

@@ -49,7 +49,7 @@ class Answers:
 
     def __enter__(self):
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = open(self.path, "ab")  # noqa: SIM115 (closed by __exit__)
+        self.file = open(self.path, "ab")
         try:
             self._take()
         except BaseException:

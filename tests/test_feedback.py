@@ -11,12 +11,10 @@ from sklearn.metrics import roc_auc_score
 from data.sources import DATASETS, DataSet
 from dataloader import git_blob_id
 from feedback import embed
-from feedback import answers as answers_file
-from feedback import controls
 from feedback.answers import Answers
 from feedback.questions import item_texts, whom_to_ask
 from feedback.report import report, report_lines
-from llm_feedback import apply, merge, refine
+from llm_feedback import apply, refine
 from utils import InputError
 
 # Two kinds of items, a* and b*.  anna likes a and dislikes b; bert the reverse; carl has no dislike; dora is harsh.
