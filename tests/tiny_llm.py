@@ -1,0 +1,149 @@
+"""Make a tiny causal language model that really works, as an ordinary local folder.  A TEST MODEL, good for no more.
+
+    python tests/tiny_llm.py FOLDER                       train on data/ML-100K (fetched if need be) and save
+    python main.py --dataset ML-100K --llm FOLDER         ask it
+
+A Llama of two layers learns the product's own questions from the known ratings (1, 2, 4, 5) of every second user, so
+its answers about the others carry some signal.  With a chat template (chat=True) or without one, like a base model.
+"""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from data.files import read_ratings
+from dataloader import STARS, item_table, locate, prepare
+from feedback import prompts
+from feedback.questions import Question, item_texts, whom_to_ask
+
+DOMAIN, STEPS, BATCH_TOKENS, PROFILE = "movies", 500, 4096, 5
+LEARNING_RATE, DECAY, VOCABULARY = 4e-3, 0.01, 6000
+CHAT = "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}<|end|>\n{% endfor %}<|assistant|>\n"
+
+
+def train_tokenizer(texts, folder):
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    special = ["<|end|>", "<|user|>", "<|assistant|>", "<|pad|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()  # so that any text can be spelled
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    backend.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="<|end|>", pad_token="<|pad|>", model_max_length=1024,
+        additional_special_tokens=special[1:3],
+    )  # fmt: skip
+
+
+def new_model(tokenizer, seed):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+            num_attention_heads=4, max_position_embeddings=1024, tie_word_embeddings=True,
+            eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
+        )
+    )  # fmt: skip
+
+
+def lesson(random, asked, users, texts, chat):
+    """(prompt, answer) as the product would ask, about known ratings only."""
+    user = users[random.integers(len(users))]
+    sides = [random.permutation(side) for side in asked.likes_and_dislikes(user)]
+    score = random.random() < 0.8
+    number = 1 if score else random.integers(2, 6)
+    liked = random.random(number) < 0.5
+    items = []
+    for like in liked:
+        items.append(sides[0][-1] if like else sides[1][-1])
+        sides = [sides[0][:-1], sides[1]] if like else [sides[0], sides[1][:-1]]
+    shown = random.integers(0, PROFILE + 1) if random.random() < 0.2 else 0  # short lessons teach the titles fastest
+    profile = [side[:shown] for side in sides]
+    question = Question(user, 0, 0, np.array(items), *profile)
+    if score:
+        content = prompts.about(DOMAIN, question, texts) + prompts.whether(DOMAIN, texts[items[0]], chat)
+        answer = "Yes" if liked[0] else "No"
+    else:
+        content = prompts.pick(DOMAIN, question, texts, chat)
+        answer = prompts.answer([place + 1 for place in range(number) if liked[place]])
+    if chat:
+        return f"<|user|>\n{content}<|end|>\n<|assistant|>\n", f"{answer}<|end|>"
+    return content, f" {answer}\n"
+
+
+def build(folder, ratings, items, steps=STEPS, seed=0, chat=False):
+    """Train and save to `folder`.  ratings: of read_ratings; items: dataloader.item_table; steps 0: a model with random
+    weights.  Returns the share of the last lessons answered rightly."""
+    asked = whom_to_ask(ratings, "confirmed")
+    texts = item_texts(items, asked.item_ids, genres=False)
+    users = [
+        user
+        for user in asked.user_ids[::2]
+        if user in asked.candidates and min(map(len, asked.likes_and_dislikes(user))) > 5
+    ]
+    random = np.random.default_rng(seed)
+    sample = ["".join(lesson(random, asked, users, texts, chat)) for _ in range(500)]
+    tokenizer = train_tokenizer([*texts, *sample, *map(str, range(100))], folder)
+    tokenizer.chat_template = CHAT if chat else None
+    model = new_model(tokenizer, seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=DECAY)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1, (step + 1) / 30) * (0.02 + math.cos(math.pi / 2 * step / max(steps, 1)))
+    )
+    right = []
+    for _ in range(steps):
+        rows, longest = [], 0
+        while longest * (len(rows) + 1) < BATCH_TOKENS:
+            prompt, answer = (
+                tokenizer(part).input_ids for part in lesson(random, asked, users, texts, chat)
+            )
+            rows.append((prompt, answer))
+            longest = max(longest, len(prompt) + len(answer))
+        ids = torch.full((len(rows), longest), tokenizer.pad_token_id)
+        labels = torch.full((len(rows), longest), -100)
+        for row, (prompt, answer) in enumerate(rows):
+            whole = torch.tensor(prompt + answer)
+            ids[row, : len(whole)] = whole
+            labels[row, len(prompt) : len(whole)] = whole[len(prompt) :]
+        states = model.model(ids, attention_mask=(ids != tokenizer.pad_token_id).long()).last_hidden_state
+        taught = labels[:, 1:] != -100  # (rows, tokens - 1)
+        logits, truth = model.lm_head(states[:, :-1][taught]), labels[:, 1:][taught]  # (answer tokens, vocabulary)
+        loss = torch.nn.functional.cross_entropy(logits, truth)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        right.append((logits.argmax(-1) == truth).float().mean().item())
+        if len(right) % 50 == 0:
+            print(len(right), float(loss.detach()), np.mean(right[-50:]), file=sys.stderr)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return float(np.mean(right[-50:])) if right else 0.0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path, help="where to save it")
+    parser.add_argument("--data_dir", type=Path, default=Path("data"))
+    parser.add_argument("--chat", action="store_true", help="with a chat template")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of training; 0: random weights")
+    options = parser.parse_args()
+    name, raw, folder = locate("ML-100K", options.data_dir)
+    prepare(name, raw, folder)
+    ratings = read_ratings(folder / f"{name}_train_original.csv", ",", STARS)
+    share = build(options.folder, ratings, item_table(raw), options.steps, chat=options.chat)
+    print(f"{options.folder}: a test model; answered {share:.0%} of its last lessons rightly")
