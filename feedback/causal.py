@@ -14,11 +14,11 @@ import sys
 import torch
 
 from feedback import prompts
+from feedback.prompts import ANSWER_TOKENS
 from feedback.questions import picked, scored, too_long
 from utils import InputError
 
 ATTENTION = "sdpa"  # transformers' implementation; goes into the answers file, since rounding depends on it
-ANSWER_TOKENS = 48  # room for an answer, with some prose around it
 
 
 def is_causal(weights):

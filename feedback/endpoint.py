@@ -16,7 +16,6 @@ from utils import InputError
 TRIES = 6  # of one request, with pauses of about 1, 2, 4, 8, 16 seconds in between
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504}  # HTTP statuses worth another try
 LONGEST_PAUSE = 60  # seconds, also where the server asks for more
-ANSWER_TOKENS = 64
 
 
 class Refused(InputError):
@@ -105,7 +104,7 @@ class Endpoint:
 
     def body(self, messages):
         turns = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(messages)]
-        return {"model": self.llm, "messages": turns, "temperature": 0, "max_tokens": ANSWER_TOKENS}
+        return {"model": self.llm, "messages": turns, "temperature": 0, "max_tokens": prompts.ANSWER_TOKENS}
 
     def request(self, method, path, read, body=None):
         """read(JSON reply).  What may pass (no connection, a time-out, a busy or failing server, a reply that is none)

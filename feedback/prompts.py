@@ -13,6 +13,7 @@ DOMAINS = {  # --llm_domain: one, several
     "books": ("book", "books"),
     "items": ("item", "items"),
 }
+ANSWER_TOKENS = 48  # room for an answer, with some prose around it
 CUE = "Answer:"  # ends the prompt of a model without a chat template, which then goes on with the answer
 NUMBERS_ONLY = "Reply with the numbers of those, separated by commas, or with none."
 REMINDER = "That could not be read. Reply with nothing but numbers from the list, separated by commas, or with none."

@@ -1,8 +1,13 @@
 """Data that several test files share."""
 
+from types import SimpleNamespace
+
 import pytest
+import tiny_llm
 
 import dataloader
+from data.files import read_ratings
+from feedback.questions import item_texts, whom_to_ask
 
 
 @pytest.fixture(scope="session")
@@ -11,3 +16,17 @@ def ml_100k(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "ML-100K"
     dataloader.prepare("ML-100K", folder, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def films(ml_100k, tmp_path_factory):
+    """ML-100K as questions, a tiny causal language model trained on every second user, and its twin with random weights."""
+    ratings = read_ratings(ml_100k / "ML-100K_train_original.csv", ",", dataloader.STARS)
+    items = dataloader.item_table(ml_100k)
+    asked = whom_to_ask(ratings, "confirmed")
+    base = tmp_path_factory.mktemp("llm")
+    for name, steps in (("trained", tiny_llm.STEPS), ("untrained", 0)):
+        tiny_llm.build(base / name, ratings, items, steps)
+    unseen = [user for user in asked.user_ids[1::2] if user in asked.candidates]
+    texts = item_texts(items, asked.item_ids, genres=False)
+    return SimpleNamespace(ratings=ratings, items=items, asked=asked, texts=texts, llm=base, unseen=unseen)
