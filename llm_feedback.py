@@ -80,7 +80,7 @@ def refine(name, folder, items, options, device, log=print):
     made_with = {"ratings": sha256(original)}
     if options.llm in controls.CONTROLS:
         llm, mode, asked = options.llm, None, whom_to_ask(ratings, "ask")
-        made_with |= {"llm": llm, "seed": options.llm_seed}
+        made_with |= {"llm": llm, "seed": options.llm_seed, "all_twos": True}
         out, todo = f"{llm}-{options.llm_seed}" if llm == "random" else llm, one_each(asked)
         answer = partial(controls.answers, control=llm, seed=options.llm_seed)
     else:
@@ -124,8 +124,8 @@ def language_model(name, items, asked, options, device):
         causal = is_causal(weights)
         mode = ("score" if causal else "embed") if mode == "auto" else mode
         if causal != (mode != "embed"):
-            kind, fits = ("causal", "generate or score") if causal else ("encoder", "embed")
-            raise InputError(f"--llm_mode {mode}: {llm} is {kind} language model, which can be asked with {fits}")
+            kind, fits = ("a causal language model", "generate or score") if causal else ("an encoder", "embed")
+            raise InputError(f"--llm_mode {mode}: {llm} is {kind}, which can be asked with {fits}")
         how = {"revision": revision(weights), "attention": ATTENTION}
     else:
         server = Endpoint(options, mode, domain)
@@ -230,7 +230,7 @@ def report_on(path, unasked_twos):
         settings, records, _ = read(path)
         if settings.get("ratings") != sha256(original):
             raise InputError(f"{path}: its questions were not made from {original}, or that has changed since")
-        asked = whom_to_ask(ratings, "ask" if settings.get("all_twos", True) else unasked_twos)
+        asked = whom_to_ask(ratings, "ask" if settings.get("all_twos") else unasked_twos)
         return outcome(asked, records, ratings, unasked_twos)[1]
     check_same_pairs(path, original)
     labels = read_ratings(path, ",", (CONFIRMED, *STARS, LIKED))

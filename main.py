@@ -88,8 +88,9 @@ def parse(argv=None):
     for name, least in LEAST.items():
         if getattr(options, name) is not None and not least <= getattr(options, name) < float("inf"):
             raise InputError(f"--{name} {getattr(options, name)}: must be a number of at least {least}")
-    if options.random_seed >= 2**32:
-        raise InputError(f"--random_seed {options.random_seed}: must be below 2^32")
+    for name, most in {"random_seed": 2**32 - 1, "llm_seed": 2**32 - 1, "llm_question_size": 10}.items():
+        if getattr(options, name) > most:
+            raise InputError(f"--{name} {getattr(options, name)}: must be at most {most}")
     options.top_k = sorted(set(options.top_k))
     if options.top_k[0] < 1:
         raise InputError(f"--top_k {options.top_k[0]}: cut-offs start at 1")

@@ -20,7 +20,7 @@ def ml_100k(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def films(ml_100k, tmp_path_factory):
-    """ML-100K as questions, a tiny causal language model trained on every second user, and its twin with random weights."""
+    """ML-100K as questions, a tiny causal language model trained on every second user, its twin with random weights."""
     ratings = read_ratings(ml_100k / "ML-100K_train_original.csv", ",", dataloader.STARS)
     items = dataloader.item_table(ml_100k)
     asked = whom_to_ask(ratings, "confirmed")

@@ -11,6 +11,7 @@ import pytest
 from feedback.answers import Answers, key, read
 from utils import InputError
 
+
 def record(user, **more):
     return {"user": user, "permutation": 0, "part": 0, "items": ["1"], "verdicts": ["liked"]} | more
 

@@ -14,8 +14,10 @@ import pytest
 import synthetic
 import torch
 
+import llm_feedback
 import main
 import utils
+from feedback import answers as answers_file
 
 ROOT = Path(main.__file__).parent
 
@@ -69,7 +71,7 @@ def finished(world, tmp_path_factory):
 
 
 def test_run_folder_holds_what_the_readme_promises(finished):
-    names = "log.txt metrics.csv config.json summary.json best.pt last.pt curves.png recommendations.csv"
+    names = "log.txt metrics.csv config.json summary.json best.pt last.pt curves.png recommendations.csv per_user.csv"
     assert {path.name for path in finished.iterdir()} == set(names.split())
     assert (finished / "curves.png").read_bytes().startswith(b"\x89PNG")
     config = json.loads((finished / "config.json").read_text())
@@ -141,6 +143,7 @@ DIFFERENT_NUMBERS = """
 --dataset_augment original
 --random_seed 7
 --unasked_twos neutral
+--llm rule
 --embedding_dim 6
 --layers 1
 --hidden_dim 5
@@ -158,6 +161,117 @@ DIFFERENT_NUMBERS = """
 @pytest.mark.parametrize("flag", DIFFERENT_NUMBERS.strip().splitlines())
 def test_flag_changes_the_numbers(command, finished, flag):
     assert numbers(command(*flag.split())) != numbers(finished)
+
+
+CAUSAL = {  # flag: arguments with which a causal model's answers come out otherwise
+    "llm_mode": "--llm_mode generate",
+    "llm_domain": "--llm_domain music",
+    "llm_permutations": "--llm_permutations 3",
+    "llm_profile": "--llm_profile 1",
+    "llm_seed": "--llm_seed 1",
+    "llm_dtype": "--llm_dtype bfloat16",
+    "llm_batch_tokens": "--llm_batch_tokens 300",  # "batch" says how many questions were read at once
+    "llm_question_size": "--llm_mode generate --llm_constrained --llm_question_size 2",
+    "llm_constrained": "--llm_mode generate",  # without it
+}
+
+
+@pytest.fixture(scope="module")
+def causal(films, tmp_path_factory):
+    """answers(flag, ...) -> lines of answers.jsonl of the whole command with a causal model, in a folder of its own."""
+    world = synthetic.write_data_set(tmp_path_factory.mktemp("causal") / "blocks"), films.llm / "untrained"
+
+    def answers(*flags):
+        base = tmp_path_factory.mktemp("base")
+        main.main([*flags_for(world, base), "--epochs", "1", *flags])
+        (path,) = base.glob("data/blocks/feedback/*/answers.jsonl")
+        return path.read_text().splitlines()[1:]
+
+    return answers
+
+
+@pytest.fixture(scope="module")
+def plain_answers(causal):
+    return {"score": causal(), "generate": causal("--llm_mode", "generate", "--llm_constrained")}
+
+
+@pytest.mark.parametrize("flag", CAUSAL)
+def test_flag_changes_what_a_causal_model_answers(causal, plain_answers, flag):
+    arguments = CAUSAL[flag]
+    before = plain_answers["generate" if "generate" in arguments and flag != "llm_mode" else "score"]
+    assert sorted(causal(*arguments.split())) != sorted(before)
+
+
+def test_a_causal_model_is_asked_for_scores_by_default_and_gives_the_same_again(causal, plain_answers):
+    assert causal() == plain_answers["score"]
+
+
+def test_answers_interrupted_and_resumed_are_those_of_one_go(films, tmp_path, monkeypatch):
+    world = synthetic.write_data_set(tmp_path / "blocks"), films.llm / "untrained"
+    flags = ["--epochs", "1", "--llm_batch_tokens", "1"]  # "batch" is then 1 for all
+    main.main([*flags_for(world, tmp_path / "whole"), *flags])
+    add, count = answers_file.Answers.add, []
+
+    def killed(answers, record):
+        add(answers, record)
+        count.append(record)
+        if len(count) % 10 == 0:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(answers_file.Answers, "add", killed)
+        for _ in range(3):
+            with pytest.raises(KeyboardInterrupt):
+                main.main([*flags_for(world, tmp_path / "parts"), *flags])
+    main.main([*flags_for(world, tmp_path / "parts"), *flags])
+    folder = "data/blocks/feedback/untrained-score"
+    lines = [sorted((tmp_path / part / folder / "answers.jsonl").open()) for part in ("whole", "parts")]
+    assert lines[0] == lines[1] and len(lines[0]) > 35
+    for name in ("blocks_train_augment.csv", "report.json"):
+        assert len({(tmp_path / part / folder / name).read_bytes() for part in ("whole", "parts")}) == 1
+
+
+def test_more_orders_ask_only_what_is_new_and_fewer_use_only_theirs(films, tmp_path):
+    world = synthetic.write_data_set(tmp_path / "blocks"), films.llm / "untrained"
+    path = tmp_path / "data" / "blocks" / "feedback" / "untrained-score" / "answers.jsonl"
+    labels, lines = [], []
+    for n, orders in enumerate("131"):
+        flags = ["--epochs", "1", "--path_name", str(n), "--llm_permutations", orders]
+        main.main([*flags_for(world, tmp_path), *flags])
+        lines.append(path.read_text().splitlines())
+        labels.append(path.with_name("blocks_train_augment.csv").read_bytes())
+    assert lines[1][: len(lines[0])] == lines[0] and len(lines[1]) - 1 == 3 * (len(lines[0]) - 1)
+    assert lines[2] == lines[1] and labels[2] == labels[0] != labels[1]
+
+
+@pytest.mark.parametrize("control", ["rule", "random"])
+def test_controls_run_without_titles_or_a_model(command, world, tmp_path, control):
+    (world[0] / "blocks.item").rename(tmp_path / "hidden")
+    try:
+        content = summary(command("--llm", control))
+    finally:
+        (tmp_path / "hidden").rename(world[0] / "blocks.item")
+    assert content["llm"] == control and content["llm_mode"] is None
+    assert content["refinement"]["answered"] == content["refinement"]["candidates"] > 0
+
+
+def test_the_url_flag_asks_a_server_and_bounds_time_and_requests(command, monkeypatch):
+    seen = []
+
+    class Server:
+        llm, mode = "org/served", "generate"
+
+        def __init__(self, options, mode, domain):
+            seen.append((options.llm_url, options.llm_concurrency, options.llm_timeout, mode, domain))
+
+        def answers(self, questions, asked, texts):
+            for question in questions:
+                yield question.record(asked, verdicts=["liked"] * len(question.items), raw=["all"])
+
+    monkeypatch.setattr(llm_feedback, "Endpoint", Server)
+    run = command("--llm_url", "http://localhost:1/v1", "--llm_concurrency", 3, "--llm_timeout", 9)
+    assert seen == [("http://localhost:1/v1", 3, 9.0, "auto", "items")]
+    assert summary(run)["llm"] == "org/served" and summary(run)["refinement"]["changed"]["3->0.5"] == 0
 
 
 OTHER_EFFECT = {  # flag: (arguments, what must hold of the run folder and the default run's)
@@ -200,11 +314,11 @@ def test_an_llm_is_asked_although_labels_lie_in_the_data_folder_and_auto_takes_t
 
 
 def test_every_flag_is_covered_here_and_has_a_help_line(capsys):
-    elsewhere = {"dataset", "llm", "resume", "data_dir", "result_dir"}  # by the other tests of this file
-    one_value = {"model", "llm_mode"}  # their other values come with the models and modes themselves
+    elsewhere = {"dataset", "llm", "resume", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout"}
+    one_value = {"model"}  # its other values come with the models themselves
     flags = set(vars(main.parse(["--dataset", "x"])))
     here = {line.split()[0].lstrip("-") for line in DIFFERENT_NUMBERS.strip().splitlines()}
-    assert flags == here | set(OTHER_EFFECT) | elsewhere | one_value
+    assert flags == here | set(OTHER_EFFECT) | set(CAUSAL) | elsewhere | one_value
     with pytest.raises(SystemExit):
         main.parse(["--help"])
     text = capsys.readouterr().out
@@ -323,6 +437,9 @@ BAD = {  # name: (what is done to the data set's folder, flags, what the line mu
     "another device": (nothing, "--device mps", "--device mps: must be auto, cpu"),
     "commas": (overwrite("user_id,item_id,rating\n1,2,3\n"), "", "separated by tabs"),
     "nearly a name": (nothing, "--dataset ml100k", "did you mean ML-100K"),
+    "too large a question": (nothing, "--llm_question_size 11", "--llm_question_size 11: must be at most 10"),
+    "mode that does not fit": (nothing, "--llm_mode score", r"--llm_mode score: .*encoder is an encoder"),
+    "no server": (nothing, "--llm_url localhost:1", "--llm_url localhost:1: must begin with http"),
     "pickled model": (lambda d: (d / "pytorch_model.bin").write_text(""), "--llm {folder}", r"no \.safetensors"),
 }
 

@@ -37,7 +37,7 @@ def test_the_main_job_runs_from_files_to_the_comparison(tmp_path):
     published, ours = re.search(r"recall@20 +([\d.]+) +([\d.]+)", done.stdout.split("Test metrics")[1]).groups()
     assert float(published) == 0.4420 and 0.15 < float(ours) < 0.30  # two epochs: above chance, below the end
     card = done.stdout.split("Report card of the refinement\n")[1].split("\n####")[0]
-    printed = README.split("on ML-100K reads\n\n")[1].split("\n\n")[0]
+    printed = README.split("the default model's reads\n\n")[1].split("\n\n")[0]
     figures = [[float(f) for f in re.findall(r"[\d.]*\d", text)] for text in (card, printed)]
     assert figures[0] == pytest.approx(figures[1], rel=0.02)  # another processor may round a few scores otherwise
 
@@ -47,10 +47,16 @@ def test_the_results_table_is_what_the_kept_runs_give():
     assert run(["results4comparison/table.py"]).stdout == table
 
 
-def test_the_benchmark_runs():
+def test_the_benchmarks_run(ml_100k, films):
     done = run(["-W", "ignore", "benchmarks/epoch.py", "ML-100K", "--steps", "2", "--device", "cpu"])
     assert done.returncode == 0, done.stderr
     assert re.search(r"fast .* s an epoch .* MB peak\n +plain .*\n +ratio", done.stdout)
+    flags = ["--data_dir", str(ml_100k.parent), "--users", "2", "--kills", "0"]
+    done = run(["-W", "ignore", "benchmarks/refine.py", str(films.llm / "trained"), *flags])
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"(\w+): \d+ questions", done.stdout) == ["score", "generate"]
+    counts = re.findall(r"equal to those of one question at a time: (\d+) of (\d+)", done.stdout)
+    assert len(counts) == 2 and all(same == every for same, every in counts)
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"python main\.py[^`\n]*", README + (main.__doc__ or "")))))
