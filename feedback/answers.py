@@ -74,7 +74,7 @@ class Answers:
             self._write(self.settings)
 
     def _write(self, record):
-        self.file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        self.file.write(json.dumps(record, ensure_ascii=False).encode(errors="replace") + b"\n")
         self.file.flush()
 
     def add(self, record):

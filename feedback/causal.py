@@ -12,12 +12,15 @@ import json
 import sys
 
 import torch
+from safetensors import SafetensorError
 
 from feedback import prompts
+from feedback.batches import batches, padded, places
 from feedback.prompts import ANSWER_TOKENS
 from feedback.questions import picked, scored, too_long
 from utils import InputError
 
+TEMPLATE_OPTIONS = {"tokenize": False, "enable_thinking": False, "date_string": "1 January 2026"}  # not today's
 ATTENTION = "sdpa"  # transformers' implementation; goes into the answers file, since rounding depends on it
 
 
@@ -48,7 +51,7 @@ class CausalLM:
                 dtype=getattr(torch, dtype_of(options, device)),
                 attn_implementation=ATTENTION,
             )
-        except (OSError, ValueError, ImportError) as error:
+        except (OSError, ValueError, ImportError, SafetensorError) as error:
             raise InputError(f"{self.name}: cannot be loaded ({str(error).splitlines()[0]})") from None
         self.model = self.model.to(device).eval()
         eos = self.model.generation_config.eos_token_id
@@ -56,7 +59,9 @@ class CausalLM:
         if eos is None:
             raise InputError(f"{self.name}: names no end-of-sequence token in generation_config.json or its tokenizer")
         self.eos = eos if isinstance(eos, list) else [eos]
-        self.pad = self.eos[0] if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id  # always masked
+        self.pad = self.tokenizer.pad_token_id  # always masked, but it must be a token the model has
+        if self.pad is None or self.pad >= self.model.get_input_embeddings().weight.shape[0]:
+            self.pad = self.eos[0]
         # A fresh configuration: the model's own may ask for sampling or penalties.
         self.model.generation_config = transformers.GenerationConfig(
             do_sample=False, max_new_tokens=ANSWER_TOKENS, pad_token_id=self.pad, eos_token_id=self.eos
@@ -97,16 +102,19 @@ class CausalLM:
             return self.templates[n]
         marks = [f"\u27e6{i}\u27e7" for i in range(n)]
         turns = [{"role": ("user", "assistant")[i % 2], "content": mark} for i, mark in enumerate(marks)]
-        text = self.tokenizer.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
-        )
+        text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, **TEMPLATE_OPTIONS)
         parts = []
         for mark in marks:
             part, found, text = text.partition(mark)
             if not found:
                 raise InputError(f"{self.name}: its chat template leaves out or reorders messages")
             parts.append(part)
-        self.anchor = text
+        if n == 1:
+            # Some templates put something between the prompt and an answer, such as a space: it belongs to the answer.
+            turns.append({"role": "assistant", "content": "Yes"})
+            whole = self.tokenizer.apply_chat_template(turns, **TEMPLATE_OPTIONS).partition(marks[0])[2]
+            lead = whole[len(text) :].partition("Yes")[0] if whole.startswith(text) else ""
+            self.anchor, self.lead = text, lead if not lead.strip() else ""
         self.templates[n] = [self.tokenizer(part, add_special_tokens=False).input_ids for part in (*parts, text)]
         return self.templates[n]
 
@@ -115,7 +123,7 @@ class CausalLM:
         the beginning of a text otherwise."""
         if self.chat:
             self.template(1)
-        anchor, text = (self.anchor, text) if self.chat else (prompts.CUE, f" {text}")
+        anchor, text = (self.anchor, self.lead + text) if self.chat else (prompts.CUE, f" {text}")
         before = self.tokenizer(anchor, add_special_tokens=False).input_ids
         whole = self.tokenizer(anchor + text, add_special_tokens=False).input_ids
         return whole[len(before) :] if whole[: len(before)] == before else self.plain(text.strip())
@@ -213,7 +221,7 @@ class CausalLM:
     @torch.no_grad()
     def complete(self, rows, sizes):
         """Greedy answers to prompts (token ids): [(text, whether it came to an end)].  sizes: items each asks about."""
-        ids, mask = left_padded(rows, self.pad, self.device)  # (b, tokens)
+        ids, mask = padded(rows, self.pad, self.device)  # (b, tokens)
         options = {"prefix_allowed_tokens_fn": self.only_answers(ids.shape[1], sizes)} if self.constrained else {}
         if not self.chat:
             options |= {"stop_strings": ["\n"], "tokenizer": self.tokenizer}  # a base model would go on and on
@@ -222,7 +230,7 @@ class CausalLM:
         for new in output[:, ids.shape[1] :].tolist():
             end = next((place for place, token in enumerate(new) if token in self.eos), len(new))
             text = self.tokenizer.decode(new[:end], skip_special_tokens=True)
-            answers.append((text, end < ANSWER_TOKENS or "\n" in text))
+            answers.append((text, end < ANSWER_TOKENS or (not self.chat and "\n" in text)))
         return answers
 
     def only_answers(self, start, sizes):
@@ -241,9 +249,14 @@ class CausalLM:
         if n not in self.tries:
             root = {}
             for numbers in itertools.chain(*(itertools.combinations(range(1, n + 1), k) for k in range(n + 1))):
-                node = root
-                for token in [*self.continuation(prompts.answer(numbers)), self.eos[0]]:
-                    node = node.setdefault(token, {})
+                answer = prompts.answer(numbers)
+                spelled = [[*self.continuation(answer), end] for end in self.eos]
+                if not self.chat:  # a base model ends its answer with a line break
+                    spelled.append(self.continuation(f"{answer}\n"))
+                for tokens in spelled:
+                    node = root
+                    for token in tokens:
+                        node = node.setdefault(token, {})
             self.tries[n] = root
         return self.tries[n]
 
@@ -254,7 +267,7 @@ class CausalLM:
         The profiles are run once; their keys and values then serve every question about them.
         """
         keep = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(self.model.forward).parameters else {}
-        ids, mask = left_padded([profile for profile, _ in pairs], self.pad, self.device)  # (p, tokens)
+        ids, mask = padded([profile for profile, _ in pairs], self.pad, self.device)  # (p, tokens)
         profiles = self.model(ids, attention_mask=mask, position_ids=places(mask), use_cache=True, **keep)
         owner = [n for n, (_, questions) in enumerate(pairs) for _ in questions]
         rows = [question for _, questions in pairs for question in questions]
@@ -264,12 +277,19 @@ class CausalLM:
             own = torch.tensor(owner[first : first + step], device=self.device)  # (r,)
             cache = profiles.past_key_values
             cache = copy.deepcopy(cache) if first + step < len(rows) else cache  # it grows by what is read next
-            cache.batch_select_indices(own)
-            ids, after = left_padded(rows[first : first + step], self.pad, self.device)  # (r, tokens)
-            position = (mask[own].sum(1, keepdim=True) + places(after)).clamp(min=0)
+            try:
+                cache.batch_select_indices(own)
+            except AttributeError:
+                raise InputError(f"{self.name}: its cache cannot be shared out; use --llm_mode generate") from None
+            # Padded on the right: padding between profile and question would use up a sliding attention window.
+            ids, after = padded(rows[first : first + step], self.pad, self.device, left=False)  # (r, tokens)
+            position = mask[own].sum(1, keepdim=True) + places(after)
             whole = torch.cat([mask[own], after], 1)  # (r, profile tokens + tokens)
+            last, place = (after.sum(1) - 1).unique(return_inverse=True)  # logits are made where a question ends only
+            keep = {"logits_to_keep": last} if keep else {}
             out = self.model(ids, attention_mask=whole, position_ids=position, past_key_values=cache, **keep)
-            logits = out.logits[:, -1].float()  # (r, vocabulary)
+            place = place if keep else last[place]
+            logits = out.logits[torch.arange(len(own)), place].float()  # (r, vocabulary)
             found += (logits[:, self.yes] - logits[:, self.no]).tolist()
         flat = iter(found)
         return [[next(flat) for _ in questions] for _, questions in pairs]
@@ -290,40 +310,6 @@ class CausalLM:
         middle = len(columns[0]) // 2
         parts = [slice(0, middle), slice(middle, None)] if middle else [slice(None)]
         return [row for part in parts for row in self.in_halves(run, *(column[part] for column in columns))]
-
-
-# ---------------------------------------------------------------------------------------------- batches
-
-
-def batches(rows, shape, budget):
-    """Cut rows into lists whose sequences, padded to the longest, stay within budget() tokens, which may shrink
-    meanwhile.  shape(row): (number of sequences, tokens in each).  A row beyond the budget is alone."""
-    batch, sequences, longest = [], 0, 0
-    for row in rows:
-        number, tokens = shape(row)
-        if batch and (sequences + number) * max(longest, tokens) > budget():
-            yield batch
-            batch, sequences, longest = [], 0, 0
-        batch.append(row)
-        sequences, longest = sequences + number, max(longest, tokens)
-    if batch:
-        yield batch
-
-
-def left_padded(rows, pad, device):
-    """Lists of token ids -> ids and attention mask, (rows, longest): a row's last token is in the last column."""
-    width = max(map(len, rows))
-    ids = torch.full((len(rows), width), pad)
-    mask = torch.zeros(len(rows), width, dtype=torch.long)
-    for row, tokens in enumerate(rows):
-        ids[row, width - len(tokens) :] = torch.tensor(tokens)
-        mask[row, width - len(tokens) :] = 1
-    return ids.to(device), mask.to(device)
-
-
-def places(mask):
-    """Position of each token in its own row, 0 for padding: (rows, tokens)."""
-    return (mask.cumsum(1) - 1).clamp(min=0)
 
 
 def dtype_of(options, device):

@@ -1,12 +1,12 @@
 """A model behind an OpenAI-compatible interface (vLLM, `transformers serve`), asked by several requests at a time."""
 
-import math
 import os
 import random
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
+import numpy as np
 import requests
 
 from feedback import prompts
@@ -15,6 +15,7 @@ from utils import InputError
 
 TRIES = 6  # of one request, with pauses of about 1, 2, 4, 8, 16 seconds in between
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504}  # HTTP statuses worth another try
+LEAST_LOGPROB = -100.0  # servers say -9999 or less for what they did not reckon
 LONGEST_PAUSE = 60  # seconds, also where the server asks for more
 
 
@@ -35,8 +36,12 @@ class Endpoint:
             raise InputError(f"--llm_url {options.llm_url}: must begin with http:// or https://")
         self.session = requests.Session()
         self.session.mount(self.url, requests.adapters.HTTPAdapter(pool_maxsize=self.workers))
-        if os.environ.get("OPENAI_API_KEY"):
-            self.session.headers["Authorization"] = f"Bearer {os.environ['OPENAI_API_KEY']}"
+        secret = os.environ.get("OPENAI_API_KEY", "").strip()
+        if not (secret.isascii() and secret.isprintable()):
+            raise InputError("OPENAI_API_KEY: holds characters that no key has")
+        if secret:
+            self.session.headers["Authorization"] = f"Bearer {secret}"
+        self.more = {"chat_template_kwargs": {"enable_thinking": False}}  # vLLM and transformers; taken back on refusal
         self.llm = options.llm
         if self.llm == "auto":
             self.llm = self.request("GET", "models", lambda reply: reply["data"][0]["id"])
@@ -65,36 +70,38 @@ class Endpoint:
         fitted = self.shorten(question, ask)
         if not fitted:
             return too_long(question, asked)
-        reply, shorter, left_out = fitted
+        reply, left_out = fitted
         raw, chosen = [reply[0]], read(reply)
         if chosen is None:
-            reply = ask(shorter, raw[0].strip()[:200] or "-", prompts.REMINDER)
-            raw, chosen = [*raw, reply[0]], read(reply)
+            again = self.shorten(question, lambda shorter: ask(shorter, raw[0].strip()[:200] or "-", prompts.REMINDER))
+            if again:
+                raw, chosen = [*raw, again[0][0]], read(again[0])
         return picked(question, asked, chosen, raw, profile_left_out=left_out)
 
     def judge(self, question, asked, texts):
-        def ask(shorter, text):
-            message = prompts.about(self.domain, shorter, texts) + prompts.whether(self.domain, text, chat=True)
-            body = self.body([message]) | {"max_tokens": 1, "logprobs": True, "top_logprobs": 20}
+        each = sorted({texts[item] for item in question.items}, key=len, reverse=True)  # what may not fit comes first
+
+        def ask(shorter):
+            return {text: whether(prompts.about(self.domain, shorter, texts), text) for text in each}
+
+        def whether(profile, text):
+            body = self.body([profile + prompts.whether(self.domain, text, chat=True)])
+            body |= {"max_tokens": 1, "logprobs": True, "top_logprobs": 20}
             return self.request("POST", "chat/completions", yes_minus_no, body)
 
-        each = sorted({texts[item] for item in question.items}, key=len, reverse=True)
-        fitted = self.shorten(question, lambda shorter: ask(shorter, each[0]))
+        fitted = self.shorten(question, ask)
         if not fitted:
             return too_long(question, asked)
-        score, shorter, left_out = fitted
-        score_of = {each[0]: score} | {text: ask(shorter, text) for text in each[1:]}
-        scores = [score_of[texts[item]] for item in question.items]
-        return scored(question, asked, scores, profile_left_out=left_out)
+        score_of, left_out = fitted
+        return scored(question, asked, [score_of[texts[item]] for item in question.items], profile_left_out=left_out)
 
     def shorten(self, question, ask):
-        """(answer, question as asked, items of the profile left out); the profile is halved each time the server says
-        that the prompt is longer than its context, None where not even the question alone fits."""
+        """(answer, items of the profile left out); the profile is halved each time the server says that the prompt is
+        longer than its context, None where not even the question alone fits."""
         whole = kept = len(question.likes) + len(question.dislikes)
         while True:
             try:
-                shorter = question.shortened(kept)
-                return ask(shorter), shorter, whole - kept
+                return ask(question.shortened(kept)), whole - kept
             except Refused as error:
                 if not re.search(r"context|max(imum)?[ _](model[ _])?len|too long|too many tokens", str(error), re.I):
                     raise
@@ -104,7 +111,8 @@ class Endpoint:
 
     def body(self, messages):
         turns = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(messages)]
-        return {"model": self.llm, "messages": turns, "temperature": 0, "max_tokens": prompts.ANSWER_TOKENS}
+        body = {"model": self.llm, "messages": turns, "temperature": 0, "max_tokens": prompts.ANSWER_TOKENS}
+        return body | self.more
 
     def request(self, method, path, read, body=None):
         """read(JSON reply).  What may pass (no connection, a time-out, a busy or failing server, a reply that is none)
@@ -116,6 +124,9 @@ class Endpoint:
                 if reply.status_code == 200:
                     return read(reply.json())
                 problem = f"HTTP {reply.status_code} {' '.join(reply.text.split())[:200]}"
+                if body and "chat_template_kwargs" in body and "chat_template_kwargs" in reply.text:
+                    self.more, body = {}, {name: body[name] for name in body if name != "chat_template_kwargs"}
+                    continue
                 if reply.status_code not in PASSING:
                     raise Refused(f"--llm_url {self.url}/{path}: {problem}")
                 after = reply.headers.get("Retry-After", "")
@@ -135,7 +146,8 @@ class Endpoint:
 def message_of(reply):
     """(text, whether it came to an end) of a chat completion."""
     choice = reply["choices"][0]
-    return choice["message"]["content"] + "", choice.get("finish_reason") != "length"
+    text = choice["message"]["content"]  # null where all that was said is thinking or a refusal
+    return ("" if text is None else text + ""), choice.get("finish_reason") != "length"
 
 
 def yes_minus_no(reply):
@@ -145,11 +157,12 @@ def yes_minus_no(reply):
     if not found:
         raise Refused("--llm_mode score: the server gives no logprobs; use --llm_mode generate")
     listed = [(each["token"].strip().lower(), each["logprob"]) for each in found["content"][0]["top_logprobs"]]
-    total = {word: sum(math.exp(value) for token, value in listed if token == word) for word in ("yes", "no")}
-    if not any(total.values()):
+    least = max(min(value for _, value in listed), LEAST_LOGPROB)
+    given = {word: [value for token, value in listed if token == word] for word in ("yes", "no")}
+    if not any(given.values()):
         return None
-    least = math.exp(min(value for _, value in listed))
-    return round(math.log(total["yes"] or least) - math.log(total["no"] or least), 6)
+    yes, no = (np.logaddexp.reduce(given[word] or [least]) for word in ("yes", "no"))
+    return round(float(max(yes, LEAST_LOGPROB) - max(no, LEAST_LOGPROB)), 6)
 
 
 def defused(text):

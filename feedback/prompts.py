@@ -6,6 +6,8 @@ No, of which only the probabilities are looked at.  Titles are data: nothing in 
 
 import re
 
+import numpy as np
+
 PROMPT_VERSION = 1  # raise it when a wording changes: answers to other words are then not mixed with these
 DOMAINS = {  # --llm_domain: one, several
     "movies": ("movie", "movies"),
@@ -31,7 +33,7 @@ def about(domain, question, texts):
 def pick(domain, question, texts, chat):
     """Which of these?  With a worked example from the user's own ratings, if there are some of both sides."""
     several, lines = DOMAINS[domain][1], []
-    example = worked_example(question.likes, question.dislikes)
+    example = worked_example(question)
     if example:
         items, numbers = example
         lines += [f"Which of these {several} does this person like?", *numbered(items, texts)]
@@ -58,20 +60,14 @@ def numbered(items, texts):
     return [f"{number}. {texts[item]}" for number, item in enumerate(items, 1)]
 
 
-def worked_example(likes, dislikes):
-    """(items, numbers of the liked ones) from the two strongest likes and dislikes; None where either side is empty.
-
-    Dislikes and likes alternate, so that neither a place nor "all of them" is taught.
-    """
+def worked_example(question):
+    """(items, numbers of the liked ones) from the user's two strongest likes and dislikes; None where either side is
+    empty.  The order is the question's own: neither a place nor "all of them" is taught."""
+    likes, dislikes = question.likes[:2], question.dislikes[:2]
     if not (len(likes) and len(dislikes)):
         return None
-    items, numbers = [], []
-    for place in range(2):
-        items += dislikes[place : place + 1].tolist()
-        if place < len(likes):
-            items.append(likes[place])
-            numbers.append(len(items))
-    return items, numbers
+    items = np.random.default_rng(question.items).permutation(np.concatenate([likes, dislikes]))
+    return items, (np.flatnonzero(np.isin(items, likes)) + 1).tolist()
 
 
 def answer(numbers):
@@ -82,8 +78,8 @@ def answer(numbers):
 RUN = r"\d+(?:(?:\s*(?:,|;|&|/|\band\b)\s*)+\d+|\s+\d+)*"  # 3 / 1, 3 / 1, 3 and 4 / 1 3 4
 LEAD = r"(?:[a-z' ]*\b(?:answer|likes?|numbers?|choices?|chosen|selected|are|is)\b[a-z' ]*:?\s*)?"
 LIST = rf"{LEAD}[\[(]?\s*({RUN})\s*[\])]?\s*[.,]?"
-NAMED = rf"\b(?:items?|numbers?|options?|movies?|albums?|books?|likes?)\s*[:#]?\s*({RUN})\b"  # inside a sentence
-NEGATION = r"\b(?:not|no|never|except|but|without|dislikes?|disliked|unlikely|avoid|cannot|neither)\b|n't|n’t"
+NAMED = rf"\b(?:items?|numbers?|options?|movies?|albums?|books?)\s*[:#]?\s*({RUN})\b(?! *(?:of|to|through)\b)"
+NEGATION = r"\b(?:not|no|none|nothing|neither|never|except|but|without|dislike[sd]?|unlikely|avoid)\b|cannot|n['’]t"
 THESE = r"(?: (?:one )?of (?:them|these|those))?"
 
 
@@ -91,24 +87,25 @@ def parse(text, finished, n):
     """Places (0-based, sorted) of the items that an answer names, or None where it is no answer to go by.
 
     In this order: a line that is a list of numbers (or several lines of one number each); lines that begin with a
-    number as the question's do; a word for all or none; one list of numbers in a sentence that says what they are and
-    negates nothing.  Numbers outside 1..n are skipped, and alone are no answer.  finished: False where the text was cut
-    off, so its last line may lack something and is not read.
+    number as the question's do; a word for all or none; one list of numbers in a sentence that says what they are.
+    What negates anything is not read.  Numbers outside 1..n are skipped, and alone are no answer.  finished: False
+    where the text was cut off, so that its last line may lack something, and a list with one number a line its end.
     """
     lines = [line.strip(" \t*_`#>-") for line in text.lower().splitlines()]
     if not finished:
         lines = lines[:-1]
     lines = [re.sub(r"(\d+)\s*[-–]\s*(\d+)", spelled_out, line) for line in lines if line]
-    found = [re.findall(r"\d+", match[1]) for line in lines if (match := re.fullmatch(LIST, line))]
-    if found and any(len(numbers) > 1 for numbers in found):
-        found = next(numbers for numbers in found if len(numbers) > 1)
-    else:
-        found = [number for numbers in found for number in numbers]
+    lists = (re.fullmatch(LIST, line) for line in lines if not re.search(NEGATION, line))
+    found = [re.findall(r"\d+", match[1]) for match in lists if match]
+    several = next((numbers for numbers in found if len(numbers) > 1), None)
+    found = several or [number for numbers in found for number in numbers]
     if not found:
         listed = [(line, match[1]) for line in lines if (match := re.match(r"[\[(]?(\d+)\s*[.):\]]", line))]
         found = [number for _, number in listed]
         if len(found) == n or any(re.search(NEGATION, line) for line, _ in listed):
             return None  # perhaps the question said again, with a yes or no to each
+    if found and not several and not finished:
+        return None  # one a line: more might have followed
     if not found:
         said = " ".join(lines)
         if re.fullmatch(rf"\W*(?:[a-z' ]+:\s*)?(?:none|nothing|neither){THESE}\W*", said):

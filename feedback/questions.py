@@ -1,6 +1,7 @@
 """Whom to ask about what: each user's likes, dislikes and candidates, the questions made of them, and the records made
 of answers."""
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -130,6 +131,7 @@ def picked(question, asked, chosen, raw, **more):
 
 def scored(question, asked, scores, **more):
     """The record of a question whose items have scores, None where a score could not be had."""
+    scores = [None if score is None or not math.isfinite(score) else score for score in scores]  # float16 may overflow
     threshold = calibrate(question, asked, scores)
     verdicts = ["unanswered" if s is None else "liked" if s >= threshold else "disliked" for s in scores]
     return question.record(asked, verdicts=verdicts, scores=scores, threshold=threshold, **more)
@@ -160,7 +162,7 @@ def calibrate(question, asked, scores):
     if not len(known):
         return 0.0
     order = known[np.argsort([scores[place] for place in known], kind="stable")]
-    place = np.searchsorted(np.cumsum(weight[order]), below + 1e-9, side="right")
+    place = np.searchsorted(np.cumsum(weight[order]), below + 1e-9)  # sums of fractions: not to be compared exactly
     return float(scores[order[min(place, len(order) - 1)]])
 
 

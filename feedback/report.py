@@ -27,11 +27,11 @@ def report(asked, records, judged, ratings, refined):
     if not records:
         return card
     verdicts = {pair: verdict for pair, (verdict, _) in judged.items() if pair in asked.pairs}
-    candidates = list(verdicts.values())
+    given = list(verdicts.values())
     card |= {
-        "candidates": len(candidates),
-        "answered": sum(verdict != "unanswered" for verdict in candidates),
-        "liked": candidates.count("liked"),
+        "candidates": len(asked.pairs),
+        "answered": sum(verdict != "unanswered" for verdict in given),
+        "liked": given.count("liked"),
         "questions": len(records),
         "questions_unanswered": sum(set(record["verdicts"]) == {"unanswered"} for record in records),
         "questions_reminded": sum(bool(record.get("reminded")) for record in records),
@@ -70,6 +70,7 @@ def item_mean_auc(asked, ratings, refined):
 def users(asked, records, ratings, refined):
     """How many users have changed ratings, and why the others have none."""
     changed = set(ratings.user[(refined != ratings.rating).to_numpy()])
+    begun = {record["user"] for record in records}
     reasons = {record["user"]: record["reason"] for record in records if "reason" in record}
     middling = set(ratings.user[ratings.rating.isin([2, 3])])
     why = Counter(
@@ -77,6 +78,8 @@ def users(asked, records, ratings, refined):
         if user not in middling
         else "not asked about"
         if user not in asked.candidates
+        else "not asked yet"
+        if records and user not in begun
         else f"unanswered: {reasons[user]}"
         if user in reasons
         else "asked about, without a verdict"

@@ -13,6 +13,7 @@ DEFAULT_LLM_FILES = {
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
 }
+KINDS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]  # the files a model is read from
 
 
 def model_folder(llm, data_dir):
@@ -44,7 +45,7 @@ def model_folder(llm, data_dir):
     try:
         from huggingface_hub import snapshot_download
 
-        return Path(snapshot_download(llm, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]))
+        return Path(snapshot_download(llm, allow_patterns=KINDS))
     except Exception as error:  # the hub's client raises many kinds; each of them means: not to be had
         failures.append(f"hub: {str(error).splitlines()[0]}")
         raise InputError(
@@ -54,7 +55,7 @@ def model_folder(llm, data_dir):
 
 
 def revision(weights):
-    """What identifies the model in a folder: the commit of a hub snapshot, else the SHA-256 of its files."""
+    """What identifies a folder's model: the commit of a hub snapshot, else the SHA-256 of the files it is read from."""
     if weights.parent.name == "snapshots":
         return weights.name
-    return {path.name: sha256(path) for path in sorted([*weights.glob("*.safetensors"), *weights.glob("*.json")])}
+    return {path.name: sha256(path) for path in sorted(path for kind in KINDS for path in weights.glob(kind))}

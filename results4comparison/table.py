@@ -32,7 +32,8 @@ def labels(run):
         "rule": "no model: 3s liked, 2s not",
         "random": "no model: at random, at the authors' rate",
     }
-    return words.get(run["llm"], f"our {run['llm'].split('/')[-1]}")
+    mode = "" if run["llm_mode"] in (None, "embed") else f", {run['llm_mode']}"
+    return words.get(run["llm"], f"our {run['llm'].split('/')[-1]}{mode}")
 
 
 def row(*cells):

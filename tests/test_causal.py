@@ -4,17 +4,21 @@ The model is a test model: what it says of films is worth nothing beyond these t
 """
 
 import inspect
+import itertools
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from feedback import causal, prompts
-from feedback.causal import CausalLM, batches, is_causal, left_padded
+from feedback import prompts
+from feedback.batches import batches, padded, places
+from feedback.causal import CausalLM, is_causal
 from feedback.questions import questions
 from feedback.report import aucs
+from feedback.weights import revision
 from llm_feedback import merge
 from utils import InputError
 
@@ -65,6 +69,30 @@ def test_scores_are_those_of_the_whole_prompt_without_any_cache(films):
             assert score == pytest.approx(float(logits[lm.yes] - logits[lm.no]), abs=2e-5)
 
 
+def test_scores_hold_for_a_model_with_a_sliding_window(films, tmp_path):
+    """Padding between profile and question would use up the window."""
+    from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(films.llm / "trained")
+    torch.manual_seed(0)
+    config = MistralConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, sliding_window=48, eos_token_id=tokenizer.eos_token_id, initializer_range=0.2,
+    )  # fmt: skip
+    MistralForCausalLM(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    lm = CausalLM(tmp_path, torch.device("cpu"), SimpleNamespace(**DEFAULTS), "score", "movies")
+    asked_about = todo(films, "score", 3)
+    for record in lm.answers(asked_about, films.asked, films.texts):
+        question = next(q for q in asked_about if q.user == record["user"])
+        for item, score in zip(question.items, record["scores"], strict=True):
+            text = prompts.about("movies", question, films.texts)
+            text += prompts.whether("movies", films.texts[item], chat=False)
+            with torch.no_grad():
+                logits = lm.model(torch.tensor([lm.tokens(text)])).logits[0, -1]
+            assert score == pytest.approx(float(logits[lm.yes] - logits[lm.no]), abs=1e-4)
+
+
 def test_the_report_card_tells_the_trained_model_from_its_random_twin(films):
     found = {
         name: aucs(films.asked, merge(list(answer(films, "score", 100, name).values())))["auc"]["model"]
@@ -97,7 +125,8 @@ def test_constrained_output_is_a_valid_answer_even_of_a_model_that_knows_nothing
     for record in bound.values():
         n = len(record["items"])
         numbers = [place + 1 for place, verdict in enumerate(record["verdicts"]) if verdict == "liked"]
-        assert record["raw"] == [f" {prompts.answer(numbers)}"] and set(record["verdicts"]) <= {"liked", "disliked"}
+        assert record["raw"][0].rstrip("\n") == f" {prompts.answer(numbers)}"
+        assert set(record["verdicts"]) <= {"liked", "disliked"}
         assert max(numbers, default=0) <= n
 
 
@@ -110,9 +139,19 @@ def test_the_valid_answers_are_all_there_and_no_others(films):
         for token, rest in node.items():
             yield from spelled(rest, (*start, token))
 
-    assert sorted(spelled(lm.trie(3))) == sorted(
-        f" {text}" for text in ("none", "1", "2", "3", "1, 2", "1, 3", "2, 3", "1, 2, 3")
-    )
+    every = {f" {text}" for text in ("none", "1", "2", "3", "1, 2", "1, 3", "2, 3", "1, 2, 3")}
+    assert set(spelled(lm.trie(3))) == every and len(list(spelled(lm.trie(3)))) == 16  # each ends in two ways
+
+
+def test_constrained_output_is_what_the_model_says_anyway_where_that_is_valid(films):
+    """It may end as it would: with a line break as a base model does, not only with the end-of-sequence token."""
+    free, bound = (answer(films, "generate", 12, llm_constrained=c) for c in (False, True))
+    every = {
+        n: {f" {prompts.answer(c)}\n" for k in range(n + 1) for c in itertools.combinations(range(1, n + 1), k)}
+        for n in range(1, 6)
+    }
+    valid = [key for key, record in free.items() if record["raw"][0] in every[len(record["items"])]]
+    assert len(valid) > 20 and all(free[key]["raw"] == bound[key]["raw"] for key in valid)
 
 
 def test_a_bad_answer_is_asked_for_once_more_and_then_left_unanswered(films, monkeypatch):
@@ -230,6 +269,45 @@ def test_a_chat_template_puts_the_messages_in_their_places(films):
     assert lm.tokens_before("Which") + lm.tokens_after("?") == lm.tokens("Which?")
 
 
+def test_an_answer_begins_as_the_template_begins_one(films):
+    """Llama-2's template puts a space before what the model says: Yes and No are then those words after a space."""
+    lm = load(films, "generate")
+    lm.chat = True
+    lm.tokenizer.chat_template = (
+        "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
+        "{% else %} {{ m.content }} <|end|>{% endif %}{% endfor %}"
+    )
+    assert lm.continuation("Yes") == lm.tokenizer(" Yes").input_ids != lm.tokenizer("Yes").input_ids
+
+
+def test_a_chat_template_beside_the_weights_makes_it_another_revision(films, tmp_path):
+    shutil.copytree(films.llm / "untrained", tmp_path / "a")
+    before = revision(tmp_path / "a")
+    (tmp_path / "a" / "chat_template.jinja").write_text(TEMPLATE)
+    assert revision(tmp_path / "a") != before
+
+
+def test_padding_the_model_has_no_token_for_is_not_used(films, tmp_path):
+    from transformers import AutoTokenizer
+
+    shutil.copytree(films.llm / "trained", tmp_path / "a")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "a")
+    tokenizer.add_special_tokens({"pad_token": "<|new|>"})
+    tokenizer.save_pretrained(tmp_path / "a")
+    lm = CausalLM(tmp_path / "a", torch.device("cpu"), SimpleNamespace(**DEFAULTS), "score", "movies")
+    expected = answer(films, "score", 3)
+    for record in lm.answers(todo(films, "score", 3), films.asked, films.texts):
+        assert record["scores"] == pytest.approx(expected[record["user"], 0, 0]["scores"], abs=1e-4)
+
+
+def test_broken_weights_are_one_clear_line(films, tmp_path):
+    shutil.copytree(films.llm / "untrained", tmp_path / "a")
+    weights = tmp_path / "a" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(InputError, match="cannot be loaded"):
+        CausalLM(tmp_path / "a", torch.device("cpu"), SimpleNamespace(**DEFAULTS), "score", "movies")
+
+
 def test_a_template_that_drops_a_message_is_refused(films):
     lm = load(films, "generate")
     lm.chat, lm.tokenizer.chat_template = True, "{{ messages[0].content }}"
@@ -265,7 +343,9 @@ def test_batches_stay_within_the_budget_and_follow_it_when_it_shrinks():
     assert made == [[9, 8], [8, 5], [3, 3], [2], [40]]
 
 
-def test_rows_are_padded_on_the_left():
-    ids, mask = left_padded([[1, 2, 3], [4]], 0, torch.device("cpu"))
+def test_rows_are_padded_on_either_side():
+    ids, mask = padded([[1, 2, 3], [4]], 0, torch.device("cpu"), left=False)
+    assert ids.tolist() == [[1, 2, 3], [4, 0, 0]] and mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+    ids, mask = padded([[1, 2, 3], [4]], 0, torch.device("cpu"))
     assert ids.tolist() == [[1, 2, 3], [0, 0, 4]] and mask.tolist() == [[1, 1, 1], [0, 0, 1]]
-    assert causal.places(mask).tolist() == [[0, 1, 2], [0, 0, 0]]
+    assert places(mask).tolist() == [[0, 1, 2], [0, 0, 0]]

@@ -1,10 +1,12 @@
 """results4comparison: the published figures, the parser of logs, the checks and their exit codes."""
 
+import importlib
 import json
 import subprocess
 import sys
 
 import pytest
+import scipy.stats
 
 from results4comparison import compare
 
@@ -98,3 +100,37 @@ def test_of_an_epoch_that_a_resumed_run_printed_twice_the_last_counts(tmp_path):
     first = "Epoch: 001, Loss: 9.9\nPrecision@20: 0.1, Recall@20: 0.1, NDCG@20: 0.1\n"
     (tmp_path / "log.txt").write_text(a_log().replace("Epoch:", first + "Epoch:", 1))
     assert [epoch["loss"] for epoch in compare.parse_log(tmp_path / "log.txt")["epochs"]] == [5.0]
+
+
+def a_run(folder, seed, llm, recalls):
+    """A finished run with these Recall@20 of users a, b, c, ..."""
+    folder.mkdir()
+    metrics = {"recall@20": sum(recalls) / len(recalls), "ndcg@20": 0.3, "precision@20": 0.2}
+    summary = {"dataset": "D", "model": "M", "random_seed": seed, "dataset_augment": "augment", "llm": llm}
+    summary |= {"test": metrics, "validation": metrics, "best_epoch": seed}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    rows = [f"{user},{recall},0.5" for user, recall in zip("abcdef", recalls, strict=True)]
+    (folder / "per_user.csv").write_text("\n".join(["user,recall@20,ndcg@20", *rows]))
+    return folder
+
+
+def test_kept_runs_are_tested_against_each_other_user_by_user(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(compare.HERE))
+    table = importlib.import_module("table")
+    monkeypatch.setattr(table, "OURS", tmp_path)
+    runs = {
+        "rule_1": a_run(tmp_path / "1", 1, "rule", [0.4, 0.5, 0.6, 0.7, 0.8, 0.9]),
+        "rule_2": a_run(tmp_path / "2", 2, "rule", [0.6, 0.5, 0.6, 0.5, 0.8, 0.7]),
+        "random_1": a_run(tmp_path / "3", 1, "random", [0.3, 0.5, 0.5, 0.6, 0.7, 0.9]),
+        "random_3": a_run(tmp_path / "4", 3, "random", [1.0] * 6),  # a seed the others lack: not in the test
+    }
+    for name, folder in runs.items():
+        table.keep(folder, name)
+    _, _, random, rule = table.lines()
+    assert "at random" in random and "| 2 | 0.7917 ± 0.2946 |" in random and "0.6333 ± 0.0236" in rule
+    _, _, line = table.paired_lines()
+    differences = [0.1, 0, 0.1, 0.1, 0.1, 0]  # rule less random, seed 1
+    test = scipy.stats.ttest_1samp([-d for d in differences], 0)
+    cells = [cell.strip() for cell in line.split("|")[1:-1]]
+    assert cells[2:5] == ["1", "6", "-0.0667"] and float(cells[6]) == pytest.approx(test.pvalue, abs=1e-4)
+    assert [float(c) for c in cells[5].split(" to ")] == pytest.approx(list(test.confidence_interval()), abs=1e-4)

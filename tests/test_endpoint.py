@@ -204,6 +204,8 @@ def test_scores_by_logprobs_are_those_of_the_same_model_at_hand(films, chat_mode
         ({" yes": -1.0, "YES": -1.0, "No": -1.0}, math.log(2)),
         ({"Yes": -0.1, "So": -4.0}, 3.9),  # no No: at most as probable as the last one listed
         ({"So": -0.1}, None),
+        ({"Yes": 0.0, "So": -9999.0}, 100.0),
+        ({"Yes": -9999.0, "No": 0.0, "So": -9999.0}, -100.0),
     ],
 )
 def test_yes_minus_no_of_listed_tokens(listed, score):
@@ -228,7 +230,6 @@ FAILURES = {
     "no JSON": (200, {}, b"<html>a proxy's page</html>"),
     "other JSON": (200, {}, {"ok": True}),
     "no choice": (200, {}, {"choices": []}),
-    "no text": said(None),
 }
 
 
@@ -322,8 +323,33 @@ def test_a_prompt_beyond_the_servers_context_is_shortened_by_profile_only(films,
     records = ask(films, serve(reply), users=3)
     assert max(record["profile_left_out"] for record in records) > 0
     assert by_key(records).keys() == {question.key for question in todo(films, "generate", 3)}
+    def overflowing(path, body):  # only the reminder is too long
+        long = len(body["messages"]) > 1
+        return (400, {}, {"message": "maximum context length exceeded"}) if long else said("hmm")
+
+    for record in ask(films, serve(overflowing), users=1):
+        assert record["raw"] == ["hmm"] and record["reason"] == "no readable answer"
     never = serve(lambda path, body: (400, {}, {"message": "maximum context length exceeded"}))
     assert all(record["reason"] == "longer than the model's context" for record in ask(films, never, users=1))
+
+
+def test_a_model_that_only_thinks_is_unanswered_and_thinking_is_switched_off_where_that_is_understood(films, serve):
+    server = serve(lambda path, body: said(None, "length"))
+    assert all(record["reason"] == "no readable answer" for record in ask(films, server, users=1))
+    assert all(body["chat_template_kwargs"] == {"enable_thinking": False} for _, body, _ in server.seen)
+
+    def strict(path, body):
+        unknown = "chat_template_kwargs" in body
+        return (400, {}, {"error": "Unrecognized request argument: chat_template_kwargs"}) if unknown else said("1")
+
+    assert all(record["raw"] == ["1"] for record in ask(films, serve(strict), users=1))
+
+
+def test_a_key_that_cannot_be_one_is_refused_and_not_shown(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret\nsecond line")
+    with pytest.raises(InputError, match="OPENAI_API_KEY") as refused:
+        Endpoint(options("http://x/v1"), "auto", "movies")
+    assert "sk-secret" not in str(refused.value)
 
 
 def test_a_bad_answer_is_followed_by_one_reminder(films, serve):
@@ -337,7 +363,7 @@ def test_a_bad_answer_is_followed_by_one_reminder(films, serve):
 
 
 def test_the_first_model_listed_is_taken_and_the_key_is_sent(serve, monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    monkeypatch.setenv("OPENAI_API_KEY", "secret\n")  # as read from a file
     server = serve(lambda path, body: (200, {}, {"data": [{"id": "org/model"}, {"id": "other"}]}))
     assert Endpoint(options(server.url, llm="auto"), "auto", "movies").llm == "org/model"
     path, _, headers = server.seen[0]

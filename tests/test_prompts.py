@@ -24,6 +24,7 @@ READ = {  # an answer to a question about five items -> the numbers it names, No
     "(2)": [2],
     "1 3 5": [1, 3, 5],
     "1\n3\n4": [1, 3, 4],
+    "5\n1, 3": [1, 3],  # a list of several says more than a number on its own
     "- 1\n- 3": [1, 3],
     "2-4": [2, 3, 4],
     "**1, 3**": [1, 3],
@@ -57,6 +58,12 @@ READ = {  # an answer to a question about five items -> the numbers it names, No
     "1. A: yes\n2. B: no\n3. C: yes": None,  # the question again, with remarks
     "1. A\n2. B\n3. C\n4. D\n5. E": None,  # the question again, or all of it?
     "Yes": None,
+    "The person would not like: 2, 4": None,
+    "I don't think they would like 3": None,
+    "none of the numbers are 1, 2": None,
+    "They would like all except number 2": None,
+    "This person likes 3 of these movies.": None,
+    "Movies 1 through 3": None,
 }
 
 
@@ -68,7 +75,14 @@ def test_answers_are_read_by_number_or_not_at_all(text):
 
 @pytest.mark.parametrize(
     ("text", "numbers"),
-    [("1, 3, 1", None), ("1, 3\nBecause the per", [1, 3]), ("1. Alien\n3. U", [1]), ("none", None), ("", None)],
+    [
+        ("1, 3, 1", None),
+        ("1, 3\nBecause the per", [1, 3]),
+        ("1. Alien\n3. U", None),
+        ("1\n3\n4", None),
+        ("none", None),
+        ("", None),
+    ],
 )
 def test_a_line_that_was_cut_off_is_not_read(text, numbers):
     places = prompts.parse(text, False, 12)
@@ -85,10 +99,15 @@ def test_the_prompt_shows_profile_example_and_candidates_in_the_order_of_the_que
     text = prompts.pick("movies", question(items=(6, 4, 5)), TEXTS, chat=False)
     profile, example, asked = text.split("Which of these movies ")
     assert profile.index(TEXTS[0]) < profile.index(TEXTS[1]) < profile.index("Disliked") < profile.index(TEXTS[2])
-    assert example.splitlines()[1:6] == [
-        f"1. {TEXTS[2]}", f"2. {TEXTS[0]}", f"3. {TEXTS[3]}", f"4. {TEXTS[1]}", "Answer: 2, 4"
-    ]  # fmt: skip
+    shown = [line.split(". ", 1)[1] for line in example.splitlines()[1:5]]
+    liked = ", ".join(str(place) for place, text in enumerate(shown, 1) if text in TEXTS[:2])
+    assert sorted(shown) == TEXTS[:4] and example.splitlines()[5] == f"Answer: {liked}"
     assert asked.splitlines()[1:] == [f"1. {TEXTS[6]}", f"2. {TEXTS[4]}", f"3. {TEXTS[5]}", "Answer:"]
+
+
+def test_the_example_teaches_no_place():
+    places = {tuple(prompts.worked_example(question(items=(n, n + 1)))[1]) for n in range(60)}
+    assert len(places) == 6  # two of four, in any way
 
 
 def test_without_dislikes_there_is_no_example_that_would_teach_all_of_them():
