@@ -71,11 +71,11 @@ def refine(name, folder, items, options, device, log=print):
     """
     found, original = folder / f"{name}_train_augment.csv", folder / f"{name}_train_original.csv"
     if options.llm == "auto" and not options.llm_url and found.exists():
-        check_same_pairs(found, original)
         published = name in DATASETS and git_blob_id(found) == DATASETS[name].labels
         whose = "the authors' published labels" if published else "as found"
-        log(f"refined ratings: {found}, {whose}; no language model asked")
-        return found, {"llm": "published" if published else "file", "llm_mode": None}
+        card = report_on(found, options.unasked_twos)
+        log(f"refined ratings: {found}, {whose}; no language model asked", *report_lines(card))
+        return found, {"llm": "published" if published else "file", "llm_mode": None, "refinement": card}
     ratings = read_ratings(original, ",", STARS)
     made_with = {"ratings": sha256(original)}
     if options.llm in controls.CONTROLS:

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-FREE = ("resume", "test_batch_size", "data_dir", "result_dir")  # flags that may change on --resume
+FREE = ("resume", "test_batch_size", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout")  # to resume
 
 
 class InputError(Exception):
@@ -72,7 +72,6 @@ def ranking_metrics(hits, n_relevant, top_k):
 
 
 def means(per_user):
-    """{"recall@20": mean over users, ...}"""
     return {name: float(values.mean()) for name, values in per_user.items()}
 
 
@@ -224,8 +223,8 @@ def environment():
 
 def commit():
     """The commit of this code, "-dirty" behind it when files differ from it, None outside a git checkout."""
+    git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        git = ["git", "-C", str(Path(__file__).parent)]
         head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
         dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

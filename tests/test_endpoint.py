@@ -21,6 +21,7 @@ import tiny_llm
 import torch
 
 from feedback import endpoint, prompts
+from feedback.answers import key
 from feedback.causal import CausalLM
 from feedback.endpoint import Endpoint
 from feedback.questions import questions
@@ -51,7 +52,7 @@ def todo(films, mode, users):
 
 
 def by_key(records):
-    return {(r["user"], r["permutation"], r["part"]): r for r in records}
+    return {key(record): record for record in records}
 
 
 def local(films, chat_model, mode, users):
@@ -162,7 +163,7 @@ def test_a_real_server_gives_the_answers_of_the_same_model_at_hand(films, chat_m
     found = by_key(server.answers(todo(films, "generate", 3), films.asked, films.texts))
     expected = local(films, chat_model, "generate", 3)
     assert found.keys() == expected.keys()
-    assert all(found[key]["verdicts"] == expected[key]["verdicts"] for key in found)
+    assert all(found[k]["verdicts"] == expected[k]["verdicts"] for k in found)
     assert any("liked" in record["verdicts"] for record in found.values())
 
 
@@ -193,8 +194,8 @@ def test_scores_by_logprobs_are_those_of_the_same_model_at_hand(films, chat_mode
     found = by_key(server.answers(todo(films, "score", 2), films.asked, films.texts))
     base = CausalLM(films.llm / "trained", torch.device("cpu"), options(""), "score", "movies")  # " Yes", as it learnt
     expected = by_key(base.answers(todo(films, "score", 2), films.asked, films.texts))
-    for key, record in found.items():
-        assert record["scores"] == pytest.approx(expected[key]["scores"], abs=1e-3)
+    for k, record in found.items():
+        assert record["scores"] == pytest.approx(expected[k]["scores"], abs=1e-3)
 
 
 @pytest.mark.parametrize(

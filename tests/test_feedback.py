@@ -339,12 +339,14 @@ def test_only_the_authors_own_labels_count_as_published(tmp_path, monkeypatch, l
     path.write_text(rows.format(4.5))
     monkeypatch.setitem(DATASETS, "Tiny", DataSet({}, [], labels=git_blob_id(path)))
     path.write_text(rows.format(labels))
-    found, said = refine("Tiny", tmp_path, None, SimpleNamespace(llm="auto", llm_url=None), "cpu")
+    options = SimpleNamespace(llm="auto", llm_url=None, unasked_twos="confirmed")
+    found, said = refine("Tiny", tmp_path, None, options, "cpu")
     assert found == path and said["llm"] == llm
+    assert said["refinement"]["changed"][f"3->{labels}"] == 1  # the report card is in every run folder
 
 
 def test_labels_about_other_pairs_than_the_train_file_are_refused(tmp_path):
     (tmp_path / "x_train_original.csv").write_text("user_id,item_id,rating\n1,2,3\n1,3,5\n")
     (tmp_path / "x_train_augment.csv").write_text("user_id,item_id,rating\n1,2,4.5\n")
     with pytest.raises(InputError, match=r"x_train_augment\.csv: .*1 pairs"):
-        refine("x", tmp_path, None, SimpleNamespace(llm="auto", llm_url=None), "cpu")
+        refine("x", tmp_path, None, SimpleNamespace(llm="auto", llm_url=None, unasked_twos="confirmed"), "cpu")
