@@ -106,7 +106,8 @@ def a_run(folder, seed, llm, recalls):
     """A finished run with these Recall@20 of users a, b, c, ..."""
     folder.mkdir()
     metrics = {"recall@20": sum(recalls) / len(recalls), "ndcg@20": 0.3, "precision@20": 0.2}
-    summary = {"dataset": "D", "model": "M", "random_seed": seed, "dataset_augment": "augment", "llm": llm}
+    summary = {"dataset": "D", "model": "M", "random_seed": seed}
+    summary |= {"dataset_augment": "augment", "llm": llm, "llm_mode": None}
     summary |= {"test": metrics, "validation": metrics, "best_epoch": seed}
     (folder / "summary.json").write_text(json.dumps(summary))
     rows = [f"{user},{recall},0.5" for user, recall in zip("abcdef", recalls, strict=True)]

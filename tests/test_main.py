@@ -232,8 +232,8 @@ def test_answers_interrupted_and_resumed_are_those_of_one_go(films, tmp_path, mo
 
 
 def test_more_orders_ask_only_what_is_new_and_fewer_use_only_theirs(films, tmp_path):
-    world = synthetic.write_data_set(tmp_path / "blocks"), films.llm / "untrained"
-    path = tmp_path / "data" / "blocks" / "feedback" / "untrained-score" / "answers.jsonl"
+    world = synthetic.write_data_set(tmp_path / "blocks"), films.llm / "trained"
+    path = tmp_path / "data" / "blocks" / "feedback" / "trained-score" / "answers.jsonl"
     labels, lines = [], []
     for n, orders in enumerate("131"):
         flags = ["--epochs", "1", "--path_name", str(n), "--llm_permutations", orders]
