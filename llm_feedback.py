@@ -42,8 +42,8 @@ VOTES = {"liked": 1, "disliked": -1, "unanswered": None}
 def add_flags(add):
     """The flags of the refinement.  add: add_argument of an argparse group."""
     add("--llm", default="auto",
-        help=f"a model's name or local folder; rule (3s are liked, 2s are not) or random (at the authors' rate): no "
-        f"model; auto: the train_augment CSV in the data folder if there is one, else {DEFAULT_LLM}")
+        help=f"a model's name or local folder; rule (3s are liked, 2s are not) random (at the authors' rates) or shuffled "
+        f"(the labels of the train_augment CSV, dealt out anew among the ratings they changed): no model; auto: the train_augment CSV in the data folder if there is one, else {DEFAULT_LLM}")
     add("--llm_mode", default="auto", choices=["auto", "generate", "score", "embed"],
         help="how it is asked. generate: which of these; score: whether, one item at a time, by the logits of Yes and "
         "No; embed: similarity to the user's likes minus dislikes; auto: score, embed for an encoder, generate by URL")
@@ -77,6 +77,11 @@ def refine(name, folder, items, options, device, log=print):
         log(f"refined ratings: {found}, {whose}; no language model asked", *report_lines(card))
         return found, {"llm": "published" if published else "file", "llm_mode": None, "refinement": card}
     ratings = read_ratings(original, ",", STARS)
+    if options.llm == "shuffled":
+        refined = controls.shuffle(ratings.rating.to_numpy(), labels_of(found, ratings, original), options.llm_seed)
+        card = report(whom_to_ask(ratings, "confirmed"), [], {}, ratings, refined)
+        path = leave_behind(folder / "feedback" / f"shuffled-{options.llm_seed}", name, ratings, refined, card, log)
+        return path, {"llm": "shuffled", "llm_mode": None, "refinement": card}
     made_with = {"ratings": sha256(original)}
     if options.llm in controls.CONTROLS:
         llm, mode, asked = options.llm, None, whom_to_ask(ratings, "ask")
@@ -99,12 +104,19 @@ def refine(name, folder, items, options, device, log=print):
         wanted = {question.key for question in todo}  # the file may hold more --llm_permutations
         records = [record for record in answers.records if key(record) in wanted]
     refined, card = outcome(asked, records, ratings, options.unasked_twos)
-    path = out / f"{name}_train_augment.csv"
+    path = leave_behind(out, name, ratings, refined, card, log)
+    return path, {"llm": llm, "llm_mode": mode, "refinement": card}
+
+
+def leave_behind(folder, name, ratings, refined, card, log):
+    """Write the refined ratings and their report card; returns the path of the CSV."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}_train_augment.csv"
     columns = {"user_id:token": ratings.user, "item_id:token": ratings.item, "rating:float": refined}
     write_atomically(path, lambda p: pd.DataFrame(columns).to_csv(p, index=False, lineterminator="\n"))
-    write_json(out / "report.json", card)
+    write_json(folder / "report.json", card)
     log(f"refined ratings: {path}", *report_lines(card))
-    return path, {"llm": llm, "llm_mode": mode, "refinement": card}
+    return path
 
 
 def language_model(name, items, asked, options, device):
@@ -150,15 +162,20 @@ def language_model(name, items, asked, options, device):
     return llm, mode, questions(asked, mode, options), answer, how
 
 
-def check_same_pairs(found, original):
-    """Raises InputError unless both train files are about the same (user, item) pairs."""
-    tables = (read_ratings(path, ",", (CONFIRMED, *STARS, LIKED)) for path in (found, original))
-    pairs = [set(zip(table.user, table.item, strict=True)) for table in tables]
-    if pairs[0] != pairs[1]:
+def labels_of(found, ratings, original):
+    """The refined ratings in a train_augment CSV, in the order of the train rows (rows,).
+
+    Raises InputError unless it is about the same (user, item) pairs as the train_original CSV, which `ratings` is.
+    """
+    labels = read_ratings(found, ",", (CONFIRMED, *STARS, LIKED))
+    theirs, ours = (pd.MultiIndex.from_arrays([t.user.astype(object), t.item.astype(object)]) for t in (labels, ratings))
+    differing = len(theirs.symmetric_difference(ours))
+    if differing:
         raise InputError(
-            f"{found}: is not about the same user-item pairs as {original.name} ({len(pairs[0] ^ pairs[1])} pairs "
-            "are in one of them only); put the whole file there, or take it away to have the ratings refined here"
+            f"{found}: is not about the same user-item pairs as {original.name} ({differing} pairs are in one of them "
+            "only); put the whole file there, or take it away to have the ratings refined here"
         )
+    return labels.rating.to_numpy()[theirs.get_indexer(ours)]
 
 
 def outcome(asked, records, ratings, unasked_twos):
@@ -232,11 +249,7 @@ def report_on(path, unasked_twos):
             raise InputError(f"{path}: its questions were not made from {original}, or that has changed since")
         asked = whom_to_ask(ratings, "ask" if settings.get("all_twos") else unasked_twos)
         return outcome(asked, records, ratings, unasked_twos)[1]
-    check_same_pairs(path, original)
-    labels = read_ratings(path, ",", (CONFIRMED, *STARS, LIKED))
-    keys = [pd.MultiIndex.from_arrays([t.user.astype(object), t.item.astype(object)]) for t in (labels, ratings)]
-    refined = labels.rating.to_numpy()[keys[0].get_indexer(keys[1])]
-    return report(whom_to_ask(ratings, "confirmed"), [], {}, ratings, refined)
+    return report(whom_to_ask(ratings, "confirmed"), [], {}, ratings, labels_of(path, ratings, original))
 
 
 def main(argv=None):

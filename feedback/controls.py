@@ -1,6 +1,7 @@
-"""Refinement without a model, to set every claim against: --llm rule and --llm random.
+"""Refinement without a model, to set every claim against: --llm rule, --llm random and --llm shuffled.
 
-Both give a verdict on every 2 and 3 of every user, so --unasked_twos does not matter to them.
+The first two give a verdict on every 2 and 3 of every user, so --unasked_twos does not matter to them.  The third takes
+somebody's labels and keeps everything about them but which ratings they name.
 """
 
 import numpy as np
@@ -22,3 +23,13 @@ def answers(questions, asked, control, seed):
             draw = np.random.default_rng([seed, number[question.user]])  # a user's own, whatever the order of users
             liked = draw.random(len(is_three)) < np.where(is_three, LIKED_SHARE[3], LIKED_SHARE[2])
         yield question.record(asked, verdicts=np.where(liked, "liked", "disliked").tolist())
+
+
+def shuffle(ratings, labels, seed):
+    """Refined ratings (rows,) in which the changed 3s have exchanged their new values among themselves, at random, and so
+    have the changed 2s: as many of each kind as in `labels`, on the same rows."""
+    shuffled = labels.copy()
+    for star in (2, 3):
+        changed = np.flatnonzero((ratings == star) & (labels != star))
+        shuffled[changed] = np.random.default_rng([seed, star]).permutation(labels[changed])
+    return shuffled
