@@ -42,8 +42,9 @@ VOTES = {"liked": 1, "disliked": -1, "unanswered": None}
 def add_flags(add):
     """The flags of the refinement.  add: add_argument of an argparse group."""
     add("--llm", default="auto",
-        help=f"a model's name or local folder; rule (3s are liked, 2s are not) random (at the authors' rates) or shuffled "
-        f"(the labels of the train_augment CSV, dealt out anew among the ratings they changed): no model; auto: the train_augment CSV in the data folder if there is one, else {DEFAULT_LLM}")
+        help="a model's name or local folder; auto: the train_augment CSV in the data folder if there is one, else "
+        f"{DEFAULT_LLM}; controls without a model: rule (3s are liked, 2s are not), random (at the rates of the "
+        "authors' ML-100K labels), shuffled (the labels of that CSV, dealt out anew among the ratings it changed)")
     add("--llm_mode", default="auto", choices=["auto", "generate", "score", "embed"],
         help="how it is asked. generate: which of these; score: whether, one item at a time, by the logits of Yes and "
         "No; embed: similarity to the user's likes minus dislikes; auto: score, embed for an encoder, generate by URL")
@@ -165,10 +166,11 @@ def language_model(name, items, asked, options, device):
 def labels_of(found, ratings, original):
     """The refined ratings in a train_augment CSV, in the order of the train rows (rows,).
 
-    Raises InputError unless it is about the same (user, item) pairs as the train_original CSV, which `ratings` is.
+    Raises InputError unless it is about the same (user, item) pairs as `ratings`, the train_original CSV.
     """
     labels = read_ratings(found, ",", (CONFIRMED, *STARS, LIKED))
-    theirs, ours = (pd.MultiIndex.from_arrays([t.user.astype(object), t.item.astype(object)]) for t in (labels, ratings))
+    pairs = ([table.user.astype(object), table.item.astype(object)] for table in (labels, ratings))
+    theirs, ours = map(pd.MultiIndex.from_arrays, pairs)
     differing = len(theirs.symmetric_difference(ours))
     if differing:
         raise InputError(

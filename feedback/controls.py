@@ -26,8 +26,8 @@ def answers(questions, asked, control, seed):
 
 
 def shuffle(ratings, labels, seed):
-    """Refined ratings (rows,) in which the changed 3s have exchanged their new values among themselves, at random, and so
-    have the changed 2s: as many of each kind as in `labels`, on the same rows."""
+    """Refined ratings (rows,) in which the changed 3s have exchanged their new values among themselves, at random, and
+    so have the changed 2s: as many of each kind as in `labels`, on the same rows."""
     shuffled = labels.copy()
     for star in (2, 3):
         changed = np.flatnonzero((ratings == star) & (labels != star))

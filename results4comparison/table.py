@@ -30,7 +30,8 @@ def labels(run):
     words = {
         "published": "the authors' Llama-2-7b",
         "rule": "no model: 3s liked, 2s not",
-        "random": "no model: at random, at the authors' rate",
+        "random": "no model: every 2 and 3 at random, at the authors' rates",
+        "shuffled": "the authors' labels, shuffled",
     }
     mode = "" if run["llm_mode"] in (None, "embed") else f", {run['llm_mode']}"
     return words.get(run["llm"], f"our {run['llm'].split('/')[-1]}{mode}")

@@ -148,6 +148,20 @@ def test_random_verdicts_come_at_the_published_rates_and_depend_on_the_seed_alon
     assert list(controls.answers(todo, asked, "random", 2)) != records
 
 
+def test_shuffled_labels_are_as_many_on_the_same_rows():
+    ratings = np.array([2.0, 3, 3, 3, 2, 5, 1, 3, 2] * 50)
+    labels = np.where(ratings == 3, 4.5, np.where(ratings == 2, 0.5, ratings))
+    labels[::3] = ratings[::3]  # unanswered
+    labels[[1, 2, 4, 10]] = [0.5, 0.5, 4.5, 0.5]
+    shuffled = controls.shuffle(ratings, labels, 1)
+    for star in (1, 2, 3, 5):
+        rows = ratings == star
+        assert sorted(shuffled[rows]) == sorted(labels[rows])
+    assert ((shuffled != ratings) == (labels != ratings)).all() and (shuffled != labels).any()
+    assert (controls.shuffle(ratings, labels, 1) == shuffled).all()
+    assert (controls.shuffle(ratings, labels, 2) != shuffled).any()
+
+
 # ------------------------------------------------------------------------------ questions, several orders
 
 
