@@ -79,6 +79,8 @@ def refine(name, folder, items, options, device, log=print):
         return found, {"llm": "published" if published else "file", "llm_mode": None, "refinement": card}
     ratings = read_ratings(original, ",", STARS)
     if options.llm == "shuffled":
+        if not found.exists():
+            raise InputError(f"--llm shuffled: needs {found}, the labels to shuffle")
         refined = controls.shuffle(ratings.rating.to_numpy(), labels_of(found, ratings, original), options.llm_seed)
         card = report(whom_to_ask(ratings, "confirmed"), [], {}, ratings, refined)
         path = leave_behind(folder / "feedback" / f"shuffled-{options.llm_seed}", name, ratings, refined, card, log)
@@ -86,7 +88,7 @@ def refine(name, folder, items, options, device, log=print):
     made_with = {"ratings": sha256(original)}
     if options.llm in controls.CONTROLS:
         llm, mode, asked = options.llm, None, whom_to_ask(ratings, "ask")
-        made_with |= {"llm": llm, "seed": options.llm_seed, "all_twos": True}
+        made_with |= {"llm": llm, "seed": options.llm_seed if llm == "random" else None, "all_twos": True}
         out, todo = f"{llm}-{options.llm_seed}" if llm == "random" else llm, one_each(asked)
         answer = partial(controls.answers, control=llm, seed=options.llm_seed)
     else:

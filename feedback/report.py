@@ -26,8 +26,7 @@ def report(asked, records, judged, ratings, refined):
     card["auc_item_mean_of_verdicts"] = item_mean_auc(asked, ratings, refined)
     if not records:
         return card
-    verdicts = {pair: verdict for pair, (verdict, _) in judged.items() if pair in asked.pairs}
-    given = list(verdicts.values())
+    given = [verdict for pair, (verdict, _) in judged.items() if pair in asked.pairs]
     card |= {
         "candidates": len(asked.pairs),
         "answered": sum(verdict != "unanswered" for verdict in given),
