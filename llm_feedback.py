@@ -27,12 +27,12 @@ from data.sources import DATASETS
 from dataloader import CONFIRMED, LIKED, STARS, git_blob_id, sha256
 from feedback import controls, embed
 from feedback.answers import Answers, key, read
-from feedback.causal import ATTENTION, CausalLM, dtype_of, is_causal
+from feedback.causal import CausalLM, dtype_of, is_causal
 from feedback.endpoint import Endpoint
 from feedback.prompts import DOMAINS, PROMPT_VERSION
 from feedback.questions import item_texts, one_each, questions, whom_to_ask
 from feedback.report import report, report_lines
-from feedback.weights import DEFAULT_LLM, model_folder, revision
+from feedback.weights import ATTENTION, DEFAULT_LLM, model_folder, revision
 from utils import InputError, fail, write_atomically, write_json
 
 UNASKED = ("confirmed", "neutral", "ask")

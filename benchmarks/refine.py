@@ -17,14 +17,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-import llm_feedback  # noqa: E402
 import utils  # noqa: E402
 from data.files import read_ratings  # noqa: E402
 from dataloader import STARS, item_table, locate, prepare  # noqa: E402
@@ -32,13 +30,7 @@ from feedback import prompts  # noqa: E402
 from feedback.answers import key, read  # noqa: E402
 from feedback.causal import CausalLM  # noqa: E402
 from feedback.questions import item_texts, questions, whom_to_ask  # noqa: E402
-
-
-def refinement_flags():
-    """main.py's defaults of the refinement."""
-    parser = argparse.ArgumentParser()
-    llm_feedback.add_flags(parser.add_argument)
-    return vars(parser.parse_args([]))
+from main import parse  # noqa: E402
 
 
 def plain_scores(lm, question, texts):
@@ -118,7 +110,7 @@ def main():
     texts, device = item_texts(item_table(raw), asked.item_ids, genres=False), utils.pick_device("auto")
     print(f"{utils.device_name(device)}, torch {torch.__version__}, commit {utils.commit()}, model {options.llm}\n")
     for mode in ("score", "generate"):
-        flags = SimpleNamespace(**refinement_flags())
+        flags = parse(["--dataset", name])
         todo = questions(asked, mode, flags)
         chosen = set(list(asked.candidates)[: options.users or None])
         todo = [question for question in todo if question.user in chosen]

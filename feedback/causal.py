@@ -9,19 +9,17 @@ import copy
 import inspect
 import itertools
 import json
-import sys
 
 import torch
-from safetensors import SafetensorError
 
 from feedback import prompts
 from feedback.batches import batches, padded, places
 from feedback.prompts import ANSWER_TOKENS
 from feedback.questions import picked, scored, too_long
+from feedback.weights import load
 from utils import InputError
 
 TEMPLATE_OPTIONS = {"tokenize": False, "enable_thinking": False, "date_string": "1 January 2026"}  # not today's
-ATTENTION = "sdpa"  # transformers' implementation; goes into the answers file, since rounding depends on it
 
 
 def is_causal(weights):
@@ -36,24 +34,11 @@ def is_causal(weights):
 class CausalLM:
     def __init__(self, weights, device, options, mode, domain):
         """Loads tokenizer and safetensors weights from a local folder, never code.  Raises InputError."""
-        import transformers
+        from transformers import GenerationConfig
 
-        if not sys.stderr.isatty():
-            transformers.utils.logging.disable_progress_bar()
         self.name, self.device, self.mode, self.domain = f"--llm {weights}", device, mode, domain
         self.budget, self.constrained = options.llm_batch_tokens, options.llm_constrained
-        try:
-            self.tokenizer = transformers.AutoTokenizer.from_pretrained(weights, local_files_only=True)
-            self.model = transformers.AutoModelForCausalLM.from_pretrained(
-                weights,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=getattr(torch, dtype_of(options, device)),
-                attn_implementation=ATTENTION,
-            )
-        except (OSError, ValueError, ImportError, SafetensorError) as error:
-            raise InputError(f"{self.name}: cannot be loaded ({str(error).splitlines()[0]})") from None
-        self.model = self.model.to(device).eval()
+        self.tokenizer, self.model = load("AutoModelForCausalLM", weights, dtype_of(options, device), device)
         eos = self.model.generation_config.eos_token_id
         eos = self.tokenizer.eos_token_id if eos is None else eos
         if eos is None:
@@ -63,7 +48,7 @@ class CausalLM:
         if self.pad is None or self.pad >= self.model.get_input_embeddings().weight.shape[0]:
             self.pad = self.eos[0]
         # A fresh configuration: the model's own may ask for sampling or penalties.
-        self.model.generation_config = transformers.GenerationConfig(
+        self.model.generation_config = GenerationConfig(
             do_sample=False, max_new_tokens=ANSWER_TOKENS, pad_token_id=self.pad, eos_token_id=self.eos
         )
         limits = (getattr(self.model.config, "max_position_embeddings", None), self.tokenizer.model_max_length)
@@ -150,7 +135,7 @@ class CausalLM:
     def answers(self, questions, asked, texts):
         """Yields a record for each question, batch by batch, the longest first."""
         ask = self.judge if self.mode == "score" else self.choose
-        yield from ask(questions, asked, texts)
+        return ask(questions, asked, texts)
 
     def choose(self, questions, asked, texts):
         def build(question, *more):

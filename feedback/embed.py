@@ -1,15 +1,13 @@
 """Mode "embed": an encoder model's verdicts on a user's candidates, from the similarity of item texts."""
 
-import sys
-
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from feedback.weights import load
 from utils import InputError
 
 METHOD_VERSION = 2  # raise it when verdicts would come out otherwise: old answers are then not mixed with new
-ATTENTION = "sdpa"  # transformers' implementation; goes into the answers file, since rounding depends on it
 BATCH_SIZE = 64  # item texts encoded at once
 
 
@@ -18,20 +16,9 @@ def encode_texts(texts, weights, device):
     """Texts -> unit vectors (n, d), float32: mean of the encoder's token vectors over the text, less the mean over
     all items, normalised.  Taking out what all items share, and year and genres in the text, both pay: the report
     card's AUC on ML-100K is .51 for titles alone, .54 and .57 with either, .60 with both."""
-    import transformers
-    from transformers import AutoModel, AutoTokenizer
-
-    if not sys.stderr.isatty():
-        transformers.utils.logging.disable_progress_bar()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(weights, local_files_only=True)
-        options = {"use_safetensors": True, "dtype": torch.float32, "attn_implementation": ATTENTION}
-        encoder = AutoModel.from_pretrained(weights, local_files_only=True, **options)
-    except (OSError, ValueError) as error:
-        raise InputError(f"--llm {weights}: cannot be loaded ({str(error).splitlines()[0]})") from None
+    tokenizer, encoder = load("AutoModel", weights, "float32", device)
     if tokenizer.pad_token is None or encoder.config.is_encoder_decoder:
         raise InputError(f"--llm {weights}: is not an encoder model (no padding token, or a decoder)")
-    encoder = encoder.to(device).eval()
     order = np.argsort([len(text) for text in texts], kind="stable")  # batches of like length: little padding
     vectors = np.zeros((len(texts), encoder.config.hidden_size), np.float32)
     for first in tqdm(range(0, len(texts), BATCH_SIZE), unit="batch", desc="encoding items", disable=None):

