@@ -236,6 +236,10 @@ class Rows:
         at = np.arange(count.sum()) + np.repeat(self.start[rows] - first_out, count)
         return upload((np.repeat(np.arange(len(rows)), count), self.cols[at]), self.device)
 
+    def all_entries(self):
+        """(row, column) of every entry, by row and then column."""
+        return self.entries(np.arange(len(self.start) - 1))
+
 
 @dataclass
 class SparseRows:
@@ -246,6 +250,9 @@ class SparseRows:
     cols: torch.Tensor  # (entries,)
     row_of: torch.Tensor  # (entries,) position in ids
 
+    def entries(self):
+        return self.ids[self.row_of], self.cols
+
     @staticmethod
     def arrays(rows, cols):
         order = np.lexsort((cols, rows))
@@ -255,10 +262,11 @@ class SparseRows:
 
 @dataclass
 class Batch:
-    """Train edges of one step: the positives, and the confirmed negatives by user and by item."""
+    """Train edges of one step: the positives, and the negatives by user and by item."""
 
     users: torch.Tensor  # (P,)
     items: torch.Tensor  # (P,)
+    positive_numbers: torch.Tensor  # (P,) which of TrainData.edges("positive") these are
     distinct_users: torch.Tensor  # (m,)
     distinct_of: torch.Tensor  # (P,) position of each positive's user in distinct_users
     negatives_by_user: SparseRows
@@ -270,39 +278,48 @@ class Batch:
 class TrainData:
     """Everything training and evaluation need of a data set, users and items numbered from 0.
 
-    user_ids, item_ids: the tokens in number order.  users, items: (E,) int64 tensors, the train edges;
-    positive: (E,) bool, True for rating >= 4 and False for a confirmed negative (rating <= 1).
-    positives, confirmed_negatives, seen, validation, test: Rows by user; seen holds every train row of the
-    user, the neutral ones too, and is what ranking masks.
+    user_ids, item_ids: the tokens in number order.  rated: (users, items, rating) arrays, one entry a train row.
+    users, items: (E,) int64 tensors, the signed edges; positive: (E,) bool, True for rating >= 4 and False for a
+    confirmed negative (rating <= 1).  positives, confirmed_negatives, seen, validation, test: Rows by user; seen
+    holds every train row of the user, the neutral ones too, and is what ranking masks.
     """
 
-    def __init__(self, user_ids, item_ids, edges, seen, validation, test, device):
+    def __init__(self, user_ids, item_ids, rated, validation, test, device):
         self.user_ids, self.item_ids = user_ids, item_ids
         self.n_users, self.n_items = len(user_ids), len(item_ids)
-        self.device = device
-        self.edges = users, items, positive = edges
+        self.device, self.rated = device, rated
+        users, items, positive = self.edges("signed")
         self.users, self.items = upload((users, items), device)
         self.positive = torch.from_numpy(positive).to(device)
         rows = lambda u, i: Rows(u, i, self.n_users, device)  # noqa: E731
         self.positives = rows(users[positive], items[positive])
         self.confirmed_negatives = rows(users[~positive], items[~positive])
-        self.seen, self.validation, self.test = rows(*seen), rows(*validation), rows(*test)
+        self.seen, self.validation, self.test = rows(*rated[:2]), rows(*validation), rows(*test)
 
-    def batches(self, batch_size, generator):
-        """One epoch: all train edges of both signs, shuffled by the (CPU) generator, in Batch objects.
+    def edges(self, which):
+        """(users, items, positive) arrays of the train rows that are "positive" (rating >= 4), "signed" (these and
+        the confirmed negatives, <= 1) or "all" (every row below 4 counts as negative)."""
+        users, items, rating = self.rated
+        among = {"positive": rating >= 4, "signed": (rating >= 4) | (rating <= 1), "all": rating == rating}[which]
+        return users[among], items[among], rating[among] >= 4
+
+    def batches(self, batch_size, generator, which="signed"):
+        """One epoch: the edges of edges(which), shuffled by the (CPU) generator, in Batch objects.
 
         Everything whose size depends on the data is worked out here on the host, so that on CUDA the
         steps run without waiting for the device.
         """
-        order = torch.randperm(len(self.edges[0]), generator=generator).numpy()
+        edges = self.edges(which)
+        edges += (edges[2].cumsum() - 1,)
+        order = torch.randperm(len(edges[0]), generator=generator).numpy()
         for first in range(0, len(order), batch_size):
-            users, items, positive = (a[order[first : first + batch_size]] for a in self.edges)
+            users, items, positive, number = (a[order[first : first + batch_size]] for a in edges)
             distinct, distinct_of = np.unique(users[positive], return_inverse=True)
             neg_users, neg_items = users[~positive], items[~positive]
-            arrays = (users[positive], items[positive], distinct, distinct_of)
+            arrays = (users[positive], items[positive], number[positive], distinct, distinct_of)
             arrays += SparseRows.arrays(neg_users, neg_items) + SparseRows.arrays(neg_items, neg_users)
             t = upload(arrays, self.device)
-            yield Batch(*t[:4], SparseRows(*t[4:8]), SparseRows(*t[8:]), users[positive], distinct)
+            yield Batch(*t[:5], SparseRows(*t[5:9]), SparseRows(*t[9:]), users[positive], distinct)
 
 
 def load(folder, name, train_csv, device):
@@ -333,7 +350,6 @@ def load(folder, name, train_csv, device):
         pairs[part] = users, items, (users >= 0) & (items >= 0)
         if not pairs[part][2].any():
             raise InputError(f"{folder}/{name}_{part}.csv: no row is about a user and an item of {train_csv}")
-    users, items, _ = pairs["train"]
-    edges = users[is_edge], items[is_edge], (train.rating >= 4).to_numpy()[is_edge]
-    seen, validation, test = ((u[k], i[k]) for u, i, k in (pairs[p] for p in ("train", "validation", "test")))
-    return TrainData(user_ids, item_ids, edges, seen, validation, test, device)
+    rated, validation, test = ((u[k], i[k]) for u, i, k in (pairs[p] for p in ("train", "validation", "test")))
+    rated += (train.rating.to_numpy()[pairs["train"][2]],)
+    return TrainData(user_ids, item_ids, rated, validation, test, device)

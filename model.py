@@ -4,6 +4,7 @@ Read it in the order of the file:
 
     Propagation                 Z = mean of E, ÂE, ..., Â^L E            (LightGCN, He et al. 2020, eq. 8)
     draw_negatives              weighted sampling without replacement    (Efraimidis & Spirakis 2006)
+    draw_for_each               one negative for each positive           (what BPR and ReFINe need)
     rw_ssm                      the Re-Weighted sampled-softmax loss     (ReFINe++)
     DispreferenceAutoencoder    confirmed negatives -> code -> confirmed negatives
     ReFINePlusPlus              the model: loss(batch), embeddings(), start_epoch(epoch)
@@ -14,6 +15,7 @@ I items, N = U + I nodes, d embedding dimensions, P positives of a batch, m dist
 everything below are in tests/oracle.py; values and gradients must agree with them.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -88,6 +90,29 @@ def draw_negatives(weight, n, generator=None):
     return items, arrival < torch.inf
 
 
+def draw_for_each(users, items, n_items, weights, generator=None):
+    """One negative for each positive (u, i), in proportion to the weights of u's row: (E,) items on their device.
+
+    users, items: (E,) numpy arrays; weights: numpy array of users (m,) -> (m, I) tensor.  By inverting the cumulative
+    weight, with the rows of a block of users laid end to end, so that the whole epoch takes one pass over the users.
+    A user without an item of positive weight gets the positive itself, which teaches nothing.
+    """
+    distinct, row_of = np.unique(users, return_inverse=True)
+    order, negatives = np.argsort(row_of, kind="stable"), []
+    for first in range(0, len(distinct), block := max(1, BLOCK // 4 // n_items)):
+        own = order[slice(*np.searchsorted(row_of[order], (first, first + block)))]  # the block's positives
+        mass = weights(distinct[first : first + block]).double().flatten().cumsum(0)  # (block * I,)
+        end = mass[n_items - 1 :: n_items]  # (block,)
+        begin = torch.cat((end.new_zeros(1), end[:-1]))
+        row = torch.from_numpy(row_of[own] - first).to(mass.device)  # (own,)
+        at = torch.rand(len(own), dtype=mass.dtype, device=mass.device, generator=generator)
+        at = torch.lerp(begin[row], end[row], at).minimum(end[row].nextafter(begin[row]))  # never rounded up to the end
+        found = torch.searchsorted(mass, at, right=True) - row * n_items
+        itself = torch.from_numpy(items[own]).to(mass.device)
+        negatives.append(torch.where((begin < end)[row], found, itself))
+    return torch.cat(negatives)[torch.from_numpy(np.argsort(order)).to(negatives[0].device)]
+
+
 def rw_ssm(positive, logsumexp_negatives):
     """RW-SSM: mean over positives (u,i) of log(1 + sum_{j in N} exp(s_uj - s_ui)).
 
@@ -148,10 +173,17 @@ class ReFINePlusPlus(nn.Module):
     group (Adam adds lambda w to the gradient), so they cost no pass of their own; penalty() reports them.
     """
 
+    trains_on, solutions = "signed", None  # see baselines/__init__.py
+    flags = {
+        "embedding_dim", "layers", "hidden_dim", "no_autoencoder", "no_alignment", "graph", "loss", "negatives",
+        "n_negatives", "real_neg_samp_prob", "lambda_reg", "lambda_ae",
+    }  # fmt: skip
+    defaults = {"dataset_augment": "augment", "learning_rate": 1e-3, "lambda_reg": 1e-7}
+
     def __init__(self, data, options, generator=None):
         super().__init__()
         self.data, self.options, self.generator = data, options, generator
-        self.n_negatives = max(1, data.n_items // 10)
+        self.n_negatives = min(options.n_negatives or max(1, data.n_items // 10), data.n_items)
         edges = data.positive if options.graph == "positive" else slice(None)
         self.propagation = Propagation(
             data.users[edges], data.items[edges], data.n_users, data.n_items, options.layers
@@ -171,8 +203,22 @@ class ReFINePlusPlus(nn.Module):
             groups.append({"params": list(self.autoencoders.parameters()), "weight_decay": self.options.lambda_ae})
         return groups
 
+    @property
+    def terms(self):
+        """What the loss is made of, and the graph, in words."""
+        o = self.options
+        negatives = "one negative a positive" if o.loss == "bpr" else f"{self.n_negatives} {o.negatives} negatives"
+        yield f"{'BPR' if o.loss == 'bpr' else 'RW-SSM'} ({negatives}, gamma {o.real_neg_samp_prob:g})"
+        if not o.no_autoencoder:
+            yield from ("BCE of users", "BCE of items", *(() if o.no_alignment else ("alignment",)))
+            yield f"{o.lambda_ae:g}/2 ||autoencoders||^2"
+        yield from (f"{o.lambda_reg:g}/2 ||E||^2", f"{o.graph} graph")
+
     def start_epoch(self, epoch):
-        """ReFINe++ prepares nothing; ReFINe recomputes its sampling weights here."""
+        """With BPR, draw the epoch's negatives."""
+        if self.options.loss == "bpr":
+            users, items, _ = self.data.edges("positive")
+            self.negatives = draw_for_each(users, items, self.data.n_items, self.negative_weights, self.generator)
 
     def embeddings(self):
         """Z of users (U, d) and items (I, d); the score of (u, i) is their dot product."""
@@ -187,12 +233,18 @@ class ReFINePlusPlus(nn.Module):
         sides = ((z_users, batch.negatives_by_user), (z_items, batch.negatives_by_item))
         for autoencoder, (z, rows) in zip(self.autoencoders, sides if self.autoencoders else (), strict=True):
             codes, logits = autoencoder(rows)
-            loss = loss + reconstruction(logits, rows, len(z)) + alignment(z, codes, rows)
+            loss = loss + reconstruction(logits, rows, len(z))
+            if not self.options.no_alignment:
+                loss = loss + alignment(z, codes, rows)
         return loss
 
     def ranking_loss(self, batch, z_users, z_items):
-        """RW-SSM with shared or per-user negatives.  The sum over N depends on the user only, so it is
-        computed once a distinct user and then handed to that user's positives."""
+        """RW-SSM with shared or per-user negatives, or BPR, which is RW-SSM with one negative of each positive's own.
+        The sum over N depends on the user only, so it is computed once a distinct user and then handed to that
+        user's positives."""
+        positive = (z_users[batch.users] * z_items[batch.items]).sum(1)  # (P,)
+        if self.options.loss == "bpr":
+            return rw_ssm(positive, (z_users[batch.users] * z_items[self.negatives[batch.positive_numbers]]).sum(1))
         distinct = z_users[batch.distinct_users]  # (m, d)
         if self.options.negatives == "shared":
             # The released code draws one set, for the user of one positive, and uses it for the whole batch.
@@ -207,7 +259,6 @@ class ReFINePlusPlus(nn.Module):
                 scores = distinct[first : first + block] @ z_items.t()  # (block, I)
                 lse.append(masked_logsumexp(scores.gather(1, items), drawn))
             lse = torch.cat(lse)  # (m,)
-        positive = (z_users[batch.users] * z_items[batch.items]).sum(1)  # (P,)
         return rw_ssm(positive, lse[batch.distinct_of])
 
     def negative_weights(self, users):

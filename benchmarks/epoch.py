@@ -46,9 +46,9 @@ def synthetic(n_users, n_items, n_edges, confirmed, device):
         items = random.choice(n_items, n_edges, p=popularity / popularity.sum())
         pairs = np.unique(np.concatenate((pairs, users * n_items + items)))
     pairs = random.permutation(pairs)[:n_edges]
-    edges = pairs // n_items, pairs % n_items, random.rand(n_edges) >= confirmed
+    rated = pairs // n_items, pairs % n_items, np.where(random.rand(n_edges) >= confirmed, 5.0, 1.0)
     nobody = np.zeros(0, int), np.zeros(0, int)
-    return TrainData(np.arange(n_users), np.arange(n_items), edges, nobody, nobody, nobody, device)
+    return TrainData(np.arange(n_users), np.arange(n_items), rated, nobody, nobody, device)
 
 
 def wait(device):
@@ -103,7 +103,7 @@ def plain_step(model):
 def build(data, layers):
     options = SimpleNamespace(
         graph="signed", negatives="shared", layers=layers, embedding_dim=64, hidden_dim=600, no_autoencoder=False,
-        lambda_reg=1e-7, lambda_ae=1e-5, real_neg_samp_prob=1.5,
+        no_alignment=False, loss="rw_ssm", n_negatives=None, lambda_reg=1e-7, lambda_ae=1e-5, real_neg_samp_prob=1.5,
     )  # fmt: skip
     torch.manual_seed(0)
     return ReFINePlusPlus(data, options, torch.Generator(data.device).manual_seed(0)).to(data.device)

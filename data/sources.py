@@ -144,7 +144,7 @@ def atomic(columns, rows):
 class DataSet:
     files: dict  # name: SHA-256, or None where it is not known
     sources: list  # functions (wanted file names) -> {name: content}, tried in order
-    layers: int = 4  # of LightGCN, as published
+    defaults: dict = field(default_factory=dict)  # flags that the published runs set otherwise here than elsewhere
     domain: str = "movies"  # what a language model is told the items are
     sample_users: int = 0  # users drawn before preparation; 0: all
     drop_cold_items: bool = False  # leave out validation and test rows whose item has no train positive
@@ -190,10 +190,12 @@ DATASETS = {
             "validation": "474b0a7448e43441e02b924b4fc446f5492654f8",
             "test": "c1407e658b3e0815ace9822ea64dbfed13165d6a",
         },
+        defaults={"r": 250},
     ),
     "Netflix-1M": DataSet(
         {"netflix.inter": None, "netflix.item": None},
         [],
+        defaults={"r": 300},
         sample_users=5000,
         drop_cold_items=True,
         by_hand="put netflix.inter (RecBole's form), movie_titles.csv (Kaggle, Netflix Prize data) and "
@@ -205,7 +207,7 @@ DATASETS = {
         },
     ),
     "Amazon_Digital_Music": _amazon("Amazon_Digital_Music", domain="music"),
-    "Amazon_Books": _amazon("Amazon_Books", domain="books", layers=2),
+    "Amazon_Books": _amazon("Amazon_Books", domain="books", defaults={"layers": 2}),
 }
 
 

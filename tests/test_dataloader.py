@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from synthetic import train_data
 
 import dataloader
 from data.sources import DATASETS
-from dataloader import Rows, TrainData
+from dataloader import Rows
 from utils import InputError
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -415,8 +416,7 @@ def test_rows_hand_out_the_entries_of_any_rows(rows):
 def signed(positive):
     """23 users, 17 items; 150 train edges, the given ones positive."""
     users, items = np.divmod(np.random.RandomState(0).permutation(23 * 17)[:150], 17)
-    none = np.zeros(0, int), np.zeros(0, int)
-    return TrainData(np.arange(23), np.arange(17), (users, items, positive), (users, items), none, none, "cpu")
+    return train_data(23, 17, users, items, positive)
 
 
 SIGNS = {"both": np.arange(150) % 3 > 0, "positives": np.ones(150, bool), "negatives": np.zeros(150, bool)}

@@ -149,6 +149,9 @@ DIFFERENT_NUMBERS = """
 --layers 1
 --hidden_dim 5
 --no_autoencoder
+--no_alignment
+--loss bpr
+--n_negatives 3
 --graph positive
 --negatives per_user
 --real_neg_samp_prob 40

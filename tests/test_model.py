@@ -6,10 +6,11 @@ import numpy as np
 import oracle
 import pytest
 import torch
+from synthetic import train_data
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch_geometric.nn import LGConv
 
-from dataloader import SparseRows, TrainData
+from dataloader import SparseRows
 from model import (
     DispreferenceAutoencoder,
     Propagation,
@@ -27,7 +28,8 @@ USERS, ITEMS, DIM = 12, 40, 6  # the constructed data set
 def options(**changes):
     default = {
         "graph": "signed", "negatives": "shared", "layers": 3, "embedding_dim": DIM, "hidden_dim": 9,
-        "no_autoencoder": False, "lambda_reg": 1e-2, "lambda_ae": 1e-3, "real_neg_samp_prob": 1.5,
+        "no_autoencoder": False, "no_alignment": False, "loss": "rw_ssm", "n_negatives": None,
+        "lambda_reg": 1e-2, "lambda_ae": 1e-3, "real_neg_samp_prob": 1.5,
     }  # fmt: skip
     return SimpleNamespace(**default | changes)
 
@@ -36,9 +38,7 @@ def options(**changes):
 def data():
     pairs = np.random.RandomState(0).permutation(USERS * ITEMS)[:150]
     users, items, positive = pairs // ITEMS, pairs % ITEMS, np.arange(150) % 3 > 0
-    nobody = np.zeros(0, int), np.zeros(0, int)
-    edges, seen = (users, items, positive), (users, items)
-    return TrainData(np.arange(USERS), np.arange(ITEMS), edges, seen, nobody, nobody, "cpu")
+    return train_data(USERS, ITEMS, users, items, positive)
 
 
 def build(data, **changes):
@@ -250,10 +250,9 @@ def test_total_loss_and_its_gradient_agree_with_the_plain_form(data):
 
 @pytest.mark.parametrize("sign", [True, False])
 def test_a_batch_may_lack_either_sign(data, sign):
-    keep = data.edges[2] == sign
-    edges = tuple(a[keep] for a in data.edges)
-    nobody = np.zeros(0, int), np.zeros(0, int)
-    model = build(TrainData(np.arange(USERS), np.arange(ITEMS), edges, nobody, nobody, nobody, "cpu"))
+    users, items, positive = data.edges("signed")
+    keep = positive == sign
+    model = build(train_data(USERS, ITEMS, users[keep], items[keep], positive[keep]))
     loss = model.loss(next(model.data.batches(1000, torch.Generator().manual_seed(0))))
     loss.backward()
     assert torch.isfinite(loss) and all(torch.isfinite(p.grad).all() for p in model.parameters())
@@ -291,9 +290,7 @@ class Watch(TorchDispatchMode):
 def test_no_tensor_of_users_times_items_is_made_outside_the_block():
     """400 users x 900 items: the largest tensor of a forward and backward pass stays far below 360,000."""
     pairs = np.random.RandomState(0).permutation(400 * 900)[:3000]
-    edges = pairs // 900, pairs % 900, np.arange(3000) % 4 > 0
-    nobody = np.zeros(0, int), np.zeros(0, int)
-    model = build(TrainData(np.arange(400), np.arange(900), edges, edges[:2], nobody, nobody, "cpu"))
+    model = build(train_data(400, 900, pairs // 900, pairs % 900, np.arange(3000) % 4 > 0))
     with Watch() as watch:
         model.loss(one_batch(model.data, 64)).backward()
     assert 0 < watch.largest < 400 * 900 / 10

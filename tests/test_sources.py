@@ -257,7 +257,7 @@ def test_netflix_titles_keep_their_commas_and_get_their_genres(tmp_path):
 
 def test_settings_of_the_published_data_sets():
     assert list(DATASETS) == ["ML-100K", "ML-1M", "Netflix-1M", "Amazon_Digital_Music", "Amazon_Books"]
-    assert DATASETS["Amazon_Books"].layers == 2 and DATASETS["ML-1M"].layers == 4
+    assert DATASETS["Amazon_Books"].defaults == {"layers": 2} and DATASETS["ML-1M"].defaults == {"r": 250}
     assert DATASETS["Netflix-1M"].sample_users == 5000 and DATASETS["Netflix-1M"].drop_cold_items
 
 

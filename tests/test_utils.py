@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from synthetic import train_data
 from torch_geometric.metrics import LinkPredNDCG, LinkPredPrecision, LinkPredRecall
 
 import utils
-from dataloader import TrainData
 
 TOP_K = [1, 5, 20]
 
@@ -19,8 +19,7 @@ def data():
     pairs = random.permutation(30 * 50)
     train, validation, test = ((p // 50, p % 50) for p in np.split(pairs[:900], [600, 700]))
     test = tuple(column[test[0] != 4] for column in test)
-    edges = (*train, np.arange(600) % 4 > 0)
-    return TrainData(np.arange(30), np.arange(50), edges, train, validation, test, "cpu")
+    return train_data(30, 50, *train, np.arange(600) % 4 > 0, validation, test)
 
 
 @pytest.fixture

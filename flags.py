@@ -1,0 +1,140 @@
+"""The flags of main.py, grouped by what they are about, and which of them a model has a use for."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import baselines
+import llm_feedback
+import utils
+from baselines import MODELS
+from data.sources import DATASETS
+from utils import InputError
+
+LEAST = {  # smallest value of each number
+    "embedding_dim": 1, "layers": 0, "hidden_dim": 1, "n_negatives": 1, "real_neg_samp_prob": 0, "lambda_reg": 0,
+    "lambda_ae": 0, "p": 0, "q": 0, "r": 0, "s": 0, "t": 1, "siren_dropout": 0, "siren_mlp_layers": 2,
+    "learning_rate": 0, "batch_size": 1, "epochs": 1, "early_stopping_step": 1, "evaluation_step": 1,
+    "test_batch_size": 1, "random_seed": 0,
+    "llm_seed": 0, "llm_permutations": 1, "llm_question_size": 1, "llm_profile": 0, "llm_batch_tokens": 1,
+    "llm_concurrency": 1, "llm_timeout": 1,
+}  # fmt: skip
+MOST = {"random_seed": 2**32 - 1, "llm_seed": 2**32 - 1, "llm_question_size": 10, "siren_dropout": 0.99}
+OF_DATA_SET = {"layers": 4, "r": 100}  # where the data set's row in data/sources.py names no other
+OF_TRAINING = {"learning_rate", "batch_size", "epochs", "early_stopping_step", "evaluation_step"}
+OF_MODELS = set().union(*(model.flags for model in MODELS.values()))
+
+
+def parser(about):
+    style = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser(description=about, formatter_class=style, allow_abbrev=False)
+    parser.error = lambda message: sys.exit(utils.fail(f"{message} (--help lists the flags)"))
+    names = ", ".join(DATASETS)
+
+    add = parser.add_argument_group("what to run").add_argument
+    add("--dataset", help=f"{names}, or the path of a folder with one .inter and one .item file")
+    add("--model", default="ReFINe++", choices=list(MODELS), help="the recommender to train")
+    add("--dataset_augment", choices=["augment", "original"],
+        help="train on refined ratings, or on the ratings as they are (no refinement); None: the model's, augment for "
+        "ReFINe and ReFINe++, else original")
+    add("--random_seed", type=int, default=2024, help="of initial weights, shuffling and negative sampling")
+
+    llm_feedback.add_flags(parser.add_argument_group("language model, which sorts each user's 2s and 3s").add_argument)
+
+    add = parser.add_argument_group("models that learn by gradient").add_argument
+    add("--embedding_dim", type=int, default=64, help="dimensions of embeddings and codes")
+    add("--layers", type=int, help="propagation layers of LightGCN; None: the data set's, 4 (Amazon_Books: 2)")
+    add("--real_neg_samp_prob", type=float, default=1.5,
+        help="gamma: sampling weight of a confirmed negative (else 1), ReFINe and ReFINe++")
+    add("--lambda_reg", type=float,
+        help="weight of the embeddings' square norm; None: the model's, 1e-7 for ReFINe++ (||E||^2 / 2), 1e-4 for "
+        "LightGCN and ReFINe, 0.05 for SiReN")
+    add("--n_negatives", type=int,
+        help="sampled negatives; None: the model's, a tenth of the items for ReFINe++, 40 an edge for SiReN")
+
+    add = parser.add_argument_group("ReFINe++").add_argument
+    add("--loss", default="rw_ssm", choices=["rw_ssm", "bpr"],
+        help="rw_ssm, or bpr: one negative for each positive, drawn with the same weights")
+    add("--negatives", default="shared", choices=["shared", "per_user"],
+        help="shared: one set of sampled negatives a batch, as in the released code; per_user: one set a user")
+    add("--graph", default="signed", choices=["signed", "positive"],
+        help="signed: confirmed negatives are ordinary edges, as in the released code; positive: they are none")
+    add("--hidden_dim", type=int, default=600, help="hidden units of the autoencoders")
+    add("--lambda_ae", type=float, default=1e-5, help="weight of ||autoencoder parameters||^2 / 2")
+    add("--no_autoencoder", action="store_true", help="leave out the autoencoders and their alignment")
+    add("--no_alignment", action="store_true", help="train the autoencoders, but let the embeddings know nothing of it")
+
+    baselines.add_flags(parser.add_argument_group)
+
+    add = parser.add_argument_group("training").add_argument
+    add("--learning_rate", type=float, help="of Adam; None: the model's, 1e-3, for SiReN 5e-3")
+    add("--batch_size", type=int, default=1024, help="train edges a step")
+    add("--epochs", type=int, default=1000, help="at most this many")
+    add("--early_stopping_step", type=int, default=50, help="evaluations in a row without a better Recall@20")
+    add("--evaluation_step", type=int, default=1, help="epochs between two evaluations")
+    add("--test_batch_size", type=int, default=1024, help="users ranked at once: bounds memory, changes no result")
+    add("--top_k", type=int, nargs="+", default=[5, 10, 15, 20], help="cut-offs of the metrics")
+    add("--device", default="auto", help="auto (CUDA if there is one), cpu, cuda, cuda:1")
+
+    add = parser.add_argument_group("files").add_argument
+    add("--data_dir", type=Path, default=Path("data"), help="each data set has a folder in it")
+    add("--result_dir", type=Path, default=Path("result"), help="run folders are <result_dir>/<dataset>/<path_name>")
+    add("--path_name", help="name of the run folder; None: made of model, ratings and seed")
+    add("--resume", action="store_true", help="go on from the run folder's last.pt")
+
+    add = parser.add_argument_group("looking at a finished run, instead of --dataset").add_argument
+    add("--recommend", metavar="USER_ID", help="print what the run recommends to this user, and what it knows of them")
+    add("--run", type=Path, metavar="PATH", help="the run folder")
+    return parser
+
+
+def parse(argv=None, about=None):
+    """Command line -> options, with the model's own defaults filled in and without the flags it has no use for.
+
+    Raises InputError for a value out of range and for a flag that would change nothing.
+    """
+    flags = parser(about)
+    options = flags.parse_args(argv)
+    if (options.dataset is None) == (options.recommend is None) or (options.recommend is None) != (options.run is None):
+        raise InputError("give --dataset to train, or --recommend USER_ID with --run PATH to look at a finished run")
+    if options.dataset is not None:
+        del options.recommend, options.run
+    for name, least in LEAST.items():
+        if getattr(options, name) is not None and not least <= getattr(options, name) < float("inf"):
+            raise InputError(f"--{name} {getattr(options, name)}: must be a number of at least {least}")
+    for name, most in MOST.items():
+        if getattr(options, name) > most:
+            raise InputError(f"--{name} {getattr(options, name)}: must be at most {most}")
+    options.top_k = sorted(set(options.top_k))
+    if options.top_k[0] < 1:
+        raise InputError(f"--top_k {options.top_k[0]}: cut-offs start at 1")
+    model = MODELS[options.model]
+    for name in sorted(OF_MODELS - model.flags):
+        if getattr(options, name) != flags.get_default(name):
+            raise InputError(f"--{name}: {options.model} has no use for it; leave it out")
+        delattr(options, name)
+    fill_in(options, model.defaults)
+    return options
+
+
+def fill_in(options, defaults):
+    for name, value in defaults.items():
+        if getattr(options, name, value) is None:
+            setattr(options, name, value)
+
+
+def of_data_set(options, name):
+    """Fill in what the data set decides where neither a flag nor the model did."""
+    fill_in(options, OF_DATA_SET | (DATASETS[name].defaults if name in DATASETS else {}))
+
+
+def changed(options, name):
+    """{flag: value} of the model and training flags that are not at their defaults: what makes this run an ablation."""
+    default = parse(["--dataset", options.dataset, "--model", options.model])
+    of_data_set(default, name)
+    return {k: v for k, v in vars(options).items() if k in OF_MODELS | OF_TRAINING and v != getattr(default, k)}
+
+
+def settings(options):
+    """The effective settings, as plain JSON values."""
+    return {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}

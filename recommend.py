@@ -1,0 +1,68 @@
+"""What a finished run recommends to one user, and what it knows of them.
+
+    python main.py --recommend USER_ID --run PATH
+"""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+import dataloader
+import flags
+import utils
+from baselines import MODELS
+from utils import InputError
+
+SHOWN = 20  # of a user's likes and confirmed negatives; the rest is counted
+
+
+def recommend(options):
+    """Print both.  The run's best weights are loaded into a model built from its settings and train file anew.
+
+    Raises InputError where the folder holds no finished run, its train file is gone or changed, or the user unknown.
+    """
+    if not (options.run / "summary.json").exists():
+        raise InputError(f"--run {options.run}: holds no finished run (no summary.json)")
+    config = json.loads((options.run / "config.json").read_text(encoding="utf-8"))
+    settings = SimpleNamespace(**config["settings"])
+    given = options.data_dir != flags.parser(None).get_default("data_dir")
+    data_dir = options.data_dir if given else Path(settings.data_dir)
+    name, raw, folder = dataloader.locate(settings.dataset, data_dir)
+    train_csv = train_file(folder, config["made_from"])
+    device = utils.pick_device(options.device)
+    data = dataloader.load(folder, name, train_csv, device)
+    users = np.flatnonzero(data.user_ids == options.recommend)
+    if not len(users):
+        known = f"they look like {data.user_ids[0]}, {data.user_ids[-1]}"
+        raise InputError(f"--recommend {options.recommend}: not among the {data.n_users} users of {train_csv}; {known}")
+
+    model = MODELS[settings.model](data, settings, torch.Generator(device)).to(device)
+    model.load_state_dict(torch.load(options.run / "best.pt", weights_only=True, map_location=device)["model"])
+    model.eval()
+    with torch.no_grad():
+        ((_, items, scores),) = utils.rank(*model.embeddings(), data.seen, users, max(options.top_k), 1)
+
+    titles = dataloader.item_table(raw).title.reindex(data.item_ids, fill_value="").to_numpy()
+    describe = lambda item: f"{data.item_ids[item]:>8}  {titles[item]}".rstrip()  # noqa: E731
+    own = lambda rows: rows.entries(users)[1].tolist()  # noqa: E731
+    print(f"User {options.recommend}, {len(own(data.seen))} train ratings; {settings.model} of {options.run}")
+    for words, known in (("Likes", own(data.positives)), ("Confirmed negatives", own(data.confirmed_negatives))):
+        print(f"\n{words}: {len(known)}", *map(describe, known[:SHOWN]), sep="\n")
+        if len(known) > SHOWN:
+            print(f"{'':10}and {len(known) - SHOWN} more")
+    withheld = {*own(data.validation), *own(data.test)}
+    print("\nRecommended, by score (* liked in the withheld validation or test part)")
+    for item, score in zip(items[0].tolist(), scores[0].tolist(), strict=True):
+        if score > -np.inf:
+            print(f"{score:8.3f} {'*' if item in withheld else ' '} {describe(item)}")
+
+
+def train_file(folder, made_from):
+    """The CSV the run was trained on, wherever in the data set's folder it lies now, known by its SHA-256."""
+    for path in sorted(folder.rglob(made_from["train_csv"])):
+        if dataloader.sha256(path) == made_from["sha256"]:
+            return path
+    raise InputError(f"{folder}: holds no {made_from['train_csv']} as the run was trained on; --data_dir names another")
