@@ -22,6 +22,7 @@ from tqdm import tqdm
 import dataloader
 import flags
 import llm_feedback
+import run_folder
 import utils
 from baselines import MODELS
 from model import penalty
@@ -57,7 +58,7 @@ def train(model, data, options, run):
     optimizer = torch.optim.Adam(model.parameter_groups(), lr=options.learning_rate, fused=True)
     shuffle = torch.Generator().manual_seed(options.random_seed)
     stopping = utils.EarlyStopping(options.early_stopping_step)
-    checkpoint = utils.Checkpoint(run.folder / "last.pt", model, optimizer, shuffle, stopping)
+    checkpoint = run_folder.Checkpoint(run.folder / "last.pt", model, optimizer, shuffle, stopping)
     epoch, seconds = checkpoint.load(run) if options.resume else (0, 0.0)
     started, saved = time.perf_counter(), -float("inf")
     closed, last = model.solutions is not None, min(options.epochs, model.solutions or options.epochs)
@@ -106,16 +107,17 @@ def main(argv=None):
     flags.of_data_set(options, name)
     options.device = str(device)
     options.path_name = options.path_name or f"{options.model}_{options.dataset_augment}_{options.random_seed}"
-    run = utils.Run(options.result_dir / name / options.path_name)
+    run = run_folder.Run(options.result_dir / name / options.path_name)
     settings = flags.settings(options)
     run.check(settings, options.resume)
 
     # prepare and refine: files in, CSVs out
-    dataloader.prepare(name, raw, folder, run.log)
-    items = dataloader.item_table(raw)
-    train_csv, labels = folder / f"{name}_train_original.csv", {"llm": None, "llm_mode": None}
-    if options.dataset_augment == "augment":
-        train_csv, labels = llm_feedback.refine(name, folder, items, options, device, run.log)
+    with utils.locked(folder, run.log):
+        dataloader.prepare(name, raw, folder, run.log)
+        items = dataloader.item_table(raw)
+        train_csv, labels = folder / f"{name}_train_original.csv", {"llm": None, "llm_mode": None}
+        if options.dataset_augment == "augment":
+            train_csv, labels = llm_feedback.refine(name, folder, items, options, device, run.log)
     data = dataloader.load(folder, name, train_csv, device)
     if cut_offs(options)[-1] > data.n_items:
         raise InputError(f"--top_k {options.top_k[-1]}: {name} has only {data.n_items} items to rank (and needs 20)")
@@ -156,28 +158,28 @@ def main(argv=None):
 
     # what is left behind
     utils.save(run.folder / "best.pt", {"epoch": stopping.best_epoch, "model": stopping.best_state})
-    utils.write_per_user(run.folder / "per_user.csv", per_user, data)
+    run_folder.write_per_user(run.folder / "per_user.csv", per_user, data)
     with torch.no_grad():
         ranked = utils.rank(*model.embeddings(), data.seen, np.arange(data.n_users), 20, options.test_batch_size)
-        utils.write_recommendations(run.folder / "recommendations.csv", ranked, data, items)
+        run_folder.write_recommendations(run.folder / "recommendations.csv", ranked, data, items)
     summary = {
         "dataset": name, "model": options.model, "random_seed": options.random_seed, "data": counts,
         "best_epoch": stopping.best_epoch, "epochs_run": epochs_run, "validation": validation, "test": test,
         "train_seconds": round(seconds, 1), "seconds_per_epoch": round(seconds / epochs_run, 3),
         "peak_memory_mb": utils.peak_memory_mb(device), "device": utils.device_name(device),
         "dataset_augment": options.dataset_augment, **labels, "flags": flags.changed(options, name),
-        "commit": utils.commit(),
+        "commit": run_folder.commit(),
     }  # fmt: skip
     utils.write_json(run.folder / "summary.json", summary)
     published = compare.published(name, options.model)
-    utils.plot_curves(run.folder / "curves.png", run.epochs, published)
+    run_folder.plot_curves(run.folder / "curves.png", run.epochs, published)
     run.log("", *compare.table(summary, published), "", f"Run folder: {run.folder}")
 
 
-def cli(argv=None):
-    """main() for the shell: exit code 0, 2 for unusable input (one line on stderr), 130 when interrupted."""
+def cli(argv=None, job=main):
+    """A job for the shell: exit code 0, 2 for unusable input (one line on stderr), 130 when interrupted."""
     try:
-        main(argv)
+        job(argv)
     except InputError as error:
         return utils.fail(error)
     except OSError as error:  # a full disk, a folder that may not be written to

@@ -20,7 +20,7 @@ def add_flags(add):
 
 
 class EASE(nn.Module):
-    trains_on, solutions = "all", None  # solutions: set by --ease_lambdas
+    trains_on, solutions = "all", 0  # of an instance: as many as --ease_lambdas
     flags, defaults = {"ease_weights", "ease_lambdas"}, {"dataset_augment": "original", "learning_rate": 1e-3}
 
     def __init__(self, data, options, generator):

@@ -21,7 +21,8 @@ def add_flags(add):
     add("--t", type=int, default=50, help="first epoch in which similar items are weighted")
     add("--s", type=int, default=5, help="items similar to a positive that get weight q")
     add("--q", type=float, default=0.75, help="their sampling weight")
-    add("--r", type=int, help="items similar to a confirmed negative that get weight p; None: the data set's, 100 (ML-1M 250, Netflix 300)")
+    add("--r", type=int,
+        help="items similar to a confirmed negative that get p; None: the data set's, 100 (ML-1M: 250, Netflix: 300)")
     add("--p", type=float, default=1.5, help="their sampling weight")  # fmt: skip
 
 

@@ -24,6 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import oracle  # noqa: E402
 
+import run_folder  # noqa: E402
 import utils  # noqa: E402
 from dataloader import TrainData  # noqa: E402
 from model import Propagation, ReFINePlusPlus, penalty  # noqa: E402
@@ -192,7 +193,7 @@ def main():
     if unknown or options.steps < 2:
         parser.error(f"shapes are {', '.join(SHAPES)}; --steps is at least 2")
     device = utils.pick_device(options.device)
-    print(f"{utils.device_name(device)}, torch {torch.__version__}, commit {utils.commit()}")
+    print(f"{utils.device_name(device)}, torch {torch.__version__}, commit {run_folder.commit()}")
     measure_propagation(device)
     for name in options.shapes:
         measure(name, options.steps, device)

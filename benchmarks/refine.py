@@ -23,6 +23,7 @@ import torch
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+import run_folder  # noqa: E402
 import utils  # noqa: E402
 from data.files import read_ratings  # noqa: E402
 from dataloader import STARS, item_table, locate, prepare  # noqa: E402
@@ -108,7 +109,8 @@ def main():
     prepare(name, raw, folder, log=lambda *_: None)
     asked = whom_to_ask(read_ratings(folder / f"{name}_train_original.csv", ",", STARS), "confirmed")
     texts, device = item_texts(item_table(raw), asked.item_ids, genres=False), utils.pick_device("auto")
-    print(f"{utils.device_name(device)}, torch {torch.__version__}, commit {utils.commit()}, model {options.llm}\n")
+    machine = f"{utils.device_name(device)}, torch {torch.__version__}, commit {run_folder.commit()}"
+    print(f"{machine}, model {options.llm}\n")
     for mode in ("score", "generate"):
         flags = parse(["--dataset", name])
         todo = questions(asked, mode, flags)

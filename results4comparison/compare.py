@@ -38,7 +38,8 @@ def published(dataset, model):
 def spread(dataset, model):
     """{metric: (standard deviation, seeds)} over our runs with the authors' labels kept in ours/."""
     runs = [json.loads(path.read_text()) for path in sorted((HERE / "ours").glob("*.json"))]
-    runs = [r["test"] for r in runs if (r["dataset"], r["model"], r["llm"]) == (dataset, model, "published")]
+    same = lambda r: (r["dataset"], r["model"], r["llm"], r.get("flags") or {}) == (dataset, model, "published", {})  # noqa: E731
+    runs = [r["test"] for r in runs if same(r)]
     if len(runs) < 3:
         return {}
     return {name: (statistics.stdev(run[name] for run in runs), len(runs)) for name in runs[0]}

@@ -1,10 +1,12 @@
-"""Our own runs as Markdown tables: mean and standard deviation over seeds, and paired tests between the labels.
+"""Runs as tables: mean and standard deviation over seeds, and paired tests over users.
 
-    python results4comparison/table.py                       print both tables
-    python results4comparison/table.py keep RUN_FOLDER NAME  add a finished run to ours/ as NAME, such as rule_2024
+    python results4comparison/table.py systems       ReFINe++ and the systems it is compared with
+    python results4comparison/table.py labels        ReFINe++ trained on other labels, and tests of each against each
+    python results4comparison/table.py ablations     ReFINe++ with parts left out or exchanged
+    python results4comparison/table.py keep RUN_FOLDER NAME      add a finished run to ours/ as NAME, such as rule_2024
 
 Reads ours/<data set>_NAME.json, which are the summary.json files of finished runs, and ours/<data set>_per_user.csv,
-the test Recall@20 of every user in each of them.
+the test Recall@20 of every user in each of them.  study.py makes its table with the functions of this file.
 """
 
 import json
@@ -15,12 +17,18 @@ from collections import defaultdict
 from itertools import combinations
 from pathlib import Path
 
-import compare
 import pandas as pd
 from scipy.stats import ttest_rel
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from results4comparison import compare
+
 OURS = compare.HERE / "ours"
 METRICS = ("recall@20", "ndcg@20", "precision@20")
+FIGURES = ("seeds", *(f"test {metric}" for metric in METRICS), "val recall@20", "best epoch", "train s")
+DIFFERENCE = ("difference", "95 % interval", "p")
+AUTHORS = "the authors' Llama-2-7b"
 
 
 def labels(run):
@@ -28,7 +36,7 @@ def labels(run):
     if run["dataset_augment"] == "original":
         return "none: ratings as they are"
     words = {
-        "published": "the authors' Llama-2-7b",
+        "published": AUTHORS,
         "rule": "no model: 3s liked, 2s not",
         "random": "no model: every 2 and 3 at random, at the authors' rates",
         "shuffled": "the authors' labels, shuffled",
@@ -37,58 +45,106 @@ def labels(run):
     return words.get(run["llm"], f"our {run['llm'].split('/')[-1]}{mode}")
 
 
-def row(*cells):
-    return f"| {' | '.join(str(cell) for cell in cells)} |"
+def flags(run):
+    """The flags that make the run another experiment than its model's default."""
+    words = (f"--{name} {' '.join(map(str, v)) if isinstance(v, list) else v}" for name, v in run["flags"].items())
+    return " ".join(words).replace(" True", "")
 
 
 def deviation(values):
     return f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}" if len(values) > 1 else f"{values[0]:.4f}"
 
 
-def kept():
-    """{(data set, model, labels): {name of the run: its summary}}"""
+def span(values):
+    return f"{min(values)}-{max(values)}" if min(values) < max(values) else f"{values[0]}"
+
+
+def figures(runs):
+    """Cells under FIGURES of the runs of one row: summaries that differ in the seed."""
+    yield str(len(runs))
+    yield from (deviation([run["test"][metric] for run in runs]) for metric in METRICS)
+    yield deviation([run["validation"]["recall@20"] for run in runs])
+    yield span([run["best_epoch"] for run in runs])
+    yield f"{statistics.mean(run['train_seconds'] for run in runs):.0f}"
+
+
+def published_figures(reference):
+    """Cells under FIGURES of a published run, for compare.published()."""
+    yield "1"
+    yield from (f"{reference['test'][metric]:.4f}" for metric in METRICS)
+    yield from (f"{reference['best_validation_recall@20']:.4f}", str(reference["best_epoch"]))
+    yield f"{reference['train_seconds']:.0f}"
+
+
+def difference(ours, theirs):
+    """Cells under DIFFERENCE: mean over users of ours - theirs, by a two-sided paired t-test.  ours, theirs: the test
+    Recall@20 of the same users, one column a seed, of which each user's mean is taken."""
+    means = ours.mean(axis=1), theirs.mean(axis=1)
+    test = ttest_rel(*means)
+    low, high = test.confidence_interval()
+    yield f"{(means[0] - means[1]).mean():+.4f}"
+    yield f"{low:+.4f} to {high:+.4f}"
+    yield "< 0.0001" if test.pvalue < 1e-4 else f"{test.pvalue:.4f}"
+
+
+def markdown(header, rows):
+    return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
+
+
+def latex(header, rows):
+    """A tabular in the style of booktabs."""
+    escaped = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "<": "$<$", "*": "", "--": r"{-}{-}"}
+
+    def line(cells):
+        for plain, tex in escaped.items():
+            cells = [cell.replace(plain, tex) for cell in cells]
+        return rf"{' & '.join(cells)} \\"
+
+    body = [line(header), r"\midrule", *map(line, rows)]
+    return [rf"\begin{{tabular}}{{{'l' * len(header)}}}", r"\toprule", *body, r"\bottomrule", r"\end{tabular}"]
+
+
+def kept(wanted):
+    """{(data set, model, labels, flags): {name of the run: summary}} of the runs in ours/ for which wanted(summary)."""
     groups = defaultdict(dict)
     for path in sorted(OURS.glob("*.json")):
-        run = json.loads(path.read_text(encoding="utf-8"))
-        groups[run["dataset"], run["model"], labels(run)][path.stem.removeprefix(f"{run['dataset']}_")] = run
+        run = {"flags": {}} | json.loads(path.read_text(encoding="utf-8"))
+        if wanted(run):
+            name = path.stem.removeprefix(f"{run['dataset']}_")
+            groups[run["dataset"], run["model"], labels(run), flags(run)][name] = run
     return groups
 
 
-def lines():
-    metrics = (f"test {metric}" for metric in METRICS)
-    yield row("data set", "model", "refined by", "seeds", *metrics, "val recall@20", "best epoch")
-    yield row(*["---"] * (6 + len(METRICS)))
-    told = set()
-    for (dataset, model, label), runs in kept().items():
-        reference = compare.published(dataset, model)
-        if reference and (dataset, model) not in told:
-            told.add((dataset, model))
-            figures = [f"{reference['test'][metric]:.4f}" for metric in METRICS]
-            validation, best = f"{reference['best_validation_recall@20']:.4f}", reference["best_epoch"]
-            yield row(dataset, model, "*published, one run*", 1, *figures, validation, best)
-        runs = list(runs.values())
-        figures = [deviation([run["test"][metric] for run in runs]) for metric in METRICS]
-        validation = deviation([run["validation"]["recall@20"] for run in runs])
-        best = f"{min(run['best_epoch'] for run in runs)}-{max(run['best_epoch'] for run in runs)}"
-        yield row(dataset, model, label, len(runs), *figures, validation, best)
+def recalls(dataset, runs):
+    """(users, runs) test Recall@20 of kept runs; two of the oldest lack it."""
+    table = pd.read_csv(OURS / f"{dataset}_per_user.csv", index_col="user")
+    return table[[name for name in runs if name in table]]
 
 
-def paired_lines():
-    """Paired t-tests over the users: each user's test Recall@20, averaged over the seeds that both labels have."""
-    yield row("test Recall@20 with", "less that with", "seeds", "users", "mean difference", "95 % interval", "p")
-    yield row(*["---"] * 7)
-    for (first, ours), (second, theirs) in combinations(kept().items(), 2):
-        if first[:2] != second[:2]:
-            continue
-        table = pd.read_csv(OURS / f"{first[0]}_per_user.csv", index_col="user")
-        by_seed = [{run["random_seed"]: n for n, run in runs.items() if n in table} for runs in (ours, theirs)]
-        seeds = sorted(set(by_seed[0]) & set(by_seed[1]))
-        means = [table[[names[seed] for seed in seeds]].mean(axis=1) for names in by_seed]
-        test = ttest_rel(*means)
-        low, high = test.confidence_interval()
-        p = "< 0.0001" if test.pvalue < 1e-4 else f"{test.pvalue:.4f}"
-        difference = (means[0] - means[1]).mean()
-        yield row(first[2], second[2], len(seeds), len(table), f"{difference:+.4f}", f"{low:+.4f} to {high:+.4f}", p)
+def against(wanted, reference=None):
+    """Lines of a table of the kept runs.  reference: (model, labels); DIFFERENCE is then that of each row and the row
+    of these without flags on its data set."""
+    groups, rows = kept(wanted), []
+    for (dataset, model, label, flag), runs in groups.items():
+        known = compare.published(dataset, model)
+        if known and label == AUTHORS and not flag:
+            rows.append([dataset, f"{model}, *published*", label, *published_figures(known), *[""] * len(DIFFERENCE)])
+        base = groups.get((dataset, *(reference or ()), ""))
+        same = base is None or base is runs
+        less = [""] * len(DIFFERENCE) if same else difference(recalls(dataset, runs), recalls(dataset, base))
+        rows.append([dataset, f"{model} {flag}".strip(), label, *figures(list(runs.values())), *less])
+    columns = ["data set", "model", "refined by", *FIGURES, *(DIFFERENCE if reference else ())]
+    return markdown(columns, [row[: len(columns)] for row in rows])
+
+
+def pairs(wanted):
+    """Lines of a table of the differences between each two rows of kept runs."""
+    rows = []
+    for (first, ours), (second, theirs) in combinations(kept(wanted).items(), 2):
+        if first[:2] == second[:2]:
+            table = [recalls(first[0], runs) for runs in (ours, theirs)]
+            rows.append([first[2], second[2], str(len(table[0])), *difference(*table)])
+    return markdown(["test Recall@20 with", "less that with", "users", *DIFFERENCE], rows)
 
 
 def keep(folder, name):
@@ -101,8 +157,24 @@ def keep(folder, name):
     table.sort_index(axis=1).to_csv(path, lineterminator="\n")
 
 
+def main(arguments):
+    match arguments:
+        case ["keep", folder, name]:
+            return keep(Path(folder), name)
+        case ["systems"]:
+            own = ("none: ratings as they are", AUTHORS)
+            lines = against(lambda run: run["model"] != "ReFINe++" or (not run["flags"] and labels(run) in own),
+                            ("ReFINe++", AUTHORS))  # fmt: skip
+        case ["labels"]:
+            default = lambda run: run["model"] == "ReFINe++" and not run["flags"]  # noqa: E731
+            lines = [*against(default), "", *pairs(default)]
+        case ["ablations"]:
+            lines = against(lambda run: run["model"] == "ReFINe++" and labels(run) == AUTHORS, ("ReFINe++", AUTHORS))
+        case _:
+            print(__doc__)
+            return 2
+    print(*lines, sep="\n")
+
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["keep"] and len(sys.argv) == 4:
-        keep(Path(sys.argv[2]), sys.argv[3])
-    else:
-        print(*lines(), "", *paired_lines(), sep="\n")
+    sys.exit(main(sys.argv[1:]))

@@ -17,6 +17,7 @@ import torch
 
 import llm_feedback
 import main
+import run_folder
 import utils
 from feedback import answers as answers_file
 
@@ -352,7 +353,7 @@ def test_every_flag_is_covered_here_and_has_a_help_line(capsys):
 def test_a_killed_run_resumed_ends_as_one_that_was_never_interrupted(command, monkeypatch):
     whole = command("--epochs", 6)
     monkeypatch.setattr(main, "CHECKPOINT_SECONDS", 0)
-    add_epoch, killed = utils.Run.add_epoch, []
+    add_epoch, killed = run_folder.Run.add_epoch, []
 
     def killer(run, row):
         add_epoch(run, row)
@@ -360,7 +361,7 @@ def test_a_killed_run_resumed_ends_as_one_that_was_never_interrupted(command, mo
             killed.append(True)
             raise KeyboardInterrupt  # after epoch 4 is in metrics.csv, before its checkpoint
 
-    monkeypatch.setattr(utils.Run, "add_epoch", killer)
+    monkeypatch.setattr(run_folder.Run, "add_epoch", killer)
     with pytest.raises(KeyboardInterrupt):
         command("--epochs", 6, "--path_name", "killed")
     resumed = command("--epochs", 6, "--path_name", "killed", "--resume")

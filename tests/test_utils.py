@@ -7,6 +7,7 @@ import torch
 from synthetic import train_data
 from torch_geometric.metrics import LinkPredNDCG, LinkPredPrecision, LinkPredRecall
 
+import run_folder
 import utils
 
 TOP_K = [1, 5, 20]
@@ -65,7 +66,7 @@ def test_train_items_are_never_recommended_and_validation_items_are(data, embedd
     """Also where a user has fewer than k items left: the list is then shorter."""
     items = pd.DataFrame({"title": [f"title {i}" for i in range(50)]}, index=data.item_ids)
     ranked = utils.rank(*embeddings, data.seen, np.arange(30), 25, 7)
-    utils.write_recommendations(tmp_path / "r.csv", ranked, data, items)
+    run_folder.write_recommendations(tmp_path / "r.csv", ranked, data, items)
     table = pd.read_csv(tmp_path / "r.csv")
     recommended = set(zip(table.user, table.item, strict=True))
     scores = masked_scores(embeddings, data)
@@ -131,7 +132,7 @@ def test_a_score_that_is_no_number_is_no_improvement():
 
 
 def test_nothing_is_written_before_the_run_is_opened(tmp_path):
-    run = utils.Run(tmp_path / "run")
+    run = run_folder.Run(tmp_path / "run")
     run.log("early")
     assert not run.folder.exists()
     run.open({}, {}, [])
