@@ -152,7 +152,8 @@ def study(argv=None):
         if all(trial.finished for trial in trials):
             best = max(trials, key=lambda trial: trial.summary["validation"]["recall@20"])
             model = shlex.join(best.model) + (f" (best of {len(trials)})" if len(trials) > 1 else "")
-            seeds = options.seeds if MODELS[best.model[0]].solutions is None else options.seeds[:1]  # closed form: no dice
+            # A closed-form model throws no dice: one seed is enough.
+            seeds = options.seeds if MODELS[best.model[0]].solutions is None else options.seeds[:1]
             trials = [Trial(best.model, dataset, seed, options) for seed in seeds]
         rows.append((trials[0].folder.parent.name, model, trials))
     everything = [trial for *_, trials in rows for trial in trials]

@@ -122,10 +122,11 @@ def recalls(dataset, runs):
 
 
 def against(wanted, reference=None):
-    """Lines of a table of the kept runs.  reference: (model, labels); DIFFERENCE is then that of each row and the row
-    of these without flags on its data set."""
+    """Lines of a table of the kept runs, the best last.  reference: (model, labels); DIFFERENCE is then that of each
+    row and the row of these without flags on its data set."""
     groups, rows = kept(wanted), []
-    for (dataset, model, label, flag), runs in groups.items():
+    recall = lambda runs: statistics.mean(run["test"]["recall@20"] for run in runs.values())  # noqa: E731
+    for (dataset, model, label, flag), runs in sorted(groups.items(), key=lambda row: (row[0][0], recall(row[1]))):
         known = compare.published(dataset, model)
         if known and label == AUTHORS and not flag:
             rows.append([dataset, f"{model}, *published*", label, *published_figures(known), *[""] * len(DIFFERENCE)])

@@ -1,6 +1,5 @@
 """results4comparison: the published figures, the parser of logs, the checks and their exit codes."""
 
-import importlib
 import json
 import subprocess
 import sys
@@ -8,7 +7,7 @@ import sys
 import pytest
 import scipy.stats
 
-from results4comparison import compare
+from results4comparison import compare, table
 
 RUNS = json.loads((compare.HERE / "published" / "runs.json").read_text())
 
@@ -102,11 +101,11 @@ def test_of_an_epoch_that_a_resumed_run_printed_twice_the_last_counts(tmp_path):
     assert [epoch["loss"] for epoch in compare.parse_log(tmp_path / "log.txt")["epochs"]] == [5.0]
 
 
-def a_run(folder, seed, llm, recalls):
-    """A finished run with these Recall@20 of users a, b, c, ..."""
+def a_run(folder, seed, llm, recalls, **flags):
+    """A finished run of ReFINe++ with these Recall@20 of users a, b, c, ..."""
     folder.mkdir()
     metrics = {"recall@20": sum(recalls) / len(recalls), "ndcg@20": 0.3, "precision@20": 0.2}
-    summary = {"dataset": "D", "model": "M", "random_seed": seed}
+    summary = {"dataset": "D", "model": "ReFINe++", "random_seed": seed, "train_seconds": 60.0, "flags": flags}
     summary |= {"dataset_augment": "augment", "llm": llm, "llm_mode": None}
     summary |= {"test": metrics, "validation": metrics, "best_epoch": seed}
     (folder / "summary.json").write_text(json.dumps(summary))
@@ -115,23 +114,40 @@ def a_run(folder, seed, llm, recalls):
     return folder
 
 
-def test_kept_runs_are_tested_against_each_other_user_by_user(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(compare.HERE))
-    table = importlib.import_module("table")
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
     monkeypatch.setattr(table, "OURS", tmp_path)
     runs = {
-        "rule_1": a_run(tmp_path / "1", 1, "rule", [0.4, 0.5, 0.6, 0.7, 0.8, 0.9]),
-        "rule_2": a_run(tmp_path / "2", 2, "rule", [0.6, 0.5, 0.6, 0.5, 0.8, 0.7]),
-        "random_1": a_run(tmp_path / "3", 1, "random", [0.3, 0.5, 0.5, 0.6, 0.7, 0.9]),
-        "random_3": a_run(tmp_path / "4", 3, "random", [1.0] * 6),  # a seed the others lack: not in the test
+        "rule_1": ("rule", [0.4, 0.5, 0.6, 0.7, 0.8, 0.9], {}),
+        "rule_2": ("rule", [0.6, 0.5, 0.6, 0.5, 0.8, 0.7], {}),
+        "authors_1": ("published", [0.3, 0.5, 0.5, 0.6, 0.7, 0.9], {}),
+        "bpr_1": ("published", [0.4, 0.6, 0.5, 0.7, 0.8, 0.8], {"loss": "bpr", "no_autoencoder": True}),
     }
-    for name, folder in runs.items():
-        table.keep(folder, name)
-    _, _, random, rule = table.lines()
-    assert "at random" in random and "| 2 | 0.7917 ± 0.2946 |" in random and "0.6333 ± 0.0236" in rule
-    _, _, line = table.paired_lines()
-    differences = [0.1, 0, 0.1, 0.1, 0.1, 0]  # rule less random, seed 1
-    test = scipy.stats.ttest_1samp([-d for d in differences], 0)
-    cells = [cell.strip() for cell in line.split("|")[1:-1]]
-    assert cells[2:5] == ["1", "6", "-0.0667"] and float(cells[6]) == pytest.approx(test.pvalue, abs=1e-4)
-    assert [float(c) for c in cells[5].split(" to ")] == pytest.approx(list(test.confidence_interval()), abs=1e-4)
+    for name, (llm, recalls, flags) in runs.items():
+        table.keep(a_run(tmp_path / name, int(name[-1]), llm, recalls, **flags), name)
+
+
+def cells(line):
+    return [cell.strip() for cell in line.split("|")[1:-1]]
+
+
+def test_kept_runs_are_tested_against_each_other_user_by_user(kept, capsys):
+    table.main(["labels"])
+    _, _, authors, rule, _, _, _, pair = capsys.readouterr().out.splitlines()
+    assert "Llama-2-7b | 1 | 0.5833 |" in authors and "3s liked, 2s not | 2 | 0.6333 ± 0.0236 |" in rule
+    test = scipy.stats.ttest_rel([0.3, 0.5, 0.5, 0.6, 0.7, 0.9], [0.5, 0.5, 0.6, 0.6, 0.8, 0.8])
+    assert cells(pair)[2:4] == ["6", "-0.0500"] and float(cells(pair)[5]) == pytest.approx(test.pvalue, abs=1e-4)
+    interval = [float(c) for c in cells(pair)[4].split(" to ")]
+    assert interval == pytest.approx(list(test.confidence_interval()), abs=1e-4)
+
+
+def test_ablations_are_set_against_the_whole_model(kept, capsys):
+    table.main(["ablations"])
+    header, _, whole, bpr = map(cells, capsys.readouterr().out.splitlines())
+    assert header[-3:] == ["difference", "95 % interval", "p"] and whole[-3:] == ["", "", ""]
+    assert bpr[1] == "ReFINe++ --loss bpr --no_autoencoder" and bpr[-3] == "+0.0500"
+
+
+def test_systems_hold_refine_plus_plus_without_flags_only(kept, capsys):
+    table.main(["systems"])
+    assert "bpr" not in capsys.readouterr().out

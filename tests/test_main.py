@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ import llm_feedback
 import main
 import run_folder
 import utils
+from baselines import MODELS, LightGCN
 from feedback import answers as answers_file
 
 ROOT = Path(main.__file__).parent
@@ -31,21 +33,23 @@ def world(tmp_path_factory):
     return synthetic.write_data_set(base / "blocks"), synthetic.write_encoder(base / "encoder")
 
 
-SMALL = "--epochs 3 --batch_size 200 --embedding_dim 8 --hidden_dim 12 --top_k 5 20 --device cpu"
+SMALL = "--epochs 3 --batch_size 200 --top_k 5 20 --device cpu"
 
 
-def flags_for(world, base):
+def flags_for(world, base, model="ReFINe++"):
     paths = {"--dataset": world[0], "--llm": world[1], "--data_dir": base / "data", "--result_dir": base / "result"}
-    return [*(str(part) for pair in paths.items() for part in pair), *SMALL.split()]
+    sizes = {"embedding_dim": "8", "hidden_dim": "12"}
+    own = [word for flag, size in sizes.items() if flag in MODELS[model].flags for word in (f"--{flag}", size)]
+    return [*(str(part) for pair in paths.items() for part in pair), *SMALL.split(), "--model", model, *own]
 
 
 @pytest.fixture
 def command(world, tmp_path):
     """run(flag, ...) -> run folder, with small defaults that later flags override."""
 
-    def run(*flags):
+    def run(*flags, model="ReFINe++"):
         name = str(len(list((tmp_path / "result").glob("*/*"))))
-        main.main([*flags_for(world, tmp_path), "--path_name", name, *map(str, flags)])
+        main.main([*flags_for(world, tmp_path, model), "--path_name", name, *map(str, flags)])
         return max((tmp_path / "result").glob("*/*/summary.json"), key=lambda p: p.stat().st_mtime_ns).parent
 
     return run
@@ -166,6 +170,67 @@ DIFFERENT_NUMBERS = """
 @pytest.mark.parametrize("flag", DIFFERENT_NUMBERS.strip().splitlines())
 def test_flag_changes_the_numbers(command, finished, flag):
     assert numbers(command(*flag.split())) != numbers(finished)
+
+
+OF_MODELS = """
+LightGCN --layers 1
+LightGCN --embedding_dim 6
+LightGCN --lambda_reg 10
+LightGCN --dataset_augment augment
+ReFINe --t 4
+ReFINe --s 20
+ReFINe --q 0
+ReFINe --r 20
+ReFINe --p 40
+ReFINe --real_neg_samp_prob 40
+SiReN --n_negatives 3
+SiReN --lambda_reg 1
+SiReN --siren_neg_coef -1
+SiReN --siren_mlp_layers 3
+SiReN --siren_dropout 0
+EASE --ease_weights rating
+EASE --ease_lambdas 3 4
+"""
+
+
+@pytest.fixture(scope="module")
+def of_model(world, tmp_path_factory):
+    """(model) -> the numbers of a run of it, with which the flag tests below compare theirs."""
+    base = tmp_path_factory.mktemp("of_model")
+
+    @cache
+    def run(model):
+        main.main([*flags_for(world, base, model), "--path_name", model, *REFINE.get(model, "").split()])
+        return numbers(base / "result" / "blocks" / model)
+
+    return run
+
+
+REFINE = {"ReFINe": "--t 2 --r 3"}  # so that three epochs and 60 items show something
+
+
+@pytest.mark.parametrize("line", OF_MODELS.strip().splitlines())
+def test_flag_changes_the_numbers_of_its_model(command, of_model, line):
+    model, *flags = line.split()
+    assert numbers(command(*REFINE.get(model, "").split(), *flags, model=model)) != of_model(model)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_leaves_the_same_files_and_says_what_it_is_made_of(command, finished, model):
+    run = command("--dataset_augment", "augment", model=model)
+    assert {path.name for path in run.iterdir()} == {path.name for path in finished.iterdir()}
+    assert set(summary(run)) == set(summary(finished)) and summary(run)["model"] == model
+    log = (run / "log.txt").read_text()
+    assert re.search(rf"^{re.escape(model)}: \w", log, re.MULTILINE)
+    closed = model in ("Popularity", "EASE")
+    assert ("closed form" in log) == closed and summary(run)["epochs_run"] == {"Popularity": 1, "EASE": 8}.get(model, 3)
+    assert "hidden_dim" not in log or model == "ReFINe++"  # flags without a use are not echoed
+
+
+def test_the_train_interactions_in_the_log_are_those_the_model_learns_from(command, tmp_path):
+    counts = {model: summary(command(model=model))["data"]["train"] for model in ("LightGCN", "SiReN")}
+    ratings = pd.read_csv(tmp_path / "data" / "blocks" / "blocks_train_original.csv")["rating:float"]
+    assert counts == {"LightGCN": (ratings >= 4).sum(), "SiReN": len(ratings)}
 
 
 CAUSAL = {  # flag: arguments with which a causal model's answers come out otherwise
@@ -335,10 +400,14 @@ def test_shuffled_labels_need_labels_and_are_used(command, tmp_path):
 
 def test_every_flag_is_covered_here_and_has_a_help_line(capsys):
     elsewhere = {"dataset", "llm", "resume", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout"}
-    one_value = {"model"}  # its other values come with the models themselves
-    flags = set(vars(main.parse(["--dataset", "x"])))
+    elsewhere |= {"model"}
+    flags = set().union(*(vars(main.parse(["--dataset", "x", "--model", model])) for model in MODELS))
     here = {line.split()[0].lstrip("-") for line in DIFFERENT_NUMBERS.strip().splitlines()}
-    assert flags == here | set(OTHER_EFFECT) | set(CAUSAL) | elsewhere | one_value
+    own = {(line.split()[0], line.split()[1].lstrip("-")) for line in OF_MODELS.strip().splitlines()}
+    assert flags == here | {flag for _, flag in own} | set(OTHER_EFFECT) | set(CAUSAL) | elsewhere
+    as_lightgcn = {("ReFINe", flag) for flag in LightGCN.flags} | {("SiReN", "embedding_dim"), ("SiReN", "layers")}
+    of_models = {(name, flag) for name, model in MODELS.items() for flag in model.flags if name != "ReFINe++"}
+    assert of_models - as_lightgcn <= own and MODELS["ReFINe++"].flags <= here
     with pytest.raises(SystemExit):
         main.parse(["--help"])
     text = capsys.readouterr().out

@@ -6,6 +6,7 @@ import numpy as np
 import oracle
 import pytest
 import torch
+import torch.nn.functional as F
 from synthetic import train_data
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch_geometric.nn import LGConv
@@ -269,6 +270,56 @@ def test_without_autoencoders_the_loss_is_the_ranking_loss(data):
     model, same, batch = build(data, no_autoencoder=True), build(data), one_batch(data)
     assert [name for name, _ in model.named_parameters()] == ["table"]
     torch.testing.assert_close(model.loss(batch), same.ranking_loss(batch, *same.embeddings()))
+
+
+def test_without_alignment_the_loss_lacks_it_and_nothing_else(data):
+    model, whole, batch = build(data, no_alignment=True), build(data), one_batch(data)
+    sides = zip(whole.autoencoders, whole.embeddings(), (batch.negatives_by_user, batch.negatives_by_item), strict=True)
+    aligned = sum(alignment(z, autoencoder(rows)[0], rows) for autoencoder, z, rows in sides)
+    assert aligned > 0
+    torch.testing.assert_close(model.loss(batch) + aligned, whole.loss(batch))
+
+
+def test_bpr_compares_each_positive_with_one_negative_of_its_own(data):
+    model, batch = build(data, loss="bpr", no_autoencoder=True), one_batch(data)
+    model.start_epoch(1)
+    users, items, _ = data.edges("positive")
+    z_users, z_items = model.embeddings()
+    expected = []
+    for u, i, number in zip(batch.users, batch.items, batch.positive_numbers, strict=True):
+        assert (u, i) == (users[number], items[number])
+        j = model.negatives[number]
+        assert model.negative_weights(np.array([u]))[0, j] > 0
+        expected.append(-F.logsigmoid(z_users[u] @ z_items[i] - z_users[u] @ z_items[j]))
+    torch.testing.assert_close(model.loss(batch), torch.stack(expected).mean())
+    before = model.negatives
+    model.start_epoch(2)
+    assert not torch.equal(before, model.negatives)
+
+
+@pytest.mark.parametrize(("n", "expected"), [(None, 4), (7, 7), (1000, ITEMS)])
+def test_the_number_of_negatives_is_a_tenth_of_the_items_or_what_is_asked_for(data, monkeypatch, n, expected):
+    drawn = []
+    monkeypatch.setattr("model.draw_negatives", lambda *a: drawn.append(a[1]) or draw_negatives(*a))
+    model = build(data, n_negatives=n)
+    model.loss(one_batch(data))
+    assert drawn == [expected] and f"RW-SSM ({expected} shared negatives" in next(model.terms)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "RW-SSM (4 shared negatives, gamma 1.5), BCE of users, BCE of items, alignment, "
+         "0.001/2 ||autoencoders||^2, 0.01/2 ||E||^2, signed graph"),
+        ({"no_alignment": True, "graph": "positive", "negatives": "per_user"},
+         "RW-SSM (4 per_user negatives, gamma 1.5), BCE of users, BCE of items, 0.001/2 ||autoencoders||^2, "
+         "0.01/2 ||E||^2, positive graph"),
+        ({"no_autoencoder": True, "loss": "bpr", "real_neg_samp_prob": 1.0},
+         "BPR (one negative a positive, gamma 1), 0.01/2 ||E||^2, signed graph"),
+    ],
+)  # fmt: skip
+def test_the_log_names_the_terms_that_are_live(data, changes, words):
+    assert ", ".join(build(data, **changes).terms) == words
 
 
 class Watch(TorchDispatchMode):

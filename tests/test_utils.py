@@ -1,5 +1,9 @@
 """Ranking metrics, early stopping, the run folder."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -128,16 +132,7 @@ def test_a_score_that_is_no_number_is_no_improvement():
     assert stopping.update(0.1, 1, {}) and not stopping.update(float("nan"), 2, {})
 
 
-# ------------------------------------------------------------------------------------------- run folder
-
-
-def test_nothing_is_written_before_the_run_is_opened(tmp_path):
-    run = run_folder.Run(tmp_path / "run")
-    run.log("early")
-    assert not run.folder.exists()
-    run.open({}, {}, [])
-    run.log("late", "later")
-    assert (run.folder / "log.txt").read_text() == "early\nlate\nlater\n"
+# ---------------------------------------------------------------------------------------- files, device
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
@@ -156,3 +151,15 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
 def test_a_device_this_machine_lacks_is_refused_in_one_line():
     with pytest.raises(utils.InputError, match="--device cuda:99"):
         utils.pick_device("cuda:99")
+
+
+def test_a_lock_makes_the_second_wait_until_the_first_is_done(tmp_path):
+    """The second process says that it waits, and goes on after the first has let go; a folder under it is not made."""
+    code = "import sys, utils; from pathlib import Path\nwith utils.locked(Path(sys.argv[1])): print('in', flush=True)"
+    with utils.locked(tmp_path / "data" / "x"):
+        command = [sys.executable, "-c", code, str(tmp_path / "data" / "x")]
+        second = subprocess.Popen(command, cwd=Path(utils.__file__).parent, stdout=subprocess.PIPE, text=True)
+        assert second.stdout.readline().startswith("waiting for another run")
+        assert second.poll() is None
+    assert second.communicate()[0] == "in\n" and second.returncode == 0
+    assert not (tmp_path / "data" / "x").exists()

@@ -1,0 +1,372 @@
+"""The comparison systems against hand-made cases, PyG's own LightGCN and the golden vectors of SiReN."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from synthetic import train_data
+from torch_geometric.nn.models import LightGCN as PygLightGCN
+
+import flags
+from baselines import MODELS, refine, siren
+from baselines.ease import EASE
+from baselines.popularity import Popularity
+from baselines.siren import SiReN, UnratedSampler
+from model import draw_for_each
+
+USERS, ITEMS = 12, 40
+STARS = np.array([5.0, 4.0, 3.0, 2.0, 1.0])
+
+
+@pytest.fixture
+def data():
+    """150 random train rows with 1 to 5 stars."""
+    pairs = np.random.RandomState(0).permutation(USERS * ITEMS)[:150]
+    return train_data(USERS, ITEMS, pairs // ITEMS, pairs % ITEMS, STARS[np.arange(150) % 5])
+
+
+def build(name, data, *given):
+    options = flags.parse(["--dataset", "x", "--model", name, "--embedding_dim", "8", *given])
+    flags.of_data_set(options, "x")
+    torch.manual_seed(1)
+    return MODELS[name](data, options, torch.Generator().manual_seed(2))
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def batch_of(model, size=60):
+    return next(model.data.batches(size, generator(), model.trains_on))
+
+
+# ------------------------------------------------------------------------------- closed-form models
+
+
+def test_popularity_counts_the_train_positives(data):
+    model = Popularity(data, None, None)
+    model.start_epoch(1)
+    users, items = model.embeddings()
+    counts = np.bincount(data.rated[1][data.rated[2] >= 4], minlength=ITEMS)
+    assert torch.equal(users @ items.t(), torch.tensor(counts).float().expand(USERS, ITEMS))
+
+
+@pytest.mark.parametrize("weights", ["binary", "rating"])
+def test_ease_solves_its_ridge_regression_column_by_column(data, weights):
+    """Column j of B is the ridge regression of column j of X on the other columns (Steck 2019, section 3)."""
+    model = EASE(data, SimpleNamespace(ease_lambdas=[7.0, 30.0], ease_weights=weights), None)
+    x = np.zeros((USERS, ITEMS))
+    for user, item, rating in zip(*data.rated, strict=True):
+        x[user, item] = {"binary": float(rating >= 4), "rating": 1.0 if rating >= 4 else 0.6 if rating == 3 else 0.3}[
+            weights
+        ]
+    assert model.solutions == 2
+    for epoch, ridge in ((1, 7.0), (2, 30.0)):
+        assert f"{ridge:g}" in model.start_epoch(epoch)
+        expected = np.zeros((ITEMS, ITEMS))
+        for j in range(ITEMS):
+            others = np.delete(x, j, axis=1)
+            solution = np.linalg.solve(others.T @ others + ridge * np.eye(ITEMS - 1), others.T @ x[:, j])
+            expected[:, j] = np.insert(solution, j, 0.0)
+        users, items = model.embeddings()
+        np.testing.assert_allclose(users @ items.t(), x @ expected, atol=1e-5)
+
+
+# ----------------------------------------------------------------------------------- one for each
+
+
+def test_one_negative_for_each_positive_follows_the_weights():
+    """Rows of different weights, one user without any: shares of 20,000 draws a user within four standard errors."""
+    weight = torch.tensor([[0.0, 1.0, 1.5, 0.5], [2.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 0.0]])
+    users = np.random.RandomState(0).permutation(np.repeat([0, 1, 2, 3], 20_000))
+    drawn = draw_for_each(users, np.full(len(users), 3), 4, lambda own: weight[own], generator())
+    assert (drawn[users == 2] == 3).all()  # nothing to draw: the positive itself
+    for user in (0, 1, 3):
+        share = np.bincount(drawn[users == user], minlength=4) / 20_000
+        expected = (weight[user] / weight[user].sum()).numpy()
+        assert (share[expected == 0] == 0).all()
+        np.testing.assert_allclose(share, expected, atol=4 * 0.5 / 20_000**0.5)
+
+
+def test_drawing_does_not_depend_on_how_users_are_blocked(monkeypatch):
+    random = np.random.RandomState(0)
+    weight, users = torch.rand(30, 9), random.randint(30, size=400)
+    drawn, blocks = [], []
+
+    def weights(own):
+        blocks.append(len(own))
+        return weight[own]
+
+    for block in (9 * 30 * 4, 9 * 4 * 4):  # all users at once; four at a time
+        monkeypatch.setattr("model.BLOCK", block)
+        drawn.append(draw_for_each(users, users, 9, weights, generator()))
+    assert max(blocks) == 30 and blocks[1:] == [4] * 7 + [2]
+    assert torch.equal(*drawn)  # the same dice in the same order of users
+
+
+# ------------------------------------------------------------------------------------------ LightGCN
+
+
+def test_lightgcn_agrees_with_pyg_in_embeddings_loss_and_gradient(data):
+    model = build("LightGCN", data, "--layers", "3")
+    users, items = data.users[data.positive], data.items[data.positive] + USERS
+    edge_index = torch.cat((torch.stack((users, items)), torch.stack((items, users))), 1)
+    pyg = PygLightGCN(USERS + ITEMS, 8, 3)
+    with torch.no_grad():
+        pyg.embedding.weight.copy_(model.table)
+    torch.testing.assert_close(torch.cat(model.embeddings()), pyg.get_embedding(edge_index))
+
+    model.start_epoch(1)
+    batch = batch_of(model)
+    negatives = model.negatives[batch.positive_numbers] + USERS
+    pairs = torch.stack((batch.users, batch.items + USERS)), torch.stack((batch.users, negatives))
+    positive, negative = (pyg(edge_index, edge_label_index=pair) for pair in pairs)
+    nodes = torch.cat((*pairs[0], negatives)).unique()
+    expected = pyg.recommendation_loss(positive, negative, node_id=nodes, lambda_reg=1e-4)
+    torch.testing.assert_close(model.loss(batch), expected)
+    gradients = [
+        torch.autograd.grad(loss, w)[0]
+        for loss, w in ((model.loss(batch), model.table), (expected, pyg.embedding.weight))
+    ]
+    torch.testing.assert_close(*gradients)
+
+
+def test_lightgcn_draws_unrated_items_anew_every_epoch(data):
+    model = build("LightGCN", data)
+    users, _, _ = data.edges("positive")
+    rated = set(zip(*data.rated[:2], strict=True))
+    epochs = []
+    for epoch in (1, 2):
+        model.start_epoch(epoch)
+        epochs.append(model.negatives)
+        assert not rated & set(zip(users, model.negatives.numpy(), strict=True))
+    assert len(epochs[0]) == len(users) and not torch.equal(*epochs)
+
+
+# -------------------------------------------------------------------------------------------- ReFINe
+
+
+def test_refine_weights_on_a_hand_made_case(monkeypatch):
+    """One user, eight items: 0 liked, 1 and 2 confirmed negatives, 3 neutral.  Most similar to 0: 1, 4, 5; to 1: 5, 6,
+    0; to 2: 3, 6, 7.  With s = 3 the liked item's neighbours 4 and 5 get q (1 is a confirmed negative and keeps gamma);
+    with r = 2 the confirmed ones' neighbours 6 and 3 get p, while 5 keeps q; 7 is third and keeps 1."""
+    data = train_data(1, 8, np.zeros(4, int), np.arange(4), np.array([5.0, 1.0, 1.0, 3.0]))
+    model = build(
+        "ReFINe", data, "--s", "3", "--r", "2", "--q", "0.75", "--p", "1.6", "--real_neg_samp_prob", "1.5", "--t", "2"
+    )
+    model.start_epoch(1)
+    assert model.negative_weights(np.array([0])).tolist() == [[0, 1.5, 1.5, 1, 1, 1, 1, 1]]
+    similarity = torch.zeros(8, 8)
+    for item, near in {0: (1, 4, 5), 1: (5, 6, 0), 2: (3, 6, 7)}.items():
+        similarity[item, list(near)] = torch.tensor([3.0, 2.0, 1.0])
+    similarity.fill_diagonal_(9.0)  # an item is most similar to itself, and must be left out
+    z_items = torch.eye(8)
+    monkeypatch.setattr(model, "embeddings", lambda: (torch.zeros(1, 8), Similar(z_items, similarity)))
+    model.start_epoch(2)
+    assert model.negative_weights(np.array([0]))[0].tolist() == pytest.approx([0, 1.5, 1.5, 1.6, 0.75, 0.75, 1.6, 1])
+
+
+class Similar:
+    """Stands for item embeddings of which the products are given."""
+
+    def __init__(self, z, products, rows=slice(None)):
+        self.z, self.products, self.rows = z, products, rows
+
+    def __len__(self):
+        return len(self.z)
+
+    def __getitem__(self, rows):
+        return Similar(self.z[rows], self.products, rows)
+
+    def t(self):
+        return self
+
+    def __matmul__(self, other):
+        return self.products[self.rows].clone()
+
+
+def test_refine_finds_similar_items_by_blocks_as_at_once(data, monkeypatch):
+    found = []
+    for block in (ITEMS * ITEMS, ITEMS * 7):
+        monkeypatch.setattr(refine, "BLOCK", block)
+        model = build("ReFINe", data, "--t", "1", "--r", "5")
+        model.start_epoch(1)
+        found.append(model.similar)
+    assert torch.equal(*found)
+    z = model.embeddings()[1]
+    expected = (z @ z.t()).fill_diagonal_(-torch.inf).argsort(dim=1, descending=True)[:, :5]
+    assert torch.equal(found[0], expected)
+
+
+def test_refine_says_in_the_log_when_similar_items_begin_to_count(data):
+    model = build("ReFINe", data, "--t", "3")
+    assert [bool(model.start_epoch(epoch)) for epoch in (1, 2, 3, 4)] == [False, False, True, False]
+
+
+def test_refine_with_all_weights_one_but_the_positives_is_what_it_says(data):
+    """r beyond the catalogue is cut to the other items, and gamma 1 leaves confirmed negatives at 1."""
+    model = build("ReFINe", data, "--t", "1", "--r", "1000", "--real_neg_samp_prob", "1", "--p", "1", "--q", "1")
+    model.start_epoch(1)
+    expected = np.ones((USERS, ITEMS))
+    users, items, _ = data.edges("positive")
+    expected[users, items] = 0
+    assert model.negative_weights(np.arange(USERS)).tolist() == expected.tolist()
+
+
+# --------------------------------------------------------------------------------------------- SiReN
+
+
+@pytest.fixture
+def golden():
+    """The worked example of the design page: two users, four items, dropout off."""
+    data = train_data(2, 4, np.array([0, 0, 1, 1]), np.array([0, 1, 0, 2]), np.array([5.0, 2.0, 4.0, 1.0]))
+    options = flags.parse(
+        ["--dataset", "x", "--model", "SiReN", "--embedding_dim", "2", "--layers", "2", "--siren_dropout", "0"]
+    )
+    model = SiReN(data, options, generator())
+    values = {
+        "positive_table": [[0.1, 0.2], [0.3, -0.1], [0.5, 0.4], [-0.2, 0.1], [0, 0.6], [0.25, -0.35]],
+        "negative_table": [[0.2, -0.1], [0.1, 0.3], [-0.4, 0.2], [0.3, 0.3], [-0.1, -0.2], [0.15, 0.05]],
+        "mlp.0.weight": [[1, 0.5], [-0.5, 1]], "mlp.0.bias": [0.1, -0.1],
+        "mlp.1.weight": [[0.5, -1], [1, 0.5]], "mlp.1.bias": [0.2, 0.05],
+        "attention.weight": [[0.3, -0.2], [0.1, 0.4]], "attention.bias": [0.05, -0.05], "query.weight": [[1, -0.5]],
+    }  # fmt: skip
+    model.load_state_dict({name: torch.tensor(value, dtype=torch.float32) for name, value in values.items()})
+    return model
+
+
+def close(found, expected):
+    torch.testing.assert_close(found, torch.tensor(expected), atol=2e-6, rtol=0)
+
+
+def test_siren_branches_and_attention_are_the_golden_vectors(golden):
+    positive, negative = golden.branches()
+    z_p = [
+        [0.217851, 0.177614],
+        [0.284518, 0.077614],
+        [0.427614, 0.290237],
+        [-0.066667, 0.033333],
+        [0, 0.2],
+        [0.083333, -0.116667],
+    ]
+    z_n = [[0.325, 0.3], [0.225, 0.475], [0, 0.2], [0.425, 0.625], [0.2, 0.05], [0.3375, 0.325]]
+    z = [
+        [0.270835, 0.238132],
+        [0.257320, 0.259206],
+        [0.221335, 0.246707],
+        [0.165481, 0.312697],
+        [0.105478, 0.120892],
+        [0.203265, 0.091740],
+    ]
+    close(positive, z_p)
+    close(negative, z_n)
+    close(torch.cat(golden.embeddings()), z)
+
+
+@pytest.mark.parametrize(
+    ("c", "weight", "expected"), [(2.0, 0.0, 3.935985), (-1.0, 0.0, 4.478527), (2.0, 0.05, 3.986190)]
+)
+def test_siren_loss_is_the_golden_one(golden, c, weight, expected):
+    golden.options.lambda_reg = weight
+    users, items = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 2])
+    coefficients, negatives = torch.tensor([1.0, c, c]), torch.tensor([[2, 3], [3, 3], [1, 3]])
+    loss = golden.ranking_loss(users, items, coefficients, negatives, torch.ones(3, dtype=torch.bool))
+    torch.testing.assert_close(loss, torch.tensor(expected), atol=5e-6, rtol=0)
+
+
+def test_siren_gives_each_edge_of_a_batch_its_coefficient(golden, monkeypatch):
+    """Through loss(): the batch of all four edges, each with the one item that can be drawn for its user."""
+    golden.options.siren_neg_coef, golden.options.n_negatives = -1.0, 3
+    batch = next(golden.data.batches(10, generator(), "all"))
+    edges = [(0, 0, 1.0, 2), (0, 1, -1.0, 2), (1, 0, 1.0, 1), (1, 2, -1.0, 1)]
+    z_users, z_items = golden.embeddings()
+    expected = 0
+    for u, i, c, j in edges:
+        s = c * z_users[u] @ z_items[i] - z_users[u] @ z_items[j]
+        norms = z_users[u].square().sum() + z_items[i].square().sum() + 3 * z_items[j].square().sum()
+        expected = expected - 3 * torch.nn.functional.logsigmoid(s) + 0.05 * norms
+    torch.testing.assert_close(golden.loss(batch), expected)
+
+
+def test_siren_drops_out_in_training_only(data):
+    model = build("SiReN", data)
+    model.train()
+    assert not torch.equal(model.embeddings()[0], model.embeddings()[0])
+    model.eval()
+    assert torch.equal(model.embeddings()[0], model.embeddings()[0])
+
+
+def test_siren_negative_edges_are_in_no_graph(data):
+    model = build("SiReN", data)
+    positives = build("LightGCN", data).propagation
+    assert torch.equal(model.propagation.neighbours, positives.neighbours)
+
+
+def test_the_sampler_of_the_golden_example(golden):
+    """degree^0.75 = [1.68, 1, 1, 0]: user 0 can only get item 2, user 1 only item 1."""
+    drawn = golden.sampler.draw(torch.tensor([0, 1, 0]), 50, generator())
+    assert drawn.tolist() == [[2] * 50, [1] * 50, [2] * 50]
+
+
+def test_the_sampler_follows_the_weights_among_unrated_items(data):
+    weight = torch.rand(ITEMS, dtype=torch.float64) + 0.01
+    drawn = UnratedSampler(data, weight).draw(torch.arange(USERS), 40_000, generator())
+    for user in range(USERS):
+        expected = weight.clone()
+        expected[data.seen.entries(np.array([user]))[1]] = 0
+        share = torch.bincount(drawn[user], minlength=ITEMS) / 40_000
+        assert (share[expected == 0] == 0).all()
+        np.testing.assert_allclose(share, expected / expected.sum(), atol=4 * 0.5 / 40_000**0.5)
+
+
+def test_the_sampler_never_draws_a_rated_item_whatever_the_dice():
+    """Users who have rated all but one item, weights from tiny to huge, the least and the largest die."""
+    rated = np.array([(user, item) for user in range(30) for item in range(30) if item != user]).T
+    data = train_data(30, 30, *rated, np.ones(30 * 29, bool))
+    sampler = UnratedSampler(data, 10.0 ** torch.linspace(-3, 6, 30, dtype=torch.float64))
+    users = torch.arange(30)
+    for die in (0.0, 1 - 2**-53, 0.5):
+        sampler_rand = torch.full((30, 1), die, dtype=torch.float64)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(siren.torch, "rand", lambda *a, value=sampler_rand, **k: value)
+            assert sampler.draw(users, 1, generator())[:, 0].tolist() == users.tolist()
+
+
+def test_edges_of_a_user_who_has_rated_everything_do_not_count():
+    rated = train_data(2, 3, np.array([0, 0, 0, 1]), np.array([0, 1, 2, 0]), np.array([5.0, 4.0, 1.0, 5.0]))
+    model = build("SiReN", rated, "--siren_dropout", "0")
+    loss = model.loss(next(rated.batches(10, generator(), "all")))
+    gradient = torch.autograd.grad(loss, model.negative_table)[0]
+    assert torch.isfinite(loss) and gradient[0].abs().sum() == 0 < gradient[1].abs().sum()
+
+
+def test_one_mlp_layer_is_refused():
+    with pytest.raises(flags.InputError, match="--siren_mlp_layers 1: must be a number of at least 2"):
+        flags.parse(["--dataset", "x", "--model", "SiReN", "--siren_mlp_layers", "1"])
+
+
+# ------------------------------------------------------------------------------------------- the flags
+
+
+def test_a_flag_the_model_has_no_use_for_is_refused():
+    with pytest.raises(flags.InputError, match="--hidden_dim: LightGCN has no use for it"):
+        flags.parse(["--dataset", "x", "--model", "LightGCN", "--hidden_dim", "5"])
+
+
+def test_every_model_flag_is_some_models(capsys):
+    assert {"embedding_dim", "p", "siren_dropout", "ease_lambdas", "negatives"} <= flags.OF_MODELS
+    for name, model in MODELS.items():
+        options = flags.parse(["--dataset", "x", "--model", name])
+        assert flags.OF_MODELS & set(vars(options)) == set(model.flags)
+        assert options.dataset_augment == ("augment" if name.startswith("ReFINe") else "original")
+        assert all(getattr(options, flag) == value for flag, value in model.defaults.items())
+
+
+def test_what_the_data_set_decides_and_what_makes_an_ablation():
+    options = flags.parse(["--dataset", "Amazon_Books", "--model", "ReFINe", "--q", ".5", "--random_seed", "3"])
+    flags.of_data_set(options, "Amazon_Books")
+    assert (options.layers, options.r) == (2, 100) and flags.changed(options, "Amazon_Books") == {"q": 0.5}
+    options = flags.parse(["--dataset", "ML-1M", "--model", "ReFINe"])
+    flags.of_data_set(options, "ML-1M")
+    assert (options.layers, options.r) == (4, 250) and flags.changed(options, "ML-1M") == {}

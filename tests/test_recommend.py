@@ -1,0 +1,68 @@
+"""--recommend: what a finished run says about one user."""
+
+import shutil
+
+import pandas as pd
+import pytest
+import synthetic
+
+import main
+from utils import InputError
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    base = tmp_path_factory.mktemp("recommend")
+    world = synthetic.write_data_set(base / "blocks"), synthetic.write_encoder(base / "encoder")
+    paths = {"--dataset": world[0], "--llm": world[1], "--data_dir": base / "data", "--result_dir": base / "result"}
+    main.main([*(str(part) for pair in paths.items() for part in pair), "--epochs", "2", "--embedding_dim", "8"])
+    return base / "result" / "blocks" / "ReFINe++_augment_2024"
+
+
+def test_it_prints_what_the_run_recommends_and_knows(finished, capsys):
+    main.main(["--recommend", "u7", "--run", str(finished), "--top_k", "5", "20"])
+    head, likes, negatives, recommended = capsys.readouterr().out.strip().split("\n\n")
+    folder = finished.parents[2] / "data" / "blocks"
+    train = pd.read_csv(folder / "feedback" / "encoder-embed" / "blocks_train_augment.csv")
+    own = train[train["user_id:token"] == "u7"].set_index("item_id:token")["rating:float"]
+    assert head.startswith(f"User u7, {len(own)} train ratings; ReFINe++")
+    for text, known in ((likes, own[own >= 4]), (negatives, own[own <= 1])):
+        lines = text.splitlines()[1:]
+        assert text.splitlines()[0].endswith(f": {len(known)}")
+        assert {line.split()[0] for line in lines if line.split()[0] != "and"} <= set(known.index)
+        assert len(lines) == (len(known) if len(known) <= 20 else 21)
+    table = pd.read_csv(finished / "recommendations.csv").query("user == 'u7'")
+    lines = [line.replace("*", " ").split(maxsplit=2) for line in recommended.splitlines()[1:]]
+    assert [line[1] for line in lines] == table.item.tolist() and [line[2] for line in lines] == table.title.tolist()
+    assert [float(line[0]) for line in lines] == pytest.approx(table.score.tolist(), abs=1e-3)
+    withheld = {row for part in ("validation", "test") for row in own_rows(folder / f"blocks_{part}.csv")}
+    assert [line[9] == "*" for line in recommended.splitlines()[1:]] == [item in withheld for item in table.item]
+
+
+def own_rows(path):
+    table = pd.read_csv(path)
+    return table[table["user_id:token"] == "u7"]["item_id:token"]
+
+
+def test_data_moved_elsewhere_is_named_by_flag(finished, tmp_path, capsys):
+    shutil.copytree(finished.parents[2] / "data", tmp_path / "moved")
+    main.main(["--recommend", "u7", "--run", str(finished), "--data_dir", str(tmp_path / "moved")])
+    assert "Likes" in capsys.readouterr().out
+
+
+def test_an_unknown_user_an_unfinished_run_and_changed_labels_are_refused(finished, tmp_path):
+    with pytest.raises(InputError, match=r"--recommend nobody: not among the 40 users .* u0, u9"):
+        main.main(["--recommend", "nobody", "--run", str(finished)])
+    with pytest.raises(InputError, match=r"holds no finished run"):
+        main.main(["--recommend", "u7", "--run", str(tmp_path)])
+    shutil.copytree(finished.parents[2] / "data", tmp_path / "moved")
+    labels = tmp_path / "moved" / "blocks" / "feedback" / "encoder-embed" / "blocks_train_augment.csv"
+    labels.write_text(labels.read_text().replace(",4.5", ",0.5", 1))
+    with pytest.raises(InputError, match=r"holds no blocks_train_augment\.csv as the run was trained on"):
+        main.main(["--recommend", "u7", "--run", str(finished), "--data_dir", str(tmp_path / "moved")])
+
+
+@pytest.mark.parametrize("flags", [[], ["--recommend", "u7"], ["--run", "x"], ["--dataset", "x", "--run", "x"]])
+def test_either_train_or_look(flags):
+    with pytest.raises(InputError, match="give --dataset to train, or --recommend USER_ID with --run PATH"):
+        main.parse(flags)

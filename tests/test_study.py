@@ -1,0 +1,131 @@
+"""study.py: what it runs, what it does not run again, how it chooses, and its table."""
+
+import json
+import re
+import subprocess
+
+import pandas as pd
+import pytest
+import scipy.stats
+import synthetic
+
+import main
+import study
+from utils import InputError
+
+FAST = "--epochs 2 --embedding_dim 4 --batch_size 500"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    base = tmp_path_factory.mktemp("study")
+    synthetic.write_data_set(base / "blocks")
+    return base
+
+
+def flags(base, *more):
+    paths = ["--datasets", base / "blocks", "--data_dir", base / "data", "--result_dir", base / "result"]
+    return [str(part) for part in (*paths, *more)]
+
+
+MODELS = ["Popularity", f"LightGCN {FAST} --learning_rate .001,.05"]
+
+
+@pytest.fixture(scope="module")
+def finished(base):
+    """A study of two rows, one of them a grid, with two seeds."""
+    study.study(flags(base, "--seeds", 1, 2, "--jobs", 2, "--models", *MODELS))
+    return base / "result"
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def test_each_run_has_a_folder_a_grid_one_seed_and_its_winner_all(finished):
+    runs = sorted(path.name for path in (finished / "blocks").iterdir())
+    lightgcn = "LightGCN_epochs_2_embedding_dim_4_batch_size_500"
+    grid = [f"{lightgcn}_learning_rate_{rate}" for rate in (".001", ".05")]
+    better = max(grid, key=lambda name: summary(finished / "blocks" / f"{name}_1")["validation"]["recall@20"])
+    expected = {"Popularity_1", *(f"{name}_1" for name in grid), f"{better}_2"}
+    assert set(runs) == expected  # Popularity throws no dice: one seed is enough
+    for name in expected:
+        assert summary(finished / "blocks" / name)["random_seed"] == int(name[-1])
+
+
+def test_the_table_holds_means_over_seeds_and_the_test_of_the_best_two(finished):
+    text = (finished / "study.md").read_text()
+    rate = re.search(r"--learning_rate (\S+) \(best of 2\)", text)[1]
+    row = next(line for line in text.splitlines() if "±" in line)
+    runs = list((finished / "blocks").glob(f"LightGCN*learning_rate_{rate}_*"))
+    recalls = [summary(run)["test"]["recall@20"] for run in runs]
+    assert f"| 2 | {sum(recalls) / 2:.4f} ± " in row and "none: ratings as they are" in row
+    pair = [sum(pd.read_csv(run / "per_user.csv")["recall@20"] for run in runs) / 2]
+    pair.append(pd.read_csv(finished / "blocks" / "Popularity_1" / "per_user.csv")["recall@20"])
+    pair.sort(key=lambda column: -column.mean())
+    assert f"| 40 | {(pair[0] - pair[1]).mean():+.4f} | " in text and "two-sided paired t-test" in text
+    latex = (finished / "study.tex").read_text()
+    assert latex.count(r"\begin{tabular}") == 2 and latex.count(r" \\") == 1 + 2 + 1 + 1
+    assert r"learning\_rate" in latex and "±" not in latex
+
+
+def test_the_difference_is_that_of_scipy():
+    ours, theirs = (pd.DataFrame([[0.1, 0.3], [0.5, 0.7], [0.2, 0.2]]) + shift for shift in (0.0, 0.05))
+    theirs.iloc[0, 0] = 0.4
+    from results4comparison import table
+
+    mean, interval, p = table.difference(ours, theirs)
+    expected = scipy.stats.ttest_rel([0.2, 0.6, 0.2], [0.375, 0.65, 0.25])
+    assert float(mean) == pytest.approx(-0.275 / 3, abs=1e-4) and float(p) == pytest.approx(expected.pvalue, abs=1e-4)
+    assert [float(x) for x in interval.split(" to ")] == pytest.approx(list(expected.confidence_interval()), abs=1e-4)
+
+
+def test_a_finished_run_is_not_run_again_and_an_interrupted_one_goes_on(finished, base, monkeypatch):
+    (victim,) = (finished / "blocks").glob("LightGCN*_2")
+    before = (victim / "metrics.csv").read_bytes()
+    times = {path: path.stat().st_mtime_ns for path in finished.glob("blocks/*/summary.json")}
+    (victim / "summary.json").unlink()
+    commands, popen = [], subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **more: commands.append(command) or popen(command, **more))
+    study.study(flags(base, "--seeds", 1, 2, "--models", *MODELS))
+    (command,) = (command for command in commands if "main.py" in str(command))
+    assert command[-1] == "--resume" and str(victim.name) in command
+    assert (victim / "metrics.csv").read_bytes() == before
+    changed = {path for path, time in times.items() if path.stat().st_mtime_ns != time}
+    assert changed == {victim / "summary.json"}
+
+
+def test_the_list_is_of_commands_that_are_left(finished, base, capsys):
+    study.study(flags(base, "--seeds", 1, 2, 3, "--models", *MODELS, "--list"))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 and all("--random_seed 3" in line and "main.py" in line for line in lines)
+    study.study(flags(base, "--models", f"SiReN {FAST} --n_negatives 2,3", "--seeds", 1, 2, "--list"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [re.search(r"--n_negatives (\d)", line)[1] for line in lines] == ["2", "3"]  # its winner is not known yet
+    main.parse(lines[0].split()[2:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--models", "LightGCN --hidden_dim 3"], "--hidden_dim: LightGCN has no use for it"),
+        (["--models", "Popularity", "--jobs", "0"], "--jobs 0: must be at least 1"),
+        (["--models", "Popularity", "--datasets", "nowhere"], "--dataset nowhere: is neither"),
+        (["--models", "Populari"], "argument --model: invalid choice: 'Populari'"),
+        ([], "--models"),
+    ],
+)
+def test_bad_input_gets_one_line_before_anything_runs(tmp_path, capfd, arguments, message):
+    try:
+        code = main.cli(["--result_dir", str(tmp_path / "result"), *arguments], study.study)
+    except SystemExit as stop:  # argparse's own way out
+        code = stop.code
+    error = capfd.readouterr().err
+    assert code == 2 and error.count("\n") == 1 and message in error
+    assert not (tmp_path / "result").exists()
+
+
+def test_a_run_that_fails_is_named_with_its_reason(base, tmp_path):
+    more = ["--datasets", base / "blocks", "--data_dir", tmp_path / "data", "--result_dir", tmp_path / "result"]
+    with pytest.raises(InputError, match=r"1 of 1 runs failed; .*main\.py.*--top_k 500: .* only 60 items"):
+        study.study(["--models", "Popularity --top_k 500", *map(str, more)])
