@@ -75,6 +75,7 @@ def parser(about):
     add("--test_batch_size", type=int, default=1024, help="users ranked at once: bounds memory, changes no result")
     add("--top_k", type=int, nargs="+", default=[5, 10, 15, 20], help="cut-offs of the metrics")
     add("--device", default="auto", help="auto (CUDA if there is one), cpu, cuda, cuda:1")
+    add("--deterministic", action="store_true", help="CUDA: the same numbers every time, slower; a CPU does that anyway")
 
     add = parser.add_argument_group("files").add_argument
     add("--data_dir", type=Path, default=Path("data"), help="each data set has a folder in it")

@@ -11,8 +11,11 @@ Three stages: prepare (dataloader.py) and refine (llm_feedback.py), each skipped
 belongs to the same input, and train (here, model.py, utils.py), which never overwrites a run folder.
 """
 
+import os
+import signal
 import sys
 import time
+from itertools import islice
 
 import numpy as np
 import torch
@@ -28,10 +31,11 @@ from baselines import MODELS
 from model import penalty
 from recommend import recommend
 from results4comparison import compare
-from utils import InputError
+from utils import InputError, Stopped
 
 CHECKPOINT_SECONDS = 20  # between two last.pt: a kill costs at most this much work, and the epoch in flight
 RULE = "#" * 77
+AGAIN = "interrupted; the same command goes on, once training has begun with --resume"
 
 
 def parse(argv=None):
@@ -52,49 +56,78 @@ def measure(model, data, relevant, options):
 
 
 def train(model, data, options, run):
-    """Train until early stopping and return (EarlyStopping, epochs run, training seconds).  Each epoch prints what the
-    published logs print; last.pt is written now and then, so that a killed run can go on.  An epoch of a closed-form
-    model is one of its solutions, without steps."""
+    """Train until early stopping and return (EarlyStopping, epochs run, training seconds, how it ended).
+
+    Each epoch prints what the published logs print; an epoch of a closed-form model is one of its solutions, without
+    steps.  last.pt is written now and then and when a signal asks to stop, between two steps, so that --resume goes on
+    from there.  A loss that is not finite ends training; the best weights so far are kept.
+    """
     optimizer = torch.optim.Adam(model.parameter_groups(), lr=options.learning_rate, fused=True)
     shuffle = torch.Generator().manual_seed(options.random_seed)
     stopping = utils.EarlyStopping(options.early_stopping_step)
-    checkpoint = run_folder.Checkpoint(run.folder / "last.pt", model, optimizer, shuffle, stopping)
-    epoch, seconds = checkpoint.load(run) if options.resume else (0, 0.0)
-    started, saved = time.perf_counter(), -float("inf")
     closed, last = model.solutions is not None, min(options.epochs, model.solutions or options.epochs)
     steps = 0 if closed else -(-len(data.edges(model.trains_on)[0]) // options.batch_size)
-    while epoch < last and not stopping.over:
-        epoch += 1
-        model.train()
-        note = model.start_epoch(epoch)
-        total = torch.zeros((), device=data.device)  # summed there: reading it each step would wait for the device
-        batches = () if closed else data.batches(options.batch_size, shuffle, model.trains_on)
-        for batch in tqdm(batches, f"epoch {epoch}", steps, unit="step", leave=False, disable=None):
-            loss = model.loss(batch)
-            total += loss.detach() + penalty(optimizer)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        row = {"epoch": epoch, "loss": float(total) / max(steps, 1)}
-        if not np.isfinite(row["loss"]):
-            raise InputError(f"epoch {epoch}: the loss is {row['loss']}; try a smaller --learning_rate")
-        lines = ["", f"Epoch: {epoch:03d}, Loss: {row['loss']:.4f}", *([note] if note else [])]
-        if closed or epoch % options.evaluation_step == 0 or epoch == last:
-            metrics = utils.means(measure(model, data, data.validation, options))
-            row |= metrics
-            lines += utils.metric_lines(metrics, options.top_k)
-            if stopping.update(metrics["recall@20"], epoch, model.state_dict()):
-                lines.append(f"Best so far: validation Recall@20 {metrics['recall@20']:.4f}")
-            else:
-                lines.append(f"EarlyStopping counter: {stopping.counter} out of {stopping.patience}")
-        run.log(*lines)
-        run.add_epoch(row)
-        if time.perf_counter() - saved > CHECKPOINT_SECONDS:
-            checkpoint.save(epoch, seconds + time.perf_counter() - started, run)
-            saved = time.perf_counter()
-    seconds += time.perf_counter() - started
-    checkpoint.save(epoch, seconds, run)
-    return stopping, epoch, seconds
+    zero = torch.zeros((), device=data.device)
+    at = run_folder.Progress(0, 0, zero, zero + steps, shuffle.get_state(), 0.0)
+    checkpoint = run_folder.Checkpoint(run.folder / "last.pt", model, optimizer, shuffle, stopping, at)
+    if options.resume:
+        checkpoint.load(run)
+
+    def save(asked):
+        """Write last.pt if it is due; end here if a signal asked to."""
+        if asked or time.perf_counter() - checkpoint.saved > CHECKPOINT_SECONDS:
+            checkpoint.save(run)
+        if asked:
+            where = f"epoch {at.epoch + 1}, step {at.step}"
+            raise Stopped(asked[0], f"stopped and saved in {where}; the same command with --resume goes on there")
+
+    with utils.deferred_signals() as asked:
+        while at.epoch < last and not stopping.over:
+            model.train()
+            note = None
+            if at.step == 0:
+                at.shuffled, at.total, at.diverged = shuffle.get_state(), torch.zeros_like(zero), zero + steps
+                note = model.start_epoch(at.epoch + 1)
+            shuffle.set_state(at.shuffled)
+            batches = () if closed else data.batches(options.batch_size, shuffle, model.trains_on)
+            bar = {"desc": f"epoch {at.epoch + 1}", "total": steps, "initial": at.step, "unit": "step", "leave": False}
+            for batch in tqdm(islice(batches, at.step, None), **bar, disable=None):
+                loss = model.loss(batch)
+                # Summed on the device: reading a value in each step would wait for it.
+                at.total += loss.detach() + penalty(optimizer)
+                at.diverged = torch.where(loss.detach().isfinite(), at.diverged, at.diverged.clamp(max=at.step))
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                at.step += 1
+                save(asked)
+            epoch = at.epoch + 1
+            if at.diverged < steps or not all(p.isfinite().all() for p in model.parameters()):
+                where = f"epoch {epoch}, step {min(int(at.diverged) + 1, steps)} of {steps}"
+                if not stopping.best_epoch:
+                    raise InputError(f"{where}: the loss is not finite, and there is no better epoch to go back to; "
+                                     "try a smaller --learning_rate")  # fmt: skip
+                ended = f"diverged in {where}: the loss is not finite; the best epoch before is kept"
+                break
+            row = {"epoch": epoch, "loss": float(at.total) / max(steps, 1)}
+            lines = ["", f"Epoch: {epoch:03d}, Loss: {row['loss']:.4f}", *([note] if note else [])]
+            if closed or epoch % options.evaluation_step == 0 or epoch == last:
+                metrics = utils.means(measure(model, data, data.validation, options))
+                row |= metrics
+                lines += utils.metric_lines(metrics, options.top_k)
+                if stopping.update(metrics["recall@20"], epoch, model.state_dict()):
+                    lines.append(f"Best so far: validation Recall@20 {metrics['recall@20']:.4f}")
+                else:
+                    lines.append(f"EarlyStopping counter: {stopping.counter} out of {stopping.patience}")
+            run.log(*lines)
+            run.add_epoch(row)
+            at.epoch, at.step = epoch, 0
+            save(asked)
+        else:
+            ended = f"closed form, {last} solutions" if closed else f"--epochs {last} reached before early stopping"
+            ended = "early stopping" if stopping.over else ended
+            checkpoint.save(run)
+    return stopping, at.epoch, checkpoint.seconds, ended
 
 
 def main(argv=None):
@@ -103,6 +136,9 @@ def main(argv=None):
         return recommend(options)
     torch.set_flush_denormal(True)  # Adam's moments decay below 1e-38, where an Intel core computes 8 times slower
     device = utils.pick_device(options.device)
+    if options.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it, before its first use
+        torch.use_deterministic_algorithms(True)
     name, raw, folder = dataloader.locate(options.dataset, options.data_dir)
     flags.of_data_set(options, name)
     options.device = str(device)
@@ -126,6 +162,7 @@ def main(argv=None):
         "validation": len(data.validation.cols), "test": len(data.test.cols),
     }  # fmt: skip
     made_from = {"train_csv": train_csv.name, "sha256": dataloader.sha256(train_csv), "llm": labels["llm"]}
+    made_from |= {part: dataloader.sha256(folder / f"{name}_{part}.csv") for part in ("validation", "test")}
     run.open(settings, made_from, utils.metric_names(cut_offs(options)))
     run.log(
         RULE,
@@ -143,9 +180,7 @@ def main(argv=None):
     seed_everything(options.random_seed)  # only now: loading a language model may draw random numbers
     model = MODELS[options.model](data, options, torch.Generator(device).manual_seed(options.random_seed)).to(device)
     run.log(f"{options.model}: {', '.join(model.terms)}")
-    stopping, epochs_run, seconds = train(model, data, options, run)
-    ended = "early stopping" if stopping.over else f"--epochs {options.epochs} reached before early stopping"
-    ended = ended if model.solutions is None else f"closed form, {epochs_run} solutions"
+    stopping, epochs_run, seconds, ended = train(model, data, options, run)
     run.log("", f"Training completed in {seconds:.1f} seconds ({ended}).")
     run.log(f"Best epoch {stopping.best_epoch}, validation Recall@20 {stopping.best_score:.4f}")
 
@@ -164,7 +199,8 @@ def main(argv=None):
         run_folder.write_recommendations(run.folder / "recommendations.csv", ranked, data, items)
     summary = {
         "dataset": name, "model": options.model, "random_seed": options.random_seed, "data": counts,
-        "best_epoch": stopping.best_epoch, "epochs_run": epochs_run, "validation": validation, "test": test,
+        "best_epoch": stopping.best_epoch, "epochs_run": epochs_run, "ended": ended,
+        "validation": validation, "test": test,
         "train_seconds": round(seconds, 1), "seconds_per_epoch": round(seconds / epochs_run, 3),
         "peak_memory_mb": utils.peak_memory_mb(device), "device": utils.device_name(device),
         "dataset_augment": options.dataset_augment, **labels, "flags": flags.changed(options, name),
@@ -177,16 +213,24 @@ def main(argv=None):
 
 
 def cli(argv=None, job=main):
-    """A job for the shell: exit code 0, 2 for unusable input (one line on stderr), 130 when interrupted."""
+    """A job for the shell: exit code 0, 2 for unusable input (one line on stderr), 130 or 143 when interrupted."""
+
+    def terminate(number, frame):
+        raise Stopped(number, AGAIN)
+
+    signal.signal(signal.SIGTERM, terminate)
     try:
         job(argv)
     except InputError as error:
         return utils.fail(error)
     except OSError as error:  # a full disk, a folder that may not be written to
         return utils.fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        return 128 + stop.number
     except KeyboardInterrupt:
-        print("interrupted; the same command with --resume goes on after the last saved epoch", file=sys.stderr)
-        return 130
+        print(AGAIN, file=sys.stderr)
+        return 128 + signal.SIGINT
     return 0
 
 

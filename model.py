@@ -101,12 +101,13 @@ def draw_for_each(users, items, n_items, weights, generator=None):
     order, negatives = np.argsort(row_of, kind="stable"), []
     for first in range(0, len(distinct), block := max(1, BLOCK // 4 // n_items)):
         own = order[slice(*np.searchsorted(row_of[order], (first, first + block)))]  # the block's positives
-        mass = weights(distinct[first : first + block]).double().flatten().cumsum(0)  # (block * I,)
+        # In whole millionths, since sums of integers are exact, and the same on a GPU every time.
+        mass = weights(distinct[first : first + block]).mul(2.0**20).round().long().flatten().cumsum(0)  # (block * I,)
         end = mass[n_items - 1 :: n_items]  # (block,)
         begin = torch.cat((end.new_zeros(1), end[:-1]))
         row = torch.from_numpy(row_of[own] - first).to(mass.device)  # (own,)
-        at = torch.rand(len(own), dtype=mass.dtype, device=mass.device, generator=generator)
-        at = torch.lerp(begin[row], end[row], at).minimum(end[row].nextafter(begin[row]))  # never rounded up to the end
+        at = torch.rand(len(own), dtype=torch.float64, device=mass.device, generator=generator)
+        at = begin[row] + (at * (end - begin)[row]).long()
         found = torch.searchsorted(mass, at, right=True) - row * n_items
         itself = torch.from_numpy(items[own]).to(mass.device)
         negatives.append(torch.where((begin < end)[row], found, itself))

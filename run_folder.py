@@ -3,9 +3,12 @@
 import csv
 import json
 import os
+import pickle
 import platform
 import subprocess
 import sys
+import time
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -47,21 +50,22 @@ class Run:
                 raise InputError(f"--{key} {value}: the run to resume in {self.folder} has {before.get(key)}")
 
     def open(self, settings, made_from, metrics):
-        """Write config.json and the log so far.  made_from: {"train_csv", "sha256", "llm"}; metrics: the names of the
-        metric columns of metrics.csv.
+        """Write config.json and the log so far.  made_from: {"train_csv", "sha256", "llm", ...}; metrics: the names of
+        the metric columns of metrics.csv.
 
-        Raises InputError where the run to resume was trained on another train file.
+        Raises InputError where the run to resume began with other files.
         """
         self.columns = ["epoch", "loss", *metrics]
         path = self.folder / "config.json"
         before = json.loads(path.read_text(encoding="utf-8"))["made_from"] if path.exists() else made_from
         if before != made_from:
             raise InputError(
-                f"{made_from['train_csv']}: is not the train file that the run in {self.folder} began with "
-                f"({before['train_csv']}, or what it held then); put that back, or use another --path_name"
+                f"{made_from['train_csv']} or the validation or test file beside it: not what the run in {self.folder} "
+                f"began with ({before['train_csv']}, or what they held then); put that back, or use another --path_name"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"settings": settings, "made_from": made_from, **environment()})
+        if not path.exists():
+            write_json(path, {"settings": settings, "made_from": made_from, **environment()})
         lines, self.unwritten = self.unwritten, None
         self._write(lines)
 
@@ -93,41 +97,77 @@ class Run:
             self.add_epoch(row)
 
 
+@dataclass
+class Progress:
+    """Where training stands: epochs done, steps done of the next one, and what these have summed up to."""
+
+    epoch: int
+    step: int
+    total: torch.Tensor  # sum of the epoch's losses so far, on the device
+    diverged: torch.Tensor  # the first step of the epoch whose loss was not finite; else beyond the last
+    shuffled: torch.Tensor  # state of the shuffling generator at the start of the epoch
+    seconds: float  # of training, in earlier starts of the command
+
+
 class Checkpoint:
     """last.pt: all that a run needs to go on as if it had never stopped, plain tensors and JSON values."""
 
-    def __init__(self, path, model, optimizer, shuffle, stopping):
+    def __init__(self, path, model, optimizer, shuffle, stopping, progress):
         self.path, self.model, self.optimizer = path, model, optimizer
-        self.shuffle, self.stopping = shuffle, stopping
+        self.shuffle, self.stopping, self.progress = shuffle, stopping, progress
+        self.started = self.saved = time.perf_counter()
 
-    def save(self, epoch, seconds, run):
+    def save(self, run):
+        self.saved = time.perf_counter()
+        generators = {"shuffle": self.shuffle, "model": self.model.generator, "torch": torch.default_generator}
+        if self.progress.total.device.type == "cuda":  # of dropout
+            generators["cuda"] = torch.cuda.default_generators[torch.cuda.current_device()]
         state = {
-            "epoch": epoch,
-            "seconds": seconds,
+            "progress": vars(self.progress) | {"seconds": self.seconds},
             "epochs": run.epochs,
             "model": self.model.state_dict(),
+            "negatives": getattr(self.model, "negatives", None),  # drawn at the start of the epoch
             "optimizer": self.optimizer.state_dict(),
             "stopping": vars(self.stopping),
-            "generators": [self.shuffle.get_state(), self.model.generator.get_state(), torch.get_rng_state()],
+            "generators": {name: generator.get_state() for name, generator in generators.items()},
         }
         save(self.path, state)
 
+    @property
+    def seconds(self):
+        """Of training, this start of the command included."""
+        return self.progress.seconds + time.perf_counter() - self.started
+
     def load(self, run):
-        """Put everything back and return (epoch, seconds); (0, 0.0) for a run killed before its first last.pt."""
+        """Put everything back.  A run killed before its first last.pt starts over.
+
+        Raises InputError for a file that is not whole, or not of this model.
+        """
         if not self.path.exists():
             run.restore_epochs([])
-            run.log("no epoch had been saved yet: starting over")
-            return 0, 0.0
-        state = torch.load(self.path, weights_only=True, map_location="cpu")
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        vars(self.stopping).update(state["stopping"])
-        self.shuffle.set_state(state["generators"][0])
-        self.model.generator.set_state(state["generators"][1])
-        torch.set_rng_state(state["generators"][2])
-        run.restore_epochs(state["epochs"])
-        run.log(f"going on after epoch {state['epoch']}")
-        return state["epoch"], state["seconds"]
+            return run.log("nothing had been saved yet: starting over")
+        try:
+            state = torch.load(self.path, weights_only=True, map_location="cpu")
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            vars(self.stopping).update(state["stopping"])
+            device = self.progress.total.device
+            moved = {k: v.to(device) if k in ("total", "diverged") else v for k, v in state["progress"].items()}
+            vars(self.progress).update(moved)
+            if state["negatives"] is not None:
+                self.model.negatives = state["negatives"].to(device)
+            self.shuffle.set_state(state["generators"]["shuffle"])
+            self.model.generator.set_state(state["generators"]["model"])
+            torch.set_rng_state(state["generators"]["torch"])
+            if "cuda" in state["generators"]:
+                torch.cuda.set_rng_state(state["generators"]["cuda"])
+            epochs = state["epochs"]
+        except (RuntimeError, ValueError, LookupError, TypeError, EOFError, pickle.UnpicklingError) as error:
+            why = f"is no whole checkpoint of this run ({' '.join(str(error).split())[:100]})"
+            raise InputError(f"{self.path}: {why}; delete it to start over") from None
+        run.restore_epochs(epochs)
+        step = f", step {self.progress.step} of the next" if self.progress.step else ""
+        run.log(f"going on after epoch {self.progress.epoch}{step}")
 
 
 def environment():

@@ -1,10 +1,12 @@
 """What is neither data nor model: ranking metrics, early stopping, files, device and memory."""
 
 import fcntl
+import io
 import json
 import os
 import platform
 import resource
+import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,14 @@ import torch
 
 class InputError(Exception):
     """Something the user gave is unusable.  main.py prints it on one line and exits with code 2."""
+
+
+class Stopped(BaseException):
+    """A signal asked to stop, and everything is saved.  main.py prints the message and exits with 128 + number."""
+
+    def __init__(self, number, message):
+        super().__init__(message)
+        self.number = number
 
 
 # ---------------------------------------------------------------------------------------------- metrics
@@ -119,6 +129,8 @@ def write_atomically(path, write):
         with open(temporary, "rb+") as f:
             os.fsync(f.fileno())
         os.replace(temporary, path)
+    except OSError as error:  # of the temporary file, or without a name: say which file it was for
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -148,8 +160,29 @@ def locked(folder, log=print):
         os.close(lock)
 
 
+@contextmanager
+def deferred_signals():
+    """Yields a list in which SIGINT and SIGTERM are noted, for a loop that ends where it can go on later.  A second
+    signal does not wait for the loop."""
+    noted = []
+
+    def note(number, frame):
+        if noted:
+            raise Stopped(number, "interrupted at once; the same command with --resume goes on from last.pt")
+        noted.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def save(path, state):
-    write_atomically(path, lambda temporary: torch.save(state, temporary))
+    content = io.BytesIO()
+    torch.save(state, content)  # to memory: its own writing to a full disk ends in an error without a file name
+    write_atomically(path, lambda temporary: temporary.write_bytes(content.getbuffer()))
 
 
 def write_json(path, content):

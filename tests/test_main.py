@@ -18,7 +18,6 @@ import torch
 
 import llm_feedback
 import main
-import run_folder
 import utils
 from baselines import MODELS, LightGCN
 from feedback import answers as answers_file
@@ -222,8 +221,8 @@ def test_every_model_leaves_the_same_files_and_says_what_it_is_made_of(command, 
     assert set(summary(run)) == set(summary(finished)) and summary(run)["model"] == model
     log = (run / "log.txt").read_text()
     assert re.search(rf"^{re.escape(model)}: \w", log, re.MULTILINE)
-    closed = model in ("Popularity", "EASE")
-    assert ("closed form" in log) == closed and summary(run)["epochs_run"] == {"Popularity": 1, "EASE": 8}.get(model, 3)
+    assert ("closed form" in log) == (model in ("Popularity", "EASE"))
+    assert summary(run)["epochs_run"] == (1 if model == "Popularity" else 3)
     assert "hidden_dim" not in log or model == "ReFINe++"  # flags without a use are not echoed
 
 
@@ -400,7 +399,7 @@ def test_shuffled_labels_need_labels_and_are_used(command, tmp_path):
 
 def test_every_flag_is_covered_here_and_has_a_help_line(capsys):
     elsewhere = {"dataset", "llm", "resume", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout"}
-    elsewhere |= {"model"}
+    elsewhere |= {"model", "deterministic"}
     flags = set().union(*(vars(main.parse(["--dataset", "x", "--model", model])) for model in MODELS))
     here = {line.split()[0].lstrip("-") for line in DIFFERENT_NUMBERS.strip().splitlines()}
     own = {(line.split()[0], line.split()[1].lstrip("-")) for line in OF_MODELS.strip().splitlines()}
@@ -414,79 +413,6 @@ def test_every_flag_is_covered_here_and_has_a_help_line(capsys):
     for flag in flags - {"dataset"}:  # which has no default
         own = re.search(rf"\n  --{flag}\b(.*?)(\n  --|\n\n|$)", text, re.DOTALL)[1]
         assert re.search(r"\(default:\s", own), f"--{flag} has no help line with its default"
-
-
-# --------------------------------------------------------------------------------------------- resuming
-
-
-def test_a_killed_run_resumed_ends_as_one_that_was_never_interrupted(command, monkeypatch):
-    whole = command("--epochs", 6)
-    monkeypatch.setattr(main, "CHECKPOINT_SECONDS", 0)
-    add_epoch, killed = run_folder.Run.add_epoch, []
-
-    def killer(run, row):
-        add_epoch(run, row)
-        if row["epoch"] == 4 and not killed:
-            killed.append(True)
-            raise KeyboardInterrupt  # after epoch 4 is in metrics.csv, before its checkpoint
-
-    monkeypatch.setattr(run_folder.Run, "add_epoch", killer)
-    with pytest.raises(KeyboardInterrupt):
-        command("--epochs", 6, "--path_name", "killed")
-    resumed = command("--epochs", 6, "--path_name", "killed", "--resume")
-    assert (resumed / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
-    best = [torch.load(folder / "best.pt", weights_only=True) for folder in (whole, resumed)]
-    assert best[0]["epoch"] == best[1]["epoch"]
-    assert all(torch.equal(tensor, best[1]["model"][name]) for name, tensor in best[0]["model"].items())
-    times = {"train_seconds": 0, "seconds_per_epoch": 0, "peak_memory_mb": 0}
-    assert summary(whole) | times == summary(resumed) | times
-
-
-def test_a_run_folder_is_never_run_over(command, tmp_path):
-    command("--path_name", "a")
-    with pytest.raises(utils.InputError, match=r"holds a finished run; --path_name"):
-        command("--path_name", "a")
-    with pytest.raises(utils.InputError, match=r"holds a finished run; --path_name"):
-        command("--path_name", "a", "--resume")
-    (tmp_path / "result" / "blocks" / "a" / "summary.json").unlink()
-    with pytest.raises(utils.InputError, match=r"holds a run; --resume goes on"):
-        command("--path_name", "a")
-    with pytest.raises(utils.InputError, match=r"b: holds no run to resume"):
-        command("--path_name", "b", "--resume")
-
-
-def test_resuming_on_other_labels_is_refused(command, tmp_path):
-    data = tmp_path / "data" / "blocks"
-    command()
-    refined = (data / "feedback" / "encoder-embed" / "blocks_train_augment.csv").read_text()
-    (data / "blocks_train_augment.csv").write_text(refined)
-    run = command("--path_name", "a", "--llm", "auto")
-    (run / "summary.json").unlink()
-    (data / "blocks_train_augment.csv").write_text(refined.replace(",4.5", ",0.5", 1))
-    with pytest.raises(utils.InputError, match=r"is not the train file that the run in .*a began with"):
-        command("--path_name", "a", "--llm", "auto", "--resume")
-
-
-def test_a_run_killed_before_its_first_checkpoint_starts_over_cleanly(command):
-    whole = command("--path_name", "whole")
-    folder = command("--path_name", "a")
-    (folder / "summary.json").unlink()
-    (folder / "last.pt").unlink()
-    again = command("--path_name", "a", "--resume")
-    assert (again / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
-
-
-def test_a_diverged_run_is_refused_and_not_reported_as_a_result(command, tmp_path):
-    with pytest.raises(utils.InputError, match=r"epoch \d+: the loss is (nan|inf)"):
-        command("--learning_rate", 1e30, "--path_name", "a")
-    assert not (tmp_path / "result" / "blocks" / "a" / "summary.json").exists()
-
-
-def test_resuming_with_other_settings_is_refused_by_flag(command):
-    folder = command("--path_name", "a")
-    (folder / "summary.json").unlink()
-    with pytest.raises(utils.InputError, match=r"--layers 2: .* has 4"):
-        command("--path_name", "a", "--resume", "--layers", 2)
 
 
 # -------------------------------------------------------------------------------------------- bad input

@@ -1,0 +1,313 @@
+"""What can happen to a run that takes long: signals, kills, full disks, broken checkpoints, divergence."""
+
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import synthetic
+import torch
+
+import main
+import run_folder
+import utils
+from baselines import MODELS
+
+ROOT = Path(main.__file__).parent
+SIZES = {"embedding_dim": 8, "hidden_dim": 12, "t": 2, "r": 3}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return synthetic.write_data_set(tmp_path_factory.mktemp("world") / "blocks")
+
+
+@pytest.fixture
+def flags(world, tmp_path):
+    """(model, more flags) -> a command line of a run of four epochs of seven steps."""
+
+    def flags(model="ReFINe++", *more):
+        sizes = [f"--{flag}={size}" for flag, size in SIZES.items() if flag in MODELS[model].flags]
+        paths = {"--dataset": world, "--data_dir": tmp_path / "data", "--result_dir": tmp_path / "result"}
+        own = [
+            "--model",
+            model,
+            "--llm",
+            "rule",
+            "--epochs",
+            "4",
+            "--batch_size",
+            "80",
+            "--device",
+            "cpu",
+            *sizes,
+            *more,
+        ]
+        return [*(str(part) for pair in paths.items() for part in pair), *own]
+
+    return flags
+
+
+def summary(folder):
+    """summary.json without what a clock or the process decides."""
+    content = json.loads((folder / "summary.json").read_text())
+    return {k: v for k, v in content.items() if k not in ("train_seconds", "seconds_per_epoch", "peak_memory_mb")}
+
+
+def assert_same_end(whole, resumed):
+    """metrics.csv, best.pt, summary.json, recommendations and metrics of users: all bit for bit."""
+    for name in ("metrics.csv", "recommendations.csv", "per_user.csv"):
+        assert (whole / name).read_bytes() == (resumed / name).read_bytes(), name
+    best = [torch.load(folder / "best.pt", weights_only=True) for folder in (whole, resumed)]
+    assert best[0]["epoch"] == best[1]["epoch"]
+    assert all(torch.equal(tensor, best[1]["model"][name]) for name, tensor in best[0]["model"].items())
+    assert summary(whole) == summary(resumed)
+
+
+def killing(patch, model, at, number):
+    """Have the process signal itself in the loss of step number `at`, counted over all epochs."""
+    steps, loss = [], MODELS[model].loss
+
+    def signalled(self, batch):
+        steps.append(batch)
+        if len(steps) == at:
+            os.kill(os.getpid(), number)
+        return loss(self, batch)
+
+    patch.setattr(MODELS[model], "loss", signalled)
+
+
+CASES = [("ReFINe++",), ("ReFINe++", "--loss", "bpr"), ("LightGCN",), ("ReFINe",), ("SiReN",)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=" ".join)
+def test_a_run_stopped_by_signals_between_steps_ends_as_one_that_was_not(flags, tmp_path, capsys, monkeypatch, case):
+    """Stopped in epoch 1, in the middle of epoch 2, and after its last step."""
+    main.main(flags(*case, "--path_name", "whole"))
+    model, again = case[0], []
+    for at, number in ((3, signal.SIGTERM), (8, signal.SIGINT), (2, signal.SIGTERM)):
+        with monkeypatch.context() as patch:
+            killing(patch, model, at, number)
+            assert main.cli(flags(*case, "--path_name", "stopped", *again)) == 128 + number
+        again = ["--resume"]
+        assert re.match(r"stopped and saved in epoch \d, step \d; .* --resume goes on there\n", capsys.readouterr().err)
+    assert main.cli(flags(*case, "--path_name", "stopped", "--resume")) == 0
+    assert_same_end(*(tmp_path / "result" / "blocks" / name for name in ("whole", "stopped")))
+
+
+def test_a_killed_run_resumed_ends_as_one_that_was_never_interrupted(flags, tmp_path, monkeypatch):
+    """Killed after epoch 3 is in metrics.csv, before its checkpoint."""
+    main.main(flags("ReFINe++", "--path_name", "whole"))
+    monkeypatch.setattr(main, "CHECKPOINT_SECONDS", 0)
+    add_epoch, killed = run_folder.Run.add_epoch, []
+
+    def killer(run, row):
+        add_epoch(run, row)
+        if row["epoch"] == 3 and not killed:
+            killed.append(True)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_folder.Run, "add_epoch", killer)
+    assert main.cli(flags("ReFINe++", "--path_name", "killed")) == 130
+    main.main(flags("ReFINe++", "--path_name", "killed", "--resume"))
+    assert_same_end(*(tmp_path / "result" / "blocks" / name for name in ("whole", "killed")))
+
+
+def test_a_second_signal_does_not_wait(flags, monkeypatch, capsys):
+    def impatient(self, batch):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("the second signal should have ended this")
+
+    monkeypatch.setattr(MODELS["LightGCN"], "loss", impatient)
+    assert main.cli(flags("LightGCN")) == 130
+    assert "interrupted at once" in capsys.readouterr().err
+
+
+def test_signals_are_handled_as_before_once_training_is_over(flags):
+    before = signal.getsignal(signal.SIGINT)
+    main.main(flags("Popularity"))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_over_cleanly(flags, tmp_path):
+    main.main(flags("LightGCN", "--path_name", "whole"))
+    main.main(flags("LightGCN", "--path_name", "a"))
+    folder = tmp_path / "result" / "blocks" / "a"
+    (folder / "summary.json").unlink()
+    (folder / "last.pt").unlink()
+    main.main(flags("LightGCN", "--path_name", "a", "--resume"))
+    assert_same_end(tmp_path / "result" / "blocks" / "whole", folder)
+
+
+# ------------------------------------------------------------------------------------- what is refused
+
+
+def test_a_run_folder_is_never_run_over(flags, tmp_path):
+    main.main(flags("Popularity", "--path_name", "a"))
+    with pytest.raises(utils.InputError, match=r"holds a finished run; --path_name"):
+        main.main(flags("Popularity", "--path_name", "a"))
+    with pytest.raises(utils.InputError, match=r"holds a finished run; --path_name"):
+        main.main(flags("Popularity", "--path_name", "a", "--resume"))
+    (tmp_path / "result" / "blocks" / "a" / "summary.json").unlink()
+    with pytest.raises(utils.InputError, match=r"holds a run; --resume goes on"):
+        main.main(flags("Popularity", "--path_name", "a"))
+    with pytest.raises(utils.InputError, match=r"b: holds no run to resume"):
+        main.main(flags("Popularity", "--path_name", "b", "--resume"))
+
+
+@pytest.fixture
+def unfinished(flags, tmp_path):
+    main.main(flags("LightGCN", "--path_name", "a"))
+    folder = tmp_path / "result" / "blocks" / "a"
+    (folder / "summary.json").unlink()
+    return folder
+
+
+def test_resuming_with_other_settings_is_refused_by_flag(flags, unfinished):
+    with pytest.raises(utils.InputError, match=r"--layers 2: .* has 4"):
+        main.main(flags("LightGCN", "--path_name", "a", "--resume", "--layers", "2"))
+
+
+@pytest.mark.parametrize("part", ["train_original", "validation", "test"])
+def test_resuming_on_other_files_is_refused(flags, unfinished, tmp_path, part):
+    path = tmp_path / "data" / "blocks" / f"blocks_{part}.csv"
+    (path.parent / "prepared.json").unlink()  # so that preparation takes the files as they are
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(utils.InputError, match=r"not what the run in .*a began with"):
+        main.main(flags("LightGCN", "--path_name", "a", "--resume"))
+
+
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def nonsense(path):
+    path.write_text("nonsense")
+
+
+def of_another_model(path):
+    state = torch.load(path, weights_only=True)
+    torch.save(state | {"model": {"table": torch.zeros(3, 3)}}, path)
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("spoil", [cut_off, nonsense, of_another_model, empty])
+def test_a_broken_checkpoint_is_refused_in_one_line_and_nothing_is_overwritten(flags, unfinished, capsys, spoil):
+    spoil(unfinished / "last.pt")
+    before = {path.name: path.read_bytes() for path in unfinished.iterdir() if path.name != "log.txt"}
+    assert main.cli(flags("LightGCN", "--path_name", "a", "--resume")) == 2
+    error = capsys.readouterr().err
+    assert re.fullmatch(
+        r"error: \S*a/last\.pt: is no whole checkpoint of this run \(.*\); delete it to start over\n", error
+    )
+    after = {path.name: path.read_bytes() for path in unfinished.iterdir() if path.name != "log.txt"}
+    assert before == after
+
+
+def test_a_full_disk_ends_in_one_line_and_the_run_can_go_on(flags, tmp_path):
+    """No file may grow beyond 20 kB, which the checkpoint would: what a full disk does, to the real command."""
+    main.main(flags("LightGCN", "--path_name", "whole"))
+    command = [sys.executable, "main.py", *flags("LightGCN", "--path_name", "a")]
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # noqa: E731
+    done = subprocess.run(command, cwd=ROOT, preexec_fn=limit, capture_output=True, text=True)
+    folder = tmp_path / "result" / "blocks" / "a"
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+    assert re.match(r"error: .*last\.pt.*: File too large", done.stderr), done.stderr
+    assert not (folder / "last.pt").exists() and not list(folder.glob(".*"))
+    main.main(flags("LightGCN", "--path_name", "a", "--resume"))
+    assert_same_end(tmp_path / "result" / "blocks" / "whole", folder)
+
+
+# ------------------------------------------------------------------------------------------ divergence
+
+
+def poison(patch, model, at):
+    """Make the loss of step number `at`, counted over all epochs, not a number."""
+    steps, loss = [], MODELS[model].loss
+
+    def poisoned(self, batch):
+        steps.append(batch)
+        return loss(self, batch) * (torch.nan if len(steps) == at else 1)
+
+    patch.setattr(MODELS[model], "loss", poisoned)
+
+
+def test_a_diverged_run_keeps_its_best_epoch_and_tests_it(flags, tmp_path, monkeypatch, capsys):
+    """The loss is not a number in step 2 of epoch 3; 7 steps an epoch."""
+    main.main(flags("LightGCN", "--epochs", "2", "--path_name", "whole"))
+    with monkeypatch.context() as patch:
+        poison(patch, "LightGCN", 2 * 7 + 2)
+        assert main.cli(flags("LightGCN", "--path_name", "a")) == 0
+    where = "diverged in epoch 3, step 2 of 7: the loss is not finite; the best epoch before is kept"
+    assert where in capsys.readouterr().out
+    whole, diverged = (summary(tmp_path / "result" / "blocks" / name) for name in ("whole", "a"))
+    assert diverged["ended"] == where and diverged["epochs_run"] == 2
+    assert [diverged[key] for key in ("best_epoch", "test", "validation")] == [
+        whole[key] for key in ("best_epoch", "test", "validation")
+    ]
+
+
+def test_a_run_that_diverges_in_its_first_epoch_is_no_result(flags, tmp_path, capsys):
+    assert main.cli(flags("LightGCN", "--learning_rate", "1e38", "--path_name", "a")) == 2
+    error = capsys.readouterr().err
+    assert re.match(r"error: epoch 1, step \d of 7: the loss is not finite, .* smaller --learning_rate\n", error)
+    assert not (tmp_path / "result" / "blocks" / "a" / "summary.json").exists()
+
+
+# ----------------------------------------------------------------------------------------- determinism
+
+
+def test_the_same_command_gives_identical_files_and_other_threads_close_ones(flags, world, tmp_path):
+    """One thread twice and two threads, in processes of their own."""
+    folders = []
+    for name, threads in (("one", "1"), ("again", "1"), ("two", "2")):
+        base = tmp_path / name
+        paths = ["--data_dir", str(base / "data"), "--result_dir", str(base / "result"), "--path_name", "a"]
+        command = [sys.executable, "main.py", *flags("ReFINe++", *paths)]
+        subprocess.run(
+            command, cwd=ROOT, check=True, env=os.environ | {"OMP_NUM_THREADS": threads}, capture_output=True
+        )
+        folders.append(base / "result" / "blocks" / "a")
+    assert_same_end(*folders[:2])
+    one, two = (json.loads((folder / "summary.json").read_text()) for folder in (folders[0], folders[2]))
+    assert one["test"] == pytest.approx(two["test"], abs=0.01)
+
+
+def test_a_lock_keeps_two_runs_from_preparing_one_folder_at_once(flags, tmp_path):
+    """Three processes start together on a folder that none has prepared; all end well, with the same numbers."""
+    commands = [[sys.executable, "main.py", *flags("Popularity", "--path_name", str(n))] for n in range(3)]
+    processes = [subprocess.Popen(c, cwd=ROOT, stdout=subprocess.PIPE, text=True) for c in commands]
+    outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert sum("splits: prepared" in output for output in outputs) == 1
+    ends = [tmp_path / "result" / "blocks" / str(n) for n in range(3)]
+    for other in ends[1:]:
+        assert_same_end(ends[0], other)
+
+
+def test_the_deterministic_flag_is_passed_on_and_changes_no_number_on_the_cpu(flags, tmp_path):
+    main.main(flags("LightGCN", "--path_name", "a"))
+    try:
+        main.main(flags("LightGCN", "--path_name", "b", "--deterministic"))
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert_same_end(*(tmp_path / "result" / "blocks" / name for name in "ab"))
+
+
+def test_runs_elsewhere_are_untouched(flags, tmp_path):
+    """A data folder copied to another machine gives the same run."""
+    main.main(flags("LightGCN", "--path_name", "a"))
+    shutil.copytree(tmp_path / "data", tmp_path / "copy")
+    main.main(flags("LightGCN", "--path_name", "b", "--data_dir", str(tmp_path / "copy")))
+    assert_same_end(*(tmp_path / "result" / "blocks" / name for name in "ab"))
