@@ -15,7 +15,7 @@ LEAST = {  # smallest value of each number
     "embedding_dim": 1, "layers": 0, "hidden_dim": 1, "n_negatives": 1, "real_neg_samp_prob": 0, "lambda_reg": 0,
     "lambda_ae": 0, "p": 0, "q": 0, "r": 0, "s": 0, "t": 1, "siren_dropout": 0, "siren_mlp_layers": 2,
     "learning_rate": 0, "batch_size": 1, "epochs": 1, "early_stopping_step": 1, "evaluation_step": 1,
-    "test_batch_size": 1, "random_seed": 0,
+    "test_batch_size": 1, "random_seed": 0, "top_k": 1, "ease_lambdas": 1e-3,
     "llm_seed": 0, "llm_permutations": 1, "llm_question_size": 1, "llm_profile": 0, "llm_batch_tokens": 1,
     "llm_concurrency": 1, "llm_timeout": 1,
 }  # fmt: skip
@@ -75,7 +75,7 @@ def parser(about):
     add("--test_batch_size", type=int, default=1024, help="users ranked at once: bounds memory, changes no result")
     add("--top_k", type=int, nargs="+", default=[5, 10, 15, 20], help="cut-offs of the metrics")
     add("--device", default="auto", help="auto (CUDA if there is one), cpu, cuda, cuda:1")
-    add("--deterministic", action="store_true", help="CUDA: the same numbers every time, slower; a CPU does that anyway")
+    add("--deterministic", action="store_true", help="CUDA: the same numbers every time, slower; a CPU does so anyway")
 
     add = parser.add_argument_group("files").add_argument
     add("--data_dir", type=Path, default=Path("data"), help="each data set has a folder in it")
@@ -101,14 +101,16 @@ def parse(argv=None, about=None):
     if options.dataset is not None:
         del options.recommend, options.run
     for name, least in LEAST.items():
-        if getattr(options, name) is not None and not least <= getattr(options, name) < float("inf"):
-            raise InputError(f"--{name} {getattr(options, name)}: must be a number of at least {least}")
+        values = getattr(options, name)
+        for value in values if isinstance(values, list) else [values]:
+            if value is not None and not least <= value < float("inf"):
+                raise InputError(f"--{name} {value}: must be a number of at least {least}")
     for name, most in MOST.items():
         if getattr(options, name) > most:
             raise InputError(f"--{name} {getattr(options, name)}: must be at most {most}")
+    if options.path_name and Path(options.path_name).name != options.path_name:
+        raise InputError(f"--path_name {options.path_name}: must be a name; --result_dir says where")
     options.top_k = sorted(set(options.top_k))
-    if options.top_k[0] < 1:
-        raise InputError(f"--top_k {options.top_k[0]}: cut-offs start at 1")
     model = MODELS[options.model]
     for name in sorted(OF_MODELS - model.flags):
         if getattr(options, name) != flags.get_default(name):

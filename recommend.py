@@ -3,7 +3,6 @@
     python main.py --recommend USER_ID --run PATH
 """
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +13,7 @@ import dataloader
 import flags
 import utils
 from baselines import MODELS
+from run_folder import read_config
 from utils import InputError
 
 SHOWN = 20  # of a user's likes and confirmed negatives; the rest is counted
@@ -26,7 +26,7 @@ def recommend(options):
     """
     if not (options.run / "summary.json").exists():
         raise InputError(f"--run {options.run}: holds no finished run (no summary.json)")
-    config = json.loads((options.run / "config.json").read_text(encoding="utf-8"))
+    config = read_config(options.run)
     settings = SimpleNamespace(**config["settings"])
     given = options.data_dir != flags.parser(None).get_default("data_dir")
     data_dir = options.data_dir if given else Path(settings.data_dir)

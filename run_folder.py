@@ -44,7 +44,7 @@ class Run:
             raise InputError(f"{self.folder}: holds a finished run; --path_name NAME starts another")
         if not resume:
             raise InputError(f"{self.folder}: holds a run; --resume goes on with it, --path_name NAME starts another")
-        before = json.loads(config.read_text(encoding="utf-8"))["settings"]
+        before = read_config(self.folder)["settings"]
         for key, value in settings.items():
             if key not in FREE and value != before.get(key):
                 raise InputError(f"--{key} {value}: the run to resume in {self.folder} has {before.get(key)}")
@@ -57,7 +57,7 @@ class Run:
         """
         self.columns = ["epoch", "loss", *metrics]
         path = self.folder / "config.json"
-        before = json.loads(path.read_text(encoding="utf-8"))["made_from"] if path.exists() else made_from
+        before = read_config(self.folder)["made_from"] if path.exists() else made_from
         if before != made_from:
             raise InputError(
                 f"{made_from['train_csv']} or the validation or test file beside it: not what the run in {self.folder} "
@@ -168,6 +168,15 @@ class Checkpoint:
         run.restore_epochs(epochs)
         step = f", step {self.progress.step} of the next" if self.progress.step else ""
         run.log(f"going on after epoch {self.progress.epoch}{step}")
+
+
+def read_config(folder):
+    """config.json of a run folder: {"settings", "made_from", ...}.  Raises InputError where it is none."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return config | {key: dict(config[key]) for key in ("settings", "made_from")}
+    except (ValueError, LookupError, TypeError):
+        raise InputError(f"{folder}/config.json: is not JSON with settings; --path_name NAME starts another run") from None
 
 
 def environment():

@@ -9,6 +9,8 @@ that the common loop's early stopping keeps the best.
 import torch
 from torch import nn
 
+from utils import InputError
+
 WEIGHTS = {"binary": (1.0, 0.0, 0.0), "rating": (1.0, 0.6, 0.3)}  # of ratings >= 4, of 3s, of those below
 
 
@@ -45,7 +47,10 @@ class EASE(nn.Module):
         ridge = self.lambdas[epoch - 1]
         penalised = self.gram.clone()
         penalised.diagonal().add_(ridge)
-        p = torch.cholesky_inverse(torch.linalg.cholesky(penalised))  # (I, I)
+        try:
+            p = torch.cholesky_inverse(torch.linalg.cholesky(penalised))  # (I, I)
+        except torch.linalg.LinAlgError:
+            raise InputError(f"--ease_lambdas {ridge:g}: too small for these ratings; leave it out") from None
         b = -p / p.diagonal()  # column j divided by P_jj
         b.fill_diagonal_(0)
         self.b = b

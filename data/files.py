@@ -58,6 +58,8 @@ def header(path, sep):
             end = f.read().rpartition(b"\n")[2]  # a whole file's last line ends in a line break, or is a whole row
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError(f"{path}: is UTF-16; save it as UTF-8")
     if not start.strip():
         raise InputError(f"{path}: is empty; delete it and run again to fetch or prepare it anew")
     if start.startswith(b"version https://git-lfs"):

@@ -1,0 +1,212 @@
+"""What people feed a program: files, flags, folders and environments that cannot be used, and what must be said.
+
+Every case starts from the same good data set x of tests/synthetic.py in {folder}, an encoder in {llm} and, where its
+`before` asks for it, an earlier run of Popularity in {result}/x/before.  `spoil` is done to the folder, then the real
+command runs with `flags` after the good ones.  It must end with exit code 2 and one line on stderr that `message`
+matches, without a traceback, and leave all that was there as it was.
+"""
+
+import gzip
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Case:
+    message: str
+    flags: str = ""
+    spoil: Callable = lambda base: None
+    before: bool = False  # a finished run first
+    environment: dict = field(default_factory=dict)
+
+
+HEADER = "user_id:token\titem_id:token\trating:float\n"
+
+
+def inter(text):
+    return lambda base: (base / "x" / "x.inter").write_text(text)
+
+
+def raw(content):
+    return lambda base: (base / "x" / "x.inter").write_bytes(content)
+
+
+def append(text):
+    return lambda base: (base / "x" / "x.inter").open("a").write(text)
+
+
+def item(text):
+    return lambda base: (base / "x" / "x.item").write_text(text)
+
+
+def edit(path, old, new):
+    def spoil(base):
+        text = (base / path).read_text()
+        assert old in text
+        (base / path).write_text(text.replace(old, new, 1))
+
+    return spoil
+
+
+def write(path, text):
+    def spoil(base):
+        (base / path).parent.mkdir(parents=True, exist_ok=True)
+        (base / path).write_text(text)
+
+    return spoil
+
+
+def both(*spoils):
+    return lambda base: [spoil(base) for spoil in spoils]
+
+
+def folder_in_place_of(path):
+    def spoil(base):
+        (base / path).unlink()
+        (base / path).mkdir()
+
+    return spoil
+
+
+def unfinished(base):
+    (base / "result" / "x" / "before" / "summary.json").unlink()
+
+
+AUGMENTED = "user_id:token,item_id:token,rating:float\n"
+
+CASES = {
+    # ------------------------------------------------------------------------------------------ .inter and .item
+    "a web page": Case(r"x\.inter.*web page", spoil=inter("<!DOCTYPE html><html></html>")),
+    "a git-LFS pointer": Case(r"x\.inter.*git-LFS", spoil=inter("version https://git-lfs.github.com/spec/v1\n")),
+    "an empty file": Case(r"x\.inter.*empty", spoil=inter("")),
+    "a header alone": Case(r"x\.inter.*too few ratings", spoil=inter(HEADER)),
+    "a compressed file": Case(r"x\.inter", spoil=raw(gzip.compress(HEADER.encode()))),
+    "UTF-16": Case(r"x\.inter: is UTF-16; save it as UTF-8", spoil=raw((HEADER + "a\tb\t5\n").encode("utf-16"))),
+    "zeros": Case(r"x\.inter", spoil=raw(bytes(5000))),
+    "no rating column": Case(r"x\.inter.*no column rating", spoil=inter("user_id:token\titem_id:token\n1\t2\n")),
+    "no user column": Case(r"x\.inter.*no column user_id", spoil=inter("item_id\trating\n1\t2\n")),
+    "commas": Case(r"separated by tabs", spoil=inter("user_id,item_id,rating\n1,2,3\n")),
+    "text in ratings": Case(r"x\.inter, line 1802: rating 'good'", spoil=append("u1\ti1\tgood\n")),
+    "a half star": Case(r"line 1802: rating '3\.5'.*half stars", spoil=append("u1\ti1\t3.5\n")),
+    "a code for a star": Case(r"line 1802: rating '4\.5'.*half stars", spoil=append("u1\ti1\t4.5\n")),
+    "NaN": Case(r"line 1802: rating 'NaN', expected one of 1, 2", spoil=append("u1\ti1\tNaN\n")),
+    "infinity": Case(r"line 1802: rating 'inf', expected", spoil=append("u1\ti1\tinf\n")),
+    "a negative rating": Case(r"line 1802: rating '-1', expected", spoil=append("u1\ti1\t-1\n")),
+    "ten stars": Case(r"line 1802: rating '10', expected", spoil=append("u1\ti1\t10\n")),
+    "a ragged row": Case(r"x\.inter.*line 1802", spoil=append("u1\ti1\t3\t4\t5\n")),
+    "rows longer than the header": Case(r"x\.inter.*header", spoil=inter("user_id\titem_id\trating\n1\t2\t3\t4\n")),
+    "a file cut off": Case(r"x\.inter.*cut off", spoil=append("u1\ti1")),
+    "two .inter files": Case(r"expected one \.inter", spoil=write("x/y.inter", HEADER)),
+    "no .inter file": Case(r"expected one \.inter", spoil=lambda base: (base / "x" / "x.inter").unlink()),
+    "a folder for a file": Case(r"x\.inter: Is a directory", spoil=folder_in_place_of("x/x.inter")),
+    "too little data": Case(r"x\.inter.*too few ratings", spoil=inter(HEADER + "u1\ti1\t5\n")),
+    "no likes": Case(r"x\.inter.*too few ratings", spoil=inter(HEADER + "u1\ti1\t3\n" * 50)),
+    "nobody with ten likes": Case(
+        r"x\.inter.*validation needs a user with 10",
+        spoil=inter(HEADER + "".join(f"u{u}\ti{i}\t5\n" for u in range(6) for i in range(6))),
+    ),
+    "items of another data set": Case(r"too few ratings", spoil=item("item_id\ttitle\nother\tFilm\n")),
+    "an item file without ids": Case(r"x\.item.*no column item_id", spoil=item("title\nFilm\n")),
+    "an item file without titles": Case(r"x\.item.*no column title", spoil=item("item_id\tyear\ni1\t1999\n")),
+    "an item file that is a web page": Case(r"x\.item.*web page", spoil=item("<html>")),
+    "no titles to ask about": Case(r"no \.item file", spoil=lambda base: (base / "x" / "x.item").unlink()),
+    # --------------------------------------------------------------------------------------------------- our files
+    "a split changed after it was made": Case(
+        r"x_test\.csv: was changed after it was prepared; delete it", "--path_name b",
+        edit("data/x/x_test.csv", ",4\n", ",5\n"), before=True,
+    ),
+    "a stamp that is no JSON": Case(
+        r"prepared\.json: is not JSON", "--path_name b", write("data/x/prepared.json", "{"), before=True
+    ),
+    "one split of three": Case(
+        r"x_train_original\.csv: missing beside the other splits; add it", spoil=write("data/x/x_test.csv", AUGMENTED)
+    ),
+    "splits without likes": Case(
+        r"x_train_original\.csv: holds no rating of 4", "--model Popularity",
+        both(*(write(f"data/x/x_{part}.csv", AUGMENTED + "u1,i1,3\n") for part in ("train_original",)),
+             *(write(f"data/x/x_{part}.csv", AUGMENTED + "u1,i1,5\n") for part in ("validation", "test"))),
+    ),
+    "a test part about strangers": Case(
+        r"x_test\.csv: no row is about a user and an item", "--model Popularity",
+        both(*(write(f"data/x/x_{part}.csv", AUGMENTED + "u1,i1,5\n") for part in ("train_original", "validation")),
+             write("data/x/x_test.csv", AUGMENTED + "who,what,5\n")),
+    ),
+    "dislikes in the test part": Case(
+        r"x_test\.csv, line 2: rating '2', expected one of 4, 5", "--model Popularity",
+        both(*(write(f"data/x/x_{part}.csv", AUGMENTED + "u1,i1,5\n") for part in ("train_original", "validation")),
+             write("data/x/x_test.csv", AUGMENTED + "u1,i1,2\n")),
+    ),
+    "labels of other ratings": Case(
+        r"x_train_augment\.csv", "--llm auto --path_name b",
+        write("data/x/x_train_augment.csv", AUGMENTED + "u1,i1,4.5\n"), before=True,
+    ),
+    "labels that are no codes": Case(
+        r"x_train_augment\.csv, line 2: rating '3\.7'", "--llm auto --path_name b",
+        write("data/x/x_train_augment.csv", AUGMENTED + "u1,i1,3.7\n"), before=True,
+    ),
+    "nothing to shuffle": Case(r"--llm shuffled: needs .*x_train_augment\.csv", "--llm shuffled"),
+    "answers that are none": Case(
+        r"answers\.jsonl, line 2: is no answer; delete the line",
+        spoil=write("data/x/feedback/llm-embed/answers.jsonl", '{"llm": "x"}\n[1, 2]\n'),
+    ),
+    "answers of other settings": Case(
+        r"answers\.jsonl: was made with other ratings",
+        spoil=write("data/x/feedback/llm-embed/answers.jsonl", '{"llm": "x"}\n'),
+    ),
+    # -------------------------------------------------------------------------------------------------- run folder
+    "a finished run": Case(r"holds a finished run; --path_name", "--model Popularity --path_name before", before=True),
+    "an unfinished run": Case(
+        r"holds a run; --resume goes on", "--model Popularity --path_name before", unfinished, before=True
+    ),
+    "nothing to resume": Case(r"holds no run to resume", "--resume"),
+    "resuming as another model": Case(
+        r"--model EASE: the run to resume .* has Popularity", "--model EASE --path_name before --resume",
+        unfinished, before=True,
+    ),
+    "a run whose settings are broken": Case(
+        r"config\.json: is not JSON", "--model Popularity --path_name before --resume",
+        both(unfinished, write("result/x/before/config.json", "{")), before=True,
+    ),
+    "a checkpoint that is none": Case(
+        r"last\.pt: is no whole checkpoint", "--model Popularity --path_name before --resume",
+        both(unfinished, write("result/x/before/last.pt", "nonsense")), before=True,
+    ),
+    "recommendations of nobody": Case(r"give --dataset to train, or --recommend", "--recommend u1"),
+    # ------------------------------------------------------------------------------------------------------- flags
+    "no such data set": Case(r"neither one of ML-100K", "--dataset nowhere"),
+    "nearly a name": Case(r"did you mean ML-100K", "--dataset ml100k"),
+    "k beyond the catalogue": Case(r"--top_k 500: .* only 60 items", "--top_k 500 --llm rule"),
+    "k of zero": Case(r"--top_k 0", "--top_k 0 5"),
+    "negative layers": Case(r"--layers -1: must be", "--layers -1"),
+    "no epochs": Case(r"--epochs 0: must be a number of at least 1", "--epochs 0"),
+    "no batch": Case(r"--batch_size 0: must be", "--batch_size 0"),
+    "a learning rate that is none": Case(r"--learning_rate nan: must be", "--learning_rate nan"),
+    "an infinite weight": Case(r"--lambda_reg inf: must be", "--lambda_reg inf"),
+    "a seed beyond numpy's": Case(r"--random_seed 4294967296: must be at most", "--random_seed 4294967296"),
+    "a negative seed": Case(r"--random_seed -1: must be", "--random_seed -1"),
+    "no such model": Case(r"--model: invalid choice: 'NGCF'", "--model NGCF"),
+    "a flag of another model": Case(r"--hidden_dim: LightGCN has no use for it", "--model LightGCN --hidden_dim 9"),
+    "dropout of everything": Case(r"--siren_dropout 1\.0: must be at most", "--model SiReN --siren_dropout 1"),
+    "negative ridge": Case(r"--ease_lambdas -1\.0: must be", "--model EASE --ease_lambdas -1"),
+    "unknown flag": Case(r"unrecognized arguments: --layer 3", "--layer 3"),
+    "no number": Case(r"--epochs: invalid int value: 'many'", "--epochs many"),
+    "a path for a name": Case(r"--path_name \.\./up: must be a name", "--path_name ../up"),
+    "another device": Case(r"--device mps: must be auto, cpu", "--device mps"),
+    "a device this machine lacks": Case(r"--device cuda:99: not usable", "--device cuda:99"),
+    "too large a question": Case(r"--llm_question_size 11: must be at most 10", "--llm_question_size 11"),
+    "a mode that does not fit": Case(r"--llm_mode score: .*llm is an encoder", "--llm_mode score"),
+    "no server": Case(r"--llm_url localhost:1: must begin with http", "--llm_url localhost:1"),
+    "no such language model": Case(r"neither a local folder nor to be fetched", "--llm ./nowhere/model"),
+    "pickled weights": Case(
+        r"no \.safetensors", "--llm {folder}", write("x/pytorch_model.bin", ""),
+    ),
+    # --------------------------------------------------------------------------------------- folders, environment
+    "a file for the result folder": Case(r"f/x/.*: Not a dir", "--result_dir {base}/f --llm rule", write("f", "")),
+    "a file for the data folder": Case(r"f/x.*: Not a dir", "--data_dir {base}/f", write("f", "")),
+    "a result folder that is read-only": Case(
+        r"/sys/r.*: (Operation not|Permission)", "--result_dir /sys/r --llm rule"
+    ),
+    "a data folder that is read-only": Case(r"/sys/d.*: (Operation not|Permission|No such)", "--data_dir /sys/d"),
+    "a folder that is gone": Case(r"neither one of ML-100K", spoil=lambda base: shutil.rmtree(base / "x")),
+}  # fmt: skip
