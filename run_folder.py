@@ -176,7 +176,7 @@ def read_config(folder):
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         return config | {key: dict(config[key]) for key in ("settings", "made_from")}
     except (ValueError, LookupError, TypeError):
-        raise InputError(f"{folder}/config.json: is not JSON with settings; --path_name NAME starts another run") from None
+        raise InputError(f"{folder}/config.json: is not JSON with settings; --path_name NAME starts another") from None
 
 
 def environment():

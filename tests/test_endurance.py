@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import synthetic
 import torch
+from same import assert_same_end, summary
 
 import main
 import run_folder
@@ -52,22 +53,6 @@ def flags(world, tmp_path):
         return [*(str(part) for pair in paths.items() for part in pair), *own]
 
     return flags
-
-
-def summary(folder):
-    """summary.json without what a clock or the process decides."""
-    content = json.loads((folder / "summary.json").read_text())
-    return {k: v for k, v in content.items() if k not in ("train_seconds", "seconds_per_epoch", "peak_memory_mb")}
-
-
-def assert_same_end(whole, resumed):
-    """metrics.csv, best.pt, summary.json, recommendations and metrics of users: all bit for bit."""
-    for name in ("metrics.csv", "recommendations.csv", "per_user.csv"):
-        assert (whole / name).read_bytes() == (resumed / name).read_bytes(), name
-    best = [torch.load(folder / "best.pt", weights_only=True) for folder in (whole, resumed)]
-    assert best[0]["epoch"] == best[1]["epoch"]
-    assert all(torch.equal(tensor, best[1]["model"][name]) for name, tensor in best[0]["model"].items())
-    assert summary(whole) == summary(resumed)
 
 
 def killing(patch, model, at, number):

@@ -1,0 +1,176 @@
+"""Properties that must hold of whatever hypothesis makes up: the readers, the parser of answers, metrics, preparation.
+
+derandomize: the same examples every time, so that a failure is found by whoever runs the tests next.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import dataloader
+import utils
+from data.files import read_items, read_ratings, sort_ids
+from data.split import split
+from feedback import prompts
+from utils import InputError
+
+settings.register_profile(
+    "fast", max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("fast")
+
+# Ids as people have them: quotes, commas, Unicode, leading zeros, minus signs; not what separates cells and lines.
+IDS = st.text(
+    st.characters(exclude_characters="\t\r\n\0\x85\u2028\u2029", exclude_categories=["Cs", "Cc"]),
+    min_size=1,
+    max_size=6,
+)
+IDS = IDS | st.sampled_from(["007", "-3", '"', '"a', 'a"b"', "a,b", "NA", "nan", "é", " x", "1e5", "+1", "0.5"])
+IDS = IDS.filter(lambda token: token.strip())
+ROWS = st.lists(st.tuples(IDS, IDS, st.integers(1, 5)), min_size=1, max_size=25)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("fuzz")
+
+
+def as_tsv(rows):
+    return "".join(f"{user}\t{item}\t{rating}\n" for user, item, rating in [("user_id", "item_id", "rating"), *rows])
+
+
+@given(rows=ROWS)
+def test_an_inter_file_is_read_as_it_was_written(folder, rows):
+    (folder / "x.inter").write_text(as_tsv(rows), encoding="utf-8")
+    table = read_ratings(folder / "x.inter", "\t", dataloader.STARS)
+    assert list(zip(table.user.astype(str), table.item.astype(str), table.rating, strict=True)) == rows
+
+
+@given(rows=ROWS)
+def test_our_csvs_keep_every_id_as_it_is(folder, rows):
+    """Written as prepare() writes, read as load() reads: quotes, commas and leading zeros survive."""
+    table = pd.DataFrame(rows, columns=dataloader.COLUMNS)
+    table.to_csv(folder / "x.csv", index=False, lineterminator="\n", encoding="utf-8")
+    back = read_ratings(folder / "x.csv", ",", dataloader.STARS)
+    assert list(zip(back.user.astype(str), back.item.astype(str), back.rating, strict=True)) == rows
+
+
+@given(content=st.binary(max_size=200) | ROWS.map(lambda rows: as_tsv(rows).encode("utf-16")))
+@pytest.mark.parametrize(
+    "read", [read_items, lambda path: read_ratings(path, "\t", (1, 5)), lambda path: read_ratings(path, ",", (1, 5))]
+)
+def test_any_bytes_are_a_table_or_one_clear_line(folder, read, content):
+    (folder / "any").write_bytes(content)
+    try:
+        assert isinstance(read(folder / "any"), pd.DataFrame)
+    except InputError as error:
+        assert str(folder / "any") in str(error)
+
+
+@given(rows=ROWS, at=st.integers(0, 400), byte=st.binary(min_size=1, max_size=3))
+def test_a_damaged_file_is_a_table_or_one_clear_line(folder, rows, at, byte):
+    content = as_tsv(rows).encode()
+    at %= len(content)
+    test_any_bytes_are_a_table_or_one_clear_line.hypothesis.inner_test(
+        folder, lambda path: read_ratings(path, "\t", (1, 2, 3, 4, 5)), content[:at] + byte + content[at + 1 :]
+    )
+
+
+@given(tokens=st.lists(IDS | st.integers(-50, 50).map(str), min_size=1, unique=True))
+def test_sorting_ids_loses_none_and_does_not_depend_on_their_order(tokens):
+    found = sort_ids(tokens).tolist()
+    assert sorted(found) == sorted(tokens) and found == sort_ids(tokens[::-1]).tolist()
+
+
+@given(
+    text=st.text(max_size=60) | st.text("0123456789 ,.-\nnoealikd", max_size=40),
+    finished=st.booleans(),
+    n=st.integers(1, 10),
+)
+def test_whatever_a_model_says_names_places_of_the_question_or_is_no_answer(text, finished, n):
+    places = prompts.parse(text, finished, n)
+    assert places is None or (places == sorted(set(places)) and all(0 <= place < n for place in places))
+
+
+@given(chosen=st.sets(st.integers(1, 9), min_size=1), separator=st.sampled_from([", ", ",", " and ", "\n"]))
+def test_a_plain_list_of_numbers_is_understood(chosen, separator):
+    text = separator.join(map(str, sorted(chosen)))
+    assert prompts.parse(text + "\n", True, 9) == [number - 1 for number in sorted(chosen)]
+
+
+@given(
+    hits=st.lists(st.lists(st.booleans(), min_size=7, max_size=7), min_size=1, max_size=6),
+    more=st.lists(st.integers(0, 9), min_size=6, max_size=6),
+    k=st.integers(1, 7),
+)
+def test_metrics_agree_with_loops(hits, more, k):
+    relevant = np.array([max(1, sum(row) + extra) for row, extra in zip(hits, more, strict=False)])
+    found = utils.ranking_metrics(np.array(hits), relevant, [k])
+    for user, row in enumerate(hits):
+        right = sum(row[:k])
+        gain = sum(1 / math.log2(rank + 2) for rank in range(k) if row[rank])
+        ideal = sum(1 / math.log2(rank + 2) for rank in range(min(k, relevant[user])))
+        expected = {f"precision@{k}": right / k, f"recall@{k}": right / relevant[user], f"ndcg@{k}": gain / ideal}
+        for name, value in expected.items():
+            assert found[name][user] == pytest.approx(value)
+
+
+@st.composite
+def dense_ratings(draw):
+    """Up to 12 users and 9 items, most pairs rated, so that something survives the cores."""
+    users, items = draw(st.integers(5, 12)), draw(st.integers(5, 9))
+    seed, skipped = draw(st.integers(0, 2**20)), draw(st.floats(0, 0.4))
+    random = np.random.RandomState(seed)
+    rows = [(f"u{u}", f"i{i}", random.choice([1, 3, 4, 5])) for u in range(users) for i in range(items)]
+    rows = [rows[n] for n in random.permutation(len(rows)) if random.rand() > skipped]
+    return rows or [("u", "i", 5)]
+
+
+def prepared(folder, rows):
+    (folder / "x.inter").write_text(as_tsv(rows), encoding="utf-8")
+    ratings = read_ratings(folder / "x.inter", "\t", dataloader.STARS)
+    return [
+        list(part.astype(str).itertuples(index=False, name=None)) for part in split(ratings, None, None, lambda *a: 0)
+    ]
+
+
+@given(rows=dense_ratings())
+def test_preparation_leaks_nothing_and_accounts_for_every_row(folder, rows):
+    train, validation, test = prepared(folder, rows)
+    parts = [{row[:2] for row in part} for part in (train, validation, test)]
+    assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
+    given = {(user, item): rating for user, item, rating in rows}
+    assert all(given[user, item] == int(rating) for part in (train, validation, test) for user, item, rating in part)
+    assert all(int(rating) >= 4 for _, _, rating in (*validation, *test))
+    kept = [row for part in (train, validation, test) for row in part if int(row[2]) >= 4]
+    for side in (0, 1):  # the 5-core of the positives
+        counts = pd.Series([row[side] for row in kept]).value_counts()
+        assert len(counts) == 0 or counts.min() >= 5
+    users, items = ({row[side] for row in kept} for side in (0, 1))
+    for user, item, rating in rows:  # a dislike is kept just where its user and item are
+        if rating < 4:
+            assert ((user, item) in parts[0]) == (user in users and item in items)
+    for user in users:
+        n = sum(row[0] == user for row in kept)
+        assert sum(row[0] == user for row in test) == int(0.2 * n)
+        assert sum(row[0] == user for row in validation) == int(0.1 * n)
+
+
+@given(rows=dense_ratings())
+def test_preparing_again_changes_nothing(folder, rows):
+    assert prepared(folder, rows) == prepared(folder, rows)
+
+
+@given(rows=dense_ratings(), at=st.integers(0, 1000))
+def test_of_a_pair_rated_twice_the_last_counts(folder, rows, at):
+    user, item, rating = rows[at % len(rows)]
+    again = [*rows, (user, item, 9 - rating if rating in (4, 5) else rating)]  # 4 <-> 5: the same sign
+    for part in prepared(folder, again):
+        for row in part:
+            if row[:2] == (user, item):
+                assert int(row[2]) == again[-1][2]
+    assert sum(map(len, prepared(folder, again))) == sum(map(len, prepared(folder, rows)))
