@@ -57,7 +57,10 @@ class Run:
         """
         self.columns = ["epoch", "loss", *metrics]
         path = self.folder / "config.json"
-        before = read_config(self.folder)["made_from"] if path.exists() else made_from
+        config = read_config(self.folder) if path.exists() else {"made_from": made_from, "commit": commit()}
+        before = config["made_from"]
+        if config.get("commit") != commit():
+            self.log(f"this run began with other code, commit {config.get('commit')}; now {commit()}")
         if before != made_from:
             raise InputError(
                 f"{made_from['train_csv']} or the validation or test file beside it: not what the run in {self.folder} "

@@ -3,9 +3,9 @@
     python benchmarks/kills.py                (50 kills; about ten minutes on two cores, fetches ML-100K)
 
 One run of prepare, refine and train on ML-100K is left alone.  Another is killed (SIGKILL, SIGTERM and SIGINT in turn)
-at a moment drawn evenly from the time the first took, started again, and so on; once it ends, its splits, answers, labels,
-metrics, best weights and recommendations are compared with the first's, bit for bit, and it starts over in an empty
-folder until the kills are used up.  Exits with 1 at the first difference.
+at a moment drawn evenly from the time the first took, started again, and so on; once it ends, its splits, answers,
+labels, metrics, best weights and recommendations are compared with the first's, bit for bit, and it starts over in an
+empty folder until the kills are used up.  Exits with 1 at the first difference.
 """
 
 import argparse

@@ -160,6 +160,13 @@ def test_resuming_with_other_settings_is_refused_by_flag(flags, unfinished):
         main.main(flags("LightGCN", "--path_name", "a", "--resume", "--layers", "2"))
 
 
+def test_going_on_with_other_code_is_said(flags, unfinished):
+    config = json.loads((unfinished / "config.json").read_text())
+    (unfinished / "config.json").write_text(json.dumps(config | {"commit": "0123456789ab"}))
+    main.main(flags("LightGCN", "--path_name", "a", "--resume"))
+    assert "this run began with other code, commit 0123456789ab; now " in (unfinished / "log.txt").read_text()
+
+
 @pytest.mark.parametrize("part", ["train_original", "validation", "test"])
 def test_resuming_on_other_files_is_refused(flags, unfinished, tmp_path, part):
     path = tmp_path / "data" / "blocks" / f"blocks_{part}.csv"
