@@ -81,7 +81,7 @@ def test_a_run_stopped_by_signals_between_steps_ends_as_one_that_was_not(flags, 
             killing(patch, model, at, number)
             assert main.cli(flags(*case, "--path_name", "stopped", *again)) == 128 + number
         again = ["--resume"]
-        assert re.match(r"stopped and saved in epoch \d, step \d; .* --resume goes on there\n", capsys.readouterr().err)
+        assert re.match(r"stopped and saved in epoch \d, step \d+; .* --resume goes on there\n", capsys.readouterr().err)
     assert main.cli(flags(*case, "--path_name", "stopped", "--resume")) == 0
     assert_same_end(*(tmp_path / "result" / "blocks" / name for name in ("whole", "stopped")))
 

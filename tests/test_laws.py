@@ -121,3 +121,19 @@ def test_the_same_seed_gives_the_same_numbers_bit_for_bit_and_another_seed_other
 @pytest.mark.parametrize("name", MODELS)
 def test_embeddings_are_finite_after_training(models, name):
     assert all(torch.isfinite(z).all() and z.abs().sum() > 0 for z in models[name][0].embeddings())
+
+
+def test_without_alignment_the_autoencoders_have_no_say_in_the_ranking(data, tmp_path):
+    """So that one row of the table of ablations can stand for both."""
+    runs = [
+        main.parse(["--dataset", "x", "--epochs", "2", "--embedding_dim", "8", "--batch_size", "64", flag])
+        for flag in ("--no_alignment", "--no_autoencoder")
+    ]
+    tables = []
+    for options in runs:
+        flags.of_data_set(options, "x")
+        torch.manual_seed(0)
+        model = MODELS["ReFINe++"](data, options, torch.Generator().manual_seed(0))
+        main.train(model, data, options, Silent(tmp_path))
+        tables.append(model.table)
+    assert torch.equal(*tables)

@@ -1,5 +1,6 @@
 """The README's commands work, and its figures are those of the files they come from."""
 
+import itertools
 import re
 import shlex
 import subprocess
@@ -9,6 +10,9 @@ from pathlib import Path
 import pytest
 
 import main
+import study
+from baselines import MODELS
+from results4comparison import table
 
 ROOT = Path(main.__file__).parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,21 +46,33 @@ def test_the_main_job_runs_from_files_to_the_comparison(tmp_path):
     assert figures[0] == pytest.approx(figures[1], rel=0.02)  # another processor may round a few scores otherwise
 
 
-def test_the_results_table_is_what_the_kept_runs_give():
-    table = README.split("<!-- results: python results4comparison/table.py -->\n")[1].split("<!-- /results -->")[0]
-    assert run(["results4comparison/table.py"]).stdout == table
+@pytest.mark.parametrize("which", ["systems", "labels", "ablations"])
+def test_the_results_tables_are_what_the_kept_runs_give(which, capsys):
+    mark = f"<!-- results: python results4comparison/table.py {which} -->\n"
+    table.main([which])
+    assert capsys.readouterr().out == README.split(mark)[1].split("<!-- /results -->")[0]
 
 
 def test_the_benchmarks_run(ml_100k, films):
     done = run(["-W", "ignore", "benchmarks/epoch.py", "ML-100K", "--steps", "2", "--device", "cpu"])
     assert done.returncode == 0, done.stderr
     assert re.search(r"fast .* s an epoch .* MB peak\n +plain .*\n +ratio", done.stdout)
+    done = run(["-W", "ignore", "benchmarks/models.py", "--steps", "1", "--device", "cpu"])
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^  (\S+) .* s an epoch, plain", done.stdout, re.MULTILINE) == list(MODELS)[2:]
     flags = ["--data_dir", str(ml_100k.parent), "--users", "2", "--kills", "0"]
     done = run(["-W", "ignore", "benchmarks/refine.py", str(films.llm / "trained"), *flags])
     assert done.returncode == 0, done.stderr
     assert re.findall(r"(\w+): \d+ questions", done.stdout) == ["score", "generate"]
     counts = re.findall(r"equal to those of one question at a time: (\d+) of (\d+)", done.stdout)
     assert len(counts) == 2 and all(same == every for same, every in counts)
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"python study\.py[^`\n>]*--[^`\n>]*", README))))
+def test_every_study_is_understood(command):
+    options = study.parse(shlex.split(command)[2:])
+    for model, dataset in itertools.product(options.models, options.datasets):
+        assert all(study.Trial(words, dataset, 1, options) for words in study.combinations(model))
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"python main\.py[^`\n]*", README + (main.__doc__ or "")))))
@@ -66,5 +82,6 @@ def test_every_other_command_line_is_understood(command):
 
 
 def test_every_flag_named_in_the_readme_exists():
-    flags = set(vars(main.parse(["--dataset", "x"])))
-    assert set(re.findall(r"`--([a-z_]+)", README)) <= flags
+    flags = set().union(*(vars(main.parse(["--dataset", "x", "--model", model])) for model in MODELS))
+    of_study = {"list", "recommend"}
+    assert set(re.findall(r"`--([a-z_]+)", README)) <= flags | of_study
