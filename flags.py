@@ -1,6 +1,7 @@
 """The flags of main.py, grouped by what they are about, and which of them a model has a use for."""
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -21,8 +22,12 @@ LEAST = {  # smallest value of each number
 }  # fmt: skip
 MOST = {"random_seed": 2**32 - 1, "llm_seed": 2**32 - 1, "llm_question_size": 10, "siren_dropout": 0.99}
 OF_DATA_SET = {"layers": 4, "r": 100}  # where the data set's row in data/sources.py names no other
-OF_TRAINING = {"learning_rate", "batch_size", "epochs", "early_stopping_step", "evaluation_step"}
-OF_MODELS = set().union(*(model.flags for model in MODELS.values()))
+OF_TRAINING = {"learning_rate", "batch_size", "epochs", "early_stopping_step", "evaluation_step"}  # by gradient
+OF_MODELS = OF_TRAINING.union(*(model.flags for model in MODELS.values()))
+IDLE = {  # a flag that leaves others without a use
+    ("no_autoencoder", True): {"hidden_dim", "lambda_ae", "no_alignment"},
+    ("loss", "bpr"): {"n_negatives", "negatives"},
+}
 
 
 def parser(about):
@@ -105,6 +110,9 @@ def parse(argv=None, about=None):
         for value in values if isinstance(values, list) else [values]:
             if value is not None and not least <= value < float("inf"):
                 raise InputError(f"--{name} {value}: must be a number of at least {least}")
+    for name, value in vars(options).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"--{name} {value}: must be a finite number")
     for name, most in MOST.items():
         if getattr(options, name) > most:
             raise InputError(f"--{name} {getattr(options, name)}: must be at most {most}")
@@ -112,12 +120,21 @@ def parse(argv=None, about=None):
         raise InputError(f"--path_name {options.path_name}: must be a name; --result_dir says where")
     options.top_k = sorted(set(options.top_k))
     model = MODELS[options.model]
-    for name in sorted(OF_MODELS - model.flags):
+    for name in sorted(OF_MODELS - used_by(model)):
         if getattr(options, name) != flags.get_default(name):
             raise InputError(f"--{name}: {options.model} has no use for it; leave it out")
         delattr(options, name)
+    for (flag, value), idle in IDLE.items():
+        for name in sorted(idle) if getattr(options, flag, None) == value else ():
+            if getattr(options, name) != flags.get_default(name):
+                raise InputError(f"--{name}: has no use with --{flag}; leave one of them out")
     fill_in(options, model.defaults)
     return options
+
+
+def used_by(model):
+    """The model and training flags that a model has a use for."""
+    return model.flags | (OF_TRAINING if model.solutions is None else set())
 
 
 def fill_in(options, defaults):
@@ -135,7 +152,7 @@ def changed(options, name):
     """{flag: value} of the model and training flags that are not at their defaults: what makes this run an ablation."""
     default = parse(["--dataset", options.dataset, "--model", options.model])
     of_data_set(default, name)
-    return {k: v for k, v in vars(options).items() if k in OF_MODELS | OF_TRAINING and v != getattr(default, k)}
+    return {k: v for k, v in vars(options).items() if k in OF_MODELS and v != getattr(default, k)}
 
 
 def settings(options):

@@ -11,7 +11,6 @@ Three stages: prepare (dataloader.py) and refine (llm_feedback.py), each skipped
 belongs to the same input, and train (here, model.py, utils.py), which never overwrites a run folder.
 """
 
-import os
 import signal
 import sys
 import time
@@ -35,7 +34,7 @@ from utils import InputError, Stopped
 
 CHECKPOINT_SECONDS = 20  # between two last.pt: a kill costs at most this much work, and the epoch in flight
 RULE = "#" * 77
-AGAIN = "interrupted; the same command goes on, once training has begun with --resume"
+AGAIN = "interrupted; the same command goes on (main.py with --resume, once training has begun)"
 
 
 def parse(argv=None):
@@ -62,11 +61,12 @@ def train(model, data, options, run):
     steps.  last.pt is written now and then and when a signal asks to stop, between two steps, so that --resume goes on
     from there.  A loss that is not finite ends training; the best weights so far are kept.
     """
-    optimizer = torch.optim.Adam(model.parameter_groups(), lr=options.learning_rate, fused=True)
-    shuffle = torch.Generator().manual_seed(options.random_seed)
-    stopping = utils.EarlyStopping(options.early_stopping_step)
-    closed, last = model.solutions is not None, min(options.epochs, model.solutions or options.epochs)
+    closed = model.solutions is not None
+    last, patience = (model.solutions, model.solutions) if closed else (options.epochs, options.early_stopping_step)
     steps = 0 if closed else -(-len(data.edges(model.trains_on)[0]) // options.batch_size)
+    optimizer = torch.optim.Adam(model.parameter_groups(), lr=0.0 if closed else options.learning_rate, fused=True)
+    shuffle = torch.Generator().manual_seed(options.random_seed)
+    stopping = utils.EarlyStopping(patience)
     zero = torch.zeros((), device=data.device)
     at = run_folder.Progress(0, 0, zero, zero + steps, shuffle.get_state(), 0.0)
     checkpoint = run_folder.Checkpoint(run.folder / "last.pt", model, optimizer, shuffle, stopping, at)
@@ -74,8 +74,8 @@ def train(model, data, options, run):
         checkpoint.load(run)
 
     def save(asked):
-        """Write last.pt if it is due; end here if a signal asked to."""
-        if asked or time.perf_counter() - checkpoint.saved > CHECKPOINT_SECONDS:
+        """Write last.pt if it is due; end here if a signal asked to.  Saving takes a twentieth of the time at most."""
+        if asked or time.perf_counter() - checkpoint.saved > max(CHECKPOINT_SECONDS, 20 * checkpoint.took):
             checkpoint.save(run)
         if asked:
             where = f"epoch {at.epoch + 1}, step {at.step}"
@@ -127,6 +127,8 @@ def train(model, data, options, run):
             ended = f"closed form, {last} solutions" if closed else f"--epochs {last} reached before early stopping"
             ended = "early stopping" if stopping.over else ended
             checkpoint.save(run)
+        if asked:
+            raise Stopped(asked[0], "stopped after the last epoch; the same command with --resume goes on to the test")
     return stopping, at.epoch, checkpoint.seconds, ended
 
 
@@ -136,14 +138,17 @@ def main(argv=None):
         return recommend(options)
     torch.set_flush_denormal(True)  # Adam's moments decay below 1e-38, where an Intel core computes 8 times slower
     device = utils.pick_device(options.device)
-    if options.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it, before its first use
-        torch.use_deterministic_algorithms(True)
+    utils.be_deterministic(device, options.deterministic)
     name, raw, folder = dataloader.locate(options.dataset, options.data_dir)
     flags.of_data_set(options, name)
     options.device = str(device)
     options.path_name = options.path_name or f"{options.model}_{options.dataset_augment}_{options.random_seed}"
-    run = run_folder.Run(options.result_dir / name / options.path_name)
+    with run_folder.Run(options.result_dir / name / options.path_name) as run:
+        fit(name, raw, folder, options, device, run)
+
+
+def fit(name, raw, folder, options, device, run):
+    """The three stages on one data set: prepare, refine, train and test."""
     settings = flags.settings(options)
     run.check(settings, options.resume)
 
@@ -163,7 +168,7 @@ def main(argv=None):
     }  # fmt: skip
     made_from = {"train_csv": train_csv.name, "sha256": dataloader.sha256(train_csv), "llm": labels["llm"]}
     made_from |= {part: dataloader.sha256(folder / f"{name}_{part}.csv") for part in ("validation", "test")}
-    run.open(settings, made_from, utils.metric_names(cut_offs(options)))
+    run.open(settings, made_from, options.resume, utils.metric_names(cut_offs(options)))
     run.log(
         RULE,
         *(f"{key}: {value}" for key, value in settings.items()),
@@ -206,10 +211,10 @@ def main(argv=None):
         "dataset_augment": options.dataset_augment, **labels, "flags": flags.changed(options, name),
         "commit": run_folder.commit(),
     }  # fmt: skip
-    utils.write_json(run.folder / "summary.json", summary)
     published = compare.published(name, options.model)
     run_folder.plot_curves(run.folder / "curves.png", run.epochs, published)
     run.log("", *compare.table(summary, published), "", f"Run folder: {run.folder}")
+    utils.write_json(run.folder / "summary.json", summary)  # last: a run with a summary is a finished one
 
 
 def cli(argv=None, job=main):

@@ -263,14 +263,16 @@ class ReFINePlusPlus(nn.Module):
         return rw_ssm(positive, lse[batch.distinct_of])
 
     def negative_weights(self, users):
-        """Sampling weights (len(users), I): 0 for a user's train positives, gamma for confirmed negatives,
-        1 for every other item.  users: numpy array on the host, where the row lengths are known."""
-        weight = torch.ones(len(users), self.data.n_items, device=self.table.device)
-        row, item = self.data.positives.entries(users)
-        weight[row, item] = 0.0
-        row, item = self.data.confirmed_negatives.entries(users)
-        weight[row, item] = self.options.real_neg_samp_prob
-        return weight
+        return signed_weights(self.data, users, self.options.real_neg_samp_prob)
+
+
+def signed_weights(data, users, gamma):
+    """Sampling weights (len(users), I): 0 for a user's train positives, gamma for confirmed negatives, 1 for every
+    other item.  users: numpy array on the host, where the row lengths are known."""
+    weight = torch.ones(len(users), data.n_items, device=data.device)
+    weight[data.positives.entries(users)] = 0.0
+    weight[data.confirmed_negatives.entries(users)] = gamma
+    return weight
 
 
 def masked_logsumexp(scores, keep):
@@ -280,7 +282,6 @@ def masked_logsumexp(scores, keep):
 
 @torch.no_grad()
 def penalty(optimizer):
-    """sum over parameter groups of (weight_decay / 2) * ||w||^2, a scalar on the device, for the log."""
-    return sum(
-        group["weight_decay"] / 2 * nn.utils.get_total_norm(group["params"]) ** 2 for group in optimizer.param_groups
-    )
+    """sum over parameter groups of (weight_decay / 2) * ||w||^2, a scalar on the device, for the log; 0 without any."""
+    groups = [group for group in optimizer.param_groups if group["weight_decay"]]
+    return sum(group["weight_decay"] / 2 * nn.utils.get_total_norm(group["params"]) ** 2 for group in groups)

@@ -3,6 +3,7 @@
     python main.py --recommend USER_ID --run PATH
 """
 
+import pickle
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,10 +41,14 @@ def recommend(options):
         raise InputError(f"--recommend {options.recommend}: not among the {data.n_users} users of {train_csv}; {known}")
 
     model = MODELS[settings.model](data, settings, torch.Generator(device)).to(device)
-    model.load_state_dict(torch.load(options.run / "best.pt", weights_only=True, map_location=device)["model"])
+    try:
+        model.load_state_dict(torch.load(options.run / "best.pt", weights_only=True, map_location=device)["model"])
+    except (RuntimeError, LookupError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(f"{options.run}/best.pt: holds no weights of {settings.model} ({str(error)[:60]})") from None
     model.eval()
     with torch.no_grad():
-        ((_, items, scores),) = utils.rank(*model.embeddings(), data.seen, users, max(options.top_k), 1)
+        k = min(options.top_k[-1], data.n_items)
+        ((_, items, scores),) = utils.rank(*model.embeddings(), data.seen, users, k, 1)
 
     titles = dataloader.item_table(raw).title.reindex(data.item_ids, fill_value="").to_numpy()
     describe = lambda item: f"{data.item_ids[item]:>8}  {titles[item]}".rstrip()  # noqa: E731

@@ -1,6 +1,7 @@
 """The run folder: what a run leaves behind, and how it goes on after an interruption."""
 
 import csv
+import fcntl
 import json
 import os
 import pickle
@@ -17,7 +18,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from utils import InputError, save, write_atomically, write_json
+from utils import InputError, named, save, write_atomically, write_json
 
 FREE = ("resume", "test_batch_size", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout")  # to resume
 
@@ -32,6 +33,14 @@ class Run:
         self.folder = Path(folder)
         self.epochs = []  # the rows of metrics.csv; an epoch without evaluation has only epoch and loss
         self.unwritten = []  # log lines printed before open()
+        self.lock = None  # file descriptor of the folder, once it is open
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        if self.lock is not None:
+            os.close(self.lock)
 
     def check(self, settings, resume):
         """Raises InputError where the folder holds a run that these settings must not, or cannot, go on with."""
@@ -49,13 +58,22 @@ class Run:
             if key not in FREE and value != before.get(key):
                 raise InputError(f"--{key} {value}: the run to resume in {self.folder} has {before.get(key)}")
 
-    def open(self, settings, made_from, metrics):
-        """Write config.json and the log so far.  made_from: {"train_csv", "sha256", "llm", ...}; metrics: the names of
-        the metric columns of metrics.csv.
+    def open(self, settings, made_from, resume, metrics):
+        """Take the folder for this process alone; write config.json and the log so far.  made_from: {"train_csv",
+        "sha256", "llm", ...}; metrics: the names of the metric columns of metrics.csv.
 
-        Raises InputError where the run to resume began with other files.
+        Raises InputError where the run to resume began with other files, or another process has the folder.
         """
         self.columns = ["epoch", "loss", *metrics]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.lock = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{self.folder}: another process is at it; --path_name NAME starts another") from None
+        except OSError:  # a network file system that locks no folders
+            self.log(f"{self.folder} cannot be locked here: see to it that no other process writes to it")
+        self.check(settings, resume)  # once more: another process may have been at it until now
         path = self.folder / "config.json"
         config = read_config(self.folder) if path.exists() else {"made_from": made_from, "commit": commit()}
         before = config["made_from"]
@@ -66,7 +84,6 @@ class Run:
                 f"{made_from['train_csv']} or the validation or test file beside it: not what the run in {self.folder} "
                 f"began with ({before['train_csv']}, or what they held then); put that back, or use another --path_name"
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             write_json(path, {"settings": settings, "made_from": made_from, **environment()})
         lines, self.unwritten = self.unwritten, None
@@ -81,12 +98,13 @@ class Run:
             self.unwritten += lines
 
     def _write(self, lines):
-        with open(self.folder / "log.txt", "a", encoding="utf-8") as f:
+        with named(self.folder / "log.txt"), open(self.folder / "log.txt", "a", encoding="utf-8") as f:
             f.writelines(f"{line}\n" for line in lines)
 
     def add_epoch(self, row):
         self.epochs.append(row)
-        with open(self.folder / "metrics.csv", "a", newline="", encoding="utf-8") as f:
+        path = self.folder / "metrics.csv"
+        with named(path), open(path, "a", newline="", encoding="utf-8") as f:
             writer = csv.DictWriter(f, self.columns, lineterminator="\n")
             if len(self.epochs) == 1:
                 writer.writeheader()
@@ -119,12 +137,14 @@ class Checkpoint:
         self.path, self.model, self.optimizer = path, model, optimizer
         self.shuffle, self.stopping, self.progress = shuffle, stopping, progress
         self.started = self.saved = time.perf_counter()
+        self.took = 0.0  # seconds of the last save
 
     def save(self, run):
-        self.saved = time.perf_counter()
+        began = time.perf_counter()
         generators = {"shuffle": self.shuffle, "model": self.model.generator, "torch": torch.default_generator}
+        states = {name: generator.get_state() for name, generator in generators.items()}
         if self.progress.total.device.type == "cuda":  # of dropout
-            generators["cuda"] = torch.cuda.default_generators[torch.cuda.current_device()]
+            states["cuda"] = torch.cuda.get_rng_state(self.progress.total.device)
         state = {
             "progress": vars(self.progress) | {"seconds": self.seconds},
             "epochs": run.epochs,
@@ -132,9 +152,11 @@ class Checkpoint:
             "negatives": getattr(self.model, "negatives", None),  # drawn at the start of the epoch
             "optimizer": self.optimizer.state_dict(),
             "stopping": vars(self.stopping),
-            "generators": {name: generator.get_state() for name, generator in generators.items()},
+            "generators": states,
         }
         save(self.path, state)
+        self.saved = time.perf_counter()
+        self.took = self.saved - began
 
     @property
     def seconds(self):
@@ -163,7 +185,7 @@ class Checkpoint:
             self.model.generator.set_state(state["generators"]["model"])
             torch.set_rng_state(state["generators"]["torch"])
             if "cuda" in state["generators"]:
-                torch.cuda.set_rng_state(state["generators"]["cuda"])
+                torch.cuda.set_rng_state(state["generators"]["cuda"], device)
             epochs = state["epochs"]
         except (RuntimeError, ValueError, LookupError, TypeError, EOFError, pickle.UnpicklingError) as error:
             why = f"is no whole checkpoint of this run ({' '.join(str(error).split())[:100]})"

@@ -19,6 +19,7 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -56,6 +57,9 @@ class Trial:
 
     def __init__(self, model, dataset, seed, options):
         """model: list of words, the model's name and flags of main.py."""
+        for flag in ("--dataset", "--random_seed", "--path_name", "--data_dir", "--result_dir", "--resume", "--model"):
+            if any(word.split("=")[0] == flag for word in model):
+                raise InputError(f"--models {shlex.join(model)}: {flag} is for the whole study, not for a model")
         words = "_".join(word.removeprefix("--").replace("/", "-") for word in model)
         self.model = model
         self.arguments = [
@@ -92,25 +96,30 @@ def run(trials, options):
     left = [trial for trial in trials if not trial.finished]
     threads = str(max(1, (os.cpu_count() or 1) // options.jobs))  # of each run, or they would fight for the cores
     environment = {"OMP_NUM_THREADS": threads, **os.environ} if options.jobs > 1 else None
-    running, failed = set(), []
+    running, failed, stopping = set(), [], threading.Event()
+    # Sessions of their own: a Ctrl-C in the terminal reaches this process alone, which tells each run once.
+    more = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
 
     def one(trial):
-        process = subprocess.Popen(
-            trial.command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
-        )
+        process = subprocess.Popen(trial.command, env=environment, **more)
         running.add(process)
+        if stopping.is_set():
+            process.terminate()
         _, error = process.communicate()
         running.discard(process)
-        if process.returncode:
+        if process.returncode and not stopping.is_set():
             failed.append(f"{shlex.join(trial.command)}: {(error.strip().splitlines() or ['no reason given'])[-1]}")
 
     pool = ThreadPoolExecutor(options.jobs)
     try:
         list(tqdm(pool.map(one, left), "runs", len(left), unit="run", disable=None))
-    finally:  # also when interrupted: every run is stopped, and the same command goes on with it
-        pool.shutdown(wait=False, cancel_futures=True)
+    except BaseException:  # interrupted: every run saves and stops, and the same command goes on with it
+        stopping.set()
         for process in running.copy():
             process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
     if failed:
         raise InputError(f"{len(failed)} of {len(left)} runs failed; {failed[0]}")
 
@@ -133,8 +142,8 @@ def report(rows):
         recalls.sort(key=lambda pair: -pair[1].to_numpy().mean())
         if len(recalls) > 1:
             (first, ours), (second, theirs) = recalls[:2]
-            tests.append([dataset, first, second, str(len(ours)), *table.difference(ours, theirs)])
-    best = ["data set", "best test recall@20", "less the second best", "users", *table.DIFFERENCE]
+            tests.append([dataset, first, second, *table.difference(ours, theirs)])
+    best = ["data set", "best test recall@20", "less the second best", *table.DIFFERENCE]
     note = "Difference: two-sided paired t-test over users, each user's mean over the seeds."
     lines = [*table.markdown(header, body), "", *table.markdown(best, tests), "", note]
     return lines, [*table.latex(header, body), "", *table.latex(best, tests), "", f"% {note}"]
@@ -149,8 +158,8 @@ def study(argv=None):
         run([trial for trials in grids.values() for trial in trials], options)
     rows = []
     for (dataset, model), trials in grids.items():
-        if all(trial.finished for trial in trials):
-            best = max(trials, key=lambda trial: trial.summary["validation"]["recall@20"])
+        if len(trials) == 1 or all(trial.finished for trial in trials):  # else the best of the grid is not known yet
+            best = max(trials, key=lambda trial: trial.finished and trial.summary["validation"]["recall@20"])
             model = shlex.join(best.model) + (f" (best of {len(trials)})" if len(trials) > 1 else "")
             # A closed-form model throws no dice: one seed is enough.
             seeds = options.seeds if MODELS[best.model[0]].solutions is None else options.seeds[:1]

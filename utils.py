@@ -121,16 +121,24 @@ class EarlyStopping:
 # ---------------------------------------------------------------------------------------- files, device
 
 
+@contextmanager
+def named(path):
+    """An OSError in the block gets the path's name: one of a full disk comes without, or with a temporary file's."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
 def write_atomically(path, write):
     """Call write(temporary path), then rename: the file at `path` is whole or absent, never half-written."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        write(temporary)
-        with open(temporary, "rb+") as f:
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
-    except OSError as error:  # of the temporary file, or without a name: say which file it was for
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        with named(path):
+            write(temporary)
+            with open(temporary, "rb+") as f:
+                os.fsync(f.fileno())
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -200,6 +208,15 @@ def pick_device(name):
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"--device {name}: not usable on this machine ({str(error).splitlines()[0]})") from None
     return torch.device(name)
+
+
+def be_deterministic(device, asked):
+    """The same numbers every time: always on a CPU, where only the threads that add up gradients of fetched rows would
+    race, at no cost worth a flag; on CUDA where asked for, since it is slower there."""
+    if asked:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants it before its first use
+    torch.use_deterministic_algorithms(asked or device.type == "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a pass over every new tensor, for finding bugs
 
 
 def fail(message):

@@ -23,7 +23,7 @@ def add_flags(add):
 
 class EASE(nn.Module):
     trains_on, solutions = "all", 0  # of an instance: as many as --ease_lambdas
-    flags, defaults = {"ease_weights", "ease_lambdas"}, {"dataset_augment": "original", "learning_rate": 1e-3}
+    flags, defaults = {"ease_weights", "ease_lambdas"}, {"dataset_augment": "original"}
 
     def __init__(self, data, options, generator):
         super().__init__()

@@ -6,7 +6,7 @@ from torch import nn
 
 class Popularity(nn.Module):
     trains_on, solutions = "positive", 1
-    flags, defaults = frozenset(), {"dataset_augment": "original", "learning_rate": 1e-3}
+    flags, defaults = frozenset(), {"dataset_augment": "original"}
     terms = ("number of train positives",)
 
     def __init__(self, data, options, generator):

@@ -14,7 +14,7 @@ Similarity is the dot product of propagated item embeddings, as they are at the 
 import torch
 
 from baselines.lightgcn import LightGCN
-from model import BLOCK
+from model import BLOCK, signed_weights
 
 
 def add_flags(add):
@@ -49,9 +49,7 @@ class ReFINe(LightGCN):
 
     def negative_weights(self, users):
         """w of these users, (len(users), I)."""
-        weight = torch.ones(len(users), self.data.n_items, device=self.table.device)
-        weight[self.data.positives.entries(users)] = 0.0
-        weight[self.data.confirmed_negatives.entries(users)] = self.options.real_neg_samp_prob
+        weight = signed_weights(self.data, users, self.options.real_neg_samp_prob)
         if self.similar is not None:
             self.weigh_similar(weight, self.data.positives.entries(users), self.options.s, self.options.q)
             self.weigh_similar(weight, self.data.confirmed_negatives.entries(users), self.options.r, self.options.p)

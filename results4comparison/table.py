@@ -27,7 +27,7 @@ from results4comparison import compare
 OURS = compare.HERE / "ours"
 METRICS = ("recall@20", "ndcg@20", "precision@20")
 FIGURES = ("seeds", *(f"test {metric}" for metric in METRICS), "val recall@20", "best epoch", "train s")
-DIFFERENCE = ("difference", "95 % interval", "p")
+DIFFERENCE = ("users", "difference", "95 % interval", "p")
 AUTHORS = "the authors' Llama-2-7b"
 
 
@@ -77,9 +77,11 @@ def published_figures(reference):
 
 
 def difference(ours, theirs):
-    """Cells under DIFFERENCE: mean over users of ours - theirs, by a two-sided paired t-test.  ours, theirs: the test
-    Recall@20 of the same users, one column a seed, of which each user's mean is taken."""
-    means = ours.mean(axis=1), theirs.mean(axis=1)
+    """Cells under DIFFERENCE: mean over users of ours - theirs, by a two-sided paired t-test.  ours, theirs: test
+    Recall@20, one row a user and one column a seed, of which each user's mean is taken; users of both count (a user may
+    lack a test row where only some labels make an edge of the item)."""
+    means = ours.mean(axis=1).align(theirs.mean(axis=1), join="inner")
+    yield str(len(means[0]))
     test = ttest_rel(*means)
     low, high = test.confidence_interval()
     yield f"{(means[0] - means[1]).mean():+.4f}"
@@ -144,8 +146,8 @@ def pairs(wanted):
     for (first, ours), (second, theirs) in combinations(kept(wanted).items(), 2):
         if first[:2] == second[:2]:
             table = [recalls(first[0], runs) for runs in (ours, theirs)]
-            rows.append([first[2], second[2], str(len(table[0])), *difference(*table)])
-    return markdown(["test Recall@20 with", "less that with", "users", *DIFFERENCE], rows)
+            rows.append([first[2], second[2], *difference(*table)])
+    return markdown(["test Recall@20 with", "less that with", *DIFFERENCE], rows)
 
 
 def keep(folder, name):

@@ -349,16 +349,27 @@ def test_one_mlp_layer_is_refused():
 # ------------------------------------------------------------------------------------------- the flags
 
 
-def test_a_flag_the_model_has_no_use_for_is_refused():
-    with pytest.raises(flags.InputError, match="--hidden_dim: LightGCN has no use for it"):
-        flags.parse(["--dataset", "x", "--model", "LightGCN", "--hidden_dim", "5"])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--model LightGCN --hidden_dim 5", "--hidden_dim: LightGCN has no use for it"),
+        ("--model EASE --learning_rate 5", "--learning_rate: EASE has no use for it"),
+        ("--model Popularity --epochs 5", "--epochs: Popularity has no use for it"),
+        ("--no_autoencoder --hidden_dim 5", "--hidden_dim: has no use with --no_autoencoder"),
+        ("--loss bpr --n_negatives 5", "--n_negatives: has no use with --loss"),
+        ("--model SiReN --siren_neg_coef nan", "--siren_neg_coef nan: must be a finite number"),
+    ],
+)
+def test_a_flag_that_would_change_nothing_is_refused(words, message):
+    with pytest.raises(flags.InputError, match=message):
+        flags.parse(["--dataset", "x", *words.split()])
 
 
 def test_every_model_flag_is_some_models(capsys):
     assert {"embedding_dim", "p", "siren_dropout", "ease_lambdas", "negatives"} <= flags.OF_MODELS
     for name, model in MODELS.items():
         options = flags.parse(["--dataset", "x", "--model", name])
-        assert flags.OF_MODELS & set(vars(options)) == set(model.flags)
+        assert flags.OF_MODELS & set(vars(options)) == flags.used_by(model)
         assert options.dataset_augment == ("augment" if name.startswith("ReFINe") else "original")
         assert all(getattr(options, flag) == value for flag, value in model.defaults.items())
 

@@ -144,7 +144,7 @@ def test_kept_runs_are_tested_against_each_other_user_by_user(kept, capsys):
 def test_ablations_are_set_against_the_whole_model(kept, capsys):
     table.main(["ablations"])
     header, _, whole, bpr = map(cells, capsys.readouterr().out.splitlines())
-    assert header[-3:] == ["difference", "95 % interval", "p"] and whole[-3:] == ["", "", ""]
+    assert header[-4:] == ["users", "difference", "95 % interval", "p"] and whole[-4:] == [""] * 4
     assert bpr[1] == "ReFINe++ --loss bpr --no_autoencoder" and bpr[-3] == "+0.0500"
 
 

@@ -19,9 +19,9 @@ import main
 import run_folder
 import utils
 from baselines import MODELS
+from flags import used_by
 
 ROOT = Path(main.__file__).parent
-SIZES = {"embedding_dim": 8, "hidden_dim": 12, "t": 2, "r": 3}
 
 
 @pytest.fixture(scope="module")
@@ -31,41 +31,33 @@ def world(tmp_path_factory):
 
 @pytest.fixture
 def flags(world, tmp_path):
-    """(model, more flags) -> a command line of a run of four epochs of seven steps."""
+    """(model, more flags) -> a command line of a run of four epochs."""
 
     def flags(model="ReFINe++", *more):
-        sizes = [f"--{flag}={size}" for flag, size in SIZES.items() if flag in MODELS[model].flags]
         paths = {"--dataset": world, "--data_dir": tmp_path / "data", "--result_dir": tmp_path / "result"}
-        own = [
-            "--model",
-            model,
-            "--llm",
-            "rule",
-            "--epochs",
-            "4",
-            "--batch_size",
-            "80",
-            "--device",
-            "cpu",
-            *sizes,
-            *more,
-        ]
+        sizes = {"epochs": 4, "batch_size": 80, "embedding_dim": 8, "hidden_dim": 12, "t": 2, "r": 3}
+        sizes = [f"--{flag}={size}" for flag, size in sizes.items() if flag in used_by(MODELS[model])]
+        own = ["--model", model, "--llm", "rule", "--device", "cpu", *sizes, *more]
         return [*(str(part) for pair in paths.items() for part in pair), *own]
 
     return flags
 
 
-def killing(patch, model, at, number):
-    """Have the process signal itself in the loss of step number `at`, counted over all epochs."""
+def count_steps(patch, model, then=lambda step: None):
+    """Calls then(number of the step, from 1) in every loss of the model; returns the list it counts with."""
     steps, loss = [], MODELS[model].loss
 
-    def signalled(self, batch):
+    def counted(self, batch):
         steps.append(batch)
-        if len(steps) == at:
-            os.kill(os.getpid(), number)
+        then(len(steps))
         return loss(self, batch)
 
-    patch.setattr(MODELS[model], "loss", signalled)
+    patch.setattr(MODELS[model], "loss", counted)
+    return steps
+
+
+def signal_at(at, number):
+    return lambda step: os.kill(os.getpid(), number) if step == at else None
 
 
 CASES = [("ReFINe++",), ("ReFINe++", "--loss", "bpr"), ("LightGCN",), ("ReFINe",), ("SiReN",)]
@@ -73,17 +65,58 @@ CASES = [("ReFINe++",), ("ReFINe++", "--loss", "bpr"), ("LightGCN",), ("ReFINe",
 
 @pytest.mark.parametrize("case", CASES, ids=" ".join)
 def test_a_run_stopped_by_signals_between_steps_ends_as_one_that_was_not(flags, tmp_path, capsys, monkeypatch, case):
-    """Stopped in epoch 1, in the middle of epoch 2, and after its last step."""
-    main.main(flags(*case, "--path_name", "whole"))
-    model, again = case[0], []
-    for at, number in ((3, signal.SIGTERM), (8, signal.SIGINT), (2, signal.SIGTERM)):
+    """Stopped in epoch 1, in the middle of epoch 2, and after the last step of epoch 2."""
+    with monkeypatch.context() as patch:
+        steps = count_steps(patch, case[0])
+        main.main(flags(*case, "--path_name", "whole"))
+    epoch, again = len(steps) // 4, []
+    stops = ((3, signal.SIGTERM, (1, 3)), (epoch, signal.SIGINT, (2, 3)), (epoch - 3, signal.SIGTERM, (2, epoch)))
+    capsys.readouterr()
+    for at, number, where in stops:
         with monkeypatch.context() as patch:
-            killing(patch, model, at, number)
+            count_steps(patch, case[0], signal_at(at, number))
             assert main.cli(flags(*case, "--path_name", "stopped", *again)) == 128 + number
         again = ["--resume"]
-        assert re.match(r"stopped and saved in epoch \d, step \d+; .* --resume goes on there\n", capsys.readouterr().err)
+        error = capsys.readouterr().err
+        expected = "stopped and saved in epoch {}, step {}; the same command with --resume goes on there\n"
+        assert error == expected.format(*where)
     assert main.cli(flags(*case, "--path_name", "stopped", "--resume")) == 0
     assert_same_end(*(tmp_path / "result" / "blocks" / name for name in ("whole", "stopped")))
+
+
+@pytest.mark.parametrize("model", ["EASE", "SiReN"])
+@pytest.mark.parametrize("at", [2, "last"])
+def test_a_signal_between_two_epochs_and_after_the_last_is_not_lost(flags, tmp_path, capsys, monkeypatch, model, at):
+    main.main(flags(model, "--path_name", "whole"))
+    last = summary(tmp_path / "result" / "blocks" / "whole")["epochs_run"]
+    add_epoch = run_folder.Run.add_epoch
+
+    def signalled(run, row):
+        add_epoch(run, row)
+        if row["epoch"] == (last if at == "last" else at):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder.Run, "add_epoch", signalled)
+        assert main.cli(flags(model, "--path_name", "stopped")) == 143
+    assert not (tmp_path / "result" / "blocks" / "stopped" / "summary.json").exists()
+    assert main.cli(flags(model, "--path_name", "stopped", "--resume")) == 0
+    assert_same_end(*(tmp_path / "result" / "blocks" / name for name in ("whole", "stopped")))
+
+
+def test_saving_takes_a_small_share_of_the_time_however_large_the_model(flags, monkeypatch):
+    """A save that took 100 seconds is not due again for 2,000."""
+    saves, save = [], run_folder.Checkpoint.save
+
+    def slow(checkpoint, run):
+        save(checkpoint, run)
+        saves.append(checkpoint.progress.step)
+        checkpoint.took = 100.0
+
+    monkeypatch.setattr(main, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(run_folder.Checkpoint, "save", slow)
+    main.main(flags("LightGCN"))
+    assert len(saves) == 2  # the first step, and the end
 
 
 def test_a_killed_run_resumed_ends_as_one_that_was_never_interrupted(flags, tmp_path, monkeypatch):
@@ -225,13 +258,9 @@ def test_a_full_disk_ends_in_one_line_and_the_run_can_go_on(flags, tmp_path):
 
 def poison(patch, model, at):
     """Make the loss of step number `at`, counted over all epochs, not a number."""
-    steps, loss = [], MODELS[model].loss
-
-    def poisoned(self, batch):
-        steps.append(batch)
-        return loss(self, batch) * (torch.nan if len(steps) == at else 1)
-
-    patch.setattr(MODELS[model], "loss", poisoned)
+    steps = count_steps(patch, model)
+    loss = MODELS[model].loss
+    patch.setattr(MODELS[model], "loss", lambda self, batch: loss(self, batch) * (torch.nan if len(steps) == at else 1))
 
 
 def test_a_diverged_run_keeps_its_best_epoch_and_tests_it(flags, tmp_path, monkeypatch, capsys):
@@ -260,9 +289,9 @@ def test_a_run_that_diverges_in_its_first_epoch_is_no_result(flags, tmp_path, ca
 
 
 def test_the_same_command_gives_identical_files_and_other_threads_close_ones(flags, world, tmp_path):
-    """One thread twice and two threads, in processes of their own."""
+    """Two threads twice, and one thread, in processes of their own."""
     folders = []
-    for name, threads in (("one", "1"), ("again", "1"), ("two", "2")):
+    for name, threads in (("two", "2"), ("again", "2"), ("one", "1")):
         base = tmp_path / name
         paths = ["--data_dir", str(base / "data"), "--result_dir", str(base / "result"), "--path_name", "a"]
         command = [sys.executable, "main.py", *flags("ReFINe++", *paths)]
@@ -271,7 +300,7 @@ def test_the_same_command_gives_identical_files_and_other_threads_close_ones(fla
         )
         folders.append(base / "result" / "blocks" / "a")
     assert_same_end(*folders[:2])
-    one, two = (json.loads((folder / "summary.json").read_text()) for folder in (folders[0], folders[2]))
+    two, one = (json.loads((folder / "summary.json").read_text()) for folder in (folders[0], folders[2]))
     assert one["test"] == pytest.approx(two["test"], abs=0.01)
 
 
@@ -287,14 +316,17 @@ def test_a_lock_keeps_two_runs_from_preparing_one_folder_at_once(flags, tmp_path
         assert_same_end(ends[0], other)
 
 
-def test_the_deterministic_flag_is_passed_on_and_changes_no_number_on_the_cpu(flags, tmp_path):
-    main.main(flags("LightGCN", "--path_name", "a"))
+def test_deterministic_algorithms_are_on_with_a_cpu_and_by_flag_elsewhere(flags):
+    """Without them two threads that add up gradients race; seen once in many runs, and only on a busy machine."""
     try:
-        main.main(flags("LightGCN", "--path_name", "b", "--deterministic"))
+        for device, asked, expected in (("cpu", False, True), ("cuda", False, False), ("cuda", True, True)):
+            utils.be_deterministic(torch.device(device), asked)
+            assert torch.are_deterministic_algorithms_enabled() == expected
+        utils.be_deterministic(torch.device("cuda"), False)
+        main.main(flags("Popularity"))
         assert torch.are_deterministic_algorithms_enabled()
     finally:
         torch.use_deterministic_algorithms(False)
-    assert_same_end(*(tmp_path / "result" / "blocks" / name for name in "ab"))
 
 
 def test_runs_elsewhere_are_untouched(flags, tmp_path):

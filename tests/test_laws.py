@@ -57,7 +57,7 @@ def trained(name, data, folder, **changes):
     """The model after the training loop of main.py, with the weights it ended with, and its options."""
     numbers = {"embedding_dim": 16, "hidden_dim": 24, "batch_size": 64, "learning_rate": 0.02, "r": 5, "t": 10}
     numbers |= {"siren_dropout": 0.1, "epochs": EPOCHS.get(name, 60), "early_stopping_step": 1000} | changes
-    usable = flags.OF_TRAINING | MODELS[name].flags | {"random_seed"}
+    usable = flags.used_by(MODELS[name]) | {"random_seed"}
     words = [word for key, value in numbers.items() if key in usable for word in (f"--{key}", str(value))]
     options = main.parse(["--dataset", "x", "--model", name, *words])
     flags.of_data_set(options, "x")

@@ -21,6 +21,7 @@ import main
 import utils
 from baselines import MODELS, LightGCN
 from feedback import answers as answers_file
+from flags import used_by
 
 ROOT = Path(main.__file__).parent
 
@@ -32,13 +33,14 @@ def world(tmp_path_factory):
     return synthetic.write_data_set(base / "blocks"), synthetic.write_encoder(base / "encoder")
 
 
-SMALL = "--epochs 3 --batch_size 200 --top_k 5 20 --device cpu"
+SMALL = "--top_k 5 20 --device cpu"
 
 
 def flags_for(world, base, model="ReFINe++"):
     paths = {"--dataset": world[0], "--llm": world[1], "--data_dir": base / "data", "--result_dir": base / "result"}
-    sizes = {"embedding_dim": "8", "hidden_dim": "12"}
-    own = [word for flag, size in sizes.items() if flag in MODELS[model].flags for word in (f"--{flag}", size)]
+    sizes = {"epochs": "3", "batch_size": "200", "embedding_dim": "8", "hidden_dim": "12"}
+    used = used_by(MODELS[model])
+    own = [word for flag, size in sizes.items() if flag in used for word in (f"--{flag}", size)]
     return [*(str(part) for pair in paths.items() for part in pair), *SMALL.split(), "--model", model, *own]
 
 
@@ -222,7 +224,7 @@ def test_every_model_leaves_the_same_files_and_says_what_it_is_made_of(command, 
     log = (run / "log.txt").read_text()
     assert re.search(rf"^{re.escape(model)}: \w", log, re.MULTILINE)
     assert ("closed form" in log) == (model in ("Popularity", "EASE"))
-    assert summary(run)["epochs_run"] == (1 if model == "Popularity" else 3)
+    assert summary(run)["epochs_run"] == {"Popularity": 1, "EASE": 8}.get(model, 3)
     assert "hidden_dim" not in log or model == "ReFINe++"  # flags without a use are not echoed
 
 

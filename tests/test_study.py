@@ -1,13 +1,18 @@
 """study.py: what it runs, what it does not run again, how it chooses, and its table."""
 
 import json
+import os
 import re
+import signal
 import subprocess
+import sys
+import time
 
 import pandas as pd
 import pytest
 import scipy.stats
 import synthetic
+import torch
 
 import main
 import study
@@ -74,9 +79,11 @@ def test_the_difference_is_that_of_scipy():
     theirs.iloc[0, 0] = 0.4
     from results4comparison import table
 
-    mean, interval, p = table.difference(ours, theirs)
+    theirs.loc[9] = 0.5  # a user whom only one of them has does not count
+    users, mean, interval, p = table.difference(ours, theirs)
     expected = scipy.stats.ttest_rel([0.2, 0.6, 0.2], [0.375, 0.65, 0.25])
-    assert float(mean) == pytest.approx(-0.275 / 3, abs=1e-4) and float(p) == pytest.approx(expected.pvalue, abs=1e-4)
+    assert users == "3" and float(mean) == pytest.approx(-0.275 / 3, abs=1e-4)
+    assert float(p) == pytest.approx(expected.pvalue, abs=1e-4)
     assert [float(x) for x in interval.split(" to ")] == pytest.approx(list(expected.confidence_interval()), abs=1e-4)
 
 
@@ -102,6 +109,10 @@ def test_the_list_is_of_commands_that_are_left(finished, base, capsys):
     study.study(flags(base, "--models", f"SiReN {FAST} --n_negatives 2,3", "--seeds", 1, 2, "--list"))
     lines = capsys.readouterr().out.splitlines()
     assert [re.search(r"--n_negatives (\d)", line)[1] for line in lines] == ["2", "3"]  # its winner is not known yet
+    study.study(flags(base, "--models", "ReFINe", "Popularity", "--seeds", 7, 8, 9, "--list"))
+    lines = capsys.readouterr().out.splitlines()
+    words = [re.search(r"--random_seed (\d) .* --model (\S+)", line).groups() for line in lines]
+    assert words == [("7", "ReFINe"), ("8", "ReFINe"), ("9", "ReFINe"), ("7", "Popularity")]
     main.parse(lines[0].split()[2:])
 
 
@@ -112,6 +123,8 @@ def test_the_list_is_of_commands_that_are_left(finished, base, capsys):
         (["--models", "Popularity", "--jobs", "0"], "--jobs 0: must be at least 1"),
         (["--models", "Popularity", "--datasets", "nowhere"], "--dataset nowhere: is neither"),
         (["--models", "Populari"], "argument --model: invalid choice: 'Populari'"),
+        (["--models", "LightGCN --random_seed 7"], "--random_seed is for the whole study"),
+        (["--models", "LightGCN --path_name=x"], "--path_name is for the whole study"),
         ([], "--models"),
     ],
 )
@@ -129,3 +142,19 @@ def test_a_run_that_fails_is_named_with_its_reason(base, tmp_path):
     more = ["--datasets", base / "blocks", "--data_dir", tmp_path / "data", "--result_dir", tmp_path / "result"]
     with pytest.raises(InputError, match=r"1 of 1 runs failed; .*main\.py.*--top_k 500: .* only 60 items"):
         study.study(["--models", "Popularity --top_k 500", *map(str, more)])
+
+
+def test_ctrl_c_stops_every_run_once_so_that_each_saves(base, tmp_path):
+    """SIGINT to the whole group, as a terminal sends it, while the one run trains."""
+    more = ["--datasets", base / "blocks", "--data_dir", tmp_path / "data", "--result_dir", tmp_path / "result"]
+    endless = "LightGCN --epochs 1000000 --early_stopping_step 1000000 --embedding_dim 4"
+    command = [sys.executable, study.__file__, "--models", endless, *map(str, more)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    folder = tmp_path / "result" / "blocks"
+    while not list(folder.glob("*/metrics.csv")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    assert "interrupted; the same command goes on" in process.communicate()[1] and process.returncode == 130
+    (checkpoint,) = folder.glob("*/last.pt")
+    assert torch.load(checkpoint, weights_only=True)["progress"]["epoch"] >= 1
