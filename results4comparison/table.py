@@ -9,12 +9,12 @@ Reads ours/<data set>_NAME.json, which are the summary.json files of finished ru
 the test Recall@20 of every user in each of them.  study.py makes its table with the functions of this file.
 """
 
+import itertools
 import json
 import shutil
 import statistics
 import sys
 from collections import defaultdict
-from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
@@ -123,27 +123,28 @@ def recalls(dataset, runs):
     return table[[name for name in runs if name in table]]
 
 
-def against(wanted, reference=None):
-    """Lines of a table of the kept runs, the best last.  reference: (model, labels); DIFFERENCE is then that of each
-    row and the row of these without flags on its data set."""
+def against(wanted, models, reference=None):
+    """Lines of a table of the kept runs and of the published ones of these models, the best last.  reference: (model,
+    labels); DIFFERENCE is then that of each row and the row of these without flags on its data set."""
     groups, rows = kept(wanted), []
-    recall = lambda runs: statistics.mean(run["test"]["recall@20"] for run in runs.values())  # noqa: E731
-    for (dataset, model, label, flag), runs in sorted(groups.items(), key=lambda row: (row[0][0], recall(row[1]))):
-        known = compare.published(dataset, model)
-        if known and label == AUTHORS and not flag:
-            rows.append([dataset, f"{model}, *published*", label, *published_figures(known), *[""] * len(DIFFERENCE)])
+    for dataset, model in itertools.product(sorted({key[0] for key in groups}), models):
+        if known := compare.published(dataset, model):
+            cells = [f"{model}, *published*", AUTHORS, *published_figures(known), *[""] * len(DIFFERENCE)]
+            rows.append((dataset, known["test"]["recall@20"], cells))
+    for (dataset, model, label, flag), runs in groups.items():
         base = groups.get((dataset, *(reference or ()), ""))
         same = base is None or base is runs
         less = [""] * len(DIFFERENCE) if same else difference(recalls(dataset, runs), recalls(dataset, base))
-        rows.append([dataset, f"{model} {flag}".strip(), label, *figures(list(runs.values())), *less])
+        recall = statistics.mean(run["test"]["recall@20"] for run in runs.values())
+        rows.append((dataset, recall, [f"{model} {flag}".strip(), label, *figures(list(runs.values())), *less]))
     columns = ["data set", "model", "refined by", *FIGURES, *(DIFFERENCE if reference else ())]
-    return markdown(columns, [row[: len(columns)] for row in rows])
+    return markdown(columns, [[dataset, *cells][: len(columns)] for dataset, _, cells in sorted(rows)])
 
 
 def pairs(wanted):
     """Lines of a table of the differences between each two rows of kept runs."""
     rows = []
-    for (first, ours), (second, theirs) in combinations(kept(wanted).items(), 2):
+    for (first, ours), (second, theirs) in itertools.combinations(kept(wanted).items(), 2):
         if first[:2] == second[:2]:
             table = [recalls(first[0], runs) for runs in (ours, theirs)]
             rows.append([first[2], second[2], *difference(*table)])
@@ -165,14 +166,15 @@ def main(arguments):
         case ["keep", folder, name]:
             return keep(Path(folder), name)
         case ["systems"]:
-            own = ("none: ratings as they are", AUTHORS)
-            lines = against(lambda run: run["model"] != "ReFINe++" or (not run["flags"] and labels(run) in own),
-                            ("ReFINe++", AUTHORS))  # fmt: skip
+            plain = lambda run: run["dataset_augment"] == "original" or labels(run) == AUTHORS  # noqa: E731
+            wanted = lambda run: run["model"] != "ReFINe++" or (plain(run) and not run["flags"])  # noqa: E731
+            lines = against(wanted, ("ReFINe", "ReFINe++"), ("ReFINe++", AUTHORS))
         case ["labels"]:
-            default = lambda run: run["model"] == "ReFINe++" and not run["flags"]  # noqa: E731
-            lines = [*against(default), "", *pairs(default)]
+            wanted = lambda run: run["model"] == "ReFINe++" and not run["flags"]  # noqa: E731
+            lines = [*against(wanted, ("ReFINe++",)), "", *pairs(wanted)]
         case ["ablations"]:
-            lines = against(lambda run: run["model"] == "ReFINe++" and labels(run) == AUTHORS, ("ReFINe++", AUTHORS))
+            wanted = lambda run: run["model"] == "ReFINe++" and labels(run) == AUTHORS  # noqa: E731
+            lines = against(wanted, (), ("ReFINe++", AUTHORS))
         case _:
             print(__doc__)
             return 2
