@@ -1,0 +1,40 @@
+"""Flags: which a model has a use for, what fills in those not given.  What each changes: tests/test_main.py."""
+
+import pytest
+
+import flags
+from baselines import MODELS
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--model LightGCN --hidden_dim 5", "--hidden_dim: LightGCN has no use for it"),
+        ("--model EASE --learning_rate 5", "--learning_rate: EASE has no use for it"),
+        ("--model Popularity --epochs 5", "--epochs: Popularity has no use for it"),
+        ("--no_autoencoder --hidden_dim 5", "--hidden_dim: has no use with --no_autoencoder"),
+        ("--loss bpr --n_negatives 5", "--n_negatives: has no use with --loss"),
+        ("--model SiReN --siren_neg_coef nan", "--siren_neg_coef nan: must be a finite number"),
+    ],
+)
+def test_a_flag_that_would_change_nothing_is_refused(words, message):
+    with pytest.raises(flags.InputError, match=message):
+        flags.parse(["--dataset", "x", *words.split()])
+
+
+def test_every_model_flag_is_some_models(capsys):
+    assert {"embedding_dim", "p", "siren_dropout", "ease_lambdas", "negatives"} <= flags.OF_MODELS
+    for name, model in MODELS.items():
+        options = flags.parse(["--dataset", "x", "--model", name])
+        assert flags.OF_MODELS & set(vars(options)) == flags.used_by(model)
+        assert options.dataset_augment == ("augment" if name.startswith("ReFINe") else "original")
+        assert all(getattr(options, flag) == value for flag, value in model.defaults.items())
+
+
+def test_what_the_data_set_decides_and_what_makes_an_ablation():
+    options = flags.parse(["--dataset", "Amazon_Books", "--model", "ReFINe", "--q", ".5", "--random_seed", "3"])
+    flags.of_data_set(options, "Amazon_Books")
+    assert (options.layers, options.r) == (2, 100) and flags.changed(options, "Amazon_Books") == {"q": 0.5}
+    options = flags.parse(["--dataset", "ML-1M", "--model", "ReFINe"])
+    flags.of_data_set(options, "ML-1M")
+    assert (options.layers, options.r) == (4, 250) and flags.changed(options, "ML-1M") == {}
