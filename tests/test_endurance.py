@@ -104,6 +104,21 @@ def test_a_signal_between_two_epochs_and_after_the_last_is_not_lost(flags, tmp_p
     assert_same_end(*(tmp_path / "result" / "blocks" / name for name in ("whole", "stopped")))
 
 
+def test_a_signal_during_the_very_last_save_is_not_lost(flags, tmp_path, monkeypatch):
+    main.main(flags("LightGCN", "--path_name", "whole"))
+    save = run_folder.Checkpoint.save
+
+    def signalled(checkpoint, run):
+        save(checkpoint, run)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder.Checkpoint, "save", signalled)
+        assert main.cli(flags("LightGCN", "--path_name", "stopped")) == 143
+    main.main(flags("LightGCN", "--path_name", "stopped", "--resume"))
+    assert_same_end(*(tmp_path / "result" / "blocks" / name for name in ("whole", "stopped")))
+
+
 def test_saving_takes_a_small_share_of_the_time_however_large_the_model(flags, monkeypatch):
     """A save that took 100 seconds is not due again for 2,000."""
     saves, save = [], run_folder.Checkpoint.save
