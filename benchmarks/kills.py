@@ -78,8 +78,8 @@ def main():
     while kills.total() < options.kills:
         shutil.rmtree(killed, ignore_errors=True)
         shutil.copytree(files, killed / "data" / "ML-100K")
-        code = None
-        while code != 0:
+        finished = killed / "result" / "ML-100K" / "a" / "summary.json"  # a kill may come later than this, too
+        while not finished.exists():
             process = subprocess.Popen(
                 command(killed, llm), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
             )
@@ -90,9 +90,8 @@ def main():
                 process.send_signal(number)
                 printed, _ = process.communicate()
                 kills[next(stage for mark, stage in STAGES.items() if f"\n{mark}" in f"\n{printed}")] += 1
-            code = process.returncode
-            if code not in (0, -number, 128 + number, -signal.SIGINT):
-                sys.exit(f"exit code {code} after {number.name}: {printed[-500:]}")
+            if process.returncode not in (0, -number, 128 + number):
+                sys.exit(f"exit code {process.returncode} after {number.name}: {printed[-500:]}")
         compare(whole, killed)
         ends += 1
     shutil.rmtree(base)
