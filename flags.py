@@ -129,6 +129,8 @@ def parse(argv=None, about=None):
             if getattr(options, name) != flags.get_default(name):
                 raise InputError(f"--{name}: has no use with --{flag}; leave one of them out")
     fill_in(options, model.defaults)
+    if options.dataset_augment == "original" and (options.llm != "auto" or options.llm_url):
+        raise InputError("--llm: nothing is refined, the ratings are used as they are; add --dataset_augment augment")
     return options
 
 

@@ -5,7 +5,7 @@
 
 Checks, in this order, and exits with the number of the first that fails:
 
-    3  header counts (users, items, train, validation, test): exactly the published ones
+    3  labels and flags (of a run folder) and header counts (users, items, train, validation, test): the published ones
     4  epoch 1: loss within 0.02 and validation Recall@20 within 0.01 of the published ones
     5  test Recall@20, the metric training is stopped by: not lower than published by more than twice the standard
        deviation of the difference of two single runs (sqrt 2 times that over our own seeds); the other test metrics are
@@ -118,12 +118,14 @@ def main():
     parser.add_argument("--model", help="default: what summary.json of the run folder says")
     options = parser.parse_args()
     try:
-        log, names = options.run, {"dataset": options.dataset, "model": options.model}
+        log, names, other = options.run, {"dataset": options.dataset, "model": options.model}, ""
         if options.run.is_dir():
             if not (options.run / "summary.json").exists():
                 raise ValueError("it has no summary.json; resume it first")
             log, summary = options.run / "log.txt", json.loads((options.run / "summary.json").read_text())
             names = {key: given or summary[key] for key, given in names.items()}
+            if (summary["llm"], summary.get("flags") or {}) != ("published", {}):
+                other = f"labels {summary['llm'] or 'none'}, flags {summary.get('flags') or 'none'}"
         run = parse_log(log) | names
     except (OSError, ValueError) as error:
         print(f"error: {options.run}: not a finished run or a log ({error})", file=sys.stderr)
@@ -134,6 +136,8 @@ def main():
         return 2
     print(*table(run, reference), "", sep="\n")
     results = check(run, reference)
+    if other:
+        results.insert(0, (3, False, f"another experiment than the published run: {other}"))
     for code, passed, text in results:
         print("ok  " if passed else "FAIL" if code else "low ", text)
     failed = [(code, text) for code, passed, text in results if code and not passed]

@@ -55,6 +55,17 @@ def test_exit_code_names_the_first_check_that_fails(tmp_path, departure, code):
     assert ("FAIL" in done.stdout) == (code != 0)
 
 
+@pytest.mark.parametrize(
+    ("llm", "flags", "code"), [("published", {}, 0), ("shuffled", {}, 3), (None, {}, 3), ("published", {"r": 2}, 3)]
+)
+def test_a_run_folder_of_another_experiment_is_not_taken_for_a_reproduction(tmp_path, llm, flags, code):
+    (tmp_path / "log.txt").write_text(a_log())
+    summary = {"dataset": "ML-100K", "model": "ReFINe++", "llm": llm, "flags": flags}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    done = subprocess.run([sys.executable, str(compare.__file__), str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == code and ("another experiment" in done.stdout) == bool(code)
+
+
 @pytest.mark.parametrize("text", ["", "Epoch: 001, Loss: 5.0", a_log().split("Final")[0]])
 def test_an_unfinished_or_foreign_log_is_refused_in_one_line(tmp_path, text):
     done = compared(tmp_path / "log.txt", text)

@@ -37,7 +37,8 @@ def flags(world, tmp_path):
         paths = {"--dataset": world, "--data_dir": tmp_path / "data", "--result_dir": tmp_path / "result"}
         sizes = {"epochs": 4, "batch_size": 80, "embedding_dim": 8, "hidden_dim": 12, "t": 2, "r": 3}
         sizes = [f"--{flag}={size}" for flag, size in sizes.items() if flag in used_by(MODELS[model])]
-        own = ["--model", model, "--llm", "rule", "--device", "cpu", *sizes, *more]
+        llm = ["--llm", "rule"] if MODELS[model].defaults["dataset_augment"] == "augment" else []
+        own = ["--model", model, *llm, "--device", "cpu", *sizes, *more]
         return [*(str(part) for pair in paths.items() for part in pair), *own]
 
     return flags

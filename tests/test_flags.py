@@ -14,6 +14,8 @@ from baselines import MODELS
         ("--model Popularity --epochs 5", "--epochs: Popularity has no use for it"),
         ("--no_autoencoder --hidden_dim 5", "--hidden_dim: has no use with --no_autoencoder"),
         ("--loss bpr --n_negatives 5", "--n_negatives: has no use with --loss"),
+        ("--model LightGCN --llm rule", "--llm: nothing is refined, .*; add --dataset_augment augment"),
+        ("--dataset_augment original --llm_url http://x", "--llm: nothing is refined"),
         ("--model SiReN --siren_neg_coef nan", "--siren_neg_coef nan: must be a finite number"),
     ],
 )

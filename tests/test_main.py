@@ -2,6 +2,7 @@
 bad input.  In one process, since importing torch takes longer than training here."""
 
 import csv
+import itertools
 import json
 import re
 import shutil
@@ -36,10 +37,13 @@ def world(tmp_path_factory):
 SMALL = "--top_k 5 20 --device cpu"
 
 
-def flags_for(world, base, model="ReFINe++"):
-    paths = {"--dataset": world[0], "--llm": world[1], "--data_dir": base / "data", "--result_dir": base / "result"}
+def flags_for(world, base, model="ReFINe++", more=()):
+    paths = {"--dataset": world[0], "--data_dir": base / "data", "--result_dir": base / "result"}
+    ratings = dict(itertools.pairwise(more)).get("--dataset_augment", MODELS[model].defaults["dataset_augment"])
+    if ratings == "augment":
+        paths["--llm"] = world[1]
     sizes = {"epochs": "3", "batch_size": "200", "embedding_dim": "8", "hidden_dim": "12"}
-    used = used_by(MODELS[model])
+    used = used_by(MODELS[model]) - ({"hidden_dim"} if "--no_autoencoder" in more else set())
     own = [word for flag, size in sizes.items() if flag in used for word in (f"--{flag}", size)]
     return [*(str(part) for pair in paths.items() for part in pair), *SMALL.split(), "--model", model, *own]
 
@@ -50,7 +54,7 @@ def command(world, tmp_path):
 
     def run(*flags, model="ReFINe++"):
         name = str(len(list((tmp_path / "result").glob("*/*"))))
-        main.main([*flags_for(world, tmp_path, model), "--path_name", name, *map(str, flags)])
+        main.main([*flags_for(world, tmp_path, model, flags), "--path_name", name, *map(str, flags)])
         return max((tmp_path / "result").glob("*/*/summary.json"), key=lambda p: p.stat().st_mtime_ns).parent
 
     return run

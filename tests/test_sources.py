@@ -143,6 +143,20 @@ def test_zip_members_are_found_by_base_name_and_never_written_outside(tmp_path, 
     assert files_below(tmp_path) == {"a/b/Tiny/tiny.inter": b"hello"}
 
 
+def test_a_link_in_an_archive_is_not_followed(tmp_path, monkeypatch):
+    """What is written is the link's text, in a plain file, which is no data file; nobody's /etc/passwd is read."""
+    link = zipfile.ZipInfo("tiny.inter")
+    link.external_attr = 0o120777 << 16
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    monkeypatch.setattr(sources, "download", lambda url: content.getvalue())
+    monkeypatch.setitem(DATASETS, "Tiny", DataSet({"tiny.inter": None}, [partial(sources.from_zip, "https://e.org/t.zip")]))
+    fetch("Tiny", tmp_path / "Tiny")
+    path = tmp_path / "Tiny" / "tiny.inter"
+    assert not path.is_symlink() and path.read_bytes() == b"/etc/passwd"
+
+
 def test_a_zip_without_the_wanted_member_fails_as_a_source(monkeypatch):
     monkeypatch.setattr(sources, "download", lambda url: zipped({"other.inter": b"hello"}))
     with pytest.raises(KeyError, match=r"tiny\.inter"):
