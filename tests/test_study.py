@@ -149,12 +149,14 @@ def test_ctrl_c_stops_every_run_once_so_that_each_saves(base, tmp_path):
     more = ["--datasets", base / "blocks", "--data_dir", tmp_path / "data", "--result_dir", tmp_path / "result"]
     endless = "LightGCN --epochs 1000000 --early_stopping_step 1000000 --embedding_dim 4"
     command = [sys.executable, study.__file__, "--models", endless, *map(str, more)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    heard = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" has it ignored  # noqa: E731
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heard)
     folder = tmp_path / "result" / "blocks"
     while not list(folder.glob("*/metrics.csv")):
         assert process.poll() is None
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
-    assert "interrupted; the same command goes on" in process.communicate()[1] and process.returncode == 130
+    assert "interrupted; the same command goes on" in process.communicate(timeout=120)[1]
+    assert process.returncode == 130
     (checkpoint,) = folder.glob("*/last.pt")
     assert torch.load(checkpoint, weights_only=True)["progress"]["epoch"] >= 1
