@@ -38,9 +38,9 @@ class ReFINe(LightGCN):
         if epoch >= self.options.t:
             with torch.no_grad():
                 _, z_items = self.embeddings()
-            similar = []
-            for first in range(0, len(z_items), max(1, BLOCK // len(z_items))):
-                scores = z_items[first : first + max(1, BLOCK // len(z_items))] @ z_items.t()  # (block, I)
+            similar, block = [], max(1, BLOCK // len(z_items))
+            for first in range(0, len(z_items), block):
+                scores = z_items[first : first + block] @ z_items.t()  # (block, I)
                 scores.diagonal(first).fill_(-torch.inf)  # an item is not similar to itself
                 similar.append(scores.topk(most, dim=1).indices)
             self.similar = torch.cat(similar)

@@ -28,7 +28,6 @@ for line in sys.stdin:
         try:
             for descriptor, path in ((1, os.devnull), (2, job["stderr"])):
                 os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), descriptor)
-            os.environ.update(job["environment"])
             sys.argv[1:] = job["arguments"]
             code = main.cli()
         except SystemExit as stop:
@@ -44,14 +43,14 @@ for line in sys.stdin:
 
 @pytest.fixture(scope="module")
 def command():
-    """(arguments, environment, file for stderr) -> exit code of main.py in a process of its own."""
+    """(arguments, file for stderr) -> exit code of main.py in a process of its own."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     server = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", SERVER], cwd=ROOT, env=environment, text=True, stdin=-1, stdout=-1
     )
 
-    def run(arguments, environment, stderr):
-        job = {"arguments": list(map(str, arguments)), "environment": environment, "stderr": str(stderr)}
+    def run(arguments, stderr):
+        job = {"arguments": list(map(str, arguments)), "stderr": str(stderr)}
         server.stdin.write(json.dumps(job) + "\n")
         server.stdin.flush()
         return int(server.stdout.readline())
@@ -73,7 +72,6 @@ def contents(base):
 
 
 SIZES = ["--epochs", "1", "--embedding_dim", "8", "--hidden_dim", "9"]
-OUTPUT = ("result", "data")
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -83,13 +81,13 @@ def test_bad_input_gets_exit_code_2_and_one_line_that_names_culprit_and_cure(tmp
     folder = synthetic.write_data_set(base / "x")
     good = ["--dataset", folder, "--data_dir", base / "data", "--result_dir", base / "result"]
     if case.before:
-        code = command([*good, "--model", "Popularity", "--path_name", "before"], {}, tmp_path / "before")
+        code = command([*good, "--model", "Popularity", "--path_name", "before"], tmp_path / "before")
         assert code == 0, (tmp_path / "before").read_text()
     case.spoil(base)
     before = contents(base)
     flags = case.flags.format(folder=folder, base=base).split()
     needs = [] if "--model" in flags else ["--llm", llm, *SIZES]
-    code = command([*good, *needs, *flags], case.environment, tmp_path / "stderr")
+    code = command([*good, *needs, *flags], tmp_path / "stderr")
     error = (tmp_path / "stderr").read_text()
     assert code == 2, error
     assert error.startswith("error: ") and error.count("\n") == 1 and "Traceback" not in error

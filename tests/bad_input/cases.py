@@ -9,7 +9,7 @@ matches, without a traceback, and leave all that was there as it was.
 import gzip
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass
@@ -18,7 +18,6 @@ class Case:
     flags: str = ""
     spoil: Callable = lambda base: None
     before: bool = False  # a finished run first
-    environment: dict = field(default_factory=dict)
 
 
 HEADER = "user_id:token\titem_id:token\trating:float\n"
