@@ -134,12 +134,15 @@ class DispreferenceAutoencoder(nn.Module):
 
     def __init__(self, width, hidden_dim, code_dim):
         super().__init__()
-        first = nn.Linear(width, hidden_dim)  # only for its initial values, the same as the other layers'
-        self.first = nn.Parameter(first.weight.detach().t().contiguous())  # (width, hidden)
-        self.first_bias = nn.Parameter(first.bias.detach())
+        first = nn.Linear(width, hidden_dim)  # only for its initial values
         self.to_code = nn.Linear(hidden_dim, code_dim)
         self.from_code = nn.Linear(code_dim, hidden_dim)
         self.last = nn.Linear(hidden_dim, width)
+        # As in the released code: weights Xavier uniform, biases as torch leaves them.
+        for layer in (first, self.to_code, self.from_code, self.last):
+            nn.init.xavier_uniform_(layer.weight)
+        self.first = nn.Parameter(first.weight.detach().t().contiguous())  # (width, hidden)
+        self.first_bias = nn.Parameter(first.bias.detach())
 
     def forward(self, rows):
         """rows: dataloader.SparseRows with m rows.  Returns codes (m + 1, code), logits (m + 1, width);

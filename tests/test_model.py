@@ -224,10 +224,17 @@ def test_autoencoder_gradient_by_finite_differences():
     assert torch.autograd.gradcheck(loss, (z, *autoencoder.parameters()))
 
 
-def test_autoencoder_starts_like_plain_linear_layers():
-    """Uniform within 1/sqrt(fan in), which for the first layer is the width although it is stored input-major."""
-    first = DispreferenceAutoencoder(400, 300, DIM).first
-    assert first.shape == (400, 300) and 0.045 < first.abs().max() <= 0.05
+def test_autoencoder_starts_with_xavier_uniform_weights_and_the_biases_of_linear_layers():
+    """Weights uniform within sqrt(6 / (fan in + fan out)), biases within 1/sqrt(fan in), which for the first layer is
+    the width although it is stored input-major."""
+    autoencoder = DispreferenceAutoencoder(400, 300, 200)
+    assert autoencoder.first.shape == (400, 300)
+    weights = (autoencoder.first, autoencoder.to_code.weight, autoencoder.from_code.weight, autoencoder.last.weight)
+    for weight in weights:
+        bound = (6 / sum(weight.shape)) ** 0.5
+        assert 0.99 * bound < weight.abs().max() <= bound
+        assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)
+    assert 0.045 < autoencoder.first_bias.abs().max() <= 0.05
 
 
 # ------------------------------------------------------------------------------------------ whole model
