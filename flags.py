@@ -8,8 +8,8 @@ from pathlib import Path
 import baselines
 import llm_feedback
 import utils
+from atomic_files.sources import DATASETS
 from baselines import MODELS
-from data.sources import DATASETS
 from utils import InputError
 
 LEAST = {  # smallest value of each number
@@ -21,7 +21,7 @@ LEAST = {  # smallest value of each number
     "llm_concurrency": 1, "llm_timeout": 1,
 }  # fmt: skip
 MOST = {"random_seed": 2**32 - 1, "llm_seed": 2**32 - 1, "llm_question_size": 10, "siren_dropout": 0.99}
-OF_DATA_SET = {"layers": 4, "r": 100}  # where the data set's row in data/sources.py names no other
+OF_DATA_SET = {"layers": 4, "r": 100}  # where the data set's row in atomic_files/sources.py names no other
 OF_TRAINING = {"learning_rate", "batch_size", "epochs", "early_stopping_step", "evaluation_step"}  # by gradient
 OF_MODELS = OF_TRAINING.union(*(model.flags for model in MODELS.values()))
 IDLE = {  # a flag that leaves others without a use

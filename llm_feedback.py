@@ -22,9 +22,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from data.files import read_ratings
-from data.sources import DATASETS
-from dataloader import CONFIRMED, LIKED, STARS, git_blob_id, sha256
+from atomic_files.files import CONFIRMED, LIKED, STARS, read_ratings
+from atomic_files.sources import DATASETS
 from feedback import controls, embed
 from feedback.answers import Answers, key, read
 from feedback.causal import CausalLM, dtype_of, is_causal
@@ -33,7 +32,7 @@ from feedback.prompts import DOMAINS, PROMPT_VERSION
 from feedback.questions import item_texts, one_each, questions, whom_to_ask
 from feedback.report import report, report_lines
 from feedback.weights import ATTENTION, DEFAULT_LLM, model_folder, revision
-from utils import InputError, fail, write_atomically, write_json
+from utils import InputError, fail, git_blob_id, sha256, write_atomically, write_json
 
 UNASKED = ("confirmed", "neutral", "ask")
 VOTES = {"liked": 1, "disliked": -1, "unanswered": None}
@@ -67,7 +66,7 @@ def add_flags(add):
 def refine(name, folder, items, options, device, log=print):
     """Returns (train CSV to use, {"llm", "llm_mode", "refinement": report card}).
 
-    items: dataloader.item_table.  A train_augment CSV in the data folder is used as it is, unless --llm names a
+    items: preparation.item_table.  A train_augment CSV in the data folder is used as it is, unless --llm names a
     model.  Answers are appended to answers.jsonl one question a line, so that a killed run goes on where it was.
     """
     found, original = folder / f"{name}_train_augment.csv", folder / f"{name}_train_original.csv"

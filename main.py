@@ -7,7 +7,7 @@
     python main.py --dataset ML-100K --resume                     go on with a run that was interrupted
     python main.py --recommend 42 --run result/ML-100K/NAME       what a finished run recommends to user 42
 
-Three stages: prepare (dataloader.py) and refine (llm_feedback.py), each skipped when its result is already on disk and
+Three stages: prepare (atomic_files/) and refine (llm_feedback.py), each skipped when its result is already on disk and
 belongs to the same input, and train (here, model.py, utils.py), which never overwrites a run folder.
 """
 
@@ -26,6 +26,7 @@ import flags
 import llm_feedback
 import run_folder
 import utils
+from atomic_files import preparation
 from baselines import MODELS
 from model import penalty
 from recommend import recommend
@@ -139,7 +140,7 @@ def main(argv=None):
     torch.set_flush_denormal(True)  # Adam's moments decay below 1e-38, where an Intel core computes 8 times slower
     device = utils.pick_device(options.device)
     utils.be_deterministic(device, options.deterministic)
-    name, raw, folder = dataloader.locate(options.dataset, options.data_dir)
+    name, raw, folder = preparation.locate(options.dataset, options.data_dir)
     flags.of_data_set(options, name)
     options.device = str(device)
     options.path_name = options.path_name or f"{options.model}_{options.dataset_augment}_{options.random_seed}"
@@ -154,8 +155,8 @@ def fit(name, raw, folder, options, device, run):
 
     # prepare and refine: files in, CSVs out
     with utils.locked(folder, run.log):
-        dataloader.prepare(name, raw, folder, run.log)
-        items = dataloader.item_table(raw)
+        preparation.prepare(name, raw, folder, run.log)
+        items = preparation.item_table(raw)
         train_csv, labels = folder / f"{name}_train_original.csv", {"llm": None, "llm_mode": None}
         if options.dataset_augment == "augment":
             train_csv, labels = llm_feedback.refine(name, folder, items, options, device, run.log)
@@ -166,8 +167,8 @@ def fit(name, raw, folder, options, device, run):
         "users": data.n_users, "items": data.n_items, "train": len(data.edges(MODELS[options.model].trains_on)[0]),
         "validation": len(data.validation.cols), "test": len(data.test.cols),
     }  # fmt: skip
-    made_from = {"train_csv": train_csv.name, "sha256": dataloader.sha256(train_csv), "llm": labels["llm"]}
-    made_from |= {part: dataloader.sha256(folder / f"{name}_{part}.csv") for part in ("validation", "test")}
+    made_from = {"train_csv": train_csv.name, "sha256": utils.sha256(train_csv), "llm": labels["llm"]}
+    made_from |= {part: utils.sha256(folder / f"{name}_{part}.csv") for part in ("validation", "test")}
     run.open(settings, made_from, options.resume, utils.metric_names(cut_offs(options)))
     run.log(
         RULE,

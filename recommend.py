@@ -13,6 +13,7 @@ import torch
 import dataloader
 import flags
 import utils
+from atomic_files import preparation
 from baselines import MODELS
 from run_folder import read_config
 from utils import InputError
@@ -31,7 +32,7 @@ def recommend(options):
     settings = SimpleNamespace(**config["settings"])
     given = options.data_dir != flags.parser(None).get_default("data_dir")
     data_dir = options.data_dir if given else Path(settings.data_dir)
-    name, raw, folder = dataloader.locate(settings.dataset, data_dir)
+    name, raw, folder = preparation.locate(settings.dataset, data_dir)
     train_csv = train_file(folder, config["made_from"])
     device = utils.pick_device(options.device)
     data = dataloader.load(folder, name, train_csv, device)
@@ -50,7 +51,7 @@ def recommend(options):
         k = min(options.top_k[-1], data.n_items)
         ((_, items, scores),) = utils.rank(*model.embeddings(), data.seen, users, k, 1)
 
-    titles = dataloader.item_table(raw).title.reindex(data.item_ids, fill_value="").to_numpy()
+    titles = preparation.item_table(raw).title.reindex(data.item_ids, fill_value="").to_numpy()
     describe = lambda item: f"{data.item_ids[item]:>8}  {titles[item]}".rstrip()  # noqa: E731
     own = lambda rows: rows.entries(users)[1].tolist()  # noqa: E731
     print(f"User {options.recommend}, {len(own(data.seen))} train ratings; {settings.model} of {options.run}")
@@ -68,6 +69,6 @@ def recommend(options):
 def train_file(folder, made_from):
     """The CSV the run was trained on, wherever in the data set's folder it lies now, known by its SHA-256."""
     for path in sorted(folder.rglob(made_from["train_csv"])):
-        if dataloader.sha256(path) == made_from["sha256"]:
+        if utils.sha256(path) == made_from["sha256"]:
             return path
     raise InputError(f"{folder}: holds no {made_from['train_csv']} as the run was trained on; --data_dir names another")

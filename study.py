@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 import main
 import utils
+from atomic_files import preparation
 from baselines import MODELS
 from results4comparison import compare, table
 from utils import InputError
@@ -67,7 +68,7 @@ class Trial:
             "--data_dir", str(options.data_dir), "--result_dir", str(options.result_dir), "--model", *model,
         ]  # fmt: skip
         main.parse(self.arguments)  # raises InputError before anything runs
-        self.folder = options.result_dir / main.dataloader.locate(dataset, options.data_dir)[0] / f"{words}_{seed}"
+        self.folder = options.result_dir / preparation.locate(dataset, options.data_dir)[0] / f"{words}_{seed}"
 
     @property
     def finished(self):

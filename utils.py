@@ -1,6 +1,7 @@
 """What is neither data nor model: ranking metrics, early stopping, files, device and memory."""
 
 import fcntl
+import hashlib
 import io
 import json
 import os
@@ -195,6 +196,17 @@ def save(path, state):
 
 def write_json(path, content):
     write_atomically(Path(path), lambda p: p.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8"))
+
+
+def sha256(path):
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def git_blob_id(path):
+    """What `git hash-object` prints: the form in which the published splits are pinned."""
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def pick_device(name):

@@ -25,8 +25,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import synthetic  # noqa: E402
 from same import assert_same_end  # noqa: E402
 
-import dataloader  # noqa: E402
 import run_folder  # noqa: E402
+from atomic_files.sources import fetch  # noqa: E402
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 STAGES = {
@@ -69,7 +69,7 @@ def main():
     base = Path(tempfile.mkdtemp(prefix="kills_"))
     print(f"in {base}", flush=True)
     llm, files = synthetic.write_encoder(base / "llm"), base / "files" / "ML-100K"
-    dataloader.fetch("ML-100K", files)
+    fetch("ML-100K", files)
     whole, killed = base / "whole", base / "killed"
     shutil.copytree(files, whole / "data" / "ML-100K")
     started = time.perf_counter()

@@ -32,7 +32,7 @@ def write(path, rows):
 
 
 def read(path):
-    from data.files import read_ratings
+    from atomic_files.files import read_ratings
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()

@@ -25,8 +25,8 @@ sys.path.insert(0, str(ROOT))
 
 import run_folder  # noqa: E402
 import utils  # noqa: E402
-from data.files import read_ratings  # noqa: E402
-from dataloader import STARS, item_table, locate, prepare  # noqa: E402
+from atomic_files.files import STARS, read_ratings  # noqa: E402
+from atomic_files.preparation import item_table, locate, prepare  # noqa: E402
 from feedback import prompts  # noqa: E402
 from feedback.answers import key, read  # noqa: E402
 from feedback.causal import CausalLM  # noqa: E402

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from data.files import encode, sort_ids
+from atomic_files.files import encode, sort_ids
 
 HIDDEN = 5  # known likes, and known dislikes, at most, hidden among a user's candidates: what a model is measured on
 

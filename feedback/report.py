@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from dataloader import CONFIRMED, LIKED
+from atomic_files.files import CONFIRMED, LIKED
 
 
 def report(asked, records, judged, ratings, refined):

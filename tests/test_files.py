@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.files import encode, read_items, read_ratings, sort_ids
+from atomic_files.files import encode, read_items, read_ratings, sort_ids
 from utils import InputError
 
 STARS = (1, 2, 3, 4, 5)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import dataloader
 import utils
-from data.files import read_items, read_ratings, sort_ids
-from data.split import split
+from atomic_files import preparation
+from atomic_files.files import STARS, read_items, read_ratings, sort_ids
+from atomic_files.split import split
 from feedback import prompts
 from utils import InputError
 
@@ -46,16 +46,16 @@ def as_tsv(rows):
 @given(rows=ROWS)
 def test_an_inter_file_is_read_as_it_was_written(folder, rows):
     (folder / "x.inter").write_text(as_tsv(rows), encoding="utf-8")
-    table = read_ratings(folder / "x.inter", "\t", dataloader.STARS)
+    table = read_ratings(folder / "x.inter", "\t", STARS)
     assert list(zip(table.user.astype(str), table.item.astype(str), table.rating, strict=True)) == rows
 
 
 @given(rows=ROWS)
 def test_our_csvs_keep_every_id_as_it_is(folder, rows):
     """Written as prepare() writes, read as load() reads: quotes, commas and leading zeros survive."""
-    table = pd.DataFrame(rows, columns=dataloader.COLUMNS)
+    table = pd.DataFrame(rows, columns=preparation.COLUMNS)
     table.to_csv(folder / "x.csv", index=False, lineterminator="\n", encoding="utf-8")
-    back = read_ratings(folder / "x.csv", ",", dataloader.STARS)
+    back = read_ratings(folder / "x.csv", ",", STARS)
     assert list(zip(back.user.astype(str), back.item.astype(str), back.rating, strict=True)) == rows
 
 
@@ -134,7 +134,7 @@ def dense_ratings(draw):
 
 def prepared(folder, rows):
     (folder / "x.inter").write_text(as_tsv(rows), encoding="utf-8")
-    ratings = read_ratings(folder / "x.inter", "\t", dataloader.STARS)
+    ratings = read_ratings(folder / "x.inter", "\t", STARS)
     return [
         list(part.astype(str).itertuples(index=False, name=None)) for part in split(ratings, None, None, lambda *a: 0)
     ]

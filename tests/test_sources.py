@@ -10,9 +10,8 @@ from urllib.response import addinfourl
 
 import pytest
 
-import dataloader
-from data import sources
-from data.sources import DATASETS, DataSet, convert_netflix, fetch
+from atomic_files import preparation, sources
+from atomic_files.sources import DATASETS, DataSet, convert_netflix, fetch
 from utils import InputError
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -113,7 +112,7 @@ def test_prepare_refuses_a_file_with_a_wrong_checksum_by_name(tmp_path, monkeypa
     for file in known.files:
         (tmp_path / file).write_text("hollow" if file == changed else "hello")
     with pytest.raises(InputError, match=f"{changed}: SHA-256 is .*, expected {HELLO}"):
-        dataloader.prepare("ML-100K", tmp_path, tmp_path)
+        preparation.prepare("ML-100K", tmp_path, tmp_path)
     assert set(files_below(tmp_path)) == set(known.files)
 
 

@@ -18,8 +18,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from data.files import read_ratings
-from dataloader import STARS, item_table, locate, prepare
+from atomic_files.files import STARS, read_ratings
+from atomic_files.preparation import item_table, locate, prepare
 from feedback import prompts
 from feedback.questions import Question, item_texts, whom_to_ask
 
@@ -83,7 +83,7 @@ def lesson(random, asked, users, texts, score, shown):
 
 
 def build(folder, ratings, items, steps=STEPS):
-    """Train and save to `folder`.  ratings: of read_ratings; items: dataloader.item_table; steps 0: random weights."""
+    """Train and save to `folder`.  ratings: of read_ratings; items: preparation.item_table; steps 0: random weights."""
     asked = whom_to_ask(ratings, "confirmed")
     texts = item_texts(items, asked.item_ids, genres=False)
     users = [

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data.files import encode, sort_ids
+from atomic_files.files import encode, sort_ids
 from utils import InputError
 
 MISSING = ("", "#N/A", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null")  # what pandas reads as no value
@@ -14,7 +14,7 @@ def split(ratings, items, known, log=print):
 
     1 drop rows lacking user, item, rating or, after a left join, title, year, genre; 2 cores of 5; 3 negatives
     of surviving users and items; 4 per user 20 % test and 10 % validation of the positives; 5 train = the other
-    positives, then all negatives.  known: the data set's row of the table in data/sources.py, or None.
+    positives, then all negatives.  known: the data set's row of the table in atomic_files/sources.py, or None.
     """
     read, ratings = len(ratings), ratings.drop_duplicates(["user", "item"], keep="last")
     complete = (ratings.user != "") & (ratings.item != "") & ratings.rating.notna()

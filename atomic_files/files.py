@@ -12,6 +12,8 @@ from pandas.api.types import union_categoricals
 
 from utils import InputError
 
+STARS = (1, 2, 3, 4, 5)
+LIKED, CONFIRMED = 4.5, 0.5  # codes in train_augment, not stars: a refined 2 or 3 becomes one of them
 SEPARATORS = {"\t": "tabs", ",": "commas"}
 
 

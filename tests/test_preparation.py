@@ -1,0 +1,337 @@
+"""Preparation by the published rules, against plain Python."""
+
+import csv
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import PARTS, put_csvs, write_inter, write_item, write_table
+
+import dataloader
+import utils
+from atomic_files import preparation
+from atomic_files.sources import DATASETS
+from utils import InputError
+
+FIXTURES = Path(__file__).parent / "fixtures"
+BLOCK = [(f"u{u}", f"i{i}", "5") for u in range(10) for i in range(10)]  # survives preparation as it is
+
+def read_splits(folder, name="tiny"):
+    """The rows of the three CSVs as tuples of strings."""
+    parts = []
+    for part in PARTS:
+        with open(folder / f"{name}_{part}.csv", newline="", encoding="utf-8") as f:
+            header, *rows = csv.reader(f)
+        assert header == ["user_id:token", "item_id:token", "rating:float"]
+        parts.append([tuple(row) for row in rows])
+    return parts
+
+
+def prepared(folder, ratings, log=print):
+    write_inter(folder, ratings)
+    preparation.prepare("tiny", folder, folder, log)
+    return read_splits(folder)
+
+
+# ------------------------------------------------------------------ the rules once more, in plain Python
+
+
+def complete_rows(ratings, described):
+    """Rule 1.  ratings: (user, item, rating) in file order; a later duplicate takes the place of an earlier one."""
+    last = {}
+    for row in ratings:
+        last.pop(row[:2], None)
+        last[row[:2]] = row
+    return [row for row in last.values() if all(row) and row[1] in described]
+
+
+def keep_core(rows):
+    for side in (1, 0):  # items, then users
+        count = Counter(row[side] for row in rows)
+        rows = [row for row in rows if count[row[side]] >= 5]
+    return rows
+
+
+def expected_splits(rows, id_order):
+    """Rules 2-5: complete rows in file order -> train_original, validation, test."""
+    before = None
+    while len(rows) != before:
+        before = len(rows)
+        rows = keep_core(keep_core([r for r in rows if float(r[2]) >= 4]) + [r for r in rows if float(r[2]) < 4])
+    positives = [row for row in rows if float(row[2]) >= 4]
+    users, items = {row[0] for row in positives}, {row[1] for row in positives}
+    negatives = [row for row in rows if float(row[2]) < 4 and row[0] in users and row[1] in items]
+    train, validation, test = [], [], []
+    random = np.random.RandomState(2024)
+    for user in sorted(users, key=id_order):
+        own = [row for row in positives if row[0] == user]
+        drawn = random.permutation(len(own)).tolist()
+        n_test, n_validation = len(own) // 5, len(own) // 10
+        for position, row in enumerate(own):
+            rank = drawn.index(position)
+            (test if rank < n_test else validation if rank < n_test + n_validation else train).append(row)
+    return [train + negatives, validation, test]
+
+
+def random_ratings(seed, prefix):
+    """40 users and 30 items of very different activity, in random order, with duplicates and empty cells."""
+    random = np.random.RandomState(seed)
+    chance = random.rand(40, 1) ** 0.7 * random.rand(30)
+    pairs = random.permutation(np.argwhere(random.rand(40, 30) < 1.8 * chance))
+    pairs = np.concatenate((pairs, pairs[:40]))
+    stars = random.choice(["1", "2", "3", "4", "5"], len(pairs), p=[0.1, 0.1, 0.15, 0.35, 0.3])
+    rows = [[f"{prefix}{user}", f"{prefix}{item}", rating] for (user, item), rating in zip(pairs, stars, strict=True)]
+    for row in random.choice(len(rows), 30, replace=False):
+        rows[row][random.randint(3)] = ""
+    return [tuple(row) for row in rows]
+
+
+# --------------------------------------------------------------------------------------- rules 1 to 5
+
+
+@pytest.mark.parametrize(("prefix", "id_order"), [("", int), ("x", str)])
+@pytest.mark.parametrize("seed", range(5))
+def test_splits_follow_the_rules_row_for_row(tmp_path, seed, prefix, id_order):
+    ratings = random_ratings(seed, prefix)
+    items = [(f"{prefix}{i}", f"Title {i}", "1999", "Drama" if i % 7 else "NULL") for i in range(1, 30)]
+    write_item(tmp_path, items)
+    complete = complete_rows(ratings, {item for item, _, _, genre in items if genre == "Drama"})
+    assert prepared(tmp_path, ratings) == expected_splits(complete, id_order)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_user_item_pair_is_in_two_parts(tmp_path, seed):
+    rows = [row for part in prepared(tmp_path, random_ratings(seed, "")) for row in part]
+    assert len({row[:2] for row in rows}) == len(rows)
+
+
+LIKES = [("v", f"i{i}", "4") for i in range(5)]  # just enough to stay
+X_BY_4 = [(f"u{u}", "x", "5") for u in range(4)]  # one like short of staying
+CHAIN = [  # w has too few likes, then x without w, then v without x, then y without v
+    *(("w", "x", "5"), ("w", "i0", "5"), *X_BY_4[:3], ("v", "x", "5"), *LIKES[:3], ("v", "y", "5")),
+    *((user, "y", "5") for user, _, _ in X_BY_4),
+]
+
+
+@pytest.mark.parametrize(
+    ("extra", "kept"),
+    [
+        pytest.param(LIKES, LIKES, id="user with 5 likes"),
+        pytest.param(LIKES[:4], [], id="user with 4 likes"),
+        pytest.param([*X_BY_4, ("u4", "x", "4")], [*X_BY_4, ("u4", "x", "4")], id="item with 5 likes"),
+        pytest.param([*X_BY_4, ("u4", "x", "3"), ("u5", "x", "1")], [], id="dislikes do not make up for likes"),
+        pytest.param(CHAIN, [], id="one loss brings the next"),
+        pytest.param([(f"u{u}", "x", "2") for u in range(9)], [], id="dislikes of an item that nobody likes"),
+        pytest.param([("v", f"i{i}", "1") for i in range(9)], [], id="dislikes of a user who likes nothing"),
+        pytest.param([*LIKES, ("v", "i7", "1")], [*LIKES, ("v", "i7", "1")], id="dislike between survivors"),
+        pytest.param([("", f"i{i}", "5") for i in range(10)], [], id="no user"),
+        pytest.param([(f"u{u}", "", "5") for u in range(10)], [], id="no item"),
+        pytest.param([*LIKES, ("v", "i7", "")], LIKES, id="no rating"),
+    ],
+)
+def test_core_of_5_likes_and_dislikes_of_survivors_only(tmp_path, extra, kept):
+    rows = [row for part in prepared(tmp_path, [*extra, *BLOCK]) for row in part]
+    assert sorted(rows) == sorted([*BLOCK, *kept])
+
+
+@pytest.mark.parametrize(
+    ("described", "kept"),
+    [
+        ([("x", "", "1999", "Drama")], False),
+        ([("x", "X", "", "Drama")], False),
+        ([("x", "X", "NULL", "Drama")], False),
+        ([("x", "X", "1999", "")], False),
+        ([("x", "X", "1999", "NULL")], False),
+        ([("x", "X", "1999", "Drama"), ("x", "X", "1999", "NULL")], False),
+        ([("x", "X", "1999", "NULL"), ("x", "X", "1999", "Drama")], True),
+        ([("x", "X", "V", "Drama")], True),
+        ([("x", "Null and Void", "1999", "Drama")], True),
+        ([], False),
+    ],
+)
+def test_items_lacking_title_year_or_genre_are_dropped(tmp_path, described, kept):
+    write_item(tmp_path, [*described, *((f"i{i}", "Title", "1999", "Drama") for i in range(10))])
+    liked = [(f"u{u}", "x", "5") for u in range(10)]
+    rows = [row for part in prepared(tmp_path, [*liked, *BLOCK]) for row in part]
+    assert sorted(rows) == sorted([*BLOCK, *liked] if kept else BLOCK)
+
+
+def test_each_user_gives_a_fifth_to_test_and_a_tenth_to_validation_rounded_down(tmp_path):
+    block = [(f"u{u}", f"i{i}", "5") for u in range(10) for i in range(15)]
+    users = [(f"likes{n}", f"i{i}", "5") for n in (5, 9, 10, 14, 15) for i in range(n)]
+    train, validation, test = (Counter(user for user, _, _ in part) for part in prepared(tmp_path, block + users))
+    counts = [(train[f"likes{n}"], validation[f"likes{n}"], test[f"likes{n}"]) for n in (5, 9, 10, 14, 15)]
+    assert counts == [(4, 0, 1), (8, 0, 1), (7, 1, 2), (11, 1, 2), (11, 1, 3)]
+
+
+def test_a_rating_given_twice_counts_as_given_last(tmp_path):
+    train, validation, test = prepared(tmp_path, [*BLOCK, ("u3", "i3", "1")])
+    assert train[-1] == ("u3", "i3", "1")
+    assert ("u3", "i3", "5") not in train + validation + test
+
+
+def test_ids_and_ratings_are_written_as_read_and_load_as_such(tmp_path):
+    odd = {"i0": "007", "i1": "NA", "i2": 'a, "b"', "i3": "Ünïcode", "u0": "08"}
+    ratings = [(odd.get(user, user), odd.get(item, item), "4.0" if user == "u5" else "5") for user, item, _ in BLOCK]
+    rows = [row for part in prepared(tmp_path, ratings) for row in part]
+    assert sorted(rows) == sorted(ratings)
+    data = dataloader.load(tmp_path, "tiny", tmp_path / "tiny_train_original.csv", "cpu")
+    assert set(data.item_ids) == {item for _, item, _ in ratings}
+
+
+# ---------------------------------------------------------------------------- what prepare leaves alone
+
+
+def snapshot(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_preparing_again_changes_nothing_and_says_so(tmp_path):
+    prepared(tmp_path, BLOCK)
+    before, lines = snapshot(tmp_path), []
+    preparation.prepare("tiny", tmp_path, tmp_path, lines.append)
+    assert snapshot(tmp_path) == before
+    assert len(lines) == 1 and "prepared earlier" in lines[0]
+
+
+def test_changed_input_is_prepared_anew(tmp_path):
+    prepared(tmp_path, BLOCK)
+    train, _, _ = prepared(tmp_path, [*BLOCK, ("u0", "i0", "2")])
+    assert ("u0", "i0", "2") in train
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_missing_csv_is_prepared_anew(tmp_path, part):
+    prepared(tmp_path, BLOCK)
+    before = snapshot(tmp_path)
+    (tmp_path / f"tiny_{part}.csv").unlink()
+    preparation.prepare("tiny", tmp_path, tmp_path)
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_csv_changed_after_preparation_is_refused(tmp_path, part):
+    prepared(tmp_path, BLOCK)
+    path = tmp_path / f"tiny_{part}.csv"
+    path.write_text(path.read_text().replace(",5\n", ",4\n", 1))
+    before = snapshot(tmp_path)
+    with pytest.raises(InputError, match=f"tiny_{part}.csv: was changed"):
+        preparation.prepare("tiny", tmp_path, tmp_path)
+    assert snapshot(tmp_path) == before
+
+
+def test_csvs_put_there_by_hand_are_used_as_they_are(tmp_path):
+    put_csvs(tmp_path, "a x 5", "a y 4", "a z 4")
+    before, lines = snapshot(tmp_path), []
+    preparation.prepare("tiny", tmp_path, tmp_path, lines.append)
+    assert snapshot(tmp_path) == before
+    assert "as found" in lines[0]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_partial_set_put_there_by_hand_is_refused(tmp_path, part):
+    write_inter(tmp_path, BLOCK)
+    put_csvs(tmp_path, "a x 5", "a y 4", "a z 4")
+    (tmp_path / f"tiny_{part}.csv").unlink()
+    before = snapshot(tmp_path)
+    with pytest.raises(InputError, match=f"tiny_{part}.csv: missing"):
+        preparation.prepare("tiny", tmp_path, tmp_path)
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("ratings", [[], BLOCK[:30], [(user, item, "3") for user, item, _ in BLOCK]])
+def test_too_few_likes_to_split_are_refused(tmp_path, ratings):
+    with pytest.raises(InputError, match=r"tiny\.inter: too few ratings"):
+        prepared(tmp_path, ratings)
+    assert list(snapshot(tmp_path)) == ["tiny.inter"]
+
+
+@pytest.mark.parametrize("files", [[], ["a.item"], ["a.inter", "b.inter"], ["a.inter", "a.item", "b.item"]])
+def test_a_folder_without_one_inter_and_at_most_one_item_is_refused(tmp_path, files):
+    for file in files:
+        (tmp_path / file).touch()
+    with pytest.raises(InputError, match=", ".join(files) or "none"):
+        preparation.prepare("tiny", tmp_path, tmp_path)
+
+
+def test_dataset_is_a_known_name_or_a_folder(tmp_path):
+    (tmp_path / "mine").mkdir()
+    assert preparation.locate("ML-1M", tmp_path) == ("ML-1M", tmp_path / "ML-1M", tmp_path / "ML-1M")
+    assert preparation.locate(f"{tmp_path}/mine/", Path("data")) == ("mine", tmp_path / "mine", Path("data/mine"))
+    with pytest.raises(InputError, match=r"--dataset nowhere: .*ML-100K"):
+        preparation.locate("nowhere", tmp_path)
+
+
+def test_item_table_gives_the_last_description_of_each_item(tmp_path):
+    write_item(tmp_path, [("007", "Old", "1999", "Drama"), ("007", "New", "NULL", "")])
+    assert preparation.item_table(tmp_path).to_dict("index") == {"007": {"title": "New", "year": "NULL", "genre": ""}}
+
+
+# ------------------------------------------------------------------------------------- known data sets
+
+
+def test_ml_100k_is_byte_for_byte_the_published_split(ml_100k):
+    assert {part: utils.git_blob_id(ml_100k / f"ML-100K_{part}.csv") for part in PARTS} == {
+        "train_original": "38def0b51e296992900303f611ff2bf85c1a0b73",
+        "validation": "dc14ca7fcd367346f249d6aeb23a3e09f20cbef1",
+        "test": "f3cbe95698f3cd22627cf92045ff0eb5a0e951f5",
+    }
+
+
+def fixture_rows(path, columns):
+    header, *rows = [line.split("\t") for line in path.read_text().splitlines()]
+    return [tuple(row[header.index(column)] for column in columns) for row in rows]
+
+
+def test_netflix_users_are_sampled_and_cold_items_dropped_from_validation_and_test(tmp_path, monkeypatch):
+    folder = shutil.copytree(FIXTURES / "netflix", tmp_path / "Netflix-1M")
+    monkeypatch.setitem(DATASETS, "Netflix-1M", replace(DATASETS["Netflix-1M"], sample_users=11))
+    preparation.prepare("Netflix-1M", folder, folder)
+
+    ratings = fixture_rows(folder / "netflix.inter", ["user_id:token", "item_id:token", "rating:float"])
+    rows = [row for row in ratings if row[1] not in ("4", "5")]  # the movies without year and without genre
+    users = sorted({user for user, _, _ in rows}, key=int)
+    sampled = np.random.RandomState(2024).choice(users, 11, replace=False)
+    train, validation, test = expected_splits([row for row in rows if row[0] in sampled], int)
+    warm = {item for _, item, rating in train if int(rating) >= 4}
+    expected = [train, *([row for row in part if row[1] in warm] for part in (validation, test))]
+    assert read_splits(folder, "Netflix-1M") == expected
+    assert len(users) > 11 and len(expected[1] + expected[2]) < len(validation + test)  # the rule had work to do
+
+
+def test_amazon_ratings_keep_their_form_and_need_title_and_categories(tmp_path):
+    folder = shutil.copytree(FIXTURES / "amazon", tmp_path / "Amazon_Digital_Music")
+    preparation.prepare("Amazon_Digital_Music", folder, folder)
+    ratings = fixture_rows(folder / "Amazon_Digital_Music.inter", ["user_id:token", "item_id:token", "rating:float"])
+    rows = [row for row in ratings if row[1] != "B008PL1"]  # the item without categories
+    expected = expected_splits(rows, str)
+    assert read_splits(folder, "Amazon_Digital_Music") == expected
+    assert expected[0][0][2].endswith(".0") and len(rows) < len(ratings)
+
+
+# ------------------------------------------------------------------------------------ what users bring
+
+
+def test_own_version_of_a_known_data_set_can_be_given_by_path(tmp_path):
+    own = tmp_path / "ML-100K"
+    own.mkdir()
+    write_table(own / "ml-100k.inter", "user_id item_id rating", BLOCK)
+    preparation.prepare(*preparation.locate(str(own), tmp_path / "data"))
+    assert (tmp_path / "data" / "ML-100K-own" / "ML-100K-own_test.csv").exists()
+
+
+def test_fewer_users_than_the_sample_are_refused(tmp_path):
+    write_table(tmp_path / "netflix.inter", "user_id item_id rating", BLOCK)
+    write_table(tmp_path / "netflix.item", "item_id title", [(f"i{i}", "Title") for i in range(10)])
+    with pytest.raises(InputError, match="5000 users are to be drawn, but only 10"):
+        preparation.prepare("Netflix-1M", tmp_path, tmp_path)
+
+
+def test_a_broken_stamp_is_refused_by_name(tmp_path):
+    prepared(tmp_path, BLOCK)
+    (tmp_path / "prepared.json").write_text("{")
+    with pytest.raises(InputError, match=r"prepared\.json"):
+        prepared(tmp_path, BLOCK)
