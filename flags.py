@@ -7,7 +7,7 @@ from pathlib import Path
 
 import baselines
 import llm_feedback
-import utils
+import shell
 from atomic_files.sources import DATASETS
 from baselines import MODELS
 from utils import InputError
@@ -33,7 +33,7 @@ IDLE = {  # a flag that leaves others without a use
 def parser(about):
     style = argparse.ArgumentDefaultsHelpFormatter
     parser = argparse.ArgumentParser(description=about, formatter_class=style, allow_abbrev=False)
-    parser.error = lambda message: sys.exit(utils.fail(f"{message} (--help lists the flags)"))
+    parser.error = lambda message: sys.exit(shell.fail(f"{message} (--help lists the flags)"))
     names = ", ".join(DATASETS)
 
     add = parser.add_argument_group("what to run").add_argument

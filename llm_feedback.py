@@ -32,7 +32,8 @@ from feedback.prompts import DOMAINS, PROMPT_VERSION
 from feedback.questions import item_texts, one_each, questions, whom_to_ask
 from feedback.report import report, report_lines
 from feedback.weights import ATTENTION, DEFAULT_LLM, model_folder, revision
-from utils import InputError, fail, git_blob_id, sha256, write_atomically, write_json
+from shell import fail
+from utils import InputError, git_blob_id, sha256, write_atomically, write_json
 
 UNASKED = ("confirmed", "neutral", "ask")
 VOTES = {"liked": 1, "disliked": -1, "unanswered": None}

@@ -11,7 +11,6 @@ Three stages: prepare (atomic_files/) and refine (llm_feedback.py), each skipped
 belongs to the same input, and train (here, model.py, utils.py), which never overwrites a run folder.
 """
 
-import signal
 import sys
 import time
 from itertools import islice
@@ -25,17 +24,18 @@ import dataloader
 import flags
 import llm_feedback
 import run_folder
+import shell
 import utils
 from atomic_files import preparation
 from baselines import MODELS
 from model import penalty
 from recommend import recommend
 from results4comparison import compare
-from utils import InputError, Stopped
+from shell import Stopped
+from utils import InputError
 
 CHECKPOINT_SECONDS = 20  # between two last.pt: a kill costs at most this much work, and the epoch in flight
 RULE = "#" * 77
-AGAIN = "interrupted; the same command goes on (main.py with --resume, once training has begun)"
 
 
 def parse(argv=None):
@@ -82,7 +82,7 @@ def train(model, data, options, run):
             where = f"epoch {at.epoch + 1}, step {at.step}"
             raise Stopped(asked[0], f"stopped and saved in {where}; the same command with --resume goes on there")
 
-    with utils.deferred_signals() as asked:
+    with shell.deferred_signals() as asked:
         while at.epoch < last and not stopping.over:
             model.train()
             note = None
@@ -218,27 +218,5 @@ def fit(name, raw, folder, options, device, run):
     utils.write_json(run.folder / "summary.json", summary)  # last: a run with a summary is a finished one
 
 
-def cli(argv=None, job=main):
-    """A job for the shell: exit code 0, 2 for unusable input (one line on stderr), 130 or 143 when interrupted."""
-
-    def terminate(number, frame):
-        raise Stopped(number, AGAIN)
-
-    signal.signal(signal.SIGTERM, terminate)
-    try:
-        job(argv)
-    except InputError as error:
-        return utils.fail(error)
-    except OSError as error:  # a full disk, a folder that may not be written to
-        return utils.fail(f"{error.filename or 'a file'}: {error.strerror or error}")
-    except Stopped as stop:
-        print(stop, file=sys.stderr)
-        return 128 + stop.number
-    except KeyboardInterrupt:
-        print(AGAIN, file=sys.stderr)
-        return 128 + signal.SIGINT
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(cli())
+    sys.exit(shell.cli(main))

@@ -27,6 +27,7 @@ import pandas as pd
 from tqdm import tqdm
 
 import main
+import shell
 import utils
 from atomic_files import preparation
 from baselines import MODELS
@@ -38,7 +39,7 @@ MAIN = Path(main.__file__)
 
 def parse(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.error = lambda message: sys.exit(utils.fail(f"{message} (--help lists the flags)"))
+    parser.error = lambda message: sys.exit(shell.fail(f"{message} (--help lists the flags)"))
     parser.add_argument("--models", nargs="+", required=True, help="models, each with flags of main.py in one argument")
     parser.add_argument("--datasets", nargs="+", default=["ML-100K"], help="as --dataset of main.py; default: ML-100K")
     parser.add_argument("--seeds", nargs="+", type=int, default=[2024], help="random seeds; default: 2024")
@@ -178,4 +179,4 @@ def study(argv=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main.cli(job=study))
+    sys.exit(shell.cli(study))

@@ -7,8 +7,6 @@ import json
 import os
 import platform
 import resource
-import signal
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,15 +15,7 @@ import torch
 
 
 class InputError(Exception):
-    """Something the user gave is unusable.  main.py prints it on one line and exits with code 2."""
-
-
-class Stopped(BaseException):
-    """A signal asked to stop, and everything is saved.  main.py prints the message and exits with 128 + number."""
-
-    def __init__(self, number, message):
-        super().__init__(message)
-        self.number = number
+    """Something the user gave is unusable.  shell.cli prints it on one line and exits with code 2."""
 
 
 # ---------------------------------------------------------------------------------------------- metrics
@@ -169,25 +159,6 @@ def locked(folder, log=print):
         os.close(lock)
 
 
-@contextmanager
-def deferred_signals():
-    """Yields a list in which SIGINT and SIGTERM are noted, for a loop that ends where it can go on later.  A second
-    signal does not wait for the loop."""
-    noted = []
-
-    def note(number, frame):
-        if noted:
-            raise Stopped(number, "interrupted at once; the same command with --resume goes on from last.pt")
-        noted.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield noted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def save(path, state):
     content = io.BytesIO()
     torch.save(state, content)  # to memory: its own writing to a full disk ends in an error without a file name
@@ -229,12 +200,6 @@ def be_deterministic(device, asked):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants it before its first use
     torch.use_deterministic_algorithms(asked or device.type == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # a pass over every new tensor, for finding bugs
-
-
-def fail(message):
-    """One line on stderr; returns the exit code of unusable input."""
-    print("error:", " ".join(str(message).split()), file=sys.stderr)
-    return 2
 
 
 def device_name(device):

@@ -22,6 +22,7 @@ from cases import CASES  # noqa: E402
 SERVER = """
 import json, os, sys, traceback
 import main
+import shell
 for line in sys.stdin:
     job = json.loads(line)
     if not (child := os.fork()):
@@ -29,7 +30,7 @@ for line in sys.stdin:
             for descriptor, path in ((1, os.devnull), (2, job["stderr"])):
                 os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), descriptor)
             sys.argv[1:] = job["arguments"]
-            code = main.cli()
+            code = shell.cli(main.main)
         except SystemExit as stop:
             code = stop.code
         except BaseException:

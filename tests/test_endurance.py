@@ -17,6 +17,7 @@ from same import assert_same_end, summary
 
 import main
 import run_folder
+import shell
 import utils
 from baselines import MODELS
 from flags import used_by
@@ -76,12 +77,12 @@ def test_a_run_stopped_by_signals_between_steps_ends_as_one_that_was_not(flags, 
     for at, number, where in stops:
         with monkeypatch.context() as patch:
             count_steps(patch, case[0], signal_at(at, number))
-            assert main.cli(flags(*case, "--path_name", "stopped", *again)) == 128 + number
+            assert shell.cli(main.main, flags(*case, "--path_name", "stopped", *again)) == 128 + number
         again = ["--resume"]
         error = capsys.readouterr().err
         expected = "stopped and saved in epoch {}, step {}; the same command with --resume goes on there\n"
         assert error == expected.format(*where)
-    assert main.cli(flags(*case, "--path_name", "stopped", "--resume")) == 0
+    assert shell.cli(main.main, flags(*case, "--path_name", "stopped", "--resume")) == 0
     assert_same_end(*(tmp_path / "result" / "blocks" / name for name in ("whole", "stopped")))
 
 
@@ -99,9 +100,9 @@ def test_a_signal_between_two_epochs_and_after_the_last_is_not_lost(flags, tmp_p
 
     with monkeypatch.context() as patch:
         patch.setattr(run_folder.Run, "add_epoch", signalled)
-        assert main.cli(flags(model, "--path_name", "stopped")) == 143
+        assert shell.cli(main.main, flags(model, "--path_name", "stopped")) == 143
     assert not (tmp_path / "result" / "blocks" / "stopped" / "summary.json").exists()
-    assert main.cli(flags(model, "--path_name", "stopped", "--resume")) == 0
+    assert shell.cli(main.main, flags(model, "--path_name", "stopped", "--resume")) == 0
     assert_same_end(*(tmp_path / "result" / "blocks" / name for name in ("whole", "stopped")))
 
 
@@ -115,7 +116,7 @@ def test_a_signal_during_the_very_last_save_is_not_lost(flags, tmp_path, monkeyp
 
     with monkeypatch.context() as patch:
         patch.setattr(run_folder.Checkpoint, "save", signalled)
-        assert main.cli(flags("LightGCN", "--path_name", "stopped")) == 143
+        assert shell.cli(main.main, flags("LightGCN", "--path_name", "stopped")) == 143
     main.main(flags("LightGCN", "--path_name", "stopped", "--resume"))
     assert_same_end(*(tmp_path / "result" / "blocks" / name for name in ("whole", "stopped")))
 
@@ -148,7 +149,7 @@ def test_a_killed_run_resumed_ends_as_one_that_was_never_interrupted(flags, tmp_
             raise KeyboardInterrupt
 
     monkeypatch.setattr(run_folder.Run, "add_epoch", killer)
-    assert main.cli(flags("ReFINe++", "--path_name", "killed")) == 130
+    assert shell.cli(main.main, flags("ReFINe++", "--path_name", "killed")) == 130
     main.main(flags("ReFINe++", "--path_name", "killed", "--resume"))
     assert_same_end(*(tmp_path / "result" / "blocks" / name for name in ("whole", "killed")))
 
@@ -160,7 +161,7 @@ def test_a_second_signal_does_not_wait(flags, monkeypatch, capsys):
         raise AssertionError("the second signal should have ended this")
 
     monkeypatch.setattr(MODELS["LightGCN"], "loss", impatient)
-    assert main.cli(flags("LightGCN")) == 130
+    assert shell.cli(main.main, flags("LightGCN")) == 130
     assert "interrupted at once" in capsys.readouterr().err
 
 
@@ -246,7 +247,7 @@ def empty(path):
 def test_a_broken_checkpoint_is_refused_in_one_line_and_nothing_is_overwritten(flags, unfinished, capsys, spoil):
     spoil(unfinished / "last.pt")
     before = {path.name: path.read_bytes() for path in unfinished.iterdir() if path.name != "log.txt"}
-    assert main.cli(flags("LightGCN", "--path_name", "a", "--resume")) == 2
+    assert shell.cli(main.main, flags("LightGCN", "--path_name", "a", "--resume")) == 2
     error = capsys.readouterr().err
     assert re.fullmatch(
         r"error: \S*a/last\.pt: is no whole checkpoint of this run \(.*\); delete it to start over\n", error
@@ -284,7 +285,7 @@ def test_a_diverged_run_keeps_its_best_epoch_and_tests_it(flags, tmp_path, monke
     main.main(flags("LightGCN", "--epochs", "2", "--path_name", "whole"))
     with monkeypatch.context() as patch:
         poison(patch, "LightGCN", 2 * 7 + 2)
-        assert main.cli(flags("LightGCN", "--path_name", "a")) == 0
+        assert shell.cli(main.main, flags("LightGCN", "--path_name", "a")) == 0
     where = "diverged in epoch 3, step 2 of 7: the loss is not finite; the best epoch before is kept"
     assert where in capsys.readouterr().out
     whole, diverged = (summary(tmp_path / "result" / "blocks" / name) for name in ("whole", "a"))
@@ -295,7 +296,7 @@ def test_a_diverged_run_keeps_its_best_epoch_and_tests_it(flags, tmp_path, monke
 
 
 def test_a_run_that_diverges_in_its_first_epoch_is_no_result(flags, tmp_path, capsys):
-    assert main.cli(flags("LightGCN", "--learning_rate", "1e38", "--path_name", "a")) == 2
+    assert shell.cli(main.main, flags("LightGCN", "--learning_rate", "1e38", "--path_name", "a")) == 2
     error = capsys.readouterr().err
     assert re.match(r"error: epoch 1, step \d of 7: the loss is not finite, .* smaller --learning_rate\n", error)
     assert not (tmp_path / "result" / "blocks" / "a" / "summary.json").exists()

@@ -15,6 +15,7 @@ import synthetic
 import torch
 
 import main
+import shell
 import study
 from utils import InputError
 
@@ -130,7 +131,7 @@ def test_the_list_is_of_commands_that_are_left(finished, base, capsys):
 )
 def test_bad_input_gets_one_line_before_anything_runs(tmp_path, capfd, arguments, message):
     try:
-        code = main.cli(["--result_dir", str(tmp_path / "result"), *arguments], study.study)
+        code = shell.cli(study.study, ["--result_dir", str(tmp_path / "result"), *arguments])
     except SystemExit as stop:  # argparse's own way out
         code = stop.code
     error = capfd.readouterr().err
