@@ -16,12 +16,138 @@ from atomic_files.files import CONFIRMED, LIKED, STARS, encode, read_ratings, so
 from utils import InputError
 
 
-def upload(arrays, device):
-    """Integer arrays -> int64 tensors on the device in one transfer that the host does not wait for."""
-    flat = torch.from_numpy(np.concatenate(arrays).astype(np.int64, copy=False))
-    if torch.device(device).type == "cuda":
-        flat = flat.pin_memory().to(device, non_blocking=True)
-    return flat.split([len(a) for a in arrays])
+def load(folder, name, train_csv, device):
+    """The three CSVs of data/<name>/ -> TrainData.
+
+    train_csv: the train file to use, refined or not.  Users and items are those of its positives (rating >= 4) and
+    confirmed negatives (<= 1), numbered in sorted id order.  Rows of the other files that name somebody else cannot be
+    ranked and are left out (the log's counts show it).
+    """
+    # read
+    train_csv = Path(train_csv)
+    refined = train_csv != folder / f"{name}_train_original.csv"
+    tables = {
+        "train": read_csv(train_csv, (CONFIRMED, *STARS, LIKED) if refined else STARS),
+        "validation": read_csv(folder / f"{name}_validation.csv", (4, 5)),
+        "test": read_csv(folder / f"{name}_test.csv", (4, 5)),
+    }
+
+    # number the users and items of the train edges
+    train = tables["train"]
+    liked = train.rating >= 4
+    if not liked.any():
+        raise InputError(f"{train_csv}: holds no rating of 4 or more, so there is nothing to learn from")
+    is_edge = (liked | (train.rating <= 1)).to_numpy()
+    user_ids = sort_ids(train.user[is_edge].unique())
+    item_ids = sort_ids(train.item[is_edge].unique())
+
+    # keep the rows about them
+    numbered = {}
+    for part, table in tables.items():
+        users, items = encode(table.user, user_ids), encode(table.item, item_ids)
+        known = (users >= 0) & (items >= 0)
+        if not known.any():
+            raise InputError(f"{folder}/{name}_{part}.csv: no row is about a user and an item of {train_csv}")
+        numbered[part] = Interactions(users[known], items[known], table.rating.to_numpy()[known])
+    return TrainData(user_ids, item_ids, **numbered, device=device)
+
+
+def read_csv(path, allowed):
+    """Ratings of one of our CSVs.  Of a pair given twice the last row counts."""
+    table = read_ratings(path, ",", allowed)
+    table = table[(table.user != "") & (table.item != "")]
+    return table.drop_duplicates(["user", "item"], keep="last")
+
+
+@dataclass
+class Interactions:
+    """Rows of a ratings file, in file order."""
+
+    users: np.ndarray  # (rows,) user numbers
+    items: np.ndarray  # (rows,) item numbers
+    rating: np.ndarray  # (rows,) float64
+
+
+@dataclass
+class Edges:
+    """Train interactions that a model learns from."""
+
+    users: np.ndarray  # (E,)
+    items: np.ndarray  # (E,)
+    positive: np.ndarray  # (E,) bool: rating >= 4
+
+    def __len__(self):
+        return len(self.users)
+
+
+class TrainData:
+    """Everything training and evaluation need of a data set, users and items numbered from 0.
+
+    user_ids, item_ids: the tokens in number order.  train: Interactions, every train row.  users, items: (E,) int64
+    tensors, the signed edges; positive: (E,) bool, True for rating >= 4 and False for a confirmed negative
+    (rating <= 1).  positives, confirmed_negatives, seen, validation, test: Rows by user; seen holds every train row of
+    the user, the neutral ones too, and is what ranking masks.
+    """
+
+    def __init__(self, user_ids, item_ids, train, validation, test, device):
+        """train, validation, test: Interactions."""
+        self.user_ids, self.item_ids = user_ids, item_ids
+        self.n_users, self.n_items = len(user_ids), len(item_ids)
+        self.device, self.train = device, train
+
+        signed = self.edges("signed")
+        self.users, self.items = upload([signed.users, signed.items], device)
+        self.positive = torch.from_numpy(signed.positive).to(device)
+
+        liked, disliked = signed.positive, ~signed.positive
+        self.positives = self.by_user(signed.users[liked], signed.items[liked])
+        self.confirmed_negatives = self.by_user(signed.users[disliked], signed.items[disliked])
+        self.seen = self.by_user(train.users, train.items)
+        self.validation = self.by_user(validation.users, validation.items)
+        self.test = self.by_user(test.users, test.items)
+
+    def by_user(self, users, items):
+        return Rows(users, items, self.n_users, self.device)
+
+    def edges(self, which):
+        """The train rows of one kind, as Edges: "positive" (rating >= 4), "signed" (these and the confirmed negatives,
+        <= 1) or "all" (every row, of which those below 4 count as negative)."""
+        rating = self.train.rating
+        if which == "positive":
+            kept = rating >= 4
+        elif which == "signed":
+            kept = (rating >= 4) | (rating <= 1)
+        else:
+            kept = slice(None)
+        return Edges(self.train.users[kept], self.train.items[kept], rating[kept] >= 4)
+
+    def batches(self, batch_size, generator, which="signed"):
+        """One epoch: the edges of edges(which), shuffled by the (CPU) generator, in Batch objects."""
+        edges = self.edges(which)
+        positive_number = edges.positive.cumsum() - 1  # (E,) place of a positive among the positives
+        order = torch.randperm(len(edges), generator=generator).numpy()
+        for first in range(0, len(order), batch_size):
+            chosen = order[first : first + batch_size]
+            yield self.batch(edges, positive_number, chosen)
+
+    def batch(self, edges, positive_number, chosen):
+        """The Batch of the edges at the places `chosen`.
+
+        Everything whose size depends on the data is worked out here on the host, so that on CUDA the steps run without
+        waiting for the device.
+        """
+        liked = chosen[edges.positive[chosen]]
+        users, items = edges.users[liked], edges.items[liked]
+        distinct, distinct_of = np.unique(users, return_inverse=True)
+
+        disliked = chosen[~edges.positive[chosen]]
+        by_user = SparseRows.arrays(edges.users[disliked], edges.items[disliked])
+        by_item = SparseRows.arrays(edges.items[disliked], edges.users[disliked])
+
+        positives = [users, items, positive_number[liked], distinct, distinct_of]
+        tensors = upload([*positives, *by_user, *by_item], self.device)
+        rows_of_users, rows_of_items = SparseRows(*tensors[5:9]), SparseRows(*tensors[9:])
+        return Batch(*tensors[:5], rows_of_users, rows_of_items, users, distinct)
 
 
 class Rows:
@@ -29,19 +155,22 @@ class Rows:
 
     def __init__(self, rows, cols, n_rows, device):
         order = np.lexsort((cols, rows))
-        self.start = np.concatenate(([0], np.bincount(rows, minlength=n_rows).cumsum()))  # (n_rows + 1,)
+        length = np.bincount(rows, minlength=n_rows)
+        self.start = np.concatenate(([0], length.cumsum()))  # (n_rows + 1,)
         self.cols = cols[order]
         self.device = device
 
     def count(self, rows):
+        """How many entries each of the rows has."""
         return self.start[rows + 1] - self.start[rows]
 
     def entries(self, rows):
         """(position in rows, column) of every entry of the given rows, as two int64 tensors."""
         count = self.count(rows)
-        first_out = np.cumsum(count) - count
-        at = np.arange(count.sum()) + np.repeat(self.start[rows] - first_out, count)
-        return upload((np.repeat(np.arange(len(rows)), count), self.cols[at]), self.device)
+        position = np.repeat(np.arange(len(rows)), count)
+        begin = np.cumsum(count) - count  # where each row's entries begin in what is handed out
+        place = np.arange(count.sum()) + np.repeat(self.start[rows] - begin, count)
+        return upload([position, self.cols[place]], self.device)
 
     def all_entries(self):
         """(row, column) of every entry, by row and then column."""
@@ -58,10 +187,12 @@ class SparseRows:
     row_of: torch.Tensor  # (entries,) position in ids
 
     def entries(self):
+        """(row, column) of every entry."""
         return self.ids[self.row_of], self.cols
 
     @staticmethod
     def arrays(rows, cols):
+        """The four fields on the host, from the (row, column) pairs of the entries."""
         order = np.lexsort((cols, rows))
         ids, first, row_of = np.unique(rows[order], return_index=True, return_inverse=True)
         return ids, np.concatenate((first, [len(rows), len(rows)])), cols[order], row_of
@@ -82,81 +213,9 @@ class Batch:
     distinct_users_host: np.ndarray
 
 
-class TrainData:
-    """Everything training and evaluation need of a data set, users and items numbered from 0.
-
-    user_ids, item_ids: the tokens in number order.  rated: (users, items, rating) arrays, one entry a train row.
-    users, items: (E,) int64 tensors, the signed edges; positive: (E,) bool, True for rating >= 4 and False for a
-    confirmed negative (rating <= 1).  positives, confirmed_negatives, seen, validation, test: Rows by user; seen
-    holds every train row of the user, the neutral ones too, and is what ranking masks.
-    """
-
-    def __init__(self, user_ids, item_ids, rated, validation, test, device):
-        self.user_ids, self.item_ids = user_ids, item_ids
-        self.n_users, self.n_items = len(user_ids), len(item_ids)
-        self.device, self.rated = device, rated
-        users, items, positive = self.edges("signed")
-        self.users, self.items = upload((users, items), device)
-        self.positive = torch.from_numpy(positive).to(device)
-        rows = lambda u, i: Rows(u, i, self.n_users, device)  # noqa: E731
-        self.positives = rows(users[positive], items[positive])
-        self.confirmed_negatives = rows(users[~positive], items[~positive])
-        self.seen, self.validation, self.test = rows(*rated[:2]), rows(*validation), rows(*test)
-
-    def edges(self, which):
-        """(users, items, positive) arrays of the train rows that are "positive" (rating >= 4), "signed" (these and
-        the confirmed negatives, <= 1) or "all" (every row below 4 counts as negative)."""
-        users, items, rating = self.rated
-        among = {"positive": rating >= 4, "signed": (rating >= 4) | (rating <= 1), "all": rating == rating}[which]
-        return users[among], items[among], rating[among] >= 4
-
-    def batches(self, batch_size, generator, which="signed"):
-        """One epoch: the edges of edges(which), shuffled by the (CPU) generator, in Batch objects.
-
-        Everything whose size depends on the data is worked out here on the host, so that on CUDA the
-        steps run without waiting for the device.
-        """
-        edges = self.edges(which)
-        edges += (edges[2].cumsum() - 1,)
-        order = torch.randperm(len(edges[0]), generator=generator).numpy()
-        for first in range(0, len(order), batch_size):
-            users, items, positive, number = (a[order[first : first + batch_size]] for a in edges)
-            distinct, distinct_of = np.unique(users[positive], return_inverse=True)
-            neg_users, neg_items = users[~positive], items[~positive]
-            arrays = (users[positive], items[positive], number[positive], distinct, distinct_of)
-            arrays += SparseRows.arrays(neg_users, neg_items) + SparseRows.arrays(neg_items, neg_users)
-            t = upload(arrays, self.device)
-            yield Batch(*t[:5], SparseRows(*t[5:9]), SparseRows(*t[9:]), users[positive], distinct)
-
-
-def load(folder, name, train_csv, device):
-    """The three CSVs of data/<name>/ -> TrainData.
-
-    train_csv: the train file to use, refined or not.  Users and items are those of its positives (rating >= 4)
-    and confirmed negatives (<= 1), numbered in sorted id order; rows of the other files that name somebody else
-    cannot be ranked and are left out (the log's counts show it).
-    """
-    tables = {}
-    refined = Path(train_csv) != folder / f"{name}_train_original.csv"
-    for part, path, allowed in (
-        ("train", Path(train_csv), (CONFIRMED, *STARS, LIKED) if refined else STARS),
-        ("validation", folder / f"{name}_validation.csv", (4, 5)),
-        ("test", folder / f"{name}_test.csv", (4, 5)),
-    ):
-        table = read_ratings(path, ",", allowed)
-        table = table[(table.user != "") & (table.item != "")]
-        tables[part] = table.drop_duplicates(["user", "item"], keep="last")
-    train = tables["train"]
-    is_edge = ((train.rating >= 4) | (train.rating <= 1)).to_numpy()
-    if not (train.rating >= 4).any():
-        raise InputError(f"{train_csv}: holds no rating of 4 or more, so there is nothing to learn from")
-    user_ids, item_ids = (sort_ids(train[side][is_edge].unique()) for side in ("user", "item"))
-    pairs = {}
-    for part, table in tables.items():
-        users, items = encode(table.user, user_ids), encode(table.item, item_ids)
-        pairs[part] = users, items, (users >= 0) & (items >= 0)
-        if not pairs[part][2].any():
-            raise InputError(f"{folder}/{name}_{part}.csv: no row is about a user and an item of {train_csv}")
-    rated, validation, test = ((u[k], i[k]) for u, i, k in (pairs[p] for p in ("train", "validation", "test")))
-    rated += (train.rating.to_numpy()[pairs["train"][2]],)
-    return TrainData(user_ids, item_ids, rated, validation, test, device)
+def upload(arrays, device):
+    """Integer arrays -> int64 tensors on the device in one transfer that the host does not wait for."""
+    flat = torch.from_numpy(np.concatenate(arrays).astype(np.int64, copy=False))
+    if torch.device(device).type == "cuda":
+        flat = flat.pin_memory().to(device, non_blocking=True)
+    return flat.split([len(array) for array in arrays])

@@ -12,6 +12,7 @@ from atomic_files.sources import DATASETS
 from baselines import MODELS
 from utils import InputError
 
+ABOUT = "ReFINe++: a recommender that models negative feedback refined by a language model."
 LEAST = {  # smallest value of each number
     "embedding_dim": 1, "layers": 0, "hidden_dim": 1, "n_negatives": 1, "real_neg_samp_prob": 0, "lambda_reg": 0,
     "lambda_ae": 0, "p": 0, "q": 0, "r": 0, "s": 0, "t": 1, "siren_dropout": 0, "siren_mlp_layers": 2,
@@ -30,9 +31,9 @@ IDLE = {  # a flag that leaves others without a use
 }
 
 
-def parser(about):
+def parser():
     style = argparse.ArgumentDefaultsHelpFormatter
-    parser = argparse.ArgumentParser(description=about, formatter_class=style, allow_abbrev=False)
+    parser = argparse.ArgumentParser(description=ABOUT, formatter_class=style, allow_abbrev=False)
     parser.error = lambda message: sys.exit(shell.fail(f"{message} (--help lists the flags)"))
     names = ", ".join(DATASETS)
 
@@ -94,49 +95,64 @@ def parser(about):
     return parser
 
 
-def parse(argv=None, about=None):
+def parse(argv=None):
     """Command line -> options, with the model's own defaults filled in and without the flags it has no use for.
 
     Raises InputError for a value out of range and for a flag that would change nothing.
     """
-    flags = parser(about)
+    flags = parser()
     options = flags.parse_args(argv)
-    if (options.dataset is None) == (options.recommend is None) or (options.recommend is None) != (options.run is None):
+    training = options.dataset is not None
+    looking = options.recommend is not None
+    if training == looking or looking != (options.run is not None):
         raise InputError("give --dataset to train, or --recommend USER_ID with --run PATH to look at a finished run")
-    if options.dataset is not None:
+    if training:
         del options.recommend, options.run
-    for name, least in LEAST.items():
-        values = getattr(options, name)
-        for value in values if isinstance(values, list) else [values]:
-            if value is not None and not least <= value < float("inf"):
-                raise InputError(f"--{name} {value}: must be a number of at least {least}")
-    for name, value in vars(options).items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f"--{name} {value}: must be a finite number")
-    for name, most in MOST.items():
-        if getattr(options, name) > most:
-            raise InputError(f"--{name} {getattr(options, name)}: must be at most {most}")
-    if options.path_name and Path(options.path_name).name != options.path_name:
-        raise InputError(f"--path_name {options.path_name}: must be a name; --result_dir says where")
+    check_values(options)
     options.top_k = sorted(set(options.top_k))
-    model = MODELS[options.model]
-    for name in sorted(OF_MODELS - used_by(model)):
-        if getattr(options, name) != flags.get_default(name):
-            raise InputError(f"--{name}: {options.model} has no use for it; leave it out")
-        delattr(options, name)
-    for (flag, value), idle in IDLE.items():
-        for name in sorted(idle) if getattr(options, flag, None) == value else ():
-            if getattr(options, name) != flags.get_default(name):
-                raise InputError(f"--{name}: has no use with --{flag}; leave one of them out")
-    fill_in(options, model.defaults)
+    drop_idle(options, flags)
+    fill_in(options, MODELS[options.model].defaults)
     if options.dataset_augment == "original" and (options.llm != "auto" or options.llm_url):
         raise InputError("--llm: nothing is refined, the ratings are used as they are; add --dataset_augment augment")
     return options
 
 
+def check_values(options):
+    """Raises InputError for a number out of range and for a name that is a path."""
+    for name, least in LEAST.items():
+        given = getattr(options, name)
+        for value in given if isinstance(given, list) else [given]:
+            if value is not None and not least <= value < math.inf:
+                raise InputError(f"--{name} {value}: must be a number of at least {least}")
+    for name, value in vars(options).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"--{name} {value}: must be a finite number")
+    for name, most in MOST.items():
+        value = getattr(options, name)
+        if value > most:
+            raise InputError(f"--{name} {value}: must be at most {most}")
+    if options.path_name and Path(options.path_name).name != options.path_name:
+        raise InputError(f"--path_name {options.path_name}: must be a name; --result_dir says where")
+
+
+def drop_idle(options, flags):
+    """Take away the flags that the model has no use for; raises InputError where one of them was given, and where one
+    was given that another flag leaves without a use."""
+    for name in sorted(OF_MODELS - used_by(MODELS[options.model])):
+        if getattr(options, name) != flags.get_default(name):
+            raise InputError(f"--{name}: {options.model} has no use for it; leave it out")
+        delattr(options, name)
+    for (flag, value), idle in IDLE.items():
+        if getattr(options, flag, None) != value:
+            continue
+        for name in sorted(idle):
+            if getattr(options, name) != flags.get_default(name):
+                raise InputError(f"--{name}: has no use with --{flag}; leave one of them out")
+
+
 def used_by(model):
     """The model and training flags that a model has a use for."""
-    return model.flags | (OF_TRAINING if model.solutions is None else set())
+    return model.flags if model.closed_form else model.flags | OF_TRAINING
 
 
 def fill_in(options, defaults):
@@ -147,16 +163,24 @@ def fill_in(options, defaults):
 
 def of_data_set(options, name):
     """Fill in what the data set decides where neither a flag nor the model did."""
-    fill_in(options, OF_DATA_SET | (DATASETS[name].defaults if name in DATASETS else {}))
+    own = DATASETS[name].defaults if name in DATASETS else {}
+    fill_in(options, OF_DATA_SET | own)
 
 
 def changed(options, name):
     """{flag: value} of the model and training flags that are not at their defaults: what makes this run an ablation."""
     default = parse(["--dataset", options.dataset, "--model", options.model])
     of_data_set(default, name)
-    return {k: v for k, v in vars(options).items() if k in OF_MODELS and v != getattr(default, k)}
+    other = {}
+    for flag, value in vars(options).items():
+        if flag in OF_MODELS and value != getattr(default, flag):
+            other[flag] = value
+    return other
 
 
 def settings(options):
     """The effective settings, as plain JSON values."""
-    return {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
+    plain = {}
+    for flag, value in vars(options).items():
+        plain[flag] = str(value) if isinstance(value, Path) else value
+    return plain

@@ -28,42 +28,57 @@ def recommend(options):
     """
     if not (options.run / "summary.json").exists():
         raise InputError(f"--run {options.run}: holds no finished run (no summary.json)")
+
+    # the data set the run was trained on
     config = read_config(options.run)
     settings = SimpleNamespace(**config["settings"])
-    given = options.data_dir != flags.parser(None).get_default("data_dir")
+    given = options.data_dir != flags.parser().get_default("data_dir")
     data_dir = options.data_dir if given else Path(settings.data_dir)
     name, raw, folder = preparation.locate(settings.dataset, data_dir)
     train_csv = train_file(folder, config["made_from"])
     device = utils.pick_device(options.device)
     data = dataloader.load(folder, name, train_csv, device)
-    users = np.flatnonzero(data.user_ids == options.recommend)
-    if not len(users):
+    user = np.flatnonzero(data.user_ids == options.recommend)  # (1,)
+    if not len(user):
         known = f"they look like {data.user_ids[0]}, {data.user_ids[-1]}"
         raise InputError(f"--recommend {options.recommend}: not among the {data.n_users} users of {train_csv}; {known}")
 
-    model = MODELS[settings.model](data, settings, torch.Generator(device)).to(device)
-    try:
-        model.load_state_dict(torch.load(options.run / "best.pt", weights_only=True, map_location=device)["model"])
-    except (RuntimeError, LookupError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(f"{options.run}/best.pt: holds no weights of {settings.model} ({str(error)[:60]})") from None
-    model.eval()
+    # what it recommends
+    model = load_model(options.run, settings, data, device)
+    k = min(options.top_k[-1], data.n_items)
     with torch.no_grad():
-        k = min(options.top_k[-1], data.n_items)
-        ((_, items, scores),) = utils.rank(*model.embeddings(), data.seen, users, k, 1)
+        ((_, items, scores),) = utils.rank(*model.embeddings(), data.seen, user, k, 1)
 
     titles = preparation.item_table(raw).title.reindex(data.item_ids, fill_value="").to_numpy()
-    describe = lambda item: f"{data.item_ids[item]:>8}  {titles[item]}".rstrip()  # noqa: E731
-    own = lambda rows: rows.entries(users)[1].tolist()  # noqa: E731
-    print(f"User {options.recommend}, {len(own(data.seen))} train ratings; {settings.model} of {options.run}")
-    for words, known in (("Likes", own(data.positives)), ("Confirmed negatives", own(data.confirmed_negatives))):
+
+    def describe(item):
+        return f"{data.item_ids[item]:>8}  {titles[item]}".rstrip()
+
+    def of_user(rows):
+        return rows.entries(user)[1].tolist()
+
+    n_rated = len(of_user(data.seen))
+    print(f"User {options.recommend}, {n_rated} train ratings; {settings.model} of {options.run}")
+    for words, rows in (("Likes", data.positives), ("Confirmed negatives", data.confirmed_negatives)):
+        known = of_user(rows)
         print(f"\n{words}: {len(known)}", *map(describe, known[:SHOWN]), sep="\n")
         if len(known) > SHOWN:
             print(f"{'':10}and {len(known) - SHOWN} more")
-    withheld = {*own(data.validation), *own(data.test)}
+    withheld = {*of_user(data.validation), *of_user(data.test)}
     print("\nRecommended, by score (* liked in the withheld validation or test part)")
     for item, score in zip(items[0].tolist(), scores[0].tolist(), strict=True):
         if score > -np.inf:
             print(f"{score:8.3f} {'*' if item in withheld else ' '} {describe(item)}")
+
+
+def load_model(run, settings, data, device):
+    """The model of a finished run with its best weights, ready to rank.  Raises InputError."""
+    model = MODELS[settings.model](data, settings, torch.Generator(device)).to(device)
+    try:
+        model.load_state_dict(torch.load(run / "best.pt", weights_only=True, map_location=device)["model"])
+    except (RuntimeError, LookupError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(f"{run}/best.pt: holds no weights of {settings.model} ({str(error)[:60]})") from None
+    return model.eval()
 
 
 def train_file(folder, made_from):

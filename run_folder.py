@@ -1,24 +1,20 @@
-"""The run folder: what a run leaves behind, and how it goes on after an interruption."""
+"""The run folder: what a run leaves behind."""
 
 import csv
 import fcntl
 import json
 import os
-import pickle
 import platform
 import subprocess
 import sys
-import time
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from tqdm import tqdm
 
-from utils import InputError, named, save, write_atomically, write_json
+from utils import InputError, named, write_atomically, write_json
 
 FREE = ("resume", "test_batch_size", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout")  # to resume
 
@@ -58,14 +54,25 @@ class Run:
             if key not in FREE and value != before.get(key):
                 raise InputError(f"--{key} {value}: the run to resume in {self.folder} has {before.get(key)}")
 
-    def open(self, settings, made_from, resume, metrics):
-        """Take the folder for this process alone; write config.json and the log so far.  made_from: {"train_csv",
-        "sha256", "llm", ...}; metrics: the names of the metric columns of metrics.csv.
+    def open(self, settings, made_from, resume, columns):
+        """Take the folder for this process alone; write config.json and the log so far.
 
-        Raises InputError where the run to resume began with other files, or another process has the folder.
+        made_from: {"train_csv", "sha256", "llm", ...}.  columns: of metrics.csv.  Raises InputError where the run to
+        resume began with other files, or another process has the folder.
         """
-        self.columns = ["epoch", "loss", *metrics]
+        self.columns = columns
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._take()
+        self.check(settings, resume)  # once more: another process may have been at it until now
+        path = self.folder / "config.json"
+        if path.exists():
+            self._check_origin(read_config(self.folder), made_from)
+        else:
+            write_json(path, {"settings": settings, "made_from": made_from, **environment()})
+        lines, self.unwritten = self.unwritten, None
+        self._write(lines)
+
+    def _take(self):
         self.lock = os.open(self.folder, os.O_RDONLY)
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -73,21 +80,17 @@ class Run:
             raise InputError(f"{self.folder}: another process is at it; --path_name NAME starts another") from None
         except OSError:  # a network file system that locks no folders
             self.log(f"{self.folder} cannot be locked here: see to it that no other process writes to it")
-        self.check(settings, resume)  # once more: another process may have been at it until now
-        path = self.folder / "config.json"
-        config = read_config(self.folder) if path.exists() else {"made_from": made_from, "commit": commit()}
-        before = config["made_from"]
+
+    def _check_origin(self, config, made_from):
+        """The run to resume must have begun with the same files; that it began with other code is only said."""
         if config.get("commit") != commit():
             self.log(f"this run began with other code, commit {config.get('commit')}; now {commit()}")
+        before = config["made_from"]
         if before != made_from:
             raise InputError(
                 f"{made_from['train_csv']} or the validation or test file beside it: not what the run in {self.folder} "
                 f"began with ({before['train_csv']}, or what they held then); put that back, or use another --path_name"
             )
-        if not path.exists():
-            write_json(path, {"settings": settings, "made_from": made_from, **environment()})
-        lines, self.unwritten = self.unwritten, None
-        self._write(lines)
 
     def log(self, *lines):
         tqdm.write("\n".join(lines))  # print() would break a progress bar on the terminal
@@ -117,82 +120,14 @@ class Run:
         for row in rows:
             self.add_epoch(row)
 
-
-@dataclass
-class Progress:
-    """Where training stands: epochs done, steps done of the next one, and what these have summed up to."""
-
-    epoch: int
-    step: int
-    total: torch.Tensor  # sum of the epoch's losses so far, on the device
-    diverged: torch.Tensor  # the first step of the epoch whose loss was not finite; else beyond the last
-    shuffled: torch.Tensor  # state of the shuffling generator at the start of the epoch
-    seconds: float  # of training, in earlier starts of the command
-
-
-class Checkpoint:
-    """last.pt: all that a run needs to go on as if it had never stopped, plain tensors and JSON values."""
-
-    def __init__(self, path, model, optimizer, shuffle, stopping, progress):
-        self.path, self.model, self.optimizer = path, model, optimizer
-        self.shuffle, self.stopping, self.progress = shuffle, stopping, progress
-        self.started = self.saved = time.perf_counter()
-        self.took = 0.0  # seconds of the last save
-
-    def save(self, run):
-        began = time.perf_counter()
-        generators = {"shuffle": self.shuffle, "model": self.model.generator, "torch": torch.default_generator}
-        states = {name: generator.get_state() for name, generator in generators.items()}
-        if self.progress.total.device.type == "cuda":  # of dropout
-            states["cuda"] = torch.cuda.get_rng_state(self.progress.total.device)
-        state = {
-            "progress": vars(self.progress) | {"seconds": self.seconds},
-            "epochs": run.epochs,
-            "model": self.model.state_dict(),
-            "negatives": getattr(self.model, "negatives", None),  # drawn at the start of the epoch
-            "optimizer": self.optimizer.state_dict(),
-            "stopping": vars(self.stopping),
-            "generators": states,
-        }
-        save(self.path, state)
-        self.saved = time.perf_counter()
-        self.took = self.saved - began
-
-    @property
-    def seconds(self):
-        """Of training, this start of the command included."""
-        return self.progress.seconds + time.perf_counter() - self.started
-
-    def load(self, run):
-        """Put everything back.  A run killed before its first last.pt starts over.
-
-        Raises InputError for a file that is not whole, or not of this model.
-        """
-        if not self.path.exists():
-            run.restore_epochs([])
-            return run.log("nothing had been saved yet: starting over")
-        try:
-            state = torch.load(self.path, weights_only=True, map_location="cpu")
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            vars(self.stopping).update(state["stopping"])
-            device = self.progress.total.device
-            moved = {k: v.to(device) if k in ("total", "diverged") else v for k, v in state["progress"].items()}
-            vars(self.progress).update(moved)
-            if state["negatives"] is not None:
-                self.model.negatives = state["negatives"].to(device)
-            self.shuffle.set_state(state["generators"]["shuffle"])
-            self.model.generator.set_state(state["generators"]["model"])
-            torch.set_rng_state(state["generators"]["torch"])
-            if "cuda" in state["generators"]:
-                torch.cuda.set_rng_state(state["generators"]["cuda"], device)
-            epochs = state["epochs"]
-        except (RuntimeError, ValueError, LookupError, TypeError, EOFError, pickle.UnpicklingError) as error:
-            why = f"is no whole checkpoint of this run ({' '.join(str(error).split())[:100]})"
-            raise InputError(f"{self.path}: {why}; delete it to start over") from None
-        run.restore_epochs(epochs)
-        step = f", step {self.progress.step} of the next" if self.progress.step else ""
-        run.log(f"going on after epoch {self.progress.epoch}{step}")
+    def read_epochs(self):
+        """The rows of a metrics.csv that has all figures in every row; one that a kill cut short is left out."""
+        path = self.folder / "metrics.csv"
+        if not path.exists():
+            return []
+        whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
+        rows = csv.DictReader(whole.splitlines())
+        return [{name: float(figure) for name, figure in row.items()} for row in rows]
 
 
 def read_config(folder):
@@ -233,17 +168,14 @@ def write_recommendations(path, ranked, data, item_table):
     for users, items, scores in ranked:
         k = items.shape[1]
         numbers = items.cpu().numpy().ravel()
-        parts.append(
-            pd.DataFrame(
-                {
-                    "user": np.repeat(data.user_ids[users], k),
-                    "rank": np.tile(np.arange(1, k + 1), len(users)),
-                    "item": data.item_ids[numbers],
-                    "title": titles[numbers],
-                    "score": scores.cpu().numpy().ravel().round(4),
-                }
-            )
-        )
+        columns = {
+            "user": np.repeat(data.user_ids[users], k),
+            "rank": np.tile(np.arange(1, k + 1), len(users)),
+            "item": data.item_ids[numbers],
+            "title": titles[numbers],
+            "score": scores.cpu().numpy().ravel().round(4),
+        }
+        parts.append(pd.DataFrame(columns))
     table = pd.concat(parts)
     table = table[table.score > -np.inf]  # a user who has rated nearly everything gets a shorter list
     write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n"))
@@ -252,25 +184,45 @@ def write_recommendations(path, ranked, data, item_table):
 def write_per_user(path, per_user, data):
     """per_user.csv: the test metrics of every user with a test row, for paired tests between runs."""
     users = data.user_ids[np.flatnonzero(np.diff(data.test.start))]
-    table = pd.DataFrame({"user": users, **{name: values.round(6) for name, values in per_user.items()}})
+    columns = {"user": users}
+    for name, values in per_user.items():
+        columns[name] = values.round(6)
+    table = pd.DataFrame(columns)
     write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n"))
 
 
 def plot_curves(path, epochs, published):
-    """curves.png: training loss and validation Recall@20 by epoch, the published curve in grey behind ours."""
+    """curves.png: training loss and validation Recall@20 by epoch, the published curve in grey behind ours.
+
+    epochs: rows of metrics.csv.  Of a closed-form model: Recall@20 by ridge penalty; nothing where there is none.
+    """
     import matplotlib
 
     matplotlib.use("Agg")  # a file, on machines without a screen
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    for axis, name, title in zip(axes, ("loss", "recall@20"), ("Training loss", "Validation Recall@20"), strict=True):
-        if published:
-            axis.plot(published["epochs"]["epoch"], published["epochs"][name], color="0.7", lw=3, label="published")
-        rows = [row for row in epochs if name in row]
-        axis.plot([row["epoch"] for row in rows], [row[name] for row in rows], color="tab:blue", label="this run")
-        axis.set(title=title, xlabel="epoch")
+    if "epoch" in epochs[0]:
+        figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+        plot_by_epoch(axes[0], epochs, published, "loss", "Training loss")
+        plot_by_epoch(axes[1], epochs, published, "recall@20", "Validation Recall@20")
+    elif "lambda" in epochs[0]:
+        figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
+        ridges = [row["lambda"] for row in epochs]
+        axis.semilogx(ridges, [row["recall@20"] for row in epochs], color="tab:blue", marker="o")
+        axis.set(title="Validation Recall@20", xlabel="lambda")
         axis.grid(alpha=0.3)
-        axis.legend()
+    else:
+        return
     write_atomically(path, lambda p: figure.savefig(p, format="png", dpi=120))
     plt.close(figure)
+
+
+def plot_by_epoch(axis, epochs, published, name, title):
+    if published:
+        known = published["epochs"]
+        axis.plot(known["epoch"], known[name], color="0.7", lw=3, label="published")
+    rows = [row for row in epochs if name in row]  # an epoch without evaluation has no Recall@20
+    axis.plot([row["epoch"] for row in rows], [row[name] for row in rows], color="tab:blue", label="this run")
+    axis.set(title=title, xlabel="epoch")
+    axis.grid(alpha=0.3)
+    axis.legend()

@@ -2,13 +2,12 @@
 
     P = (X'X + lambda I)^-1,  B = I - P diag(1 / diag P),  scores X B               (eq. 8)
 
-X is the user x item matrix of the train rows.  lambda is chosen on validation: one value of --ease_lambdas an epoch, so
-that the common loop's early stopping keeps the best.
+X is the user x item matrix of the train rows.  lambda is chosen on validation among --ease_lambdas.
 """
 
 import torch
-from torch import nn
 
+from recommender import Recommender
 from utils import InputError
 
 WEIGHTS = {"binary": (1.0, 0.0, 0.0), "rating": (1.0, 0.6, 0.3)}  # of ratings >= 4, of 3s, of those below
@@ -21,30 +20,36 @@ def add_flags(add):
         help="ridge penalties to choose from on validation")  # fmt: skip
 
 
-class EASE(nn.Module):
-    trains_on, solutions = "all", 0  # of an instance: as many as --ease_lambdas
-    flags, defaults = {"ease_weights", "ease_lambdas"}, {"dataset_augment": "original"}
+class EASE(Recommender):
+    trains_on = "all"
+    closed_form = True
+    columns = ("lambda",)
+    flags = {"ease_weights", "ease_lambdas"}
 
-    def __init__(self, data, options, generator):
-        super().__init__()
-        self.data, self.generator, self.lambdas = data, generator, options.ease_lambdas
-        self.solutions = len(self.lambdas)
-        self.terms = (f"{options.ease_weights} X", f"lambda of {', '.join(f'{value:g}' for value in self.lambdas)}")
-        users, items, rating = (torch.from_numpy(array).to(data.device) for array in data.rated)
+    def __init__(self, data, options, generator=None):
+        super().__init__(data, options, generator)
+        self.grid = [{"lambda": float(ridge)} for ridge in options.ease_lambdas]
+
+        # X, of which a row is a user's embedding.
         liked, neutral, disliked = WEIGHTS[options.ease_weights]
+        rating = torch.from_numpy(data.train.rating).to(data.device)
         weight = torch.full(rating.shape, disliked, device=data.device)
-        weight[rating == 3], weight[rating >= 4] = neutral, liked
-        self.x = torch.zeros(data.n_users, data.n_items, device=data.device)  # (U, I); a row is a user's embedding
+        weight[rating == 3] = neutral
+        weight[rating >= 4] = liked
+        users = torch.from_numpy(data.train.users).to(data.device)
+        items = torch.from_numpy(data.train.items).to(data.device)
+        self.x = torch.zeros(data.n_users, data.n_items, device=data.device)  # (U, I)
         self.x[users, items] = weight
+
         self.gram = self.x.t() @ self.x  # (I, I)
         self.register_buffer("b", torch.zeros_like(self.gram))
 
-    def parameter_groups(self):
-        return [{"params": []}]
+    def terms(self):
+        tried = ", ".join(f"{ridge:g}" for ridge in self.options.ease_lambdas)
+        return [f"{self.options.ease_weights} X", f"lambda of {tried}"]
 
-    def start_epoch(self, epoch):
-        """The solution for the epoch-th lambda, named in the log."""
-        ridge = self.lambdas[epoch - 1]
+    def solve(self, setting):
+        ridge = setting["lambda"]
         penalised = self.gram.clone()
         penalised.diagonal().add_(ridge)
         try:
@@ -54,7 +59,6 @@ class EASE(nn.Module):
         b = -p / p.diagonal()  # column j divided by P_jj
         b.fill_diagonal_(0)
         self.b = b
-        return f"lambda {ridge:g}"
 
     def embeddings(self):
         """Users X (U, I), items B' (I, I): their dot products are X B."""

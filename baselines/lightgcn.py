@@ -8,51 +8,52 @@ over B positives (u, i), with one uniform j for each that u has not rated in tra
 import torch
 from torch import nn
 
-from model import Propagation, draw_for_each, rw_ssm
+from model import rw_ssm
+from recommender import GraphRecommender
+from sampling import draw_for_each, sampling_weights
 
 
-class LightGCN(nn.Module):
-    trains_on, solutions = "positive", None
+class LightGCN(GraphRecommender):
     flags = {"embedding_dim", "layers", "lambda_reg"}
     defaults = {"dataset_augment": "original", "learning_rate": 1e-3, "lambda_reg": 1e-4}
     sampling = "uniform unrated negatives"
 
-    def __init__(self, data, options, generator):
-        super().__init__()
-        self.data, self.options, self.generator = data, options, generator
-        self.terms = ("BPR", self.sampling, f"{options.lambda_reg:g} ||E of the batch||^2")
-        users, items = data.users[data.positive], data.items[data.positive]
-        self.propagation = Propagation(users, items, data.n_users, data.n_items, options.layers)
-        self.table = nn.Parameter(torch.empty(data.n_users + data.n_items, options.embedding_dim))
+    def __init__(self, data, options, generator=None):
+        super().__init__(data, options, generator, edges=data.positive)
         nn.init.xavier_uniform_(self.table)
+        self.negatives = None  # one for each positive, drawn anew every epoch
 
-    def parameter_groups(self):
-        return [{"params": [self.table]}]  # the norm of the batch's nodes stands in the loss: no weight decay
+    def terms(self):
+        return ["BPR", self.sampling, f"{self.options.lambda_reg:g} ||E of the batch||^2"]
 
     def start_epoch(self, epoch):
         """Draw the epoch's negatives."""
-        users, items, _ = self.data.edges("positive")
-        self.negatives = draw_for_each(users, items, self.data.n_items, self.negative_weights, self.generator)  # (E,)
+        positives = self.data.edges("positive")
+        pairs = positives.users, positives.items
+        self.negatives = draw_for_each(*pairs, self.data.n_items, self.negative_weights, self.generator)  # (E,)
+
+    def epoch_state(self):
+        return {"negatives": self.negatives}
 
     def negative_weights(self, users):
-        """Sampling weights (len(users), I): 1 for items without a train row of the user, else 0."""
-        weight = torch.ones(len(users), self.data.n_items, device=self.table.device)
-        weight[self.data.seen.entries(users)] = 0.0
-        return weight
-
-    def embeddings(self):
-        """Z of users (U, d) and items (I, d); the score of (u, i) is their dot product."""
-        return self.propagation(self.table).split((self.data.n_users, self.data.n_items))
+        """1 for items without a train row of the user, else 0: (len(users), I)."""
+        return sampling_weights(self.data, users, self.data.seen)
 
     def loss(self, batch):
         z_users, z_items = self.embeddings()
         negatives = self.negatives[batch.positive_numbers]  # (P,)
-        z_batch = z_users[batch.users]  # (P, d)
-        positive = (z_batch * z_items[batch.items]).sum(1)  # (P,)
-        negative = (z_batch * z_items[negatives]).sum(1)  # (P,)
+        ranking = self.pairwise_loss(z_users[batch.users], z_items[batch.items], z_items[negatives])
+        return ranking + self.options.lambda_reg * self.norm(batch, negatives) / len(batch.users)
+
+    def pairwise_loss(self, z_users, z_positives, z_negatives):
+        """BPR over rows (P, d) that belong together.  The hook for systems that make other negatives."""
+        positive = (z_users * z_positives).sum(1)  # (P,)
+        negative = (z_users * z_negatives).sum(1)  # (P,)
+        return rw_ssm(positive, negative)
+
+    def norm(self, batch, negatives):
+        """||E||^2 of the distinct nodes of the batch."""
         touched = torch.zeros(len(self.table), 1, device=self.table.device)  # marks nodes: unique() waits for CUDA
         for nodes in (batch.users, self.data.n_users + batch.items, self.data.n_users + negatives):
             touched[nodes] = 1.0
-        norm = (touched * self.table).square().sum()
-        # With one negative, log(1 + exp(s_uj - s_ui)) is BPR's -log sigmoid(s_ui - s_uj).
-        return rw_ssm(positive, negative) + self.options.lambda_reg * norm / len(batch.users)
+        return (touched * self.table).square().sum()

@@ -1,25 +1,25 @@
 """Popularity: every user is recommended the items with the most train positives."""
 
 import torch
-from torch import nn
+
+from recommender import Recommender
 
 
-class Popularity(nn.Module):
-    trains_on, solutions = "positive", 1
-    flags, defaults = frozenset(), {"dataset_augment": "original"}
-    terms = ("number of train positives",)
+class Popularity(Recommender):
+    closed_form = True
+    columns = ()
+    grid = ({},)  # one solution, nothing to choose
 
-    def __init__(self, data, options, generator):
-        super().__init__()
-        self.data, self.generator = data, generator
+    def __init__(self, data, options, generator=None):
+        super().__init__(data, options, generator)
         self.register_buffer("count", torch.zeros(data.n_items))
 
-    def parameter_groups(self):
-        return [{"params": []}]
+    def terms(self):
+        return ["number of train positives"]
 
-    def start_epoch(self, epoch):
-        """The one solution: count."""
-        self.count = torch.bincount(self.data.items[self.data.positive], minlength=self.data.n_items).float()
+    def solve(self, setting):
+        positives = self.data.items[self.data.positive]
+        self.count = torch.bincount(positives, minlength=self.data.n_items).float()
 
     def embeddings(self):
         """Users (U, 1) of ones, items (I, 1) of counts."""

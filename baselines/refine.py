@@ -14,7 +14,7 @@ Similarity is the dot product of propagated item embeddings, as they are at the 
 import torch
 
 from baselines.lightgcn import LightGCN
-from model import BLOCK, signed_weights
+from sampling import BLOCK, sampling_weights
 
 
 def add_flags(add):
@@ -33,26 +33,32 @@ class ReFINe(LightGCN):
     similar = None  # (I, max(r, s)) the items most similar to each, best first; None before epoch t
 
     def start_epoch(self, epoch):
-        """From epoch t on, find each item's most similar ones, block by block; then draw the epoch's negatives."""
-        most = min(max(self.options.r, self.options.s), self.data.n_items - 1)
+        """From epoch t on, find each item's most similar ones; then draw the epoch's negatives."""
         if epoch >= self.options.t:
-            with torch.no_grad():
-                _, z_items = self.embeddings()
-            similar, block = [], max(1, BLOCK // len(z_items))
-            for first in range(0, len(z_items), block):
-                scores = z_items[first : first + block] @ z_items.t()  # (block, I)
-                scores.diagonal(first).fill_(-torch.inf)  # an item is not similar to itself
-                similar.append(scores.topk(most, dim=1).indices)
-            self.similar = torch.cat(similar)
+            self.similar = self.most_similar()
         super().start_epoch(epoch)
         return "similar items weighted from now on" if epoch == self.options.t else None
 
+    @torch.no_grad()
+    def most_similar(self):
+        """(I, max(r, s)) the items most similar to each, best first, worked out in blocks that bound the memory."""
+        wanted = min(max(self.options.r, self.options.s), self.data.n_items - 1)
+        _, z_items = self.embeddings()
+        block = max(1, BLOCK // len(z_items))
+        similar = []
+        for first in range(0, len(z_items), block):
+            scores = z_items[first : first + block] @ z_items.t()  # (block, I)
+            scores.diagonal(first).fill_(-torch.inf)  # an item is not similar to itself
+            similar.append(scores.topk(wanted, dim=1).indices)
+        return torch.cat(similar)
+
     def negative_weights(self, users):
         """w of these users, (len(users), I)."""
-        weight = signed_weights(self.data, users, self.options.real_neg_samp_prob)
+        data, options = self.data, self.options
+        weight = sampling_weights(data, users, data.positives, options.real_neg_samp_prob)
         if self.similar is not None:
-            self.weigh_similar(weight, self.data.positives.entries(users), self.options.s, self.options.q)
-            self.weigh_similar(weight, self.data.confirmed_negatives.entries(users), self.options.r, self.options.p)
+            self.weigh_similar(weight, data.positives.entries(users), options.s, options.q)
+            self.weigh_similar(weight, data.confirmed_negatives.entries(users), options.r, options.p)
         return weight
 
     def weigh_similar(self, weight, entries, n, value):

@@ -26,8 +26,9 @@ import oracle  # noqa: E402
 
 import run_folder  # noqa: E402
 import utils  # noqa: E402
-from dataloader import TrainData  # noqa: E402
-from model import Propagation, ReFINePlusPlus, penalty  # noqa: E402
+from dataloader import Interactions, TrainData  # noqa: E402
+from model import ReFINePlusPlus  # noqa: E402
+from recommender import Propagation, penalty  # noqa: E402
 
 SHAPES = {  # users, items, train edges, share of confirmed negatives among them (Amazon_Books': assumed), layers
     "ML-100K": (938, 1008, 65_841, 0.195, 4),
@@ -47,9 +48,10 @@ def synthetic(n_users, n_items, n_edges, confirmed, device):
         items = random.choice(n_items, n_edges, p=popularity / popularity.sum())
         pairs = np.unique(np.concatenate((pairs, users * n_items + items)))
     pairs = random.permutation(pairs)[:n_edges]
-    rated = pairs // n_items, pairs % n_items, np.where(random.rand(n_edges) >= confirmed, 5.0, 1.0)
-    nobody = np.zeros(0, int), np.zeros(0, int)
-    return TrainData(np.arange(n_users), np.arange(n_items), rated, nobody, nobody, device)
+    rating = np.where(random.rand(n_edges) >= confirmed, 5.0, 1.0)
+    train = Interactions(pairs // n_items, pairs % n_items, rating)
+    nobody = Interactions(np.zeros(0, int), np.zeros(0, int), np.zeros(0))
+    return TrainData(np.arange(n_users), np.arange(n_items), train, nobody, nobody, device)
 
 
 def wait(device):

@@ -81,8 +81,9 @@ def plain_loss(model, propagation, positive, confirmed):
     x = torch.zeros(data.n_users, data.n_items, device=device)
     x[confirmed] = 1
     z_sides = propagation(model.table).split(sizes)
-    for autoencoder, z, rows in zip(model.autoencoders, z_sides, (x, x.t()), strict=True):
+    for autoencoder, z, rows in zip(model.autoencoders(), z_sides, (x, x.t()), strict=True):
         codes, output = dense_autoencoder(autoencoder, rows)
         loss = loss + F.binary_cross_entropy(output, rows) + F.mse_loss(z, codes)
     loss = loss + options.lambda_reg / 2 * model.table.norm() ** 2
-    return loss + options.lambda_ae / 2 * sum(p.norm() ** 2 for p in model.autoencoders.parameters())
+    weights = [p for autoencoder in model.autoencoders() for p in autoencoder.parameters()]
+    return loss + options.lambda_ae / 2 * sum(p.norm() ** 2 for p in weights)

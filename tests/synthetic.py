@@ -3,18 +3,21 @@
 import numpy as np
 import torch
 
-from dataloader import TrainData
+from dataloader import Interactions, TrainData
 
 USERS, ITEMS = 40, 60
 PARTS = ("train_original", "validation", "test")  # the CSVs that preparation makes
 
 
 def train_data(n_users, n_items, users, items, rating, validation=None, test=None):
-    """TrainData of these train rows; rating: an array of stars, or of bool (liked: 5, confirmed negative: 1)."""
-    rating = np.where(rating, 5.0, 1.0) if rating.dtype == bool else rating
+    """TrainData of these train rows.  rating: an array of stars, or of bool (liked: 5, confirmed negative: 1).
+    validation, test: (users, items), of which each is liked."""
+    if rating.dtype == bool:
+        rating = np.where(rating, 5.0, 1.0)
     nobody = np.zeros(0, int), np.zeros(0, int)
+    held_out = [Interactions(*pairs, np.full(len(pairs[0]), 5.0)) for pairs in (validation or nobody, test or nobody)]
     ids = np.arange(n_users), np.arange(n_items)
-    return TrainData(*ids, (users, items, rating), validation or nobody, test or nobody, "cpu")
+    return TrainData(*ids, Interactions(users, items, rating), *held_out, "cpu")
 
 
 def write_table(path, columns, rows, sep="\t"):

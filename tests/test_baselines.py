@@ -9,11 +9,12 @@ from synthetic import train_data
 from torch_geometric.nn.models import LightGCN as PygLightGCN
 
 import flags
-from baselines import MODELS, refine, siren
+import sampling
+from baselines import MODELS, refine
 from baselines.ease import EASE
 from baselines.popularity import Popularity
-from baselines.siren import SiReN, UnratedSampler
-from model import draw_for_each
+from baselines.siren import SiReN
+from sampling import UnratedSampler, draw_for_each
 
 USERS, ITEMS = 12, 40
 STARS = np.array([5.0, 4.0, 3.0, 2.0, 1.0])
@@ -46,9 +47,9 @@ def batch_of(model, size=60):
 
 def test_popularity_counts_the_train_positives(data):
     model = Popularity(data, None, None)
-    model.start_epoch(1)
+    model.solve({})
     users, items = model.embeddings()
-    counts = np.bincount(data.rated[1][data.rated[2] >= 4], minlength=ITEMS)
+    counts = np.bincount(data.train.items[data.train.rating >= 4], minlength=ITEMS)
     assert torch.equal(users @ items.t(), torch.tensor(counts).float().expand(USERS, ITEMS))
 
 
@@ -57,13 +58,14 @@ def test_ease_solves_its_ridge_regression_column_by_column(data, weights):
     """Column j of B is the ridge regression of column j of X on the other columns (Steck 2019, section 3)."""
     model = EASE(data, SimpleNamespace(ease_lambdas=[7.0, 30.0], ease_weights=weights), None)
     x = np.zeros((USERS, ITEMS))
-    for user, item, rating in zip(*data.rated, strict=True):
+    for user, item, rating in zip(data.train.users, data.train.items, data.train.rating, strict=True):
         x[user, item] = {"binary": float(rating >= 4), "rating": 1.0 if rating >= 4 else 0.6 if rating == 3 else 0.3}[
             weights
         ]
-    assert model.solutions == 2
-    for epoch, ridge in ((1, 7.0), (2, 30.0)):
-        assert f"{ridge:g}" in model.start_epoch(epoch)
+    assert model.grid == [{"lambda": 7.0}, {"lambda": 30.0}]
+    for setting in model.grid:
+        model.solve(setting)
+        ridge = setting["lambda"]
         expected = np.zeros((ITEMS, ITEMS))
         for j in range(ITEMS):
             others = np.delete(x, j, axis=1)
@@ -99,7 +101,7 @@ def test_drawing_does_not_depend_on_how_users_are_blocked(monkeypatch):
         return weight[own]
 
     for block in (9 * 30 * 4, 9 * 4 * 4):  # all users at once; four at a time
-        monkeypatch.setattr("model.BLOCK", block)
+        monkeypatch.setattr("sampling.BLOCK", block)
         drawn.append(draw_for_each(users, users, 9, weights, generator()))
     assert max(blocks) == 30 and blocks[1:] == [4] * 7 + [2]
     assert torch.equal(*drawn)  # the same dice in the same order of users
@@ -134,8 +136,8 @@ def test_lightgcn_agrees_with_pyg_in_embeddings_loss_and_gradient(data):
 
 def test_lightgcn_draws_unrated_items_anew_every_epoch(data):
     model = build("LightGCN", data)
-    users, _, _ = data.edges("positive")
-    rated = set(zip(*data.rated[:2], strict=True))
+    users = data.edges("positive").users
+    rated = set(zip(data.train.users, data.train.items, strict=True))
     epochs = []
     for epoch in (1, 2):
         model.start_epoch(epoch)
@@ -209,8 +211,8 @@ def test_refine_with_all_weights_one_but_the_positives_is_what_it_says(data):
     model = build("ReFINe", data, "--t", "1", "--r", "1000", "--real_neg_samp_prob", "1", "--p", "1", "--q", "1")
     model.start_epoch(1)
     expected = np.ones((USERS, ITEMS))
-    users, items, _ = data.edges("positive")
-    expected[users, items] = 0
+    positives = data.edges("positive")
+    expected[positives.users, positives.items] = 0
     assert model.negative_weights(np.arange(USERS)).tolist() == expected.tolist()
 
 
@@ -226,7 +228,7 @@ def golden():
     )
     model = SiReN(data, options, generator())
     values = {
-        "positive_table": [[0.1, 0.2], [0.3, -0.1], [0.5, 0.4], [-0.2, 0.1], [0, 0.6], [0.25, -0.35]],
+        "table": [[0.1, 0.2], [0.3, -0.1], [0.5, 0.4], [-0.2, 0.1], [0, 0.6], [0.25, -0.35]],
         "negative_table": [[0.2, -0.1], [0.1, 0.3], [-0.4, 0.2], [0.3, 0.3], [-0.1, -0.2], [0.15, 0.05]],
         "mlp.0.weight": [[1, 0.5], [-0.5, 1]], "mlp.0.bias": [0.1, -0.1],
         "mlp.1.weight": [[0.5, -1], [1, 0.5]], "mlp.1.bias": [0.2, 0.05],
@@ -329,7 +331,7 @@ def test_the_sampler_never_draws_a_rated_item_whatever_the_dice():
     for die in (0.0, 1 - 2**-53, 0.5):
         sampler_rand = torch.full((30, 1), die, dtype=torch.float64)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(siren.torch, "rand", lambda *a, value=sampler_rand, **k: value)
+            patch.setattr(sampling.torch, "rand", lambda *a, value=sampler_rand, **k: value)
             assert sampler.draw(users, 1, generator())[:, 0].tolist() == users.tolist()
 
 

@@ -15,11 +15,13 @@ import synthetic
 import torch
 from same import assert_same_end, summary
 
+import checkpoint
 import main
 import run_folder
 import shell
 import utils
 from baselines import MODELS
+from checkpoint import TrainingState
 from flags import used_by
 
 ROOT = Path(main.__file__).parent
@@ -95,7 +97,7 @@ def test_a_signal_between_two_epochs_and_after_the_last_is_not_lost(flags, tmp_p
 
     def signalled(run, row):
         add_epoch(run, row)
-        if row["epoch"] == (last if at == "last" else at):
+        if len(run.epochs) == (last if at == "last" else at):
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
@@ -108,14 +110,14 @@ def test_a_signal_between_two_epochs_and_after_the_last_is_not_lost(flags, tmp_p
 
 def test_a_signal_during_the_very_last_save_is_not_lost(flags, tmp_path, monkeypatch):
     main.main(flags("LightGCN", "--path_name", "whole"))
-    save = run_folder.Checkpoint.save
+    save = TrainingState.save
 
-    def signalled(checkpoint, run):
-        save(checkpoint, run)
+    def signalled(state, run):
+        save(state, run)
         os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_folder.Checkpoint, "save", signalled)
+        patch.setattr(TrainingState, "save", signalled)
         assert shell.cli(main.main, flags("LightGCN", "--path_name", "stopped")) == 143
     main.main(flags("LightGCN", "--path_name", "stopped", "--resume"))
     assert_same_end(*(tmp_path / "result" / "blocks" / name for name in ("whole", "stopped")))
@@ -123,15 +125,15 @@ def test_a_signal_during_the_very_last_save_is_not_lost(flags, tmp_path, monkeyp
 
 def test_saving_takes_a_small_share_of_the_time_however_large_the_model(flags, monkeypatch):
     """A save that took 100 seconds is not due again for 2,000."""
-    saves, save = [], run_folder.Checkpoint.save
+    saves, save = [], TrainingState.save
 
-    def slow(checkpoint, run):
-        save(checkpoint, run)
-        saves.append(checkpoint.progress.step)
-        checkpoint.took = 100.0
+    def slow(state, run):
+        save(state, run)
+        saves.append(state.step)
+        state.saving_took = 100.0
 
-    monkeypatch.setattr(main, "CHECKPOINT_SECONDS", 0)
-    monkeypatch.setattr(run_folder.Checkpoint, "save", slow)
+    monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(TrainingState, "save", slow)
     main.main(flags("LightGCN"))
     assert len(saves) == 2  # the first step, and the end
 
@@ -139,7 +141,7 @@ def test_saving_takes_a_small_share_of_the_time_however_large_the_model(flags, m
 def test_a_killed_run_resumed_ends_as_one_that_was_never_interrupted(flags, tmp_path, monkeypatch):
     """Killed after epoch 3 is in metrics.csv, before its checkpoint."""
     main.main(flags("ReFINe++", "--path_name", "whole"))
-    monkeypatch.setattr(main, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0)
     add_epoch, killed = run_folder.Run.add_epoch, []
 
     def killer(run, row):

@@ -12,7 +12,7 @@ import torch
 from synthetic import train_data
 
 import flags
-import main
+import training
 import utils
 from baselines import MODELS
 
@@ -54,16 +54,17 @@ class Silent:
 
 
 def trained(name, data, folder, **changes):
-    """The model after the training loop of main.py, with the weights it ended with, and its options."""
+    """The model after training, with its best weights, and its options."""
     numbers = {"embedding_dim": 16, "hidden_dim": 24, "batch_size": 64, "learning_rate": 0.02, "r": 5, "t": 10}
     numbers |= {"siren_dropout": 0.1, "epochs": EPOCHS.get(name, 60), "early_stopping_step": 1000} | changes
     usable = flags.used_by(MODELS[name]) | {"random_seed"}
     words = [word for key, value in numbers.items() if key in usable for word in (f"--{key}", str(value))]
-    options = main.parse(["--dataset", "x", "--model", name, *words])
+    options = flags.parse(["--dataset", "x", "--model", name, *words])
     flags.of_data_set(options, "x")
     torch.manual_seed(options.random_seed)
     model = MODELS[name](data, options, torch.Generator().manual_seed(options.random_seed))
-    main.train(model, data, options, Silent(folder))
+    learn = training.solve if model.closed_form else training.train
+    learn(model, data, options, Silent(folder))
     model.eval()
     return model, options
 
@@ -85,8 +86,7 @@ def test_the_withheld_item_of_the_own_block_is_ranked_first(models, data, name):
 
 
 def test_popularity_ranks_the_most_liked_unrated_item_first(models, data):
-    _, items, _ = data.edges("positive")
-    likes = np.bincount(items, minlength=ITEMS).astype(float)
+    likes = np.bincount(data.edges("positive").items, minlength=ITEMS).astype(float)
     for user, first in enumerate(ranked(models["Popularity"][0], data)[:, 0].tolist()):
         own = data.seen.entries(np.array([user]))[1].numpy()
         assert first not in own and likes[first] == np.delete(likes, own).max()
@@ -94,8 +94,8 @@ def test_popularity_ranks_the_most_liked_unrated_item_first(models, data):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_train_items_of_any_sign_are_never_recommended(models, data, name):
-    rated = set(zip(*data.rated[:2], strict=True))
-    fewest = ITEMS - max(np.bincount(data.rated[0]))
+    rated = set(zip(data.train.users, data.train.items, strict=True))
+    fewest = ITEMS - max(np.bincount(data.train.users))
     for user, items in enumerate(ranked(models[name][0], data, fewest).tolist()):
         assert not {(user, item) for item in items} & rated
 
@@ -115,7 +115,7 @@ def test_saving_and_loading_gives_the_same_top_k(models, data, tmp_path, name):
 def test_the_same_seed_gives_the_same_numbers_bit_for_bit_and_another_seed_others(data, tmp_path, name):
     states = [trained(name, data, tmp_path, epochs=3, random_seed=seed)[0].state_dict() for seed in (1, 1, 2)]
     same = [all(torch.equal(a, b) for a, b in zip(states[0].values(), s.values(), strict=True)) for s in states[1:]]
-    assert same[0] and same[1] == (MODELS[name].solutions is not None)
+    assert same[0] and same[1] == MODELS[name].closed_form
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -126,7 +126,7 @@ def test_embeddings_are_finite_after_training(models, name):
 def test_without_alignment_the_autoencoders_have_no_say_in_the_ranking(data, tmp_path):
     """So that one row of the table of ablations can stand for both."""
     runs = [
-        main.parse(["--dataset", "x", "--epochs", "2", "--embedding_dim", "8", "--batch_size", "64", flag])
+        flags.parse(["--dataset", "x", "--epochs", "2", "--embedding_dim", "8", "--batch_size", "64", flag])
         for flag in ("--no_alignment", "--no_autoencoder")
     ]
     tables = []
@@ -134,6 +134,6 @@ def test_without_alignment_the_autoencoders_have_no_say_in_the_ranking(data, tmp
         flags.of_data_set(options, "x")
         torch.manual_seed(0)
         model = MODELS["ReFINe++"](data, options, torch.Generator().manual_seed(0))
-        main.train(model, data, options, Silent(tmp_path))
+        training.train(model, data, options, Silent(tmp_path))
         tables.append(model.table)
     assert torch.equal(*tables)

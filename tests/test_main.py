@@ -22,7 +22,7 @@ import main
 import utils
 from baselines import MODELS, LightGCN
 from feedback import answers as answers_file
-from flags import used_by
+from flags import parse, used_by
 
 ROOT = Path(main.__file__).parent
 
@@ -406,7 +406,7 @@ def test_shuffled_labels_need_labels_and_are_used(command, tmp_path):
 def test_every_flag_is_covered_here_and_has_a_help_line(capsys):
     elsewhere = {"dataset", "llm", "resume", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout"}
     elsewhere |= {"model", "deterministic"}
-    flags = set().union(*(vars(main.parse(["--dataset", "x", "--model", model])) for model in MODELS))
+    flags = set().union(*(vars(parse(["--dataset", "x", "--model", model])) for model in MODELS))
     here = {line.split()[0].lstrip("-") for line in DIFFERENT_NUMBERS.strip().splitlines()}
     own = {(line.split()[0], line.split()[1].lstrip("-")) for line in OF_MODELS.strip().splitlines()}
     assert flags == here | {flag for _, flag in own} | set(OTHER_EFFECT) | set(CAUSAL) | elsewhere
@@ -414,7 +414,7 @@ def test_every_flag_is_covered_here_and_has_a_help_line(capsys):
     of_models = {(name, flag) for name, model in MODELS.items() for flag in model.flags if name != "ReFINe++"}
     assert of_models - as_lightgcn <= own and MODELS["ReFINe++"].flags <= here
     with pytest.raises(SystemExit):
-        main.parse(["--help"])
+        parse(["--help"])
     text = capsys.readouterr().out
     for flag in flags - {"dataset"}:  # which has no default
         own = re.search(rf"\n  --{flag}\b(.*?)(\n  --|\n\n|$)", text, re.DOTALL)[1]

@@ -14,14 +14,13 @@ from torch_geometric.nn import LGConv
 from dataloader import SparseRows
 from model import (
     DispreferenceAutoencoder,
-    Propagation,
     ReFINePlusPlus,
     alignment,
-    draw_negatives,
-    penalty,
     reconstruction,
     rw_ssm,
 )
+from recommender import Propagation, penalty
+from sampling import draw_negatives
 
 USERS, ITEMS, DIM = 12, 40, 6  # the constructed data set
 
@@ -258,9 +257,9 @@ def test_total_loss_and_its_gradient_agree_with_the_plain_form(data):
 
 @pytest.mark.parametrize("sign", [True, False])
 def test_a_batch_may_lack_either_sign(data, sign):
-    users, items, positive = data.edges("signed")
-    keep = positive == sign
-    model = build(train_data(USERS, ITEMS, users[keep], items[keep], positive[keep]))
+    edges = data.edges("signed")
+    keep = edges.positive == sign
+    model = build(train_data(USERS, ITEMS, edges.users[keep], edges.items[keep], edges.positive[keep]))
     loss = model.loss(next(model.data.batches(1000, torch.Generator().manual_seed(0))))
     loss.backward()
     assert torch.isfinite(loss) and all(torch.isfinite(p.grad).all() for p in model.parameters())
@@ -281,7 +280,8 @@ def test_without_autoencoders_the_loss_is_the_ranking_loss(data):
 
 def test_without_alignment_the_loss_lacks_it_and_nothing_else(data):
     model, whole, batch = build(data, no_alignment=True), build(data), one_batch(data)
-    sides = zip(whole.autoencoders, whole.embeddings(), (batch.negatives_by_user, batch.negatives_by_item), strict=True)
+    rows = batch.negatives_by_user, batch.negatives_by_item
+    sides = zip(whole.autoencoders(), whole.embeddings(), rows, strict=True)
     aligned = sum(alignment(z, autoencoder(rows)[0], rows) for autoencoder, z, rows in sides)
     assert aligned > 0
     torch.testing.assert_close(model.loss(batch) + aligned, whole.loss(batch))
@@ -290,11 +290,11 @@ def test_without_alignment_the_loss_lacks_it_and_nothing_else(data):
 def test_bpr_compares_each_positive_with_one_negative_of_its_own(data):
     model, batch = build(data, loss="bpr", no_autoencoder=True), one_batch(data)
     model.start_epoch(1)
-    users, items, _ = data.edges("positive")
+    edges = data.edges("positive")
     z_users, z_items = model.embeddings()
     expected = []
     for u, i, number in zip(batch.users, batch.items, batch.positive_numbers, strict=True):
-        assert (u, i) == (users[number], items[number])
+        assert (u, i) == (edges.users[number], edges.items[number])
         j = model.negatives[number]
         assert model.negative_weights(np.array([u]))[0, j] > 0
         expected.append(-F.logsigmoid(z_users[u] @ z_items[i] - z_users[u] @ z_items[j]))
@@ -310,7 +310,7 @@ def test_the_number_of_negatives_is_a_tenth_of_the_items_or_what_is_asked_for(da
     monkeypatch.setattr("model.draw_negatives", lambda *a: drawn.append(a[1]) or draw_negatives(*a))
     model = build(data, n_negatives=n)
     model.loss(one_batch(data))
-    assert drawn == [expected] and f"RW-SSM ({expected} shared negatives" in next(model.terms)
+    assert drawn == [expected] and f"RW-SSM ({expected} shared negatives" in model.terms()[0]
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_the_number_of_negatives_is_a_tenth_of_the_items_or_what_is_asked_for(da
     ],
 )  # fmt: skip
 def test_the_log_names_the_terms_that_are_live(data, changes, words):
-    assert ", ".join(build(data, **changes).terms) == words
+    assert ", ".join(build(data, **changes).terms()) == words
 
 
 class Watch(TorchDispatchMode):

@@ -12,6 +12,7 @@ import pytest
 import main
 import study
 from baselines import MODELS
+from flags import parse
 from results4comparison import table
 
 ROOT = Path(main.__file__).parent
@@ -78,10 +79,10 @@ def test_every_study_is_understood(command):
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"python main\.py[^`\n]*", README + (main.__doc__ or "")))))
 def test_every_other_command_line_is_understood(command):
     """Flags of the examples in the README and in main.py's own docstring exist."""
-    main.parse(shlex.split(re.split(r"  +", command)[0])[2:])
+    parse(shlex.split(re.split(r"  +", command)[0])[2:])
 
 
 def test_every_flag_named_in_the_readme_exists():
-    flags = set().union(*(vars(main.parse(["--dataset", "x", "--model", model])) for model in MODELS))
+    flags = set().union(*(vars(parse(["--dataset", "x", "--model", model])) for model in MODELS))
     of_study = {"list", "recommend"}
     assert set(re.findall(r"`--([a-z_]+)", README)) <= flags | of_study

@@ -7,6 +7,7 @@ import pytest
 import synthetic
 
 import main
+from flags import parse
 from utils import InputError
 
 
@@ -65,4 +66,4 @@ def test_an_unknown_user_an_unfinished_run_and_changed_labels_are_refused(finish
 @pytest.mark.parametrize("flags", [[], ["--recommend", "u7"], ["--run", "x"], ["--dataset", "x", "--run", "x"]])
 def test_either_train_or_look(flags):
     with pytest.raises(InputError, match="give --dataset to train, or --recommend USER_ID with --run PATH"):
-        main.parse(flags)
+        parse(flags)

@@ -38,7 +38,7 @@ def test_a_run_that_another_process_has_finished_meanwhile_is_not_run_over(tmp_p
 @pytest.mark.parametrize("name", ["log.txt", "metrics.csv"])
 def test_a_full_disk_is_reported_with_the_file(tmp_path, name):
     with run_folder.Run(tmp_path / "run") as run:
-        run.open({}, {}, False, ["recall@20"])
+        run.open({}, {}, False, ["epoch", "recall@20"])
         (run.folder / name).unlink(missing_ok=True)
         (run.folder / name).symlink_to("/dev/full")
         with pytest.raises(OSError) as caught:

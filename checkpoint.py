@@ -1,0 +1,136 @@
+"""last.pt: all that training needs to go on as if it had never stopped, plain tensors and JSON values."""
+
+import pickle
+import time
+
+import torch
+
+import utils
+from shell import Stopped
+from utils import InputError
+
+SAVE_SECONDS = 20  # between two last.pt: a kill costs at most this much work
+SAVE_SHARE = 20  # and at most one part in so many of the time goes into saving
+BROKEN = (RuntimeError, ValueError, LookupError, TypeError, EOFError, pickle.UnpicklingError)
+
+
+class TrainingState:
+    """A model in training: optimiser, generators, early stopping, and where it stands.
+
+    epoch           epochs done
+    step            steps done of the next one
+    loss_sum        of these steps, a scalar on the device
+    finite_steps    how many of them came before the first loss that was not finite, a scalar on the device
+    """
+
+    def __init__(self, model, options, path):
+        """path: of last.pt.  options: the flags of main.py."""
+        self.model, self.path = model, path
+        self.device = torch.device(model.data.device)
+        groups = model.parameter_groups()
+        self.optimizer = torch.optim.Adam(groups, lr=options.learning_rate, fused=True)
+        self.shuffle = torch.Generator().manual_seed(options.random_seed)
+        self.stopping = utils.EarlyStopping(options.early_stopping_step)
+        self.epoch = 0
+        self.start_epoch()
+        self.started = self.saved = time.perf_counter()
+        self.earlier_seconds = 0.0  # of training, in earlier starts of the command
+        self.saving_took = 0.0  # seconds
+
+    def start_epoch(self):
+        self.step = 0
+        self.loss_sum = torch.zeros((), device=self.device)
+        self.finite_steps = torch.zeros((), dtype=torch.long, device=self.device)
+        self.shuffle_before = self.shuffle.get_state()  # the epoch's order is drawn from here, also when it is resumed
+
+    def count_step(self, loss, penalty):
+        """Note a step's loss.  Summed on the device: reading a value in each step would wait for it."""
+        self.loss_sum += loss + penalty
+        self.finite_steps += loss.isfinite() & (self.finite_steps == self.step)
+        self.step += 1
+
+    def first_bad_step(self):
+        """The first step of the epoch, from 1, whose loss was not finite; the last if a weight is not; else None."""
+        if self.finite_steps < self.step:
+            return int(self.finite_steps) + 1
+        if not all(weight.isfinite().all() for weight in self.model.parameters()):
+            return self.step
+        return None
+
+    @property
+    def seconds(self):
+        """Of training, this start of the command included."""
+        return self.earlier_seconds + time.perf_counter() - self.started
+
+    def save_if_due(self, run, signals):
+        """Write last.pt now and then, and when a signal asks to stop: then training ends here, by raising Stopped."""
+        due = time.perf_counter() - self.saved > max(SAVE_SECONDS, SAVE_SHARE * self.saving_took)
+        if signals or due:
+            self.save(run)
+        if signals:
+            where = f"epoch {self.epoch + 1}, step {self.step}"
+            raise Stopped(signals[0], f"stopped and saved in {where}; the same command with --resume goes on there")
+
+    def save(self, run):
+        began = time.perf_counter()
+        generators = {
+            "shuffle": self.shuffle.get_state(),
+            "shuffle_before": self.shuffle_before,
+            "model": self.model.generator.get_state(),
+            "torch": torch.get_rng_state(),  # of dropout
+        }
+        if self.device.type == "cuda":
+            generators["cuda"] = torch.cuda.get_rng_state(self.device)
+        state = {
+            "model": self.model.state_dict(),
+            "epoch_state": self.model.epoch_state(),
+            "optimizer": self.optimizer.state_dict(),
+            "stopping": vars(self.stopping),
+            "generators": generators,
+            "epoch": self.epoch,
+            "step": self.step,
+            "loss_sum": self.loss_sum,
+            "finite_steps": self.finite_steps,
+            "seconds": self.seconds,
+            "epochs": run.epochs,
+        }
+        utils.save(self.path, state)
+        self.saved = time.perf_counter()
+        self.saving_took = self.saved - began
+
+    def load(self, run):
+        """Put everything back.  A run killed before its first last.pt starts over.
+
+        Raises InputError for a file that is not whole, or not of this model.
+        """
+        if not self.path.exists():
+            run.restore_epochs([])
+            return run.log("nothing had been saved yet: starting over")
+        try:
+            epochs = self._restore(torch.load(self.path, weights_only=True, map_location="cpu"))
+        except BROKEN as error:
+            why = f"is no whole checkpoint of this run ({' '.join(str(error).split())[:100]})"
+            raise InputError(f"{self.path}: {why}; delete it to start over") from None
+        run.restore_epochs(epochs)
+        step = f", step {self.step} of the next" if self.step else ""
+        run.log(f"going on after epoch {self.epoch}{step}")
+
+    def _restore(self, state):
+        self.model.load_state_dict(state["model"])
+        self.model.load_epoch_state(state["epoch_state"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        vars(self.stopping).update(state["stopping"])
+
+        generators = state["generators"]
+        self.shuffle.set_state(generators["shuffle"])
+        self.shuffle_before = generators["shuffle_before"]
+        self.model.generator.set_state(generators["model"])
+        torch.set_rng_state(generators["torch"])
+        if "cuda" in generators:
+            torch.cuda.set_rng_state(generators["cuda"], self.device)
+
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.loss_sum = state["loss_sum"].to(self.device)
+        self.finite_steps = state["finite_steps"].to(self.device)
+        self.earlier_seconds = state["seconds"]
+        return state["epochs"]
