@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from atomic_files.files import CONFIRMED, LIKED, STARS, encode, read_ratings, sort_ids
-from utils import InputError
+from utils import InputError, upload
 
 
 def load(folder, name, train_csv, device):
@@ -50,6 +50,16 @@ def load(folder, name, train_csv, device):
             raise InputError(f"{folder}/{name}_{part}.csv: no row is about a user and an item of {train_csv}")
         numbered[part] = Interactions(users[known], items[known], table.rating.to_numpy()[known])
     return TrainData(user_ids, item_ids, **numbered, device=device)
+
+
+def pairs_in_two_parts(data):
+    """How many (user, item) pairs stand in more than one of the train, validation and test files."""
+    keys = []
+    for rows in (data.seen, data.validation, data.test):
+        user = np.repeat(np.arange(data.n_users), np.diff(rows.start))
+        keys.append(user * data.n_items + rows.cols)
+    keys = np.concatenate(keys)
+    return len(keys) - len(np.unique(keys))
 
 
 def read_csv(path, allowed):
@@ -107,7 +117,7 @@ class TrainData:
         self.test = self.by_user(test.users, test.items)
 
     def by_user(self, users, items):
-        return Rows(users, items, self.n_users, self.device)
+        return Rows(users, items, self.n_users, self.n_items, self.device)
 
     def edges(self, which):
         """The train rows of one kind, as Edges: "positive" (rating >= 4), "signed" (these and the confirmed negatives,
@@ -151,14 +161,18 @@ class TrainData:
 
 
 class Rows:
-    """A sparse 0/1 matrix kept by rows on the host (CSR); hands out the entries of any rows as tensors."""
+    """A sparse 0/1 matrix kept by rows (CSR), on the host and on the device; hands out the entries of any rows.
 
-    def __init__(self, rows, cols, n_rows, device):
+    How many entries there are is known on the host, so that nobody waits for the device.
+    """
+
+    def __init__(self, rows, cols, n_rows, n_cols, device):
         order = np.lexsort((cols, rows))
         length = np.bincount(rows, minlength=n_rows)
         self.start = np.concatenate(([0], length.cumsum()))  # (n_rows + 1,)
         self.cols = cols[order]
-        self.device = device
+        self.n_cols, self.device = n_cols, device
+        (self.cols_on_device,) = upload([self.cols], device)
 
     def count(self, rows):
         """How many entries each of the rows has."""
@@ -166,11 +180,22 @@ class Rows:
 
     def entries(self, rows):
         """(position in rows, column) of every entry of the given rows, as two int64 tensors."""
+        if len(rows) == 1:  # nothing to upload
+            cols = self.cols_on_device[self.start[rows[0]] : self.start[rows[0] + 1]]
+            return torch.zeros_like(cols), cols
         count = self.count(rows)
         position = np.repeat(np.arange(len(rows)), count)
         begin = np.cumsum(count) - count  # where each row's entries begin in what is handed out
         place = np.arange(count.sum()) + np.repeat(self.start[rows] - begin, count)
         return upload([position, self.cols[place]], self.device)
+
+    def flat_entries(self, rows):
+        """position in rows * n_cols + column of every entry: what index_fill_ takes.
+
+        On CUDA, x[rows, cols] = number would wait for the device: the number goes through a tensor on the host.
+        """
+        position, cols = self.entries(rows)
+        return position * self.n_cols + cols
 
     def all_entries(self):
         """(row, column) of every entry, by row and then column."""
@@ -211,11 +236,3 @@ class Batch:
     negatives_by_item: SparseRows
     users_host: np.ndarray
     distinct_users_host: np.ndarray
-
-
-def upload(arrays, device):
-    """Integer arrays -> int64 tensors on the device in one transfer that the host does not wait for."""
-    flat = torch.from_numpy(np.concatenate(arrays).astype(np.int64, copy=False))
-    if torch.device(device).type == "cuda":
-        flat = flat.pin_memory().to(device, non_blocking=True)
-    return flat.split([len(array) for array in arrays])

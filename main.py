@@ -84,6 +84,9 @@ def fit(name, raw, folder, options, device, run):
         made_from[part] = utils.sha256(folder / f"{name}_{part}.csv")
     columns = [*model_class.columns, *utils.metric_names(cut_offs)]
     run.open(settings, made_from, options.resume, columns)
+    shared = dataloader.pairs_in_two_parts(data)
+    if shared:
+        run.log(f"WARNING: {shared} user-item pairs are in more than one of the train, validation and test files")
     log_header(run, settings, train_csv, counts, len(data.confirmed_negatives.cols))
 
     # train: the model is left with the weights that were best on validation
@@ -91,10 +94,15 @@ def fit(name, raw, folder, options, device, run):
     generator = torch.Generator(device).manual_seed(options.random_seed)
     model = model_class(data, options, generator).to(device)
     run.log(f"{options.model}: {', '.join(model.terms())}")
-    if model.closed_form:
-        outcome = training.solve(model, data, options, run)
-    else:
-        outcome = training.train(model, data, options, run)
+    utils.reset_peak_memory(device)
+    learn = training.solve if model.closed_form else training.train
+    try:
+        outcome = learn(model, data, options, run)
+    except RuntimeError as error:
+        if not utils.out_of_memory(error):
+            raise
+        cure = "" if model.closed_form else f"; a --batch_size below {options.batch_size} takes less"
+        raise InputError(f"training does not fit into the memory of {utils.device_name(device)}{cure}") from None
     run.log("", f"Training completed in {outcome.seconds:.1f} seconds ({outcome.ended}).")
     best = f"solution {outcome.best_epoch}" if model.closed_form else f"epoch {outcome.best_epoch}"
     run.log(f"Best {best}, validation Recall@20 {outcome.best_score:.4f}")

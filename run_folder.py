@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from tqdm import tqdm
 
 from utils import InputError, named, write_atomically, write_json
@@ -85,6 +86,9 @@ class Run:
         """The run to resume must have begun with the same files; that it began with other code is only said."""
         if config.get("commit") != commit():
             self.log(f"this run began with other code, commit {config.get('commit')}; now {commit()}")
+        threads = torch.get_num_threads()
+        if config.get("threads", threads) != threads:
+            self.log(f"this run began with {config['threads']} threads, now {threads}: its last digits may differ")
         before = config["made_from"]
         if before != made_from:
             raise InputError(
@@ -146,6 +150,7 @@ def environment():
         "commit": commit(),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in packages},
+        "threads": torch.get_num_threads(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
 

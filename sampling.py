@@ -11,6 +11,8 @@ U users, I items.
 import numpy as np
 import torch
 
+from utils import upload
+
 BLOCK = 2**25  # most entries of a (users x items) block held at once: 128 MiB of float32
 
 
@@ -21,8 +23,9 @@ def sampling_weights(data, users, excluded, gamma=1.0):
     negatives.
     """
     weight = torch.ones(len(users), data.n_items, device=data.device)  # (users, I)
-    weight[data.confirmed_negatives.entries(users)] = gamma
-    weight[excluded.entries(users)] = 0.0
+    flat = weight.view(-1)
+    flat.index_fill_(0, data.confirmed_negatives.flat_entries(users), gamma)
+    flat.index_fill_(0, excluded.flat_entries(users), 0.0)
     return weight
 
 
@@ -63,15 +66,14 @@ def draw_for_each(users, items, n_items, weights, generator=None):
         row_begin = torch.cat((row_end.new_zeros(1), row_end[:-1]))  # (block,)
 
         # A uniform point on the row of each positive's user names the negative.
-        row = torch.from_numpy(row_of[positives] - first).to(line.device)  # (p,)
+        row, itself = upload([row_of[positives] - first, items[positives]], line.device)  # (p,), (p,)
         length = (row_end - row_begin)[row]  # (p,)
         uniform = torch.rand(len(positives), dtype=torch.float64, device=line.device, generator=generator)
         point = row_begin[row] + (uniform * length).long()  # (p,)
         negative = torch.searchsorted(line, point, right=True) - row * n_items  # (p,)
-        itself = torch.from_numpy(items[positives]).to(line.device)  # (p,)
         drawn.append(torch.where(length > 0, negative, itself))
 
-    place = torch.from_numpy(np.argsort(by_user)).to(drawn[0].device)  # from user by user to the order given
+    (place,) = upload([np.argsort(by_user)], drawn[0].device)  # from user by user to the order given
     return torch.cat(drawn)[place]
 
 

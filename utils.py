@@ -5,13 +5,14 @@ import hashlib
 import io
 import json
 import os
-import platform
 import resource
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+
+PROCESS = Path("/proc/self")  # of Linux
 
 
 class InputError(Exception):
@@ -31,8 +32,9 @@ def rank(z_users, z_items, seen, users, k, block):
     """
     for first in range(0, len(users), block):
         chunk = users[first : first + block]
-        scores = z_users[torch.from_numpy(chunk).to(z_users.device)] @ z_items.t()  # (b, I)
-        scores[seen.entries(chunk)] = -torch.inf
+        (numbers,) = upload([chunk], z_users.device)  # (b,)
+        scores = z_users[numbers] @ z_items.t()  # (b, I)
+        scores.view(-1).index_fill_(0, seen.flat_entries(chunk), -torch.inf)
         top = scores.topk(k, dim=1)
         yield chunk, top.indices, top.values
 
@@ -48,7 +50,7 @@ def evaluate(embeddings, data, relevant, top_k, block):
     hits = []
     for chunk, items, _ in rank(*embeddings, data.seen, users, max(top_k), block):
         is_relevant = torch.zeros(len(chunk), data.n_items, dtype=torch.bool, device=items.device)
-        is_relevant[relevant.entries(chunk)] = True
+        is_relevant.view(-1).index_fill_(0, relevant.flat_entries(chunk), True)
         hits.append(is_relevant.gather(1, items))
     hits = torch.cat(hits).cpu().numpy()  # (users, max k)
     return ranking_metrics(hits, relevant.count(users), top_k)
@@ -180,6 +182,14 @@ def git_blob_id(path):
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
+def upload(arrays, device):
+    """Integer arrays -> int64 tensors on the device in one transfer that the host does not wait for."""
+    flat = torch.from_numpy(np.concatenate(arrays).astype(np.int64, copy=False))
+    if torch.device(device).type == "cuda":
+        flat = flat.pin_memory().to(device, non_blocking=True)
+    return flat.split([len(array) for array in arrays])
+
+
 def pick_device(name):
     """`auto` is CUDA when there is one.  Raises InputError for a device that is neither, or that this machine lacks."""
     if name == "auto":
@@ -190,7 +200,10 @@ def pick_device(name):
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"--device {name}: not usable on this machine ({str(error).splitlines()[0]})") from None
-    return torch.device(name)
+    device = torch.device(name)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # of cuda:1, too, the streams and generators that name no device
+    return device
 
 
 def be_deterministic(device, asked):
@@ -206,9 +219,24 @@ def device_name(device):
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({torch.get_num_threads()} threads)"
 
 
+def reset_peak_memory(device):
+    """Start measuring anew, where the system lets us: with CUDA, and on Linux."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif PROCESS.exists():
+        (PROCESS / "clear_refs").write_text("5")
+
+
 def peak_memory_mb(device):
-    """Peak memory of the run in MB: allocated on the card with CUDA, resident in the process otherwise."""
+    """Peak since reset_peak_memory, in MB: allocated on the card with CUDA, resident in the process otherwise."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if platform.system() == "Darwin" else 2**10))
+    if PROCESS.exists():
+        status = (PROCESS / "status").read_text()
+        return round(int(status.split("VmHWM:")[1].split()[0]) / 2**10)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)  # macOS counts bytes
+
+
+def out_of_memory(error):
+    """Whether an error of torch says that the memory of a device, or of this machine, does not suffice."""
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)

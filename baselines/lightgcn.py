@@ -10,7 +10,7 @@ from torch import nn
 
 from model import rw_ssm
 from recommender import GraphRecommender
-from sampling import draw_for_each, sampling_weights
+from sampling import UnratedSampler
 
 
 class LightGCN(GraphRecommender):
@@ -21,6 +21,9 @@ class LightGCN(GraphRecommender):
     def __init__(self, data, options, generator=None):
         super().__init__(data, options, generator, edges=data.positive)
         nn.init.xavier_uniform_(self.table)
+        self.positives = data.users[data.positive], data.items[data.positive]  # (E,), (E,)
+        same_for_all = torch.ones(data.n_items, dtype=torch.float64, device=data.device)
+        self.sampler = UnratedSampler(data, same_for_all)
         self.negatives = None  # one for each positive, drawn anew every epoch
 
     def terms(self):
@@ -28,16 +31,17 @@ class LightGCN(GraphRecommender):
 
     def start_epoch(self, epoch):
         """Draw the epoch's negatives."""
-        positives = self.data.edges("positive")
-        pairs = positives.users, positives.items
-        self.negatives = draw_for_each(*pairs, self.data.n_items, self.negative_weights, self.generator)  # (E,)
+        self.negatives = self.draw()
+
+    def draw(self):
+        """One negative for each positive, (E,).  For a user who has rated everything the positive itself, which teaches
+        nothing."""
+        users, items = self.positives
+        negatives = self.sampler.draw(users, 1, self.generator)[:, 0]
+        return torch.where(self.sampler.left[users] > 0, negatives, items)
 
     def epoch_state(self):
         return {"negatives": self.negatives}
-
-    def negative_weights(self, users):
-        """1 for items without a train row of the user, else 0: (len(users), I)."""
-        return sampling_weights(self.data, users, self.data.seen)
 
     def loss(self, batch):
         z_users, z_items = self.embeddings()
@@ -55,5 +59,5 @@ class LightGCN(GraphRecommender):
         """||E||^2 of the distinct nodes of the batch."""
         touched = torch.zeros(len(self.table), 1, device=self.table.device)  # marks nodes: unique() waits for CUDA
         for nodes in (batch.users, self.data.n_users + batch.items, self.data.n_users + negatives):
-            touched[nodes] = 1.0
+            touched.index_fill_(0, nodes, 1.0)
         return (touched * self.table).square().sum()

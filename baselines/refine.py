@@ -14,7 +14,7 @@ Similarity is the dot product of propagated item embeddings, as they are at the 
 import torch
 
 from baselines.lightgcn import LightGCN
-from sampling import BLOCK, sampling_weights
+from sampling import BLOCK, draw_for_each, sampling_weights
 
 
 def add_flags(add):
@@ -52,6 +52,12 @@ class ReFINe(LightGCN):
             similar.append(scores.topk(wanted, dim=1).indices)
         return torch.cat(similar)
 
+    def draw(self):
+        """One negative for each positive by weight, (E,)."""
+        positives = self.data.edges("positive")
+        pairs = positives.users, positives.items
+        return draw_for_each(*pairs, self.data.n_items, self.negative_weights, self.generator)
+
     def negative_weights(self, users):
         """w of these users, (len(users), I)."""
         data, options = self.data, self.options
@@ -67,4 +73,4 @@ class ReFINe(LightGCN):
         near = self.similar[item, :n]  # (entries, n)
         row = row[:, None].expand_as(near)
         present = weight[row, near]
-        weight[row, near] = torch.where(present == 1, value, present)
+        weight[row, near] = present.masked_fill(present == 1, value)

@@ -13,6 +13,7 @@ import argparse
 import statistics
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,24 +55,21 @@ def synthetic(n_users, n_items, n_edges, confirmed, device):
     return TrainData(np.arange(n_users), np.arange(n_items), train, nobody, nobody, device)
 
 
-def wait(device):
+def seconds_of(run, times, device):
+    """Seconds of each of several runs; with CUDA their mean, since waiting for each would hide what overlaps."""
     if device.type == "cuda":
-        torch.cuda.synchronize()
-
-
-def reset_peak(device):
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    else:
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak(device):
-    """MB since reset_peak."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 2**10
+        torch.cuda.synchronize(device)
+        started = time.perf_counter()
+        for _ in range(times):
+            run()
+        torch.cuda.synchronize(device)
+        return [(time.perf_counter() - started) / times]
+    taken = []
+    for _ in range(times):
+        started = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - started)
+    return taken
 
 
 def fast_step(model, optimizer):
@@ -122,16 +120,12 @@ def measure(name, steps, device):
         forms["plain"] = plain_step(build(data, layers))
     seconds, memory = {form: [] for form in forms}, dict.fromkeys(forms, 0.0)
     batches = data.batches(1024, torch.Generator().manual_seed(0))
-    for _ in range(min(steps, per_epoch)):
-        batch = next(batches)
+    for batch in islice(batches, steps):
         for form, step in forms.items():
-            for _ in range(1 if form == "plain" else 3):
-                reset_peak(device)
-                started = time.perf_counter()
-                step(batch)
-                wait(device)
-                seconds[form].append(time.perf_counter() - started)
-                memory[form] = max(memory[form], peak(device))
+            utils.reset_peak_memory(device)
+            times = 1 if form == "plain" else 3 if device.type == "cpu" else 30
+            seconds[form] += seconds_of(lambda step=step, batch=batch: step(batch), times, device)
+            memory[form] = max(memory[form], utils.peak_memory_mb(device))
     print(f"\n{name}: {n_users} users, {n_items} items, {n_edges} edges, {layers} layers, {per_epoch} steps an epoch")
     for form in forms:
         step = statistics.median(seconds[form][1:])
@@ -175,10 +169,8 @@ def measure_propagation(device):
     for _ in range(10):
         for form, run in forms.items():
             x = torch.randn(n, 64, device=device, requires_grad="CSR" not in form)
-            started = time.perf_counter()
-            run(x)
-            wait(device)
-            seconds[form].append(time.perf_counter() - started)
+            times = 1 if device.type == "cpu" else 20
+            seconds[form] += seconds_of(lambda run=run, x=x: run(x), times, device)
     ours = statistics.median(seconds["embedding_bag (ours)"])
     print("\nPropagation, 4 layers forward and backward, ML-100K's shape")
     for form, taken in seconds.items():

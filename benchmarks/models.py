@@ -11,11 +11,11 @@ and the median step times the steps.  EASE has no epochs: the seconds are those 
 
 import argparse
 import statistics
-import time
 
 import epoch as plus_plus
 import torch
 import torch.nn.functional as F
+from epoch import seconds_of
 from torch_geometric.nn.models import LightGCN as PygLightGCN
 
 import flags
@@ -98,13 +98,6 @@ class PlainSiReN(PlainLightGCN):
 PLAIN = {"LightGCN": PlainLightGCN, "ReFINe": PlainReFINe, "SiReN": PlainSiReN}
 
 
-def seconds_of(run, device):
-    started = time.perf_counter()
-    run()
-    plus_plus.wait(device)
-    return time.perf_counter() - started
-
-
 def measure(name, shape, data, steps):
     """Print seconds of an epoch of both forms of a model, and their ratio."""
     options = flags.parse(["--dataset", shape, "--model", name])
@@ -113,7 +106,7 @@ def measure(name, shape, data, steps):
     model = MODELS[name](data, options, torch.Generator(data.device).manual_seed(0)).to(data.device)
     last = getattr(options, "t", 1)
     if model.closed_form:
-        seconds = statistics.median(seconds_of(lambda: model.solve(model.grid[0]), data.device) for _ in range(5))
+        seconds = statistics.median(seconds_of(lambda: model.solve(model.grid[0]), 5, data.device))
         return print(f"  {name:9} {seconds:9.2f} s a solution")
     step = plus_plus.fast_step(model, torch.optim.Adam(model.parameter_groups(), lr=1e-3, fused=True))
     forms = {"fast": (lambda: model.start_epoch(last), step)}
@@ -133,12 +126,13 @@ def measure(name, shape, data, steps):
     per_epoch = -(-len(data.edges(model.trains_on)) // options.batch_size)
     starts, taken = {}, {form: [] for form in forms}
     for form, (start, _) in forms.items():
-        starts[form] = min(seconds_of(start, data.device) for _ in range(2))
+        starts[form] = min(seconds_of(start, 2, data.device))
     batches = data.batches(options.batch_size, torch.Generator().manual_seed(0), model.trains_on)
     for _ in range(min(steps + 1, per_epoch)):
         batch = next(batches)
         for form, (_, step) in forms.items():
-            taken[form].append(seconds_of(lambda step=step, batch=batch: step(batch), data.device))
+            times = 1 if data.device.type == "cpu" else 10
+            taken[form] += seconds_of(lambda step=step, batch=batch: step(batch), times, data.device)
     epoch = {form: starts[form] + statistics.median(taken[form][1:]) * per_epoch for form in forms}
     fast, plain = epoch.values()
     print(f"  {name:9} {fast:9.2f} s an epoch, plain {plain:9.2f} s: {plain / fast:6.1f} x")

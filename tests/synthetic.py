@@ -9,7 +9,7 @@ USERS, ITEMS = 40, 60
 PARTS = ("train_original", "validation", "test")  # the CSVs that preparation makes
 
 
-def train_data(n_users, n_items, users, items, rating, validation=None, test=None):
+def train_data(n_users, n_items, users, items, rating, validation=None, test=None, device="cpu"):
     """TrainData of these train rows.  rating: an array of stars, or of bool (liked: 5, confirmed negative: 1).
     validation, test: (users, items), of which each is liked."""
     if rating.dtype == bool:
@@ -17,7 +17,7 @@ def train_data(n_users, n_items, users, items, rating, validation=None, test=Non
     nobody = np.zeros(0, int), np.zeros(0, int)
     held_out = [Interactions(*pairs, np.full(len(pairs[0]), 5.0)) for pairs in (validation or nobody, test or nobody)]
     ids = np.arange(n_users), np.arange(n_items)
-    return TrainData(*ids, Interactions(users, items, rating), *held_out, "cpu")
+    return TrainData(*ids, Interactions(users, items, rating), *held_out, device)
 
 
 def write_table(path, columns, rows, sep="\t"):

@@ -10,7 +10,7 @@ from torch_geometric.nn.models import LightGCN as PygLightGCN
 
 import flags
 import sampling
-from baselines import MODELS, refine
+from baselines import MODELS, refine, siren
 from baselines.ease import EASE
 from baselines.popularity import Popularity
 from baselines.siren import SiReN
@@ -144,6 +144,15 @@ def test_lightgcn_draws_unrated_items_anew_every_epoch(data):
         epochs.append(model.negatives)
         assert not rated & set(zip(users, model.negatives.numpy(), strict=True))
     assert len(epochs[0]) == len(users) and not torch.equal(*epochs)
+
+
+def test_lightgcn_draws_uniformly_and_the_positive_itself_where_all_is_rated():
+    users, items = np.array([0, 0, 1, 1, 1, 1, 1]), np.array([0, 1, 0, 1, 2, 3, 4])
+    model = build("LightGCN", train_data(2, 5, users, items, np.full(7, 5.0)))
+    drawn = torch.stack([model.draw() for _ in range(3000)])  # (3000, 7)
+    share = torch.bincount(drawn[:, :2].flatten(), minlength=5) / 6000
+    np.testing.assert_allclose(share, [0, 0, 1 / 3, 1 / 3, 1 / 3], atol=4 * 0.5 / 6000**0.5)
+    assert (drawn[:, 2:] == torch.arange(5)).all()
 
 
 # -------------------------------------------------------------------------------------------- ReFINe
@@ -289,6 +298,16 @@ def test_siren_gives_each_edge_of_a_batch_its_coefficient(golden, monkeypatch):
         norms = z_users[u].square().sum() + z_items[i].square().sum() + 3 * z_items[j].square().sum()
         expected = expected - 3 * torch.nn.functional.logsigmoid(s) + 0.05 * norms
     torch.testing.assert_close(golden.loss(batch), expected)
+
+
+def test_siren_fetches_the_same_scores_in_a_large_catalogue(data, monkeypatch):
+    found = []
+    for worth in (0, 10**6):
+        monkeypatch.setattr(siren, "WORTH_ALL", worth)
+        model = build("SiReN", data, "--siren_dropout", "0")
+        loss = model.loss(batch_of(model))
+        found.append((loss, torch.autograd.grad(loss, list(model.parameters()))))
+    torch.testing.assert_close(*found)
 
 
 def test_siren_drops_out_in_training_only(data):

@@ -78,14 +78,16 @@ def test_ml_100k_loads_with_the_published_counts(ml_100k):
 # ----------------------------------------------------------------------------------- Rows and mini-batches
 
 
-@pytest.mark.parametrize("rows", [[0, 1, 2, 3, 4, 5], [5, 0, 5, 2], [3], []])
+@pytest.mark.parametrize("rows", [[0, 1, 2, 3, 4, 5], [5, 0, 5, 2], [4], [3], []])
 def test_rows_hand_out_the_entries_of_any_rows(rows):
     dense = np.random.RandomState(0).rand(6, 7) < 0.4
     dense[3] = False
-    sparse = Rows(*np.random.RandomState(1).permutation(np.argwhere(dense)).T, 6, "cpu")
+    sparse = Rows(*np.random.RandomState(1).permutation(np.argwhere(dense)).T, 6, dense.shape[1], "cpu")
     rows = np.array(rows, int)
     found = torch.zeros(len(rows), 7, dtype=int).index_put(sparse.entries(rows), torch.ones((), dtype=int), True)
     assert found.tolist() == dense[rows].astype(int).tolist()
+    flat = torch.zeros(len(rows) * 7, dtype=int).index_fill_(0, sparse.flat_entries(rows), 1)
+    assert flat.view(len(rows), 7).tolist() == dense[rows].astype(int).tolist()
     assert sparse.count(rows).tolist() == dense[rows].sum(1).tolist()
 
 
