@@ -6,10 +6,12 @@
     python study.py ... --jobs 2        two runs at a time
     python study.py ... --list          print the commands that are left to run, for a scheduler
 
-A model may be followed by flags of main.py.  Where a flag has several values with commas between them, all
-combinations are run with the first seed, and the one with the best validation Recall@20 with the other seeds.  Every
-run is a process of main.py with a run folder of its own; a finished one is not run again, an interrupted one goes on.
-The table is printed and left in <result_dir>/<name>.md and .tex.
+A model may be followed by flags of main.py.  Where a flag has several values with commas between
+them, all combinations are run with the first seed, and the one with the best validation Recall@20
+with the other seeds.
+
+Every run is a process of main.py with a run folder of its own.  A finished run is not run again, an
+interrupted one goes on.  The table is printed and left in <result_dir>/<name>.md and .tex.
 """
 
 import argparse
@@ -22,11 +24,12 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 from tqdm import tqdm
 
-import main
+import flags
 import shell
 import utils
 from atomic_files import preparation
@@ -34,24 +37,36 @@ from baselines import MODELS
 from results4comparison import compare, table
 from utils import InputError
 
-MAIN = Path(main.__file__)
+MAIN = Path(__file__).with_name("main.py")
+OF_THE_STUDY = (  # flags of main.py that this program gives
+    *("--dataset", "--random_seed", "--path_name"),
+    *("--data_dir", "--result_dir", "--resume", "--model"),
+)
 
 
 def parse(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
     parser.error = lambda message: sys.exit(shell.fail(f"{message} (--help lists the flags)"))
-    parser.add_argument("--models", nargs="+", required=True, help="models, each with flags of main.py in one argument")
-    parser.add_argument("--datasets", nargs="+", default=["ML-100K"], help="as --dataset of main.py; default: ML-100K")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[2024], help="random seeds; default: 2024")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time; they share the cores; default: 1")
-    parser.add_argument("--list", action="store_true", help="print the commands that are left, one a line, run nothing")
-    parser.add_argument("--name", default="study", help="of the table's files; default: study")
-    parser.add_argument("--data_dir", type=Path, default=Path("data"))
-    parser.add_argument("--result_dir", type=Path, default=Path("result"))
+    add = parser.add_argument
+    add("--models", nargs="+", required=True,
+        help="models, each with flags of main.py in one argument")
+    add("--datasets", nargs="+", default=["ML-100K"],
+        help="as --dataset of main.py; default: ML-100K")
+    add("--seeds", nargs="+", type=int, default=[2024], help="random seeds; default: 2024")
+    add("--jobs", type=int, default=1, help="runs at a time; they share the cores; default: 1")
+    add("--list", action="store_true",
+        help="print the commands that are left, one a line, run nothing")
+    add("--name", default="study", help="of the table's files; default: study")
+    add("--data_dir", type=Path, default=Path("data"))
+    add("--result_dir", type=Path, default=Path("result"))
     options = parser.parse_args(argv)
     if options.jobs < 1:
         raise InputError(f"--jobs {options.jobs}: must be at least 1")
     return options
+
+
+# ------------------------------------------------------------------------------------------- runs
 
 
 class Trial:
@@ -59,17 +74,21 @@ class Trial:
 
     def __init__(self, model, dataset, seed, options):
         """model: list of words, the model's name and flags of main.py."""
-        for flag in ("--dataset", "--random_seed", "--path_name", "--data_dir", "--result_dir", "--resume", "--model"):
-            if any(word.split("=")[0] == flag for word in model):
-                raise InputError(f"--models {shlex.join(model)}: {flag} is for the whole study, not for a model")
-        words = "_".join(word.removeprefix("--").replace("/", "-") for word in model)
+        refuse_flags_of_the_study(model)
+        words = [word.removeprefix("--").replace("/", "-") for word in model]
+        path_name = f"{'_'.join(words)}_{seed}"
         self.model = model
         self.arguments = [
-            "--dataset", dataset, "--random_seed", str(seed), "--path_name", f"{words}_{seed}",
-            "--data_dir", str(options.data_dir), "--result_dir", str(options.result_dir), "--model", *model,
-        ]  # fmt: skip
-        main.parse(self.arguments)  # raises InputError before anything runs
-        self.folder = options.result_dir / preparation.locate(dataset, options.data_dir)[0] / f"{words}_{seed}"
+            *("--dataset", dataset),
+            *("--random_seed", str(seed)),
+            *("--path_name", path_name),
+            *("--data_dir", str(options.data_dir)),
+            *("--result_dir", str(options.result_dir)),
+            *("--model", *model),
+        ]
+        flags.parse(self.arguments)  # raises InputError before anything runs
+        name, _, _ = preparation.locate(dataset, options.data_dir)
+        self.folder = options.result_dir / name / path_name
 
     @property
     def finished(self):
@@ -77,8 +96,10 @@ class Trial:
 
     @property
     def command(self):
-        resume = ["--resume"] if (self.folder / "config.json").exists() else []
-        return [sys.executable, str(MAIN), *self.arguments, *resume]
+        command = [sys.executable, str(MAIN), *self.arguments]
+        if (self.folder / "config.json").exists():  # it has been started
+            command.append("--resume")
+        return command
 
     @property
     def summary(self):
@@ -88,34 +109,40 @@ class Trial:
         return pd.read_csv(self.folder / "per_user.csv", index_col="user")["recall@20"]
 
 
-def combinations(model):
-    """All ways of choosing one of the values with commas between them: [["SiReN", "--lambda_reg", ".01"], ...]"""
-    return [list(words) for words in itertools.product(*(word.split(",") for word in shlex.split(model)))]
+def refuse_flags_of_the_study(model):
+    flags_of_model = {word.split("=")[0] for word in model}
+    for flag in OF_THE_STUDY:
+        if flag in flags_of_model:
+            words = shlex.join(model)
+            raise InputError(f"--models {words}: {flag} is for the whole study, not for a model")
 
 
 def run(trials, options):
-    """Run what is not finished, options.jobs at a time; raises InputError with the last words of those that failed."""
-    left = [trial for trial in trials if not trial.finished]
-    threads = str(max(1, (os.cpu_count() or 1) // options.jobs))  # of each run, or they would fight for the cores
-    environment = {"OMP_NUM_THREADS": threads, **os.environ} if options.jobs > 1 else None
-    running, failed, stopping = set(), [], threading.Event()
-    # Sessions of their own: a Ctrl-C in the terminal reaches this process alone, which tells each run once.
-    more = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    """Run what is not finished, options.jobs at a time.
 
-    def one(trial):
-        process = subprocess.Popen(trial.command, env=environment, **more)
+    Raises InputError with the last words of a run that failed, once all have ended.
+    """
+    left = [trial for trial in trials if not trial.finished]
+    environment = environment_of(options.jobs)
+    running, failed, stopping = set(), [], threading.Event()
+
+    def run_one(trial):
+        process = start(trial, environment)
         running.add(process)
-        if stopping.is_set():
+        if stopping.is_set():  # too late for the loop below to see it
             process.terminate()
         _, error = process.communicate()
         running.discard(process)
         if process.returncode and not stopping.is_set():
-            failed.append(f"{shlex.join(trial.command)}: {(error.strip().splitlines() or ['no reason given'])[-1]}")
+            failed.append(f"{shlex.join(trial.command)}: {last_line(error)}")
 
+    # A thread for each of the jobs waits for its run to end.
     pool = ThreadPoolExecutor(options.jobs)
     try:
-        list(tqdm(pool.map(one, left), "runs", len(left), unit="run", disable=None))
-    except BaseException:  # interrupted: every run saves and stops, and the same command goes on with it
+        ended = pool.map(run_one, left)
+        list(tqdm(ended, "runs", len(left), unit="run", disable=None))
+    except BaseException:
+        # Interrupted: every run saves and stops, and the same command goes on with it.
         stopping.set()
         for process in running.copy():
             process.terminate()
@@ -126,56 +153,146 @@ def run(trials, options):
         raise InputError(f"{len(failed)} of {len(left)} runs failed; {failed[0]}")
 
 
+def environment_of(jobs):
+    """The environment of each run: side by side, each has its share of the cores."""
+    if jobs == 1:
+        return None  # this process's own
+    # With as many threads each as there are cores, they would slow each other down.
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    return {"OMP_NUM_THREADS": str(threads), **os.environ}
+
+
+def start(trial, environment):
+    """Its process, in a session of its own.
+
+    A Ctrl-C in the terminal then reaches the study alone, which tells each run once.
+    """
+    return subprocess.Popen(
+        trial.command,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def last_line(error):
+    lines = error.strip().splitlines()
+    return lines[-1] if lines else "no reason given"
+
+
+# ------------------------------------------------------------------------------------------ table
+
+
+class Row(NamedTuple):
+    """One line of the table."""
+
+    dataset: str
+    model: str  # and its flags
+    trials: list  # one a seed
+
+
 def report(rows):
-    """(Markdown lines, LaTeX lines).  rows: [(data set, model and flags, trials)]"""
+    """(Markdown lines, LaTeX lines) of the table of all rows and of that of the best two."""
     header = ["data set", "model", "refined by", *table.FIGURES, "published recall@20"]
-    body, tests = [], []
-    for dataset, model, trials in rows:
-        summaries = [trial.summary for trial in trials]
-        known = compare.published(dataset, summaries[0]["model"])
-        published = f"{known['test']['recall@20']:.4f}" if known else ""
-        body.append([dataset, model, table.labels(summaries[0]), *table.figures(summaries), published])
-    for dataset in dict.fromkeys(row[0] for row in rows):
-        recalls = [
-            (model, pd.concat([trial.recalls() for trial in trials], axis=1, ignore_index=True))
-            for name, model, trials in rows
-            if name == dataset
-        ]
-        recalls.sort(key=lambda pair: -pair[1].to_numpy().mean())
-        if len(recalls) > 1:
-            (first, ours), (second, theirs) = recalls[:2]
-            tests.append([dataset, first, second, *table.difference(ours, theirs)])
     best = ["data set", "best test recall@20", "less the second best", *table.DIFFERENCE]
+    body, models = [], {}
+    for dataset, model, trials in rows:
+        body.append(cells(dataset, model, trials))
+        models.setdefault(dataset, []).append((model, recalls(trials)))
+    tests = []
+    for dataset, of_data_set in models.items():
+        if len(of_data_set) > 1:
+            tests.append([dataset, *best_two(of_data_set)])
     note = "Difference: two-sided paired t-test over users, each user's mean over the seeds."
-    lines = [*table.markdown(header, body), "", *table.markdown(best, tests), "", note]
-    return lines, [*table.latex(header, body), "", *table.latex(best, tests), "", f"% {note}"]
+    markdown = [*table.markdown(header, body), "", *table.markdown(best, tests), "", note]
+    latex = [*table.latex(header, body), "", *table.latex(best, tests), "", f"% {note}"]
+    return markdown, latex
+
+
+def cells(dataset, model, trials):
+    summaries = [trial.summary for trial in trials]
+    known = compare.published(dataset, summaries[0]["model"])
+    published = f"{known['test']['recall@20']:.4f}" if known else ""
+    return [dataset, model, table.labels(summaries[0]), *table.figures(summaries), published]
+
+
+def recalls(trials):
+    """(users, seeds) test Recall@20."""
+    return pd.concat([trial.recalls() for trial in trials], axis=1, ignore_index=True)
+
+
+def best_two(models):
+    """Cells of the best and the second best of [(model, recalls)], and of their difference."""
+    by_mean = sorted(models, key=lambda pair: -pair[1].to_numpy().mean())
+    (first, ours), (second, theirs) = by_mean[:2]
+    return [first, second, *table.difference(ours, theirs)]
+
+
+# ------------------------------------------------------------------------------------------ study
 
 
 def study(argv=None):
     options = parse(argv)
-    pairs = list(itertools.product(options.datasets, options.models))
-    first = options.seeds[0]
-    grids = {pair: [Trial(words, pair[0], first, options) for words in combinations(pair[1])] for pair in pairs}
+
+    # Every combination of a grid is run with the first seed.
+    grids = {}  # a model that is given twice is run once
+    for dataset, model in itertools.product(options.datasets, options.models):
+        grids[dataset, model] = grid_of(dataset, model, options)
     if not options.list:
-        run([trial for trials in grids.values() for trial in trials], options)
-    rows = []
-    for (dataset, model), trials in grids.items():
-        if len(trials) == 1 or all(trial.finished for trial in trials):  # else the best of the grid is not known yet
-            best = max(trials, key=lambda trial: trial.finished and trial.summary["validation"]["recall@20"])
-            model = shlex.join(best.model) + (f" (best of {len(trials)})" if len(trials) > 1 else "")
-            # A closed-form model throws no dice: one seed is enough.
-            seeds = options.seeds if MODELS[best.model[0]].solutions is None else options.seeds[:1]
-            trials = [Trial(best.model, dataset, seed, options) for seed in seeds]
-        rows.append((trials[0].folder.parent.name, model, trials))
-    everything = [trial for *_, trials in rows for trial in trials]
+        run(itertools.chain(*grids.values()), options)
+
+    # The best of each grid is run with the other seeds.
+    rows, everything = [], []
+    for (dataset, model), grid in grids.items():
+        rows.append(row_of(dataset, model, grid, options))
+        everything += rows[-1].trials
     if options.list:
-        return print(*(shlex.join(trial.command) for trial in everything if not trial.finished), sep="\n")
+        left = [trial for trial in everything if not trial.finished]
+        return print(*(shlex.join(trial.command) for trial in left), sep="\n")
     run(everything, options)
+
     markdown, latex = report(rows)
     print(*markdown, sep="\n")
-    for suffix, lines in ((".md", markdown), (".tex", latex)):
-        path = options.result_dir / f"{options.name}{suffix}"
-        utils.write_atomically(path, lambda p, lines=lines: p.write_text("\n".join(lines) + "\n", encoding="utf-8"))
+    write_lines(options.result_dir / f"{options.name}.md", markdown)
+    write_lines(options.result_dir / f"{options.name}.tex", latex)
+
+
+def grid_of(dataset, model, options):
+    """A trial with the first seed for each combination of the model's flags."""
+    seed = options.seeds[0]
+    return [Trial(words, dataset, seed, options) for words in combinations(model)]
+
+
+def combinations(model):
+    """"SiReN --lambda_reg .01,.1" -> [["SiReN", "--lambda_reg", ".01"], [..., ".1"]]"""
+    values = [word.split(",") for word in shlex.split(model)]
+    return list(map(list, itertools.product(*values)))
+
+
+def row_of(dataset, model, grid, options):
+    """The row of a grid: the trials of its best combination with all seeds."""
+    name = grid[0].folder.parent.name
+    if len(grid) == 1:
+        best = grid[0]
+        label = shlex.join(best.model)
+    elif all(trial.finished for trial in grid):
+        best = max(grid, key=lambda trial: trial.summary["validation"]["recall@20"])
+        label = f"{shlex.join(best.model)} (best of {len(grid)})"
+    else:
+        # With --list alone: the best is not known yet, and the grid is what is left to run.
+        return Row(name, model, grid)
+    seeds = options.seeds
+    if MODELS[best.model[0]].closed_form:
+        seeds = seeds[:1]  # nothing in it is random
+    trials = [Trial(best.model, dataset, seed, options) for seed in seeds]
+    return Row(name, label, trials)
+
+
+def write_lines(path, lines):
+    text = "\n".join(lines) + "\n"
+    utils.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Reading .inter/.item files and our CSVs: every cell a string, nothing guessed, bad files named in one line."""
+"""Reading .inter/.item files and our CSVs.
+
+Every cell is read as the string it is: nothing is guessed.  A bad file is named in one line.
+"""
 
 import codecs
 import csv
@@ -13,115 +16,26 @@ from pandas.api.types import union_categoricals
 from utils import InputError
 
 STARS = (1, 2, 3, 4, 5)
-LIKED, CONFIRMED = 4.5, 0.5  # codes in train_augment, not stars: a refined 2 or 3 becomes one of them
+LIKED, CONFIRMED = 4.5, 0.5  # codes in train_augment: a refined 2 or 3 becomes one of them
 SEPARATORS = {"\t": "tabs", ",": "commas"}
 
+# ---------------------------------------------------------------------------- ratings and items
 
-def read_table(path, sep, wanted):
-    """A delimited text file with a header line -> DataFrame of the wanted columns, renamed by role.
 
-    wanted: {role: accepted column names}; a role ending in "?" may be absent.  Names are compared without
-    RecBole's ":token" suffix; columns may come in any order and extra ones are ignored.  Every cell stays the
-    string it is ("007", "NA"), each column a categorical, since long files repeat few distinct tokens.
-    Raises InputError, naming the file, for anything that is not such a file.
+def read_ratings(path, sep, allowed):
+    """An .inter file or one of our CSVs -> DataFrame user, item, token, rating.
+
+    user, item and token are categoricals.  rating is a number, NaN where the cell is empty.
     """
-    path = Path(path)
-    columns = header(path, sep)
-    found = {name.split(":")[0]: name for name in columns}
-    roles = {}
-    for role, names in wanted.items():
-        column = next((found[name] for name in names if name in found), None)
-        if column is not None:
-            roles[column] = role.rstrip("?")
-        elif not role.endswith("?"):
-            hint = "" if len(columns) > 1 else f"; cells must be separated by {SEPARATORS[sep]}"
-            raise InputError(
-                f"{path}: has no column {' or '.join(names)}; the first line must, and reads: {' '.join(columns)}{hint}"
-            )
-    quoting = csv.QUOTE_NONE if sep == "\t" else csv.QUOTE_MINIMAL
-    options = {"sep": sep, "dtype": str, "keep_default_na": False, "quoting": quoting, "index_col": False}
-    options["skip_blank_lines"] = False  # so that row n is line n + 2
-    try:
-        with warnings.catch_warnings(), pd.read_csv(path, encoding=encoding_of(path), chunksize=2**20, **options) as f:
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a first row longer than the header
-            parts = [chunk.loc[(chunk != "").any(axis=1), list(roles)].astype("category") for chunk in f]
-    except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
-        raise InputError(f"{path}: is not a table with one row a line ({str(error).strip()})") from None
-    table = pd.DataFrame({role: union_categoricals([part[name] for part in parts]) for name, role in roles.items()})
-    return table.set_index(np.concatenate([part.index for part in parts]) + 2)  # line numbers
-
-
-def header(path, sep):
-    """The column names on the first line.  Raises InputError for what is plainly no data file."""
-    try:
-        with open(path, "rb") as f:
-            start = f.readline(2**16)
-            f.seek(max(0, os.path.getsize(path) - 2**16))
-            end = f.read().rpartition(b"\n")[2]  # a whole file's last line ends in a line break, or is a whole row
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise InputError(f"{path}: is UTF-16; save it as UTF-8")
-    if not start.strip():
-        raise InputError(f"{path}: is empty; delete it and run again to fetch or prepare it anew")
-    if start.startswith(b"version https://git-lfs"):
-        raise InputError(f"{path}: is a git-LFS pointer, not the data; run `git lfs pull` where it came from")
-    if start.lstrip().startswith(b"<"):
-        raise InputError(f"{path}: is a web page saved under the data file's name; download the file itself")
-    columns = start.decode("utf-8-sig", errors="replace").rstrip("\r\n").split(sep)
-    if end.strip() and end.count(sep.encode()) + 1 < len(columns):
-        raise InputError(f"{path}: ends in the middle of a row; the file is cut off, fetch or copy it anew")
-    return columns
-
-
-def encoding_of(path):
-    """UTF-8 (with or without a byte-order mark), or latin-1 for the older files that are not."""
-    with open(path, encoding="utf-8-sig") as f:
-        try:
-            while f.read(2**22):
-                pass
-        except UnicodeDecodeError as error:
-            if Path(path).read_bytes().startswith(codecs.BOM_UTF8):
-                raise InputError(f"{path}: begins as UTF-8 but is not ({error.reason}); save it as UTF-8") from None
-            return "latin-1"
-    return "utf-8-sig"
-
-
-def parse_ratings(column, path, allowed):
-    """Ratings as float64, NaN where the cell is empty.  Raises InputError, naming the row, for anything that is
-    not one of the allowed numbers (half stars: 0.5 and 4.5 are this project's codes and must not be confused)."""
-    tokens = column.cat.categories
-    values = pd.to_numeric(pd.Series(tokens, dtype=object), errors="coerce").to_numpy(float)
-    for token, value in zip(tokens, values, strict=True):
-        if token.strip() and value not in allowed:
-            line = column.index[(column == token).to_numpy()][0]
-            raise InputError(
-                f"{path}, line {line}: rating {token!r}, expected one of {', '.join(f'{a:g}' for a in allowed)}"
-                " (half stars or another scale must be mapped to whole stars 1-5 first)"
-            )
-    ratings = np.full(len(column), np.nan)
-    known = (column != "").to_numpy()
-    ratings[known] = values[column.cat.codes.to_numpy()[known]]
-    return ratings
-
-
-def sort_ids(tokens):
-    """Distinct ids in sorted order: by number if every one is a plainly written integer, else as text."""
-    tokens = np.unique(np.asarray(tokens, dtype=object))
-    if all(t.isascii() and t.removeprefix("-").isdigit() and str(int(t)) == t for t in tokens):
-        tokens = tokens[np.argsort([int(t) for t in tokens], kind="stable")]
-    return tokens
-
-
-def encode(column, ids):
-    """Position of each cell of a categorical column in ids, -1 where it is not among them."""
-    position = pd.Index(ids).get_indexer(column.cat.categories)
-    return position[column.cat.codes.to_numpy()]
+    wanted = {"user": ["user_id"], "item": ["item_id"], "token": ["rating"]}
+    table = read_table(path, sep, wanted)
+    table["rating"] = parse_ratings(table.token, path, allowed)
+    return table
 
 
 def read_items(path):
-    """The .item file -> DataFrame of categoricals: item, title, and year, genre where the file has them."""
-    names = [name.split(":")[0] for name in header(path, "\t")]
+    """The .item file -> DataFrame of categoricals item, title and, if it has them, year, genre."""
+    names = [column.split(":")[0] for column in header(path, "\t")]
     wanted = {
         "item": ["item_id"],
         "title": [name for name in names if "title" in name] or ["title"],
@@ -131,9 +45,175 @@ def read_items(path):
     return read_table(path, "\t", wanted)
 
 
-def read_ratings(path, sep, allowed):
-    """An .inter file or one of our CSVs -> DataFrame user, item (categoricals), token, rating (NaN if empty)."""
-    wanted = {"user": ["user_id"], "item": ["item_id"], "token": ["rating"]}
-    table = read_table(path, sep, wanted)
-    table["rating"] = parse_ratings(table.token, path, allowed)
-    return table
+def parse_ratings(column, path, allowed):
+    """Ratings as float64, NaN where the cell is empty.
+
+    Raises InputError, naming the row, for anything that is not one of the allowed numbers.  Half
+    stars are refused, too: 0.5 and 4.5 are this project's codes and must not be confused with them.
+    """
+    # The few distinct tokens are parsed, not the many cells.
+    tokens = column.cat.categories
+    values = pd.to_numeric(pd.Series(tokens, dtype=object), errors="coerce").to_numpy(float)
+    for token, value in zip(tokens, values, strict=True):
+        if token.strip() and value not in allowed:
+            line = column.index[(column == token).to_numpy()][0]
+            numbers = ", ".join(f"{number:g}" for number in allowed)
+            raise InputError(
+                f"{path}, line {line}: rating {token!r}, expected one of {numbers}"
+                " (half stars or another scale must be mapped to whole stars 1-5 first)"
+            )
+    # Back to the cells.
+    ratings = np.full(len(column), np.nan)
+    filled = (column != "").to_numpy()
+    ratings[filled] = values[column.cat.codes.to_numpy()[filled]]
+    return ratings
+
+
+# ------------------------------------------------------------------------------------------ ids
+
+
+def sort_ids(tokens):
+    """Distinct ids in order: by number if every one is a plainly written integer, else as text."""
+    tokens = np.unique(np.asarray(tokens, dtype=object))
+    if all(map(is_plain_integer, tokens)):
+        numbers = [int(token) for token in tokens]
+        tokens = tokens[np.argsort(numbers, kind="stable")]
+    return tokens
+
+
+def is_plain_integer(token):
+    """Written as str(int) writes it: no leading zero, no plus sign, no second minus sign."""
+    digits = token.removeprefix("-")
+    return token.isascii() and digits.isdigit() and str(int(token)) == token
+
+
+def encode(column, ids):
+    """Position of each cell of a categorical column in ids, -1 where it is not among them."""
+    position = pd.Index(ids).get_indexer(column.cat.categories)
+    return position[column.cat.codes.to_numpy()]
+
+
+# ---------------------------------------------------------------------------- tables of strings
+
+
+def read_table(path, sep, wanted):
+    """A delimited text file with a header line -> DataFrame of the wanted columns, renamed by role.
+
+    wanted: {role: accepted column names}.  A role that ends in "?" may be absent.  Names are
+    compared without RecBole's ":token" suffix.  Columns may come in any order, and extra ones are
+    ignored.  Every cell stays the string it is ("007", "NA").  The index holds line numbers.
+    Raises InputError, naming the file, for anything that is not such a file.
+    """
+    path = Path(path)
+    role_of = find_columns(path, sep, wanted)
+    chunks = read_chunks(path, sep, list(role_of))
+    # A token may be a category in some chunks only, so the chunks' categories are united.
+    columns = {}
+    for name, role in role_of.items():
+        columns[role] = union_categoricals([chunk[name] for chunk in chunks])
+    # Row 0 is line 2: lines are counted from 1, and the first is the header.
+    lines = np.concatenate([chunk.index for chunk in chunks]) + 2
+    return pd.DataFrame(columns).set_index(lines)
+
+
+def find_columns(path, sep, wanted):
+    """{column name as written in the file: role}; wanted as for read_table."""
+    columns = header(path, sep)
+    written = {column.split(":")[0]: column for column in columns}
+    role_of = {}
+    for role, names in wanted.items():
+        # The first of the accepted names that the file has.
+        found = [written[name] for name in names if name in written]
+        if found:
+            role_of[found[0]] = role.rstrip("?")
+            continue
+        if role.endswith("?"):
+            continue
+        needed, line = " or ".join(names), " ".join(columns)
+        problem = f"{path}: has no column {needed}; the first line must, and reads: {line}"
+        if len(columns) == 1:
+            problem += f"; cells must be separated by {SEPARATORS[sep]}"
+        raise InputError(problem)
+    return role_of
+
+
+def read_chunks(path, sep, columns):
+    """DataFrames of a million rows each, without the empty rows, under row numbers from 0.
+
+    Each column is a categorical, since long files repeat few distinct tokens.
+    """
+    options = {
+        "sep": sep,
+        "dtype": str,
+        "keep_default_na": False,  # "NA" may be an id
+        # RecBole's files quote nothing: a title may begin with a quotation mark.
+        "quoting": csv.QUOTE_NONE if sep == "\t" else csv.QUOTE_MINIMAL,
+        "index_col": False,
+        "skip_blank_lines": False,  # so that row n is line n + 2
+        "chunksize": 2**20,
+    }
+    encoding = encoding_of(path)
+    chunks = []
+    try:
+        with warnings.catch_warnings(), pd.read_csv(path, encoding=encoding, **options) as reader:
+            # The warning is of a first row that is longer than the header.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            for chunk in reader:
+                filled = (chunk != "").any(axis=1)
+                chunks.append(chunk.loc[filled, columns].astype("category"))
+    except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
+        reason = str(error).strip()
+        raise InputError(f"{path}: is not a table with one row a line ({reason})") from None
+    return chunks
+
+
+def header(path, sep):
+    """The column names on the first line.  Raises InputError for what is plainly no data file."""
+    first, last = first_and_last_line(path)
+    # What is often found in a data file's place.
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError(f"{path}: is UTF-16; save it as UTF-8")
+    if not first.strip():
+        raise InputError(f"{path}: is empty; delete it and run again to fetch or prepare it anew")
+    if first.startswith(b"version https://git-lfs"):
+        how = "run `git lfs pull` where it came from"
+        raise InputError(f"{path}: is a git-LFS pointer, not the data; {how}")
+    if first.lstrip().startswith(b"<"):
+        how = "download the file itself"
+        raise InputError(f"{path}: is a web page saved under the data file's name; {how}")
+    # What is most often wrong with a data file.
+    columns = first.decode("utf-8-sig", errors="replace").rstrip("\r\n").split(sep)
+    if last.strip() and last.count(sep.encode()) + 1 < len(columns):
+        how = "the file is cut off, fetch or copy it anew"
+        raise InputError(f"{path}: ends in the middle of a row; {how}")
+    return columns
+
+
+def first_and_last_line(path):
+    """The first line, and what follows the last line break, which is nothing in most files.
+
+    At most 64 KiB of each are read, since a file that is no table may have no line breaks.
+    """
+    try:
+        with open(path, "rb") as f:
+            first = f.readline(2**16)
+            f.seek(max(0, os.path.getsize(path) - 2**16))
+            last = f.read().rpartition(b"\n")[2]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    return first, last
+
+
+def encoding_of(path):
+    """UTF-8 (with or without a byte-order mark), or latin-1 for the older files that are not."""
+    with open(path, encoding="utf-8-sig") as f:
+        try:
+            while f.read(2**22):
+                pass
+        except UnicodeDecodeError as error:
+            # latin-1 reads any bytes, but what begins with UTF-8's mark was not meant as latin-1.
+            if Path(path).read_bytes().startswith(codecs.BOM_UTF8):
+                problem = f"begins as UTF-8 but is not ({error.reason}); save it as UTF-8"
+                raise InputError(f"{path}: {problem}") from None
+            return "latin-1"
+    return "utf-8-sig"

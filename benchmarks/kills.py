@@ -1,11 +1,12 @@
-"""Kill the real command again and again at random moments, and see whether it ends as if nothing had happened.
+"""Kill the real command again and again, and see whether it ends as if nothing had happened.
 
-    python benchmarks/kills.py                (50 kills; about ten minutes on two cores, fetches ML-100K)
+    python benchmarks/kills.py           50 kills: about ten minutes on two cores, fetches ML-100K
 
-One run of prepare, refine and train on ML-100K is left alone.  Another is killed (SIGKILL, SIGTERM and SIGINT in turn)
-at a moment drawn evenly from the time the first took, started again, and so on; once it ends, its splits, answers,
-labels, metrics, best weights and recommendations are compared with the first's, bit for bit, and it starts over in an
-empty folder until the kills are used up.  At the first difference it ends with an error and leaves both for a look.
+One run of prepare, refine and train on ML-100K is left alone.  Another is killed (SIGKILL, SIGTERM
+and SIGINT in turn) at a moment drawn uniformly from the time the first took, started again, and so
+on.  Once it ends, its splits, answers, labels, metrics, best weights and recommendations are
+compared with the first's, bit for bit.  Then it starts over in an empty folder, until the kills are
+used up.  At the first difference this ends with an error and leaves both for a look.
 """
 
 import argparse
@@ -29,7 +30,9 @@ import run_folder  # noqa: E402
 from atomic_files.sources import fetch  # noqa: E402
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-STAGES = {
+DATA = Path("data") / "ML-100K"
+RUN = Path("result") / "ML-100K" / "a"
+STAGES = {  # what a run has printed -> the stage it is in; the first that fits
     "Epoch: ": "train",
     "user: ": "train",
     "refining with": "refine",
@@ -40,63 +43,90 @@ STAGES = {
 
 def command(base, llm):
     """The job in the folder base; --resume where it has begun to train."""
-    run = base / "result" / "ML-100K" / "a"
-    flags = ["--llm", llm, "--no_autoencoder", "--epochs", "15", "--path_name", "a", "--device", "cpu"]
-    flags += ["--resume"] if (run / "config.json").exists() else []
-    paths = ["--data_dir", base / "data", "--result_dir", base / "result"]
-    return [sys.executable, "-W", "ignore", ROOT / "main.py", "--dataset", "ML-100K", *paths, *flags]
+    python = [sys.executable, "-W", "ignore"]
+    paths = ["--data_dir", base / "data", "--result_dir", base / "result", "--path_name", RUN.name]
+    flags = ["--llm", llm, "--no_autoencoder", "--epochs", "15", "--device", "cpu"]
+    if (base / RUN / "config.json").exists():
+        flags.append("--resume")
+    return [*python, ROOT / "main.py", "--dataset", DATA.name, *paths, *flags]
+
+
+def start_over(base, files):
+    shutil.rmtree(base, ignore_errors=True)
+    shutil.copytree(files, base / DATA)
+
+
+def run_with_kills(base, llm, seconds, moments, kills):
+    """Run the job to its end, killed within these seconds, and count the kills by stage."""
+    while not (base / RUN / "summary.json").exists():  # a kill may come later than this, too
+        process = subprocess.Popen(
+            command(base, llm), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        number = SIGNALS[kills.total() % len(SIGNALS)]
+        try:
+            printed, _ = process.communicate(timeout=moments.uniform(0, seconds))
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+            printed, _ = process.communicate()
+            kills[stage_of(printed)] += 1
+        # It ended by itself, by the signal, or saved and ended because of the signal.
+        if process.returncode not in (0, -number, 128 + number):
+            sys.exit(f"exit code {process.returncode} after {number.name}: {printed[-500:]}")
+
+
+def stage_of(printed):
+    for mark, stage in STAGES.items():
+        if f"\n{mark}" in f"\n{printed}":  # at the beginning of a line
+            return stage
 
 
 def compare(whole, other):
-    """All that both left behind, in the order in which it was made; AssertionError at the first difference."""
-    data = [base / "data" / "ML-100K" for base in (whole, other)]
-    for path in sorted(data[0].glob("*.csv")):
-        assert path.read_bytes() == (data[1] / path.name).read_bytes(), path.name
-    answers = [next(folder.rglob("answers.jsonl")) for folder in data]
-    lines = [sorted(path.read_text().splitlines()) for path in answers]
-    assert lines[0] == lines[1], "answers.jsonl"
-    labels = [path.with_name("ML-100K_train_augment.csv").read_bytes() for path in answers]
+    """All that both left behind, in the order in which it was made.
+
+    AssertionError at the first difference.
+    """
+    for path in sorted((whole / DATA).glob("*.csv")):
+        assert path.read_bytes() == (other / DATA / path.name).read_bytes(), path.name
+    answers, labels = [], []
+    for base in (whole, other):
+        path = next((base / DATA).rglob("answers.jsonl"))
+        answers.append(sorted(path.read_text().splitlines()))
+        labels.append(path.with_name("ML-100K_train_augment.csv").read_bytes())
+    assert answers[0] == answers[1], "answers.jsonl"
     assert labels[0] == labels[1], "train_augment"
-    assert_same_end(*(base / "result" / "ML-100K" / "a" for base in (whole, other)))
+    assert_same_end(whole / RUN, other / RUN)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    dice, kills, ends = random.Random(options.seed), collections.Counter(), 0
     base = Path(tempfile.mkdtemp(prefix="kills_"))
     print(f"in {base}", flush=True)
-    llm, files = synthetic.write_encoder(base / "llm"), base / "files" / "ML-100K"
+    llm = synthetic.write_encoder(base / "llm")
+    files = base / "files" / "ML-100K"
     fetch("ML-100K", files)
     whole, killed = base / "whole", base / "killed"
-    shutil.copytree(files, whole / "data" / "ML-100K")
+
+    # The run that is left alone says how long a run takes.
+    start_over(whole, files)
     started = time.perf_counter()
     subprocess.run(command(whole, llm), check=True, stdout=subprocess.DEVNULL)
     whole_seconds = time.perf_counter() - started
+
+    moments = random.Random(options.seed)
+    kills, ends = collections.Counter(), 0
     while kills.total() < options.kills:
-        shutil.rmtree(killed, ignore_errors=True)
-        shutil.copytree(files, killed / "data" / "ML-100K")
-        finished = killed / "result" / "ML-100K" / "a" / "summary.json"  # a kill may come later than this, too
-        while not finished.exists():
-            process = subprocess.Popen(
-                command(killed, llm), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-            )
-            number = SIGNALS[kills.total() % 3]
-            try:
-                printed, _ = process.communicate(timeout=dice.uniform(0, whole_seconds))
-            except subprocess.TimeoutExpired:
-                process.send_signal(number)
-                printed, _ = process.communicate()
-                kills[next(stage for mark, stage in STAGES.items() if f"\n{mark}" in f"\n{printed}")] += 1
-            if process.returncode not in (0, -number, 128 + number):
-                sys.exit(f"exit code {process.returncode} after {number.name}: {printed[-500:]}")
+        start_over(killed, files)
+        run_with_kills(killed, llm, whole_seconds, moments, kills)
         compare(whole, killed)
         ends += 1
     shutil.rmtree(base)
     where = ", ".join(f"{n} in {stage}" for stage, n in sorted(kills.items()))
-    print(f"{kills.total()} kills ({where}) over {ends} runs: each ended bit for bit as the one left alone")
+    outcome = "each ended bit for bit as the one left alone"
+    print(f"{kills.total()} kills ({where}) over {ends} runs: {outcome}")
     print(f"commit {run_folder.commit()}")
 
 

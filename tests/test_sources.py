@@ -10,8 +10,8 @@ from urllib.response import addinfourl
 
 import pytest
 
-from atomic_files import preparation, sources
-from atomic_files.sources import DATASETS, DataSet, convert_netflix, fetch
+from atomic_files import convert, preparation, sources
+from atomic_files.sources import DATASETS, DataSet, fetch
 from utils import InputError
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -218,18 +218,18 @@ EXPECTED_1M = (
 
 
 @pytest.mark.parametrize(
-    ("folder", "convert", "expected"),
+    ("folder", "converter", "expected"),
     [
-        ("grouplens_100k", sources.convert_ml_100k, EXPECTED_100K),
-        ("grouplens_1m", sources.convert_ml_1m, EXPECTED_1M),
+        ("grouplens_100k", convert.convert_ml_100k, EXPECTED_100K),
+        ("grouplens_1m", convert.convert_ml_1m, EXPECTED_1M),
     ],
 )
 def test_grouplens_archives_are_converted_to_recbole_form_under_names_of_their_own(
-    monkeypatch, folder, convert, expected
+    monkeypatch, folder, converter, expected
 ):
     members = {f"ml/{path.name}": path.read_bytes() for path in (FIXTURES / folder).iterdir()}
     monkeypatch.setattr(sources, "download", lambda url: zipped(members))
-    found = sources.from_grouplens("https://example.org/ml.zip", convert, ["ml.inter", "ml.item"])
+    found = sources.from_grouplens("https://example.org/ml.zip", converter, ["ml.inter", "ml.item"])
     assert {name: content.decode() for name, content in found.items()} == {
         "grouplens.inter": expected[0],
         "grouplens.item": expected[1],
@@ -247,7 +247,7 @@ def test_grouplens_archives_are_converted_to_recbole_form_under_names_of_their_o
     ],
 )
 def test_the_year_is_in_the_last_parenthesis(text, expected):
-    assert sources.title_and_year(text) == expected
+    assert convert.title_and_year(text) == expected
 
 
 def test_netflix_titles_keep_their_commas_and_get_their_genres(tmp_path):
@@ -310,4 +310,4 @@ def test_bad_netflix_files_are_refused_by_name(tmp_path, titles, genres):
 
 
 def test_a_title_with_a_byte_that_is_a_control_in_latin_1_stays_one_title():
-    assert convert_netflix(b"1,1999,Wait\x85 What\n", b"movieId,genres\n1,Drama\n").count(b"\n") == 2
+    assert convert.convert_netflix(b"1,1999,Wait\x85 What\n", b"movieId,genres\n1,Drama\n").count(b"\n") == 2
