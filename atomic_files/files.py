@@ -17,6 +17,7 @@ from utils import InputError
 
 STARS = (1, 2, 3, 4, 5)
 LIKED, CONFIRMED = 4.5, 0.5  # codes in train_augment: a refined 2 or 3 becomes one of them
+LONGEST_NUMBER = 1000  # digits; Python itself refuses to read more than 4,300
 SEPARATORS = {"\t": "tabs", ",": "commas"}
 
 # ---------------------------------------------------------------------------- ratings and items
@@ -84,6 +85,8 @@ def sort_ids(tokens):
 def is_plain_integer(token):
     """Written as str(int) writes it: no leading zero, no plus sign, no second minus sign."""
     digits = token.removeprefix("-")
+    if len(digits) > LONGEST_NUMBER:
+        return False
     return token.isascii() and digits.isdigit() and str(int(token)) == token
 
 

@@ -120,16 +120,17 @@ def is_up_to_date(paths, stamp, made_from):
         return False
     try:
         stamped = json.loads(stamp.read_text())
-    except ValueError:
-        problem = "is not JSON; delete it to use the splits beside it as they are"
+        made, before = dict(stamped["made"]), dict(stamped["made_from"])
+    except (ValueError, LookupError, TypeError):
+        problem = "is not JSON of this program; delete it to use the splits beside it as they are"
         raise InputError(f"{stamp}: {problem}") from None
     for path in paths:
-        if sha256(path) != stamped["made"].get(path.name):
+        if sha256(path) != made.get(path.name):
             raise InputError(
                 f"{path}: was changed after it was prepared; delete it to prepare it anew, "
                 f"or delete {stamp} to use it as it is"
             )
-    return stamped["made_from"] == made_from
+    return before == made_from
 
 
 def write_splits(tables, paths, stamp, made_from):

@@ -107,9 +107,11 @@ def parse_epochs(text):
     """[{"epoch": 1, "loss": ..., "recall@20": ...}, ...], metrics where there was an evaluation."""
     epochs = {}  # a resumed run prints some epochs twice: the last counts
     for block in re.split(r"^Epoch: ", text, flags=re.MULTILINE)[1:]:
-        number, loss = re.match(r"(\d+), Loss: (\S+)", block).groups()
-        epoch = int(number)
-        epochs[epoch] = {"epoch": epoch, "loss": float(loss), **parse_metrics(block)}
+        match = re.match(r"(\d+), Loss: (\S+)", block)
+        if match is None:
+            raise ValueError(f"its line 'Epoch: {block.splitlines()[0]}' has no number and loss")
+        epoch = int(match.group(1))
+        epochs[epoch] = {"epoch": epoch, "loss": float(match.group(2)), **parse_metrics(block)}
     return list(epochs.values())
 
 
@@ -224,6 +226,8 @@ def main():
             names = {key: given or summary[key] for key, given in names.items()}
             departure = check_experiment(summary)
         run = parse_log(log) | names
+    except KeyError as error:
+        return fail(f"{options.run}/summary.json: lacks {error}")
     except (OSError, ValueError) as error:
         return fail(f"{options.run}: not a finished run or a log ({error})")
     reference = published(**names)

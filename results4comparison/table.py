@@ -269,11 +269,10 @@ def keep(folder, name):
     metrics = pd.read_csv(folder / "per_user.csv", index_col="user")
     recall = metrics["recall@20"].rename(name).round(4)
     path = OURS / f"{dataset}_per_user.csv"
+    table = recall.to_frame()
     if path.exists():
-        table = pd.read_csv(path, index_col="user")
-    else:
-        table = pd.DataFrame(index=recall.index)
-    table[name] = recall
+        others = pd.read_csv(path, index_col="user").drop(columns=name, errors="ignore")
+        table = others.join(recall, how="outer")  # a user may be in some of the runs only
     table.sort_index(axis=1).to_csv(path, lineterminator="\n")
 
 

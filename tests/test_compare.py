@@ -164,3 +164,18 @@ def test_ablations_are_set_against_the_model_without_autoencoders(kept, capsys):
 def test_systems_hold_refine_plus_plus_without_flags_only(kept, capsys):
     table.main(["systems"])
     assert "bpr" not in capsys.readouterr().out
+
+
+def test_a_user_of_some_runs_only_is_kept(kept, tmp_path):
+    folder = a_run(tmp_path / "late_1", 1, "rule", [0.1] * 6)
+    (folder / "per_user.csv").write_text("user,recall@20,ndcg@20\na,0.25,0.5\nnew,0.75,0.5\n")
+    table.keep(folder, "late_1")
+    recalls = table.recalls("D", ["late_1", "rule_1"])
+    assert recalls.loc["new", "late_1"] == 0.75 and recalls.loc["a"].tolist() == [0.25, 0.4]
+    assert len(recalls) == 7 and recalls.isna().sum().tolist() == [5, 1]
+
+
+def test_an_epoch_without_number_and_loss_is_named(tmp_path):
+    (tmp_path / "log.txt").write_text(a_log().replace("Epoch: 001", "Epoch: nonsense"))
+    with pytest.raises(ValueError, match="'Epoch: nonsense"):
+        compare.parse_log(tmp_path / "log.txt")

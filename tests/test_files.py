@@ -171,3 +171,7 @@ def test_a_cut_off_file_is_refused_and_blank_lines_do_not_shift_line_numbers(tmp
 
 def test_ids_with_two_minus_signs_are_text():
     assert sort_ids(["3", "--5"]).tolist() == ["--5", "3"]
+
+
+def test_an_id_of_more_digits_than_python_reads_is_text():
+    assert sort_ids(["9" * 5000, "3", "10"]).tolist() == ["10", "3", "9" * 5000]

@@ -330,8 +330,9 @@ def test_fewer_users_than_the_sample_are_refused(tmp_path):
         preparation.prepare("Netflix-1M", tmp_path, tmp_path)
 
 
-def test_a_broken_stamp_is_refused_by_name(tmp_path):
+@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"made": 1, "made_from": 2}'])
+def test_a_broken_stamp_is_refused_by_name(tmp_path, content):
     prepared(tmp_path, BLOCK)
-    (tmp_path / "prepared.json").write_text("{")
+    (tmp_path / "prepared.json").write_text(content)
     with pytest.raises(InputError, match=r"prepared\.json"):
         prepared(tmp_path, BLOCK)
