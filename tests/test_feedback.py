@@ -10,8 +10,10 @@ from sklearn.metrics import roc_auc_score
 from atomic_files.sources import DATASETS, DataSet
 from feedback import controls, embed
 from feedback.questions import calibrate, item_texts, one_each, questions, whom_to_ask
-from feedback.report import report, report_lines
-from llm_feedback import apply, main, merge, outcome, refine
+from feedback.report import report
+from feedback.report_text import report_lines
+from feedback.verdicts import apply, merge, outcome
+from llm_feedback import main, refine
 from utils import InputError, git_blob_id
 
 # Two kinds of items, a* and b*.  anna likes a and dislikes b; bert the reverse; carl has no dislike; dora is harsh.
@@ -40,23 +42,23 @@ def vectors():
 
 @pytest.fixture
 def answers(ratings, vectors):
-    asked = whom_to_ask(ratings, "confirmed")
-    return {question.user: embed.answer(question, asked, vectors) for question in one_each(asked)}
+    train = whom_to_ask(ratings, "confirmed")
+    return {question.user: embed.answer(question, train, vectors) for question in one_each(train)}
 
 
-def refined(asked, records, ratings, unasked_twos):
+def refined(train, records, ratings, unasked_twos):
     pairs = zip(ratings.user, ratings.item, strict=True)
-    return dict(zip(pairs, outcome(asked, records, ratings, unasked_twos)[0], strict=True))
+    return dict(zip(pairs, outcome(train, records, ratings, unasked_twos)[0], strict=True))
 
 
-def named(asked, user):
-    return asked.item_ids[asked.candidates[user]].tolist()
+def named(train, user):
+    return train.item_ids[train.candidates[user]].tolist()
 
 
 def test_candidates_are_3s_and_2s_too_for_a_user_whose_mean_is_below_3(ratings):
-    asked = whom_to_ask(ratings, "confirmed")
-    assert named(asked, "anna") == ["a3", "b3"]
-    assert named(asked, "dora") == ["a2", "b3", "a3"]
+    train = whom_to_ask(ratings, "confirmed")
+    assert named(train, "anna") == ["a3", "b3"]
+    assert named(train, "dora") == ["a2", "b3", "a3"]
 
 
 def test_a_user_without_3s_is_not_asked_about(ratings):
@@ -88,8 +90,8 @@ def test_the_threshold_calls_the_same_share_of_the_known_ratings_liked_as_the_us
     random = np.random.RandomState(0)
     rows = [("u", f"i{n:03d}", 4 if n < 70 else 1 if n < 100 else 3) for n in range(140)]
     table = pd.DataFrame(rows, columns=["user", "item", "rating"]).astype({"user": "category", "item": "category"})
-    asked = whom_to_ask(table, "confirmed")
-    record = embed.answer(*one_each(asked), asked, random.randn(140, 5).astype(np.float32))
+    train = whom_to_ask(table, "confirmed")
+    record = embed.answer(*one_each(train), train, random.randn(140, 5).astype(np.float32))
     assert sum(s >= record["threshold"] for s in record["known_scores"]) == 70
     assert record["verdicts"] == ["liked" if s >= record["threshold"] else "disliked" for s in record["scores"]]
 
@@ -126,8 +128,8 @@ def test_an_unanswered_2_stays_neutral_since_it_was_asked_about(ratings):
 
 
 def test_the_rule_calls_every_3_liked_and_every_2_disliked(ratings):
-    asked = whom_to_ask(ratings, "ask")
-    new = refined(asked, list(controls.answers(one_each(asked), asked, "rule", 0)), ratings, "neutral")
+    train = whom_to_ask(ratings, "ask")
+    new = refined(train, list(controls.answers(one_each(train), train, "rule", 0)), ratings, "neutral")
     code = {3: 4.5, 2: 0.5}
     assert all(new[u, i] == code.get(r, r) for u, i, r in zip(ratings.user, ratings.item, ratings.rating, strict=True))
 
@@ -135,16 +137,16 @@ def test_the_rule_calls_every_3_liked_and_every_2_disliked(ratings):
 def test_random_verdicts_come_at_the_published_rates_and_depend_on_the_seed_alone():
     rows = [(f"u{n % 7}", f"i{n}", 2 + n % 2) for n in range(20000)]
     table = pd.DataFrame(rows, columns=["user", "item", "rating"]).astype({"user": "category", "item": "category"})
-    asked = whom_to_ask(table, "ask")
-    todo = one_each(asked)
-    records = list(controls.answers(todo, asked, "random", 1))
+    train = whom_to_ask(table, "ask")
+    todo = one_each(train)
+    records = list(controls.answers(todo, train, "random", 1))
     liked = merge(records)
     for star, share in ((2, 0.163), (3, 0.821)):
         pairs = [(u, i) for u, i, r in rows if r == star]
         assert np.mean([liked[pair][0] == "liked" for pair in pairs]) == pytest.approx(share, abs=0.015)
     assert records[0]["verdicts"] != records[2]["verdicts"]  # the same ratings, another user
-    assert list(controls.answers(todo[::-1], asked, "random", 1)) == records[::-1]
-    assert list(controls.answers(todo, asked, "random", 2)) != records
+    assert list(controls.answers(todo[::-1], train, "random", 1)) == records[::-1]
+    assert list(controls.answers(todo, train, "random", 2)) != records
 
 
 def test_shuffled_labels_are_as_many_on_the_same_rows():
@@ -176,8 +178,8 @@ def many():
 OPTIONS = {"llm_seed": 1, "llm_permutations": 3, "llm_profile": 20, "llm_question_size": 5}
 
 
-def of_u(asked, mode="generate", **changed):
-    made = questions(asked, mode, SimpleNamespace(**OPTIONS | changed))
+def of_u(train, mode="generate", **changed):
+    made = questions(train, mode, SimpleNamespace(**OPTIONS | changed))
     return [question for question in made if question.user == "u"]
 
 
@@ -274,8 +276,8 @@ def test_with_scores_the_mean_margin_decides():
 
 
 def test_report_card_counts_and_aucs(ratings, answers):
-    asked = whom_to_ask(ratings, "confirmed")
-    card = outcome(asked, list(answers.values()), ratings, "confirmed")[1]
+    train = whom_to_ask(ratings, "confirmed")
+    card = outcome(train, list(answers.values()), ratings, "confirmed")[1]
     assert (card["candidates"], card["answered"], card["liked"], card["questions"]) == (8, 7, 4, 4)
     assert card["users"] == {"all": 4, "changed": 3, "unchanged": {"unanswered: no dislike to calibrate on": 1}}
     assert card["changed"] == {"2->4.5": 1, "2->0.5": 2, "2->2": 0, "3->4.5": 3, "3->0.5": 2, "3->3": 1}
@@ -295,7 +297,7 @@ def test_report_card_counts_and_aucs(ratings, answers):
 
 
 def test_report_card_by_position_and_agreement(ratings):
-    asked = whom_to_ask(ratings, "confirmed")
+    train = whom_to_ask(ratings, "confirmed")
 
     def record(user, permutation, items, verdicts):
         return {"user": user, "permutation": permutation, "part": 0, "items": items, "verdicts": verdicts, "raw": [""]}
@@ -305,7 +307,7 @@ def test_report_card_by_position_and_agreement(ratings):
         record("anna", 1, ["b3", "a3"], ["liked", "liked"]),
         record("bert", 0, ["b3", "a3"], ["unanswered", "unanswered"]) | {"reason": "no readable answer"},
     ]
-    card = report(asked, records, merge(records), ratings, ratings.rating.to_numpy())
+    card = report(train, records, merge(records), ratings, ratings.rating.to_numpy())
     assert card["liked_by_position"] == [[2, 2], [2, 1]]
     assert card["agreement"] == 0.5  # a3 twice liked, b3 once
     assert card["questions_unanswered"] == 1

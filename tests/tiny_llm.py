@@ -60,11 +60,11 @@ def new_model(tokenizer):
     )  # fmt: skip
 
 
-def lesson(random, asked, users, texts, score, shown):
+def lesson(random, train, users, texts, score, shown):
     """(prompt, answer) as the product would ask in mode score or generate, about known ratings only.  shown: likes and
     dislikes in the profile at most."""
     user = users[random.integers(len(users))]
-    sides = [random.permutation(side) for side in asked.likes_and_dislikes(user)]
+    sides = [random.permutation(side) for side in train.likes_and_dislikes(user)]
     number = 1 if score else random.integers(2, 6)
     liked = random.random(number) < 0.5
     items = []
@@ -84,15 +84,15 @@ def lesson(random, asked, users, texts, score, shown):
 
 def build(folder, ratings, items, steps=STEPS):
     """Train and save to `folder`.  ratings: of read_ratings; items: preparation.item_table; steps 0: random weights."""
-    asked = whom_to_ask(ratings, "confirmed")
-    texts = item_texts(items, asked.item_ids, genres=False)
+    train = whom_to_ask(ratings, "confirmed")
+    texts = item_texts(items, train.item_ids, genres=False)
     users = [
         user
-        for user in asked.user_ids[::2]
-        if user in asked.candidates and min(map(len, asked.likes_and_dislikes(user))) > 5
+        for user in train.user_ids[::2]
+        if user in train.candidates and min(map(len, train.likes_and_dislikes(user))) > 5
     ]
     random = np.random.default_rng(0)
-    sample = ["".join(lesson(random, asked, users, texts, score, PROFILE)) for score in [True, False] * 200]
+    sample = ["".join(lesson(random, train, users, texts, score, PROFILE)) for score in [True, False] * 200]
     tokenizer = train_tokenizer([*texts, *sample, *map(str, range(100))])
     model = new_model(tokenizer)
     threads = torch.get_num_threads()
@@ -105,7 +105,7 @@ def build(folder, ratings, items, steps=STEPS):
         kind = (True, 0) if step < steps / 2 else (random.random() < 0.6, PROFILE if random.random() < 0.5 else 0)
         rows, longest = [], 0
         while longest * (len(rows) + 1) < BATCH_TOKENS:
-            prompt, answer = (tokenizer(part).input_ids for part in lesson(random, asked, users, texts, *kind))
+            prompt, answer = (tokenizer(part).input_ids for part in lesson(random, train, users, texts, *kind))
             rows.append((prompt, answer))
             longest = max(longest, len(prompt) + len(answer))
         ids = torch.full((len(rows), longest), tokenizer.pad_token_id)

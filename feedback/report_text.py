@@ -1,0 +1,98 @@
+"""The report card of a refinement as lines of text."""
+
+from atomic_files.files import CONFIRMED, LIKED
+
+
+def report_lines(card):
+    lines = ["Report card of the refinement"]
+    if "candidates" in card:  # not where labels came as a file
+        lines += lines_on_answers(card)
+    lines.append(line_on_users(card["users"]))
+    lines += lines_on_changes(card)
+    lines += lines_on_aucs(card)
+    return lines
+
+
+def lines_on_answers(card):
+    liked_share = card["liked"] / max(card["answered"], 1)
+    shares_by_rating = []
+    for star, (answered, liked) in card["liked_by_rating"].items():
+        if answered:
+            shares_by_rating.append(f"{star}: {liked / answered:.1%}")
+    lines = [
+        f"  coverage      {card['answered']} of {card['candidates']} candidates answered",
+        f"  questions     {card['questions']}: {card['questions_unanswered']} unanswered, "
+        f"{card['questions_reminded']} after a reminder, "
+        f"{card['questions_with_shortened_profile']} with a shortened profile",
+        f"  liked         {liked_share:.1%} of the answered; "
+        f"by rating {', '.join(shares_by_rating)}",
+    ]
+    # a model that reads a list may prefer its beginning or its end
+    if card["liked_by_position"]:
+        shares = []
+        for answered, liked in card["liked_by_position"]:
+            shares.append(f"{liked / max(answered, 1):.1%}")
+        lines.append(f"  by position   {', '.join(shares)} liked")
+    # known with several --llm_permutations only
+    if card["agreement"] is not None:
+        agreed = card["agreement"]
+        lines.append(f"  agreement     {agreed:.1%} of the items judged alike in every order")
+    return lines
+
+
+def line_on_users(counts):
+    line = f"  users         {counts['changed']} of {counts['all']} with changed ratings"
+    if counts["unchanged"]:
+        line += "; " + ", ".join(f"{n} {reason}" for reason, n in counts["unchanged"].items())
+    return line
+
+
+def lines_on_changes(card):
+    changed, unasked = card["changed"], card["unasked_twos_confirmed"]
+    liked = changed[f"2->{LIKED:g}"] + changed[f"3->{LIKED:g}"]
+    disliked = changed[f"2->{CONFIRMED:g}"] + changed[f"3->{CONFIRMED:g}"]
+    kept = changed["2->2"] + changed["3->3"]
+    return [
+        line_on_rating(card, 2),
+        line_on_rating(card, 3),
+        f"  in all        {liked} -> liked, {disliked} -> confirmed negative, "
+        f"{kept} as they were",
+        f"  not asked     {unasked} of those confirmed negatives (see --unasked_twos)",
+    ]
+
+
+def line_on_rating(card, old):
+    changed = card["changed"]
+    liked, disliked = changed[f"{old}->{LIKED:g}"], changed[f"{old}->{CONFIRMED:g}"]
+    kept = changed[f"{old}->{old}"]
+    line = (
+        f"  rated {old}       {liked} -> liked, {disliked} -> confirmed negative, "
+        f"{kept} as they were"
+    )
+    share = card[f"liked_share_of_changed_{old}s"]
+    if share is not None:
+        line += f" ({share:.1%} of the changed ones liked)"
+    return line
+
+
+def lines_on_aucs(card):
+    lines = []
+    # do the verdicts follow what others think of the item?
+    if card["auc_item_mean_of_verdicts"]:
+        auc = card["auc_item_mean_of_verdicts"]
+        lines.append(
+            f"  verdicts      AUC {auc:.3f} of the item's mean rating for liked against disliked"
+        )
+    # do they agree with what the user is known to like?
+    if card.get("auc_users"):
+        auc = card["auc"]
+        lines.append(
+            f"  AUC           {auc['model']:.3f} known likes above known dislikes "
+            f"({card['auc_users']} users); item popularity {auc['popularity']:.3f}, "
+            f"item mean rating {auc['item_mean']:.3f}"
+        )
+        if auc["model"] < 0.5:
+            lines.append(
+                "  WARNING       worse than chance: these verdicts are noise on this data set"
+            )
+    return lines

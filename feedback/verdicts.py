@@ -1,0 +1,166 @@
+"""From a model's answers, or labels in a file, to refined ratings and their report card.
+
+    merge       answer records -> one verdict a candidate     (over the orders asked)
+    apply       verdicts -> refined ratings                   (what training sees)
+
+Verdicts are liked, disliked or unanswered, by item id, never by title (45 ids of ML-100K share a
+title).
+"""
+
+from collections import defaultdict
+
+import numpy as np
+import pandas as pd
+
+from atomic_files.files import CONFIRMED, LIKED, STARS, read_ratings
+from feedback.answers import read
+from feedback.questions import whom_to_ask
+from feedback.report import report
+from utils import InputError, sha256
+
+VOTES = {"liked": 1, "disliked": -1, "unanswered": None}
+
+
+def outcome(train, records, ratings, unasked_twos):
+    """(refined ratings, report card) of answer records."""
+    judged = merge(records)
+    verdicts = {pair: verdict for pair, (verdict, _) in judged.items() if pair in train.pairs}
+    refined = apply(ratings, verdicts, unasked_twos)
+    return refined, report(train, records, judged, ratings, refined)
+
+
+def merge(records):
+    """{(user, item): (verdict, margin)} of everything that was judged.
+
+    Where an item was judged in several orders, the mean margin decides.  What is unanswered does
+    not count, and the margin is None if nothing does.  A draw of votes is unanswered.
+    """
+    # all that was said of a pair, one margin for each order
+    margins = defaultdict(list)
+    for record in records:
+        for item, margin in item_margins(record):
+            margins[record["user"], item].append(margin)
+
+    with_scores = any("scores" in record for record in records)
+    judged = {}
+    for pair, of_orders in margins.items():
+        given = [margin for margin in of_orders if margin is not None]
+        mean = float(np.mean(given)) if given else None
+        judged[pair] = verdict_of(mean, with_scores), mean
+    return judged
+
+
+def item_margins(record):
+    """(item, margin) pairs of a record.
+
+    Score minus threshold where the model gave scores (0 is liked), else 1 for liked and -1 for
+    disliked.
+    """
+    if "scores" not in record:
+        votes = [VOTES[verdict] for verdict in record["verdicts"]]
+        return zip(record["items"], votes, strict=True)
+    # mode embed has scored known ratings as well
+    items = record["items"] + record.get("known_items", [])
+    scores = record["scores"] + record.get("known_scores", [])
+    margins = []
+    for score in scores:
+        margins.append(None if score is None else score - record["threshold"])
+    return zip(items, margins, strict=True)
+
+
+def verdict_of(mean, with_scores):
+    if mean is None:
+        return "unanswered"
+    if mean == 0 and not with_scores:  # as many votes for as against
+        return "unanswered"
+    return "liked" if mean >= 0 else "disliked"
+
+
+def apply(ratings, verdicts, unasked_twos):
+    """Refined ratings (rows,) from {(user, item): verdict} of the candidates.
+
+    Liked 2s and 3s become 4.5, disliked ones 0.5.  Unanswered ones stay as they are: neutral, so
+    that a model's silence teaches nothing.
+
+    unasked_twos: "confirmed" makes the 2s that were not asked about 0.5 for every user with a
+    verdict, as the released labels have it (such a 2 lies below the user's mean); "neutral"
+    leaves them.
+    """
+    refined = ratings.rating.to_numpy().copy()
+    code = {"liked": LIKED, "disliked": CONFIRMED}
+    # who was asked in vain keeps the 2s
+    users_with_verdict = {user for (user, _), verdict in verdicts.items() if verdict in code}
+    users = ratings.user.astype(object).to_numpy()
+    items = ratings.item.astype(object).to_numpy()
+    for row in np.flatnonzero((refined == 2) | (refined == 3)):
+        verdict = verdicts.get((users[row], items[row]))
+        # an unanswered one has a verdict, too, and is left alone
+        unasked_two = verdict is None and refined[row] == 2
+        if verdict in code:
+            refined[row] = code[verdict]
+        elif unasked_two and unasked_twos == "confirmed" and users[row] in users_with_verdict:
+            refined[row] = CONFIRMED
+    return refined
+
+
+# -------------------------------------------------------------------- labels, and the report card
+
+
+def labels_of(path, ratings, original):
+    """The refined ratings in a train_augment CSV, in the order of the train rows (rows,).
+
+    Raises InputError unless it is about the same (user, item) pairs as `ratings`, the
+    train_original CSV.
+    """
+    labels = read_ratings(path, ",", (CONFIRMED, *STARS, LIKED))
+    pairs, train_pairs = pairs_of(labels), pairs_of(ratings)
+    differing = len(pairs.symmetric_difference(train_pairs))
+    if differing:
+        raise InputError(
+            f"{path}: is not about the same user-item pairs as {original.name} "
+            f"({differing} pairs are in one of them only); put the whole file there, "
+            "or take it away to have the ratings refined here"
+        )
+    rows = pairs.get_indexer(train_pairs)  # the file may have another order
+    return labels.rating.to_numpy()[rows]
+
+
+def pairs_of(ratings):
+    return pd.MultiIndex.from_arrays([ratings.user.astype(object), ratings.item.astype(object)])
+
+
+def report_on(path, unasked_twos):
+    """The report card of an answers.jsonl or a train_augment CSV.  Raises InputError.
+
+    It is set against the train_original CSV of its data set, which is looked for in the folders
+    above.
+    """
+    path = path / "answers.jsonl" if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(f"{path}: is neither an answers.jsonl nor a train_augment CSV")
+    original = original_of(path)
+    ratings = read_ratings(original, ",", STARS)
+    # labels: nothing is known of how they came about
+    if path.suffix != ".jsonl":
+        labels = labels_of(path, ratings, original)
+        return report(whom_to_ask(ratings, "confirmed"), [], {}, ratings, labels)
+    # answers: what was asked follows from their settings
+    settings, records, _ = read(path)
+    if settings.get("ratings") != sha256(original):
+        raise InputError(
+            f"{path}: its questions were not made from {original}, or that has changed since"
+        )
+    train = whom_to_ask(ratings, "ask" if settings.get("all_twos") else unasked_twos)
+    _, card = outcome(train, records, ratings, unasked_twos)
+    return card
+
+
+def original_of(path):
+    """The train_original CSV in the file's folder or the two above."""
+    for folder in path.resolve().parents[:3]:
+        originals = sorted(folder.glob("*_train_original.csv"))
+        if originals:
+            return originals[0]
+    raise InputError(
+        f"{path}: no ..._train_original.csv in its folder or the two above to compare with"
+    )
