@@ -40,7 +40,7 @@ from feedback.ways import (
 )
 from feedback.weights import ATTENTION, DEFAULT_LLM, dtype_of, is_causal, model_folder, revision
 from shell import fail
-from utils import InputError, git_blob_id, sha256, write_atomically, write_json
+from utils import InputError, git_blob_id, locked, sha256, write_atomically, write_json
 
 UNASKED = ("confirmed", "neutral", "ask")
 
@@ -111,12 +111,13 @@ def refine(name, folder, items, options, device, log=print):
         train = whom_to_ask(ratings, options.unasked_twos)
         way = language_model(name, items, train, options, device)
 
-    # ask, and make ratings of the answers
+    # ask, and make ratings of the answers; a run that wants the same answers waits for this one
     out = folder / "feedback" / way.folder
     settings = {"ratings": sha256(original), **way.settings}
-    records = ask(way, train, out / "answers.jsonl", settings, log)
-    refined, card = outcome(train, records, ratings, options.unasked_twos)
-    path = leave_behind(out, name, ratings, refined, card, log)
+    with locked(out, log):
+        records = ask(way, train, out / "answers.jsonl", settings, log)
+        refined, card = outcome(train, records, ratings, options.unasked_twos)
+        path = leave_behind(out, name, ratings, refined, card, log)
     return path, {"llm": way.llm, "llm_mode": way.mode, "refinement": card}
 
 

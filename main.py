@@ -61,11 +61,11 @@ def fit(name, raw, folder, options, device, run):
     # prepare and refine: files in, CSVs out
     with utils.locked(folder, run.log):
         preparation.prepare(name, raw, folder, run.log)
-        items = preparation.item_table(raw)
-        if options.dataset_augment == "augment":
-            train_csv, labels = llm_feedback.refine(name, folder, items, options, device, run.log)
-        else:
-            train_csv, labels = folder / f"{name}_train_original.csv", {"llm": None, "llm_mode": None}
+    items = preparation.item_table(raw)
+    if options.dataset_augment == "augment":
+        train_csv, labels = llm_feedback.refine(name, folder, items, options, device, run.log)
+    else:
+        train_csv, labels = folder / f"{name}_train_original.csv", {"llm": None, "llm_mode": None}
 
     # load, and open the run folder: from here on the input is known to be usable
     data = dataloader.load(folder, name, train_csv, device)

@@ -61,7 +61,7 @@ class Run:
         made_from: {"train_csv", "sha256", "llm", ...}.  columns: of metrics.csv.  Raises InputError where the run to
         resume began with other files, or another process has the folder.
         """
-        self.columns = columns
+        self.columns = list(columns)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._take()
         self.check(settings, resume)  # once more: another process may have been at it until now
@@ -130,8 +130,16 @@ class Run:
         if not path.exists():
             return []
         whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
-        rows = csv.DictReader(whole.splitlines())
-        return [{name: float(figure) for name, figure in row.items()} for row in rows]
+        header, *lines = csv.reader(whole.splitlines() or [""])
+        epochs = []
+        try:
+            if header and header != self.columns:
+                raise ValueError
+            for line in lines:
+                epochs.append(dict(zip(self.columns, map(float, line), strict=True)))
+        except ValueError:
+            raise InputError(f"{path}: is not of this run; delete it to start over") from None
+        return epochs
 
 
 def read_config(folder):

@@ -33,7 +33,7 @@ from feedback import prompts  # noqa: E402
 from feedback.answers import key, read  # noqa: E402
 from feedback.causal import CausalLM  # noqa: E402
 from feedback.questions import item_texts, questions, whom_to_ask  # noqa: E402
-from main import parse  # noqa: E402
+from flags import parse  # noqa: E402
 
 
 def plain_scores(lm, question, texts):

@@ -190,9 +190,9 @@ class LanguageModel:
                 raise InputError(
                     f"{self.name}: one question does not fit into the memory of {self.device}"
                 ) from None
+        # not in the handler, where the error still holds on to tensors
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        # outside of the handler, so that the error no longer keeps tensors alive
         self.budget //= 2
         middle = len(columns[0]) // 2
         if not middle:  # one row: again, with fewer tokens at once

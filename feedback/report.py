@@ -198,22 +198,20 @@ def aucs(train, judged):
     user's own.  Of users with both likes and dislikes among what was judged.
     """
     # what each user is known to like or dislike
-    known = defaultdict(list)  # user -> judged pairs
+    numbers, users, items, stars, margins = {}, [], [], [], []
     for pair in judged_pairs(train, judged):
         if pair.stars != 3 and pair.margin is not None:
-            known[pair.user].append(pair)
+            users.append(numbers.setdefault(pair.user, len(numbers)))
+            items.append(pair.item)
+            stars.append(pair.stars)
+            margins.append(pair.margin)
+    users, items = np.array(users, int), np.array(items, int)
+    stars, margins = np.array(stars, float), np.array(margins, float)
 
-    by_model, by_popularity, by_item_mean = [], [], []  # an AUC for each user
-    for pairs in known.values():
-        stars = np.array([pair.stars for pair in pairs])
-        items = np.array([pair.item for pair in pairs])
-        margins = np.array([pair.margin for pair in pairs])
-        is_like = stars >= 4
-        if is_like.all() or not is_like.any():  # an AUC needs both
-            continue
-        by_model.append(roc_auc_score(is_like, margins))
-        by_popularity.append(roc_auc_score(is_like, train.item_count[items]))
-        by_item_mean.append(roc_auc_score(is_like, mean_by_others(train, items, stars)))
+    is_like = stars >= 4
+    by_model = auc_by_user(users, is_like, margins)
+    by_popularity = auc_by_user(users, is_like, train.item_count[items])
+    by_item_mean = auc_by_user(users, is_like, mean_by_others(train, items, stars))
     auc = {
         "model": mean_or_none(by_model),
         "popularity": mean_or_none(by_popularity),
@@ -222,8 +220,38 @@ def aucs(train, judged):
     return {"auc_users": len(by_model), "auc": auc}
 
 
+def auc_by_user(users, is_like, scores):
+    """How often a like of a user has a higher score than a dislike, where a tie counts half.
+
+    users (from 0), is_like, scores: (pairs,).  Returns one AUC for each user with both, in order.
+    All users at once, since a call of scikit-learn for each took three seconds of every start.  By
+    ranks (Mann and Whitney 1947): with n likes and m dislikes the AUC is (sum of the likes' ranks -
+    n (n + 1) / 2) / (n m).
+    """
+    order = np.lexsort((scores, users))
+    users, is_like, scores = users[order], is_like[order], scores[order]
+
+    # the rank of each pair among its user's, from 1; those of a tie share the mean of theirs
+    begins_tie = np.ones(len(users), bool)
+    begins_tie[1:] = (users[1:] != users[:-1]) | (scores[1:] != scores[:-1])
+    first = np.flatnonzero(begins_tie)
+    size = np.diff(first, append=len(users))
+    middle = first + (size - 1) / 2
+    tie_of = begins_tie.cumsum() - 1
+    n_pairs = np.bincount(users)
+    begin = n_pairs.cumsum() - n_pairs
+    rank = middle[tie_of] - begin[users] + 1
+
+    likes = np.bincount(users, is_like)
+    dislikes = n_pairs - likes
+    rank_sum = np.bincount(users, rank * is_like)
+    both = (likes > 0) & (dislikes > 0)
+    above = rank_sum - likes * (likes + 1) / 2  # (dislike, like) pairs in the right order
+    return above[both] / (likes * dislikes)[both]
+
+
 def mean_or_none(values):
-    return round(float(np.mean(values)), 4) if values else None
+    return round(float(np.mean(values)), 4) if len(values) else None
 
 
 def ratio(part, whole):

@@ -73,7 +73,7 @@ def prompt_settings(mode, options, domain):
         "seed": options.llm_seed,
         "profile": options.llm_profile,
     }
-    # mode score asks about one item at a time, in its own words
+    # mode score asks about one item at a time, and reads logits
     if mode == "generate":
         settings["question_size"] = options.llm_question_size
         settings["constrained"] = options.llm_constrained
@@ -81,7 +81,7 @@ def prompt_settings(mode, options, domain):
 
 
 def hash_of(texts):
-    # the texts themselves would make the first line of answers.jsonl megabytes long
+    # the texts themselves would make the first line of answers.jsonl too long
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 

@@ -11,13 +11,13 @@ from atomic_files import preparation
 from atomic_files.files import STARS, read_ratings
 from feedback.questions import item_texts, whom_to_ask
 
-
 if "PYTEST_XDIST_WORKER" in os.environ:
     # One thread each, also of the commands they start: more would fight for the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
 
 
+@pytest.hookimpl(tryfirst=True)  # before the workers read the groups
 def pytest_collection_modifyitems(items):
     """Whoever needs the tiny language models, which take half a minute to train, goes to one worker."""
     for item in items:

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from atomic_files.sources import DATASETS, DataSet
 from feedback import controls, embed
 from feedback.questions import calibrate, item_texts, one_each, questions, whom_to_ask
-from feedback.report import report
+from feedback.report import auc_by_user, report
 from feedback.report_text import report_lines
 from feedback.verdicts import apply, merge, outcome
 from llm_feedback import main, refine
@@ -365,3 +365,18 @@ def test_labels_about_other_pairs_than_the_train_file_are_refused(tmp_path):
     (tmp_path / "x_train_augment.csv").write_text("user_id,item_id,rating\n1,2,4.5\n")
     with pytest.raises(InputError, match=r"x_train_augment\.csv: .*1 pairs"):
         refine("x", tmp_path, None, SimpleNamespace(llm="auto", llm_url=None, unasked_twos="confirmed"), "cpu")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_auc_by_user_is_that_of_scikit_learn_user_by_user(seed):
+    """With ties, and users who have only likes, only dislikes, or one of each."""
+    random = np.random.RandomState(seed)
+    users, is_like = random.randint(40, size=300), random.rand(300) < 0.6
+    scores = random.randint(6, size=300) / 3.0
+    expected = []
+    for user in range(users.max() + 1):
+        own = users == user
+        if len(set(is_like[own])) == 2:
+            expected.append(roc_auc_score(is_like[own], scores[own]))
+    np.testing.assert_allclose(auc_by_user(users, is_like, scores), expected)
+    assert len(auc_by_user(users[:0], is_like[:0], scores[:0])) == 0

@@ -44,3 +44,18 @@ def test_a_full_disk_is_reported_with_the_file(tmp_path, name):
         with pytest.raises(OSError) as caught:
             (run.log("line") if name == "log.txt" else run.add_epoch({"epoch": 1}))
         assert caught.value.filename == str(run.folder / name) and "No space" in caught.value.strerror
+
+
+def test_metrics_are_read_as_written_but_for_a_row_cut_short(tmp_path):
+    columns = ["lambda", "recall@20"]
+    with run_folder.Run(tmp_path / "run") as run:
+        run.open({}, {}, False, columns)
+        assert run.read_epochs() == []
+        for row in (rows := [{"lambda": 10.0, "recall@20": 1 / 3}, {"lambda": 20.0, "recall@20": 0.1 + 0.2}]):
+            run.add_epoch(row)
+        path = run.folder / "metrics.csv"
+        path.write_text(path.read_text() + "50.0,0.4")
+        assert run.read_epochs() == rows
+        path.write_text("lambda,recall@20\n10.0,much\n")
+        with pytest.raises(InputError, match=r"metrics\.csv: is not of this run"):
+            run.read_epochs()

@@ -22,6 +22,9 @@ from utils import InputError
 FAST = "--epochs 2 --embedding_dim 4 --batch_size 500"
 
 
+pytestmark = pytest.mark.xdist_group("study")  # all on one worker: the whole study is run once
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     base = tmp_path_factory.mktemp("study")

@@ -167,9 +167,9 @@ CASES = {
         r"config\.json: is not JSON", "--model Popularity --path_name before --resume",
         both(unfinished, write("result/x/before/config.json", "{")), before=True,
     ),
-    "a checkpoint that is none": Case(
-        r"last\.pt: is no whole checkpoint", "--model Popularity --path_name before --resume",
-        both(unfinished, write("result/x/before/last.pt", "nonsense")), before=True,
+    "metrics of another run": Case(
+        r"metrics\.csv: is not of this run", "--model Popularity --path_name before --resume",
+        both(unfinished, write("result/x/before/metrics.csv", "nonsense\n1\n")), before=True,
     ),
     "recommendations of nobody": Case(r"give --dataset to train, or --recommend", "--recommend u1"),
     # ------------------------------------------------------------------------------------------------------- flags
