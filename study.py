@@ -18,6 +18,7 @@ import argparse
 import itertools
 import json
 import os
+import queue
 import shlex
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+import torch
 from tqdm import tqdm
 
 import flags
@@ -123,16 +125,20 @@ def run(trials, options):
     Raises InputError with the last words of a run that failed, once all have ended.
     """
     left = [trial for trial in trials if not trial.finished]
-    environment = environment_of(options.jobs)
+    free = queue.SimpleQueue()  # environments that no run is using
+    for environment in environments_of(options.jobs):
+        free.put(environment)
     running, failed, stopping = set(), [], threading.Event()
 
     def run_one(trial):
+        environment = free.get()
         process = start(trial, environment)
         running.add(process)
         if stopping.is_set():  # too late for the loop below to see it
             process.terminate()
         _, error = process.communicate()
         running.discard(process)
+        free.put(environment)
         if process.returncode and not stopping.is_set():
             failed.append(f"{shlex.join(trial.command)}: {last_line(error)}")
 
@@ -153,13 +159,28 @@ def run(trials, options):
         raise InputError(f"{len(failed)} of {len(left)} runs failed; {failed[0]}")
 
 
-def environment_of(jobs):
-    """The environment of each run: side by side, each has its share of the cores."""
+def environments_of(jobs):
+    """One for each run of those side by side, which has its share of the cores and one of the visible GPUs."""
     if jobs == 1:
-        return None  # this process's own
+        return [None]  # this process's own
     # With as many threads each as there are cores, they would slow each other down.
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    return {"OMP_NUM_THREADS": str(threads), **os.environ}
+    gpus = visible_gpus()
+    environments = []
+    for job in range(jobs):
+        environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+        if len(gpus) > 1:
+            environment["CUDA_VISIBLE_DEVICES"] = gpus[job % len(gpus)]
+        environments.append(environment)
+    return environments
+
+
+def visible_gpus():
+    """The names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name for name in named.split(",") if name]
+    return [str(number) for number in range(torch.cuda.device_count())]
 
 
 def start(trial, environment):

@@ -110,6 +110,8 @@ def download(url):
         with tqdm(total=size or None, **bar, disable=None, file=sys.stderr) as progress:
             while chunk := response.read(2**18):
                 content += chunk
+                if len(content) > LARGEST:
+                    raise OSError(f"{url}: is longer than {LARGEST >> 30} GiB")
                 progress.update(len(chunk))
     if size and len(content) != size:
         raise OSError(f"{url}: the connection broke after {len(content)} of {size} bytes")

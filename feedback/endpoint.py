@@ -6,8 +6,10 @@ Such as vLLM and `transformers serve` have.
 import os
 import random
 import re
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from urllib.parse import urlsplit
 
 import numpy as np
 import requests
@@ -92,8 +94,8 @@ class Endpoint:
     def judge(self, question, train, texts):
         """Mode score: would this person like it?  One request an item."""
         distinct = {texts[item] for item in question.items}
-        # so that what may not fit shows at once
-        longest_first = sorted(distinct, key=len, reverse=True)
+        # so that what may not fit shows at once, and in an order that is the same every time
+        longest_first = sorted(distinct, key=lambda text: (-len(text), text))
 
         def ask(shorter):
             profile = prompts.about(self.domain, shorter, texts)
@@ -181,6 +183,9 @@ def session_for(url, workers):
         raise InputError("OPENAI_API_KEY: holds characters that no key has")
     if secret:
         session.headers["Authorization"] = f"Bearer {secret}"
+        host = urlsplit(url).hostname
+        if url.startswith("http://") and host not in ("localhost", "127.0.0.1", "::1"):
+            print(f"warning: OPENAI_API_KEY goes to {host} unencrypted; https keeps it secret", file=sys.stderr)
     return session
 
 
@@ -220,6 +225,8 @@ def yes_minus_no(reply):
         listed.append(logprob)
         if word in given:
             given[word].append(logprob)
+    if not listed:
+        raise KeyError("top_logprobs")  # an unusable reply, which is asked for again
     # at most as probable as the last one listed
     least = max(min(listed), LEAST_LOGPROB)
     if not given["yes"] and not given["no"]:

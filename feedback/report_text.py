@@ -78,7 +78,7 @@ def line_on_rating(card, old):
 def lines_on_aucs(card):
     lines = []
     # do the verdicts follow what others think of the item?
-    if card["auc_item_mean_of_verdicts"]:
+    if card["auc_item_mean_of_verdicts"] is not None:
         auc = card["auc_item_mean_of_verdicts"]
         lines.append(
             f"  verdicts      AUC {auc:.3f} of the item's mean rating for liked against disliked"

@@ -87,13 +87,19 @@ def revision(weights):
 
 
 def is_causal(weights):
-    """Whether a model folder's config.json speaks of a causal language model."""
+    """Whether a model folder's config.json speaks of a causal language model.  Raises InputError."""
     try:
         config = json.loads((weights / "config.json").read_text(encoding="utf-8"))
         architectures = config.get("architectures") or [""]
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"--llm {weights}: has no readable config.json ({error})") from None
-    return architectures[0].endswith(("ForCausalLM", "LMHeadModel"))
+    architecture = architectures[0]
+    if architecture.endswith("ForConditionalGeneration"):
+        raise InputError(
+            f"--llm {weights}: is a {architecture}, neither a causal model of text alone nor an encoder; "
+            "take its text-only version (...ForCausalLM), or serve it and give --llm_url"
+        )
+    return architecture.endswith(("ForCausalLM", "LMHeadModel"))
 
 
 def dtype_of(options, device):

@@ -327,6 +327,9 @@ def test_a_model_is_known_by_its_config(films, tmp_path):
     (tmp_path / "config.json").write_text("nonsense")
     with pytest.raises(InputError, match=r"no readable config\.json"):
         is_causal(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["Gemma3ForConditionalGeneration"]}))
+    with pytest.raises(InputError, match=r"is a Gemma3ForConditionalGeneration, .* --llm_url"):
+        is_causal(tmp_path)
 
 
 # -------------------------------------------------------------------------------------------- batches

@@ -234,6 +234,23 @@ FAILURES = {
 }
 
 
+def test_a_server_that_lists_no_token_gave_an_unusable_reply():
+    reply = {"choices": [{"logprobs": {"content": [{"top_logprobs": []}]}}]}
+    with pytest.raises(KeyError):  # which request() tries again
+        endpoint.yes_minus_no(reply)
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [("http://far/v1", True), ("https://far/v1", False), ("http://localhost/v1", False), ("http://[::1]/v1", False)],
+)
+def test_a_key_sent_in_the_open_is_warned_of(monkeypatch, capsys, url, warned):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    Endpoint(options(url), "auto", "movies")
+    said = capsys.readouterr().err
+    assert ("OPENAI_API_KEY goes to far unencrypted" in said) == warned and "sk-secret" not in said
+
+
 @pytest.mark.parametrize("name", FAILURES)
 def test_what_may_pass_is_tried_again_and_nothing_is_lost(films, serve, no_waiting, name):
     turns, lock = {}, threading.Lock()

@@ -132,6 +132,17 @@ def test_a_truncated_download_is_refused(monkeypatch):
         sources.download("https://example.org/tiny.zip")
 
 
+def test_a_download_that_does_not_end_is_cut_off(monkeypatch):
+    class Endless(io.RawIOBase):
+        def read(self, n):
+            return bytes(n)
+
+    monkeypatch.setattr(sources, "LARGEST", 2**20)
+    monkeypatch.setattr(sources, "urlopen", lambda url, timeout: addinfourl(Endless(), {}, url))
+    with pytest.raises(OSError, match=r"example\.org/tiny\.zip: is longer than"):
+        sources.download("https://example.org/tiny.zip")
+
+
 @pytest.mark.parametrize("member", ["tiny.inter", "some/folder/tiny.inter", "../../tiny.inter", "/tiny.inter"])
 def test_zip_members_are_found_by_base_name_and_never_written_outside(tmp_path, monkeypatch, member):
     archive = zipped({"../../hostile": b"x", "/hostile": b"x", member: b"hello", "readme/tiny.inter.txt": b"x"})

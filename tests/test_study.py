@@ -164,3 +164,16 @@ def test_ctrl_c_stops_every_run_once_so_that_each_saves(base, tmp_path):
     assert process.returncode == 130
     (checkpoint,) = folder.glob("*/last.pt")
     assert torch.load(checkpoint, weights_only=True)["epoch"] >= 1
+
+
+def test_runs_side_by_side_share_cores_and_gpus(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    dealt = study.environments_of(3)
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in dealt] == ["4", "5", "4"]
+    assert {environment["OMP_NUM_THREADS"] for environment in dealt} == {"2"}
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert all("CUDA_VISIBLE_DEVICES" not in environment for environment in study.environments_of(2))
+    assert study.environments_of(1) == [None]
