@@ -29,7 +29,7 @@ import run_folder  # noqa: E402
 import utils  # noqa: E402
 from dataloader import Interactions, TrainData  # noqa: E402
 from model import ReFINePlusPlus  # noqa: E402
-from recommender import Propagation, penalty  # noqa: E402
+from recommender import penalty  # noqa: E402
 
 SHAPES = {  # users, items, train edges, share of confirmed negatives among them (Amazon_Books': assumed), layers
     "ML-100K": (938, 1008, 65_841, 0.195, 4),
@@ -138,45 +138,6 @@ def measure(name, steps, device):
         print(f"  plain  not run: a dense users x items matrix takes {size:.1f} GiB, and a step makes ten")
 
 
-def measure_propagation(device):
-    """Forward and backward of Z on ML-100K's shape, by four kernels."""
-    n_users, n_items, n_edges, confirmed, layers = SHAPES["ML-100K"]
-    data = synthetic(n_users, n_items, n_edges, confirmed, device)
-    bag = Propagation(data.users, data.items, n_users, n_items, layers).to(device)
-    n = n_users + n_items
-
-    def csr(integers):
-        parts = bag.start.to(integers), bag.neighbours.to(integers), bag.weight
-        matrix = torch.sparse_csr_tensor(*parts, (n, n), check_invariants=False)
-
-        def power_mean(x):
-            layer, total = x, x.clone()
-            for _ in range(layers):
-                layer = matrix @ layer
-                total += layer
-            return total / (layers + 1)
-
-        return lambda x: power_mean(power_mean(x))  # the backward is the same polynomial once more
-
-    pyg = oracle.PygPropagation(data.users, data.items, n_users, layers).to(device)
-    forms = {
-        "embedding_bag (ours)": lambda x: bag(x).sum().backward(),
-        "CSR, int32 indices": csr(torch.int32),
-        "CSR, int64 indices": csr(torch.int64),
-        "PyG LGConv": lambda x: pyg(x).sum().backward(),
-    }
-    seconds = {form: [] for form in forms}
-    for _ in range(10):
-        for form, run in forms.items():
-            x = torch.randn(n, 64, device=device, requires_grad="CSR" not in form)
-            times = 1 if device.type == "cpu" else 20
-            seconds[form] += seconds_of(lambda run=run, x=x: run(x), times, device)
-    ours = statistics.median(seconds["embedding_bag (ours)"])
-    print("\nPropagation, 4 layers forward and backward, ML-100K's shape")
-    for form, taken in seconds.items():
-        print(f"  {form:22} {statistics.median(taken) * 1e3:8.2f} ms   {statistics.median(taken) / ours:6.1f} x ours")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shapes", nargs="*", default=list(SHAPES), help=f"of {', '.join(SHAPES)}; default: all")
@@ -188,7 +149,6 @@ def main():
         parser.error(f"shapes are {', '.join(SHAPES)}; --steps is at least 2")
     device = utils.pick_device(options.device)
     print(f"{utils.device_name(device)}, torch {torch.__version__}, commit {run_folder.commit()}")
-    measure_propagation(device)
     for name in options.shapes:
         measure(name, options.steps, device)
 

@@ -58,6 +58,12 @@ def test_the_benchmarks_run(ml_100k, films):
     done = run(["-W", "ignore", "benchmarks/epoch.py", "ML-100K", "--steps", "2", "--device", "cpu"])
     assert done.returncode == 0, done.stderr
     assert re.search(r"fast .* s an epoch .* MB peak\n +plain .*\n +ratio", done.stdout)
+    done = run(["-W", "ignore", "benchmarks/propagation.py", "ML-100K", "--device", "cpu"])
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r" ms +[\d.]+ x ours", done.stdout)) >= 6
+    done = run(["benchmarks/growth.py", "--models", "LightGCN", "EASE", "--factors", "1", "--steps", "1"])
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"^(LightGCN|EASE) .* s ", done.stdout, re.MULTILINE)) == 2
     done = run(["-W", "ignore", "benchmarks/models.py", "--steps", "1", "--device", "cpu"])
     assert done.returncode == 0, done.stderr
     assert re.findall(r"^  (\S+) .* s an epoch, plain", done.stdout, re.MULTILINE) == list(MODELS)[2:]
