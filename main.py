@@ -56,7 +56,6 @@ def fit(name, raw, folder, options, device, run):
     """The three stages on one data set: prepare, refine, train and test."""
     settings = flags.settings(options)
     run.check(settings, options.resume)
-    model_class = MODELS[options.model]
 
     # prepare and refine: files in, CSVs out
     with utils.locked(folder, run.log):
@@ -67,42 +66,17 @@ def fit(name, raw, folder, options, device, run):
     else:
         train_csv, labels = folder / f"{name}_train_original.csv", {"llm": None, "llm_mode": None}
 
-    # load, and open the run folder: from here on the input is known to be usable
+    # load; once the input is known to be usable, the run folder is taken
     data = dataloader.load(folder, name, train_csv, device)
-    cut_offs = training.cut_offs(options)
-    if cut_offs[-1] > data.n_items:
+    if training.cut_offs(options)[-1] > data.n_items:
         raise InputError(f"--top_k {options.top_k[-1]}: {name} has only {data.n_items} items to rank (and needs 20)")
-    counts = {
-        "users": data.n_users,
-        "items": data.n_items,
-        "train": len(data.edges(model_class.trains_on)),
-        "validation": len(data.validation.cols),
-        "test": len(data.test.cols),
-    }
-    made_from = {"train_csv": train_csv.name, "sha256": utils.sha256(train_csv), "llm": labels["llm"]}
-    for part in ("validation", "test"):
-        made_from[part] = utils.sha256(folder / f"{name}_{part}.csv")
-    columns = [*model_class.columns, *utils.metric_names(cut_offs)]
-    run.open(settings, made_from, options.resume, columns)
-    shared = dataloader.pairs_in_two_parts(data)
-    if shared:
-        run.log(f"WARNING: {shared} user-item pairs are in more than one of the train, validation and test files")
-    log_header(run, settings, train_csv, counts, len(data.confirmed_negatives.cols))
+    columns = [*MODELS[options.model].columns, *utils.metric_names(training.cut_offs(options))]
+    run.open(settings, origin(name, folder, train_csv, labels), options.resume, columns)
+    counts = count(data, MODELS[options.model])
+    log_header(run, settings, train_csv, counts, data)
 
     # train: the model is left with the weights that were best on validation
-    seed_everything(options.random_seed)  # only now: loading a language model may draw random numbers
-    generator = torch.Generator(device).manual_seed(options.random_seed)
-    model = model_class(data, options, generator).to(device)
-    run.log(f"{options.model}: {', '.join(model.terms())}")
-    utils.reset_peak_memory(device)
-    learn = training.solve if model.closed_form else training.train
-    try:
-        outcome = learn(model, data, options, run)
-    except RuntimeError as error:
-        if not utils.out_of_memory(error):
-            raise
-        cure = "" if model.closed_form else f"; a --batch_size below {options.batch_size} takes less"
-        raise InputError(f"training does not fit into the memory of {utils.device_name(device)}{cure}") from None
+    model, outcome = learn(data, options, device, run)
     run.log("", f"Training completed in {outcome.seconds:.1f} seconds ({outcome.ended}).")
     best = f"solution {outcome.best_epoch}" if model.closed_form else f"epoch {outcome.best_epoch}"
     run.log(f"Best {best}, validation Recall@20 {outcome.best_score:.4f}")
@@ -113,36 +87,44 @@ def fit(name, raw, folder, options, device, run):
     test = utils.means(per_user)
     run.log("", RULE, "Final Test Results", *utils.metric_lines(test, options.top_k), RULE)
 
-    # what is left behind; the summary last, since a run with a summary is a finished one
+    # what is left behind
     leave_behind(model, data, items, outcome, per_user, options, run)
-    summary = {
-        "dataset": name,
-        "model": options.model,
-        "random_seed": options.random_seed,
-        "data": counts,
-        "best_epoch": outcome.best_epoch,
-        "epochs_run": outcome.epochs_run,
-        "ended": outcome.ended,
-        "chosen": outcome.chosen,
-        "validation": validation,
-        "test": test,
-        "train_seconds": round(outcome.seconds, 1),
-        "seconds_per_epoch": round(outcome.seconds / outcome.epochs_run, 3),
-        "peak_memory_mb": utils.peak_memory_mb(device),
-        "device": utils.device_name(device),
-        "dataset_augment": options.dataset_augment,
-        **labels,
-        "flags": flags.changed(options, name),
-        "commit": run_folder.commit(),
-    }
+    summary = {"dataset": name, "model": options.model, "random_seed": options.random_seed, "data": counts}
+    summary |= outcome.figures()
+    summary |= {"validation": validation, "test": test}
+    summary |= {"peak_memory_mb": utils.peak_memory_mb(device), "device": utils.device_name(device)}
+    summary |= {"dataset_augment": options.dataset_augment, **labels}
+    summary |= {"flags": flags.changed(options, name), "commit": run_folder.commit()}
     published = compare.published(name, options.model)
     run_folder.plot_curves(run.folder / "curves.png", run.epochs, published)
     run.log("", *compare.table(summary, published), "", f"Run folder: {run.folder}")
-    utils.write_json(run.folder / "summary.json", summary)
+    utils.write_json(run.folder / "summary.json", summary)  # last: a run with a summary is a finished one
 
 
-def log_header(run, settings, train_csv, counts, n_confirmed):
+def origin(name, folder, train_csv, labels):
+    """The files a run is made from: what it must find again to be resumed."""
+    made_from = {"train_csv": train_csv.name, "sha256": utils.sha256(train_csv), "llm": labels["llm"]}
+    for part in ("validation", "test"):
+        made_from[part] = utils.sha256(folder / f"{name}_{part}.csv")
+    return made_from
+
+
+def count(data, model_class):
+    """The header counts of the published logs; train counts the interactions that the model learns from."""
+    return {
+        "users": data.n_users,
+        "items": data.n_items,
+        "train": len(data.edges(model_class.trains_on)),
+        "validation": len(data.validation.cols),
+        "test": len(data.test.cols),
+    }
+
+
+def log_header(run, settings, train_csv, counts, data):
     """The effective settings and the counts, as the published logs have them."""
+    shared = dataloader.pairs_in_two_parts(data)
+    if shared:
+        run.log(f"WARNING: {shared} user-item pairs are in more than one of the train, validation and test files")
     run.log(RULE)
     for key, value in settings.items():
         run.log(f"{key}: {value}")
@@ -150,11 +132,29 @@ def log_header(run, settings, train_csv, counts, n_confirmed):
         RULE,
         f"train set: {train_csv}",
         f"user: {counts['users']},  item: {counts['items']}",
-        f"train interactions: {counts['train']}  (confirmed negatives: {n_confirmed})",
+        f"train interactions: {counts['train']}  (confirmed negatives: {len(data.confirmed_negatives.cols)})",
         f"valid interactions: {counts['validation']}",
         f"test interactions: {counts['test']}",
         RULE,
     )
+
+
+def learn(data, options, device, run):
+    """(model, training.Outcome).  Raises InputError where the memory does not suffice."""
+    seed_everything(options.random_seed)  # only now: loading a language model may draw random numbers
+    utils.reset_peak_memory(device)
+    generator = torch.Generator(device).manual_seed(options.random_seed)
+    model = MODELS[options.model](data, options, generator).to(device)
+    run.log(f"{options.model}: {', '.join(model.terms())}")
+    try:
+        if model.closed_form:
+            return model, training.solve(model, data, options, run)
+        return model, training.train(model, data, options, run)
+    except RuntimeError as error:
+        if not utils.out_of_memory(error):
+            raise
+        cure = "" if model.closed_form else f"; a --batch_size below {options.batch_size} takes less"
+        raise InputError(f"training does not fit into the memory of {utils.device_name(device)}{cure}") from None
 
 
 def leave_behind(model, data, items, outcome, per_user, options, run):

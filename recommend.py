@@ -48,8 +48,16 @@ def recommend(options):
     k = min(options.top_k[-1], data.n_items)
     with torch.no_grad():
         ((_, items, scores),) = utils.rank(*model.embeddings(), data.seen, user, k, 1)
+    ranked = list(zip(items[0].tolist(), scores[0].tolist(), strict=True))
 
-    titles = preparation.item_table(raw).title.reindex(data.item_ids, fill_value="").to_numpy()
+    n_rated = data.seen.count(user)[0]
+    print(f"User {options.recommend}, {n_rated} train ratings; {settings.model} of {options.run}")
+    show(user, ranked, data, preparation.item_table(raw))
+
+
+def show(user, ranked, data, item_table):
+    """Print what is known of a user, and [(item, score), ...]."""
+    titles = item_table.title.reindex(data.item_ids, fill_value="").to_numpy()
 
     def describe(item):
         return f"{data.item_ids[item]:>8}  {titles[item]}".rstrip()
@@ -57,8 +65,6 @@ def recommend(options):
     def of_user(rows):
         return rows.entries(user)[1].tolist()
 
-    n_rated = len(of_user(data.seen))
-    print(f"User {options.recommend}, {n_rated} train ratings; {settings.model} of {options.run}")
     for words, rows in (("Likes", data.positives), ("Confirmed negatives", data.confirmed_negatives)):
         known = of_user(rows)
         print(f"\n{words}: {len(known)}", *map(describe, known[:SHOWN]), sep="\n")
@@ -66,7 +72,7 @@ def recommend(options):
             print(f"{'':10}and {len(known) - SHOWN} more")
     withheld = {*of_user(data.validation), *of_user(data.test)}
     print("\nRecommended, by score (* liked in the withheld validation or test part)")
-    for item, score in zip(items[0].tolist(), scores[0].tolist(), strict=True):
+    for item, score in ranked:
         if score > -np.inf:
             print(f"{score:8.3f} {'*' if item in withheld else ' '} {describe(item)}")
 

@@ -31,6 +31,17 @@ class Outcome:
     ended: str  # why, in words
     chosen: dict = field(default_factory=dict)  # of a closed-form model: the best setting of its grid
 
+    def figures(self):
+        """For summary.json."""
+        return {
+            "best_epoch": self.best_epoch,
+            "epochs_run": self.epochs_run,
+            "ended": self.ended,
+            "chosen": self.chosen,
+            "train_seconds": round(self.seconds, 1),
+            "seconds_per_epoch": round(self.seconds / self.epochs_run, 3),
+        }
+
 
 def train(model, data, options, run):
     """Train by gradient until early stopping; returns the Outcome.  The model is left with its best epoch's weights.
