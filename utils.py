@@ -6,7 +6,7 @@ import io
 import json
 import os
 import resource
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +174,27 @@ def write_json(path, content):
 def sha256(path):
     with open(path, "rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def remembered_sha256(path):
+    """sha256(path) of a large file, worked out once: .hashes beside it remembers it by size and time of change.
+
+    That file may be deleted at any time.
+    """
+    stat = path.stat()
+    mark = [stat.st_size, stat.st_mtime_ns]
+    memory = path.parent / ".hashes"  # not .json: a model folder's .json files are hashed, too
+    try:
+        known = dict(json.loads(memory.read_text(encoding="utf-8")))
+        *before, digest = known.get(path.name, [None])
+    except (OSError, ValueError, TypeError):
+        known, before, digest = {}, [], None
+    if before == mark and digest:
+        return digest
+    digest = sha256(path)
+    with suppress(OSError):  # a folder that may not be written to: worked out anew each time
+        write_json(memory, known | {path.name: [*mark, digest]})
+    return digest
 
 
 def git_blob_id(path):

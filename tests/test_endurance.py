@@ -219,6 +219,24 @@ def test_going_on_with_other_code_is_said(flags, unfinished):
     assert "this run began with other code, commit 0123456789ab; now " in (unfinished / "log.txt").read_text()
 
 
+def test_going_on_with_another_number_of_threads_is_said(flags, unfinished):
+    config = json.loads((unfinished / "config.json").read_text())
+    (unfinished / "config.json").write_text(json.dumps(config | {"threads": 99}))
+    main.main(flags("LightGCN", "--path_name", "a", "--resume"))
+    assert "began with 99 threads, now " in (unfinished / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("words", ["CUDA out of memory. Tried to", "[enforce fail] can't allocate memory: you"])
+def test_training_that_does_not_fit_into_memory_is_one_line(flags, monkeypatch, capsys, words):
+    def too_large(*_):
+        raise (torch.OutOfMemoryError if "CUDA" in words else RuntimeError)(words)
+
+    monkeypatch.setattr(MODELS["LightGCN"], "loss", too_large)
+    assert shell.cli(main.main, flags("LightGCN")) == 2
+    error = capsys.readouterr().err
+    assert re.fullmatch(r"error: training does not fit into the memory of cpu .*; a --batch_size below 80 .*\n", error)
+
+
 @pytest.mark.parametrize("part", ["train_original", "validation", "test"])
 def test_resuming_on_other_files_is_refused(flags, unfinished, tmp_path, part):
     path = tmp_path / "data" / "blocks" / f"blocks_{part}.csv"

@@ -1,5 +1,6 @@
 """Ranking metrics, early stopping, the run folder."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -146,6 +147,23 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     with pytest.raises(OSError):
         utils.write_atomically(path, write)
     assert [p.name for p in tmp_path.iterdir()] == ["file"] and path.read_text() == "old"
+
+
+def test_a_hash_is_remembered_until_the_file_changes(tmp_path, monkeypatch):
+    path, worked_out, sha256 = tmp_path / "file", [], utils.sha256
+    monkeypatch.setattr(utils, "sha256", lambda p: worked_out.append(p) or sha256(p))
+    path.write_text("hello")
+    digest = utils.remembered_sha256(path)
+    assert digest == sha256(path) == utils.remembered_sha256(path) and len(worked_out) == 1
+    path.write_text("other")
+    assert utils.remembered_sha256(path) == sha256(path) != digest and len(worked_out) == 2
+    os.utime(path, (1, 1))
+    assert utils.remembered_sha256(path) == sha256(path) and len(worked_out) == 3
+    for spoilt in ("nonsense", "[]", '{"file": 3}', '{"file": []}'):
+        (tmp_path / ".hashes").write_text(spoilt)
+        assert utils.remembered_sha256(path) == sha256(path)
+    (tmp_path / ".hashes").unlink()
+    assert utils.remembered_sha256(path) == sha256(path)
 
 
 def test_a_device_this_machine_lacks_is_refused_in_one_line():
