@@ -52,7 +52,7 @@ def add_flags(add):
         help="a model's name or local folder; auto: the train_augment CSV in the data folder if "
         f"there is one, else {DEFAULT_LLM}; controls without a model: rule (3s are liked, 2s are "
         "not), random (at the rates of the authors' ML-100K labels), shuffled (the labels of that "
-        "CSV, dealt out anew among the ratings it changed)")
+        "CSV, permuted among the ratings it changed)")
     add("--llm_mode", default="auto", choices=["auto", "generate", "score", "embed"],
         help="how it is asked. generate: which of these; score: whether, one item at a time, by "
         "the logits of Yes and No; embed: similarity to the user's likes minus dislikes; auto: "
