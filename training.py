@@ -90,10 +90,11 @@ def train(model, data, options, run):
 
             state.epoch = epoch
             state.start_epoch()
-            state.save_if_due(run, signals)
             ended = why_over(state, options)
-        if not ended.startswith("diverged"):
-            state.save(run)
+            if ended:
+                state.save(run)
+            else:
+                state.save_if_due(run, signals)
         if signals:
             message = "stopped after the last epoch; the same command with --resume goes on to the test"
             raise Stopped(signals[0], message)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.utils._python_dispatch as dispatch
-from synthetic import train_data
+from synthetic import Silent, train_data
 
 import flags
 import training
@@ -115,22 +115,6 @@ def test_the_watch_sees_what_waits():
 # --------------------------------------------------------------------------------- with a CUDA device
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-
-
-class Silent:
-    """A run folder that keeps its epochs only."""
-
-    def __init__(self, folder):
-        self.folder, self.epochs = folder, []
-
-    def log(self, *lines):
-        pass
-
-    def add_epoch(self, row):
-        self.epochs.append(row)
-
-    def restore_epochs(self, rows):
-        self.epochs = rows
 
 
 def trained(words, device, folder, *more):

@@ -9,7 +9,7 @@ put the most liked first, whoever the user is.
 import numpy as np
 import pytest
 import torch
-from synthetic import train_data
+from synthetic import Silent, train_data
 
 import flags
 import training
@@ -38,19 +38,6 @@ def data():
     users, items, rating = np.array(rows).T
     held = tuple(np.array(validation).T[:2])
     return train_data(USERS, ITEMS, users, items, rating.astype(float), held, held)
-
-
-class Silent:
-    """A run folder that keeps nothing."""
-
-    def __init__(self, folder):
-        self.folder, self.epochs = folder, []
-
-    def log(self, *lines):
-        pass
-
-    def add_epoch(self, row):
-        self.epochs.append(row)
 
 
 def trained(name, data, folder, **changes):
