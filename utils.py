@@ -258,6 +258,17 @@ def peak_memory_mb(device):
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)  # macOS counts bytes
 
 
+def available_memory(device):
+    """Free bytes of the card or the machine; None where the system does not say (macOS)."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        meminfo = Path("/proc/meminfo").read_text()
+    except OSError:
+        return None
+    return int(meminfo.split("MemAvailable:")[1].split()[0]) * 2**10
+
+
 def out_of_memory(error):
     """Whether an error of torch says that the memory of a device, or of this machine, does not suffice."""
     return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)

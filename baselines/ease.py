@@ -8,7 +8,7 @@ X is the user x item matrix of the train rows.  lambda is chosen on validation a
 import torch
 
 from recommender import Recommender
-from utils import InputError
+from utils import InputError, available_memory
 
 WEIGHTS = {"binary": (1.0, 0.0, 0.0), "rating": (1.0, 0.6, 0.3)}  # of ratings >= 4, of 3s, of those below
 
@@ -29,6 +29,7 @@ class EASE(Recommender):
     def __init__(self, data, options, generator=None):
         super().__init__(data, options, generator)
         self.grid = [{"lambda": float(ridge)} for ridge in options.ease_lambdas]
+        refuse_what_does_not_fit(data)
 
         # X, of which a row is a user's embedding.
         liked, neutral, disliked = WEIGHTS[options.ease_weights]
@@ -50,16 +51,27 @@ class EASE(Recommender):
 
     def solve(self, setting):
         ridge = setting["lambda"]
-        penalised = self.gram.clone()
-        penalised.diagonal().add_(ridge)
+        b = self.b.copy_(self.gram)  # in place from here on: in a large catalogue each (I, I) takes gigabytes
+        b.diagonal().add_(ridge)
         try:
-            p = torch.cholesky_inverse(torch.linalg.cholesky(penalised))  # (I, I)
+            factor = torch.linalg.cholesky(b)  # (I, I)
         except torch.linalg.LinAlgError:
             raise InputError(f"--ease_lambdas {ridge:g}: too small for these ratings; leave it out") from None
-        b = -p / p.diagonal()  # column j divided by P_jj
+        torch.cholesky_inverse(factor, out=b)  # P
+        b.div_(b.diagonal().clone()).neg_()  # column j divided by P_jj
         b.fill_diagonal_(0)
-        self.b = b
 
     def embeddings(self):
         """Users X (U, I), items B' (I, I): their dot products are X B."""
         return self.x, self.b.t()
+
+
+def refuse_what_does_not_fit(data):
+    """Raises InputError where X, X'X, its factor and B would take more memory than there is."""
+    needed = 4 * data.n_items * (data.n_users + 3 * data.n_items)  # bytes of float32
+    free = available_memory(torch.device(data.device))
+    if free is not None and needed > free:
+        raise InputError(
+            f"--model EASE: {data.n_items} items x {data.n_items} items and the ratings of {data.n_users} users take "
+            f"{needed / 2**30:.1f} GiB, of which {free / 2**30:.1f} are free; a model trained by gradient takes less"
+        )

@@ -28,7 +28,8 @@ def data():
 
 
 def build(name, data, *given):
-    options = flags.parse(["--dataset", "x", "--model", name, "--embedding_dim", "8", *given])
+    sizes = [] if MODELS[name].closed_form else ["--embedding_dim", "8"]
+    options = flags.parse(["--dataset", "x", "--model", name, *sizes, *given])
     flags.of_data_set(options, "x")
     torch.manual_seed(1)
     return MODELS[name](data, options, torch.Generator().manual_seed(2))
@@ -73,6 +74,18 @@ def test_ease_solves_its_ridge_regression_column_by_column(data, weights):
             expected[:, j] = np.insert(solution, j, 0.0)
         users, items = model.embeddings()
         np.testing.assert_allclose(users @ items.t(), x @ expected, atol=1e-5)
+
+
+def test_ease_is_refused_beforehand_where_it_does_not_fit(data, monkeypatch):
+    """4 bytes x (12 users x 40 items + 3 matrices of 40 x 40)."""
+    build("EASE", data)
+    for free, fits in ((21_120, True), (21_119, False)):
+        monkeypatch.setattr("baselines.ease.available_memory", lambda device, free=free: free)
+        if fits:
+            build("EASE", data)
+        else:
+            with pytest.raises(flags.InputError, match=r"--model EASE: 40 items x 40 items .* are free"):
+                build("EASE", data)
 
 
 # ----------------------------------------------------------------------------------- one for each
