@@ -11,7 +11,9 @@ from utils import InputError
 
 SAVE_SECONDS = 20  # between two last.pt: a kill costs at most this much work
 SAVE_SHARE = 20  # and at most one part in so many of the time goes into saving
-BROKEN = (RuntimeError, ValueError, LookupError, TypeError, EOFError, pickle.UnpicklingError)
+BROKEN = (
+    RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, pickle.UnpicklingError,
+)  # fmt: skip
 
 
 class TrainingState:
@@ -109,6 +111,8 @@ class TrainingState:
         try:
             epochs = self._restore(torch.load(self.path, weights_only=True, map_location="cpu"))
         except BROKEN as error:
+            if utils.out_of_memory(error):  # the file is whole
+                raise
             why = f"is no whole checkpoint of this run ({' '.join(str(error).split())[:100]})"
             raise InputError(f"{self.path}: {why}; delete it to start over") from None
         run.restore_epochs(epochs)

@@ -53,7 +53,7 @@ def load(folder, name, train_csv, device):
 
 
 def pairs_in_two_parts(data):
-    """How many (user, item) pairs stand in more than one of the train, validation and test files."""
+    """How many rows of validation and test repeat a (user, item) pair of train or of each other."""
     keys = []
     for rows in (data.seen, data.validation, data.test):
         user = np.repeat(np.arange(data.n_users), np.diff(rows.start))

@@ -87,7 +87,7 @@ def parser():
     add("--data_dir", type=Path, default=Path("data"), help="each data set has a folder in it")
     add("--result_dir", type=Path, default=Path("result"), help="run folders are <result_dir>/<dataset>/<path_name>")
     add("--path_name", help="name of the run folder; None: made of model, ratings and seed")
-    add("--resume", action="store_true", help="go on from the run folder's last.pt")
+    add("--resume", action="store_true", help="go on with the run in the run folder")
 
     add = parser.add_argument_group("looking at a finished run, instead of --dataset").add_argument
     add("--recommend", metavar="USER_ID", help="print what the run recommends to this user, and what it knows of them")

@@ -98,6 +98,7 @@ def refine(name, folder, items, options, device, log=print):
     if options.llm == "auto" and not options.llm_url and labels.exists():
         return labels_as_found(labels, name, options, log)
     original = folder / f"{name}_train_original.csv"
+    hash_of_ratings = sha256(original)
     ratings = read_ratings(original, ",", STARS)
     if options.llm == "shuffled":
         path, card = shuffled_labels(labels, original, ratings, name, options, log)
@@ -113,7 +114,7 @@ def refine(name, folder, items, options, device, log=print):
 
     # ask, and make ratings of the answers; a run that wants the same answers waits for this one
     out = folder / "feedback" / way.folder
-    settings = {"ratings": sha256(original), **way.settings}
+    settings = {"ratings": hash_of_ratings, **way.settings}
     with locked(out, log):
         records = ask(way, train, out / "answers.jsonl", settings, log)
         refined, card = outcome(train, records, ratings, options.unasked_twos)

@@ -60,6 +60,7 @@ def fit(name, raw, folder, options, device, run):
     # prepare and refine: files in, CSVs out
     with utils.locked(folder, run.log):
         preparation.prepare(name, raw, folder, run.log)
+        splits = hashes_of_splits(name, folder)
     items = preparation.item_table(raw)
     if options.dataset_augment == "augment":
         train_csv, labels = llm_feedback.refine(name, folder, items, options, device, run.log)
@@ -67,11 +68,16 @@ def fit(name, raw, folder, options, device, run):
         train_csv, labels = folder / f"{name}_train_original.csv", {"llm": None, "llm_mode": None}
 
     # load; once the input is known to be usable, the run folder is taken
+    train_hash = utils.sha256(train_csv)
     data = dataloader.load(folder, name, train_csv, device)
+    if (utils.sha256(train_csv), hashes_of_splits(name, folder)) != (train_hash, splits):
+        raise InputError(f"{folder}: its CSVs changed while this run was reading them; start it again")
     if training.cut_offs(options)[-1] > data.n_items:
         raise InputError(f"--top_k {options.top_k[-1]}: {name} has only {data.n_items} items to rank (and needs 20)")
     columns = [*MODELS[options.model].columns, *utils.metric_names(training.cut_offs(options))]
-    run.open(settings, origin(name, folder, train_csv, labels), options.resume, columns)
+    made_from = {"train_csv": train_csv.name, "sha256": train_hash, "llm": labels["llm"]}
+    made_from |= {"validation": splits["validation"], "test": splits["test"]}
+    run.open(settings, made_from, options.resume, columns)
     counts = count(data, MODELS[options.model])
     log_header(run, settings, train_csv, counts, data)
 
@@ -101,12 +107,9 @@ def fit(name, raw, folder, options, device, run):
     utils.write_json(run.folder / "summary.json", summary)  # last: a run with a summary is a finished one
 
 
-def origin(name, folder, train_csv, labels):
-    """The files a run is made from: what it must find again to be resumed."""
-    made_from = {"train_csv": train_csv.name, "sha256": utils.sha256(train_csv), "llm": labels["llm"]}
-    for part in ("validation", "test"):
-        made_from[part] = utils.sha256(folder / f"{name}_{part}.csv")
-    return made_from
+def hashes_of_splits(name, folder):
+    """{part: SHA-256}: a run that is resumed, or that waited for a language model, must find the same CSVs again."""
+    return {part: utils.sha256(folder / f"{name}_{part}.csv") for part in preparation.PARTS}
 
 
 def count(data, model_class):
@@ -124,7 +127,7 @@ def log_header(run, settings, train_csv, counts, data):
     """The effective settings and the counts, as the published logs have them."""
     shared = dataloader.pairs_in_two_parts(data)
     if shared:
-        run.log(f"WARNING: {shared} user-item pairs are in more than one of the train, validation and test files")
+        run.log(f"WARNING: {shared} rows of the train, validation and test files repeat a user-item pair of another")
     run.log(RULE)
     for key, value in settings.items():
         run.log(f"{key}: {value}")
@@ -144,17 +147,19 @@ def learn(data, options, device, run):
     seed_everything(options.random_seed)  # only now: loading a language model may draw random numbers
     utils.reset_peak_memory(device)
     generator = torch.Generator(device).manual_seed(options.random_seed)
-    model = MODELS[options.model](data, options, generator).to(device)
-    run.log(f"{options.model}: {', '.join(model.terms())}")
     try:
+        model = MODELS[options.model](data, options, generator).to(device)
+        run.log(f"{options.model}: {', '.join(model.terms())}")
         if model.closed_form:
             return model, training.solve(model, data, options, run)
         return model, training.train(model, data, options, run)
     except RuntimeError as error:
         if not utils.out_of_memory(error):
             raise
-        cure = "" if model.closed_form else f"; a --batch_size below {options.batch_size} takes less"
-        raise InputError(f"training does not fit into the memory of {utils.device_name(device)}{cure}") from None
+        cure = f"a --test_batch_size below {options.test_batch_size} takes less"
+        if "batch_size" in options:
+            cure = f"a --batch_size below {options.batch_size} takes less, or {cure}"
+        raise InputError(f"training does not fit into the memory of {utils.device_name(device)}; {cure}") from None
 
 
 def leave_behind(model, data, items, outcome, per_user, options, run):

@@ -129,10 +129,10 @@ class Run:
         path = self.folder / "metrics.csv"
         if not path.exists():
             return []
-        whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
-        header, *lines = csv.reader(whole.splitlines() or [""])
         epochs = []
         try:
+            whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
+            header, *lines = csv.reader(whole.splitlines() or [""])
             if header and header != self.columns:
                 raise ValueError
             for line in lines:

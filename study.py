@@ -126,19 +126,21 @@ def run(trials, options):
     """
     left = [trial for trial in trials if not trial.finished]
     free = queue.SimpleQueue()  # environments that no run is using
-    for environment in environments_of(options.jobs):
+    for environment in environments_of(options.jobs, left):
         free.put(environment)
     running, failed, stopping = set(), [], threading.Event()
 
     def run_one(trial):
         environment = free.get()
-        process = start(trial, environment)
-        running.add(process)
-        if stopping.is_set():  # too late for the loop below to see it
-            process.terminate()
-        _, error = process.communicate()
-        running.discard(process)
-        free.put(environment)
+        try:
+            process = start(trial, environment)
+            running.add(process)
+            if stopping.is_set():  # too late for the loop below to see it
+                process.terminate()
+            _, error = process.communicate()
+            running.discard(process)
+        finally:  # or the other trials would wait for it for ever
+            free.put(environment)
         if process.returncode and not stopping.is_set():
             failed.append(f"{shlex.join(trial.command)}: {last_line(error)}")
 
@@ -159,13 +161,17 @@ def run(trials, options):
         raise InputError(f"{len(failed)} of {len(left)} runs failed; {failed[0]}")
 
 
-def environments_of(jobs):
-    """One for each run of those side by side, which has its share of the cores and one of the visible GPUs."""
+def environments_of(jobs, trials):
+    """One for each run of those side by side, which has its share of the cores and one of the visible GPUs.
+
+    GPUs are not dealt out where a trial names its own.
+    """
     if jobs == 1:
         return [None]  # this process's own
     # With as many threads each as there are cores, they would slow each other down.
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    gpus = visible_gpus()
+    named = any(word.split("=")[0] == "--device" for trial in trials for word in trial.model)
+    gpus = [] if named else visible_gpus()
     environments = []
     for job in range(jobs):
         environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
@@ -194,6 +200,7 @@ def start(trial, environment):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        errors="replace",
         start_new_session=True,
     )
 

@@ -27,7 +27,7 @@ class Outcome:
     best_epoch: int  # of a closed-form model: which of its solutions
     best_score: float  # validation Recall@20
     epochs_run: int
-    seconds: float
+    seconds: float  # of a closed-form model: of this start of the command only
     ended: str  # why, in words
     chosen: dict = field(default_factory=dict)  # of a closed-form model: the best setting of its grid
 
@@ -146,7 +146,11 @@ def solve(model, data, options, run):
     """
     started = time.perf_counter()
     if options.resume:
-        run.restore_epochs(run.read_epochs())
+        tried = run.read_epochs()
+        settings = [{name: row[name] for name in model.columns} for row in tried]
+        if settings != list(model.grid[: len(tried)]):
+            raise InputError(f"{run.folder}/metrics.csv: is not of this run; delete it to start over")
+        run.restore_epochs(tried)
     for number, setting in enumerate(model.grid, 1):
         if number <= len(run.epochs):
             continue

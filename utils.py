@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import platform
 import resource
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -182,7 +183,7 @@ def remembered_sha256(path):
     That file may be deleted at any time.
     """
     stat = path.stat()
-    mark = [stat.st_size, stat.st_mtime_ns]
+    mark = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]  # a copy may keep the first two
     memory = path.parent / ".hashes"  # not .json: a model folder's .json files are hashed, too
     try:
         known = dict(json.loads(memory.read_text(encoding="utf-8")))
@@ -222,8 +223,8 @@ def pick_device(name):
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"--device {name}: not usable on this machine ({str(error).splitlines()[0]})") from None
     device = torch.device(name)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)  # of cuda:1, too, the streams and generators that name no device
+    if device.index is not None and device.type == "cuda":
+        torch.cuda.set_device(device)  # for the streams and generators that name no device
     return device
 
 
@@ -244,29 +245,36 @@ def reset_peak_memory(device):
     """Start measuring anew, where the system lets us: with CUDA, and on Linux."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    elif PROCESS.exists():
-        (PROCESS / "clear_refs").write_text("5")
+    else:
+        with suppress(OSError):  # not Linux, or a container that may not
+            (PROCESS / "clear_refs").write_text("5")
 
 
 def peak_memory_mb(device):
     """Peak since reset_peak_memory, in MB: allocated on the card with CUDA, resident in the process otherwise."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20)
-    if PROCESS.exists():
-        status = (PROCESS / "status").read_text()
-        return round(int(status.split("VmHWM:")[1].split()[0]) / 2**10)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)  # macOS counts bytes
+    kilobytes = figure_in(PROCESS / "status", "VmHWM:")
+    if kilobytes is None:
+        kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # since the process began
+        kilobytes /= 2**10 if platform.system() == "Darwin" else 1  # which counts bytes
+    return round(kilobytes / 2**10)
+
+
+def figure_in(path, name):
+    """The number behind a name in one of Linux's own files, None where there is none."""
+    try:
+        return int(path.read_text().split(name)[1].split()[0])
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def available_memory(device):
     """Free bytes of the card or the machine; None where the system does not say (macOS)."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    try:
-        meminfo = Path("/proc/meminfo").read_text()
-    except OSError:
-        return None
-    return int(meminfo.split("MemAvailable:")[1].split()[0]) * 2**10
+    kilobytes = figure_in(Path("/proc/meminfo"), "MemAvailable:")
+    return None if kilobytes is None else kilobytes * 2**10
 
 
 def out_of_memory(error):

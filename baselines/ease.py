@@ -57,7 +57,7 @@ class EASE(Recommender):
             factor = torch.linalg.cholesky(b)  # (I, I)
         except torch.linalg.LinAlgError:
             raise InputError(f"--ease_lambdas {ridge:g}: too small for these ratings; leave it out") from None
-        torch.cholesky_inverse(factor, out=b)  # P
+        torch.cholesky_inverse(factor, out=b.t())  # P, symmetric; LAPACK's order of columns spares a copy
         b.div_(b.diagonal().clone()).neg_()  # column j divided by P_jj
         b.fill_diagonal_(0)
 

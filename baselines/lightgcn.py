@@ -22,8 +22,7 @@ class LightGCN(GraphRecommender):
         super().__init__(data, options, generator, edges=data.positive)
         nn.init.xavier_uniform_(self.table)
         self.positives = data.users[data.positive], data.items[data.positive]  # (E,), (E,)
-        same_for_all = torch.ones(data.n_items, dtype=torch.float64, device=data.device)
-        self.sampler = UnratedSampler(data, same_for_all)
+        self.sampler = self.make_sampler()
         self.negatives = None  # one for each positive, drawn anew every epoch
 
     def terms(self):
@@ -32,6 +31,10 @@ class LightGCN(GraphRecommender):
     def start_epoch(self, epoch):
         """Draw the epoch's negatives."""
         self.negatives = self.draw()
+
+    def make_sampler(self):
+        same_for_all = torch.ones(self.data.n_items, dtype=torch.float64, device=self.data.device)
+        return UnratedSampler(self.data, same_for_all)
 
     def draw(self):
         """One negative for each positive, (E,).  For a user who has rated everything the positive itself, which teaches

@@ -52,6 +52,9 @@ class ReFINe(LightGCN):
             similar.append(scores.topk(wanted, dim=1).indices)
         return torch.cat(similar)
 
+    def make_sampler(self):
+        """None: negatives are drawn by weight, see draw."""
+
     def draw(self):
         """One negative for each positive by weight, (E,)."""
         positives = self.data.edges("positive")

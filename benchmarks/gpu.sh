@@ -6,10 +6,12 @@
 #
 # With the authors' labels as second argument the run on ML-100K is set beside the published one.
 set -uo pipefail
-cd "$(dirname "$0")/.."
-out=${1:-gpu_figures}
-labels=${2:-}
+out=$(realpath -m "${1:-gpu_figures}")
+labels=${2:+$(realpath -m "$2")}
 python=${PYTHON:-python}
+if [ -e "$out" ]; then echo "$out is there already; give another folder" >&2; exit 2; fi
+if [ -n "$labels" ] && [ ! -f "$labels" ]; then echo "$labels: no such file" >&2; exit 2; fi
+cd "$(dirname "$0")/.."
 mkdir -p "$out"
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv > "$out/device.txt"
 

@@ -37,8 +37,8 @@ FACTORS = (1, 4, 16, 64)
 def measure(name, factor, steps, device):
     """{"seconds", "memory"} of one model at one size, in this process."""
     side = math.isqrt(factor)
-    before = utils.peak_memory_mb(device)
     utils.reset_peak_memory(device)
+    before = utils.peak_memory_mb(device)
     users, items, edges, confirmed = SHAPE
     data = plus_plus.synthetic(users * side, items * side, edges * factor, confirmed, device)
     options = flags.parse(["--dataset", "x", "--model", name])

@@ -225,6 +225,8 @@ def main():
             summary = read_summary(options.run)
             names = {key: given or summary[key] for key, given in names.items()}
             departure = check_experiment(summary)
+            if published(**names) is None:  # its log may be of another form
+                return fail(f"nothing published for {names}; give --dataset and --model")
         run = parse_log(log) | names
     except KeyError as error:
         return fail(f"{options.run}/summary.json: lacks {error}")

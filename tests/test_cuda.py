@@ -8,6 +8,7 @@ from synthetic import Silent, train_data
 
 import flags
 import training
+import utils
 from baselines import MODELS
 from checkpoint import TrainingState
 from recommender import penalty
@@ -147,7 +148,7 @@ def test_a_step_gives_the_loss_and_gradient_of_the_cpu(words, monkeypatch):
     """With the same weights and the same negatives, which the two devices draw differently."""
     losses, gradients = [], []
     monkeypatch.setattr("model.draw_negatives", first_negatives)
-    monkeypatch.setattr("baselines.lightgcn.draw_for_each", lambda users, items, *_: last_items(users))
+    monkeypatch.setattr("baselines.lightgcn.LightGCN.draw", lambda model: ITEMS - 1 - model.positives[0] % 7)
     for device in ("cpu", "cuda"):
         data = ratings(device)
         model, options = build(words, ratings())
@@ -157,8 +158,6 @@ def test_a_step_gives_the_loss_and_gradient_of_the_cpu(words, monkeypatch):
             for weight in model.parameters():
                 weight.copy_(torch.randn(weight.shape) * 0.1)
         model.start_epoch(1)
-        if hasattr(model, "negatives") and model.negatives is not None:
-            model.negatives = model.negatives.to(device)
         loss = model.loss(next(data.batches(100, torch.Generator().manual_seed(0), model.trains_on)))
         loss.backward()
         losses.append(loss.cpu())
@@ -170,10 +169,6 @@ def test_a_step_gives_the_loss_and_gradient_of_the_cpu(words, monkeypatch):
 def first_negatives(weight, n, generator):
     items = weight.sort(dim=1, descending=True, stable=True).indices[:, :n]
     return items, weight.gather(1, items) > 0
-
-
-def last_items(users):
-    return torch.from_numpy(ITEMS - 1 - users % 7)
 
 
 @cuda
@@ -201,6 +196,8 @@ def test_batches_without_one_sign_run(sign):
 
 
 @cuda
-def test_a_device_is_named_by_number(tmp_path):
+def test_a_device_is_named_with_or_without_its_number(tmp_path):
+    for name in ("auto", "cuda", "cuda:0"):
+        assert utils.pick_device(name).type == "cuda"
     model, epochs = trained(["ReFINe++"], "cuda:0", tmp_path / "run")
     assert model.table.device.index == 0 and len(epochs) == 4

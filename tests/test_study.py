@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -170,10 +171,12 @@ def test_runs_side_by_side_share_cores_and_gpus(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
-    dealt = study.environments_of(3)
+    dealt = study.environments_of(3, [])
     assert [environment["CUDA_VISIBLE_DEVICES"] for environment in dealt] == ["4", "5", "4"]
     assert {environment["OMP_NUM_THREADS"] for environment in dealt} == {"2"}
+    named = [SimpleNamespace(model=["LightGCN", "--device", "cuda:1"])]
+    assert all(environment["CUDA_VISIBLE_DEVICES"] == "4,5" for environment in study.environments_of(2, named))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert all("CUDA_VISIBLE_DEVICES" not in environment for environment in study.environments_of(2))
-    assert study.environments_of(1) == [None]
+    assert all("CUDA_VISIBLE_DEVICES" not in environment for environment in study.environments_of(2, []))
+    assert study.environments_of(1, []) == [None]
