@@ -66,6 +66,15 @@ def test_a_run_folder_of_another_experiment_is_not_taken_for_a_reproduction(tmp_
     assert done.returncode == code and ("another experiment" in done.stdout) == bool(code)
 
 
+def test_a_run_of_a_model_of_which_nothing_was_published_is_not_called_unfinished(tmp_path):
+    """The log of a closed form has solutions, not epochs."""
+    (tmp_path / "log.txt").write_text("Solution 1 of 8: lambda 10\n")
+    summary = {"dataset": "ML-100K", "model": "EASE", "llm": None, "flags": {}}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    done = subprocess.run([sys.executable, str(compare.__file__), str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 2 and "nothing published for" in done.stderr
+
+
 @pytest.mark.parametrize("text", ["", "Epoch: 001, Loss: 5.0", a_log().split("Final")[0]])
 def test_an_unfinished_or_foreign_log_is_refused_in_one_line(tmp_path, text):
     done = compared(tmp_path / "log.txt", text)

@@ -226,6 +226,45 @@ def test_going_on_with_another_number_of_threads_is_said(flags, unfinished):
     assert "began with 99 threads, now " in (unfinished / "log.txt").read_text()
 
 
+def test_memory_that_does_not_suffice_for_a_checkpoint_does_not_call_it_broken(flags, unfinished, monkeypatch, capsys):
+    def too_large(state, saved):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(TrainingState, "_restore", too_large)
+    assert shell.cli(main.main, flags("LightGCN", "--path_name", "a", "--resume")) == 2
+    assert "does not fit into the memory" in capsys.readouterr().err
+
+
+def test_splits_that_change_while_a_run_reads_them_are_refused(flags, tmp_path, monkeypatch):
+    load = main.dataloader.load
+
+    def changed_meanwhile(folder, name, *more):
+        data = load(folder, name, *more)
+        with open(folder / f"{name}_test.csv", "a") as f:
+            f.write("u1,i1,5\n")
+        return data
+
+    monkeypatch.setattr(main.dataloader, "load", changed_meanwhile)
+    with pytest.raises(utils.InputError, match="changed while this run was reading them"):
+        main.main(flags("Popularity"))
+    assert not (tmp_path / "result").exists()
+
+
+@pytest.mark.parametrize("rows", ["99.0", "10.0\n20.0\n50.0"])
+def test_solutions_of_another_grid_are_refused(flags, tmp_path, rows):
+    def command(*more):
+        return flags("EASE", "--path_name", "a", "--ease_lambdas", "10", "20", *more)
+
+    main.main(command())
+    folder = tmp_path / "result" / "blocks" / "a"
+    (folder / "summary.json").unlink()
+    header, first, *_ = (folder / "metrics.csv").read_text().splitlines()
+    lines = [f"{ridge},{first.partition(',')[2]}" for ridge in rows.split("\n")]
+    (folder / "metrics.csv").write_text("\n".join([header, *lines]) + "\n")
+    with pytest.raises(utils.InputError, match=r"metrics\.csv: is not of this run"):
+        main.main(command("--resume"))
+
+
 @pytest.mark.parametrize("words", ["CUDA out of memory. Tried to", "[enforce fail] can't allocate memory: you"])
 def test_training_that_does_not_fit_into_memory_is_one_line(flags, monkeypatch, capsys, words):
     def too_large(*_):

@@ -180,3 +180,18 @@ def test_runs_side_by_side_share_cores_and_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert all("CUDA_VISIBLE_DEVICES" not in environment for environment in study.environments_of(2, []))
     assert study.environments_of(1, []) == [None]
+
+
+def test_a_run_that_cannot_be_started_does_not_hold_up_the_others(base, monkeypatch):
+    """The environment it had is free again: else the next run would wait for it for ever."""
+    started = []
+
+    def unable(trial, environment):
+        started.append(trial)
+        raise OSError("no more processes")
+
+    monkeypatch.setattr(study, "start", unable)
+    trials = [SimpleNamespace(finished=False, model=["LightGCN"]) for _ in range(3)]
+    with pytest.raises(OSError, match="no more processes"):
+        study.run(trials, SimpleNamespace(jobs=1))
+    assert started

@@ -166,6 +166,19 @@ def test_a_hash_is_remembered_until_the_file_changes(tmp_path, monkeypatch):
     assert utils.remembered_sha256(path) == sha256(path)
 
 
+def test_peak_memory_is_measured_anew_where_the_system_lets_us_and_since_the_start_elsewhere(monkeypatch, tmp_path):
+    cpu = torch.device("cpu")
+    utils.reset_peak_memory(cpu)
+    before = utils.peak_memory_mb(cpu)
+    block = torch.ones(2**26)  # 256 MiB
+    assert 200 < utils.peak_memory_mb(cpu) - before < 400 and block[0] == 1
+    monkeypatch.setattr(utils, "PROCESS", tmp_path / "nowhere")  # macOS, some containers
+    utils.reset_peak_memory(cpu)
+    assert utils.peak_memory_mb(cpu) > before
+    assert utils.available_memory(cpu) is None or utils.available_memory(cpu) > 2**20
+    assert utils.figure_in(tmp_path / "nowhere", "x") is None
+
+
 def test_a_device_this_machine_lacks_is_refused_in_one_line():
     with pytest.raises(utils.InputError, match="--device cuda:99"):
         utils.pick_device("cuda:99")
