@@ -1,4 +1,4 @@
-"""Data that several test files share, and how the tests are dealt to two workers."""
+"""Data that several test files share, and what the two workers of pytest-xdist share."""
 
 import os
 from types import SimpleNamespace
@@ -15,14 +15,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # One thread each, also of the commands they start: more would fight for the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
-
-
-@pytest.hookimpl(tryfirst=True)  # before the workers read the groups
-def pytest_collection_modifyitems(items):
-    """Whoever needs the tiny language models, which take half a minute to train, goes to one worker."""
-    for item in items:
-        if "films" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("films"))
 
 
 @pytest.fixture(scope="session")
