@@ -19,6 +19,7 @@ BROKEN = (
 class TrainingState:
     """A model in training: optimiser, generators, early stopping, and where it stands.
 
+    n_steps         steps of an epoch
     epoch           epochs done
     step            steps done of the next one
     loss_sum        of these steps, a scalar on the device
@@ -33,6 +34,7 @@ class TrainingState:
         self.optimizer = torch.optim.Adam(groups, lr=options.learning_rate, fused=True)
         self.shuffle = torch.Generator().manual_seed(options.random_seed)
         self.stopping = utils.EarlyStopping(options.early_stopping_step)
+        self.n_steps = model.data.n_batches(options.batch_size, model.trains_on)
         self.epoch = 0
         self.start_epoch()
         self.started = self.saved = time.perf_counter()

@@ -131,6 +131,10 @@ class TrainData:
             kept = slice(None)
         return Edges(self.train.users[kept], self.train.items[kept], rating[kept] >= 4)
 
+    def n_batches(self, batch_size, which="signed"):
+        """How many Batch objects an epoch has."""
+        return -(-len(self.edges(which)) // batch_size)
+
     def batches(self, batch_size, generator, which="signed"):
         """One epoch: the edges of edges(which), shuffled by the (CPU) generator, in Batch objects."""
         edges = self.edges(which)

@@ -84,8 +84,9 @@ class Run:
 
     def _check_origin(self, config, made_from):
         """The run to resume must have begun with the same files; that it began with other code is only said."""
-        if config.get("commit") != commit():
-            self.log(f"this run began with other code, commit {config.get('commit')}; now {commit()}")
+        now = commit()
+        if config.get("commit") != now:
+            self.log(f"this run began with other code, commit {config.get('commit')}; now {now}")
         threads = torch.get_num_threads()
         if config.get("threads", threads) != threads:
             self.log(f"this run began with {config['threads']} threads, now {threads}: its last digits may differ")

@@ -123,9 +123,8 @@ def run_epoch(state, data, options, run, signals):
 
     state.shuffle.set_state(state.shuffle_before)
     batches = data.batches(options.batch_size, state.shuffle, model.trains_on)
-    n_steps = -(-len(data.edges(model.trains_on)) // options.batch_size)
     name = f"epoch {state.epoch + 1}"
-    with tqdm(total=n_steps, initial=state.step, desc=name, unit="step", leave=False, disable=None) as bar:
+    with tqdm(total=state.n_steps, initial=state.step, desc=name, unit="step", leave=False, disable=None) as bar:
         for batch in islice(batches, state.step, None):
             loss = model.loss(batch)
             state.count_step(loss.detach(), penalty(optimizer))
@@ -151,10 +150,12 @@ def solve(model, data, options, run):
         if settings != list(model.grid[: len(tried)]):
             raise InputError(f"{run.folder}/metrics.csv: is not of this run; delete it to start over")
         run.restore_epochs(tried)
+    solved = None  # the setting that the model holds the solution of
     for number, setting in enumerate(model.grid, 1):
         if number <= len(run.epochs):
             continue
         model.solve(setting)
+        solved = setting
         metrics = utils.means(measure(model, data, data.validation, options))
         words = ", ".join(f"{name} {value:g}" for name, value in setting.items()) or "closed form"
         run.log("", f"Solution {number} of {len(model.grid)}: {words}", *utils.metric_lines(metrics, options.top_k))
@@ -162,7 +163,8 @@ def solve(model, data, options, run):
 
     scores = [row["recall@20"] for row in run.epochs]
     best = max(range(len(scores)), key=lambda place: (scores[place], place))
-    model.solve(model.grid[best])
+    if solved is not model.grid[best]:
+        model.solve(model.grid[best])
     seconds = time.perf_counter() - started
     ended = f"closed form, {len(scores)} solutions"
     return Outcome(best + 1, scores[best], len(scores), seconds, ended, model.grid[best])

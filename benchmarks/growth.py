@@ -53,7 +53,7 @@ def measure(name, factor, steps, device):
     step = plus_plus.fast_step(model, torch.optim.Adam(model.parameter_groups(), lr=1e-3, fused=True))
     epoch = getattr(options, "t", 1)
     start = min(seconds_of(lambda: model.start_epoch(epoch), 2, device))
-    n_steps = -(-len(data.edges(model.trains_on)) // options.batch_size)
+    n_steps = data.n_batches(options.batch_size, model.trains_on)
 
     # the steps, with the making of their batches
     batches = data.batches(options.batch_size, torch.Generator().manual_seed(0), model.trains_on)

@@ -123,7 +123,7 @@ def measure(name, shape, data, steps):
         forms["plain"] = plain.start_epoch, plain_step
     else:
         forms["plain"] = lambda: None, plus_plus.plain_step(model)
-    per_epoch = -(-len(data.edges(model.trains_on)) // options.batch_size)
+    per_epoch = data.n_batches(options.batch_size, model.trains_on)
     starts, taken = {}, {form: [] for form in forms}
     for form, (start, _) in forms.items():
         starts[form] = min(seconds_of(start, 2, data.device))

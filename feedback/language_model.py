@@ -15,7 +15,7 @@ from feedback.batches import longest, padded, places
 from feedback.prompts import ANSWER_TOKENS
 from feedback.tokens import PromptTokens
 from feedback.weights import dtype_of, load
-from utils import InputError
+from utils import InputError, out_of_memory
 
 
 class LanguageModel:
@@ -183,8 +183,8 @@ class LanguageModel:
         """
         try:
             return run(*columns)
-        except RuntimeError as error:  # torch.OutOfMemoryError, or the CPU allocator's own words
-            if not (isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)):
+        except RuntimeError as error:
+            if not out_of_memory(error):
                 raise
             if len(columns[0]) == 1 and self.budget < 64:
                 raise InputError(
