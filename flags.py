@@ -26,7 +26,7 @@ OF_DATA_SET = {"layers": 4, "r": 100}  # where the data set's row in atomic_file
 OF_TRAINING = {"learning_rate", "batch_size", "epochs", "early_stopping_step", "evaluation_step"}  # by gradient
 OF_MODELS = OF_TRAINING.union(*(model.flags for model in MODELS.values()))
 IDLE = {  # a flag that leaves others without a use
-    ("no_autoencoder", True): {"hidden_dim", "lambda_ae", "no_alignment"},
+    ("no_autoencoder", True): {"hidden_dim", "lambda_ae", "no_alignment", "precision"},
     ("loss", "bpr"): {"n_negatives", "negatives"},
 }
 
@@ -67,6 +67,8 @@ def parser():
         help="signed: confirmed negatives are ordinary edges, as in the released code; positive: they are none")
     add("--hidden_dim", type=int, default=600, help="hidden units of the autoencoders")
     add("--lambda_ae", type=float, default=1e-5, help="weight of ||autoencoder parameters||^2 / 2")
+    add("--precision", default="float32", choices=["float32", "bfloat16"],
+        help="of the autoencoders' products; bfloat16 is faster where the processor has it; weights stay float32")
     add("--no_autoencoder", action="store_true", help="leave out the autoencoders and their alignment")
     add("--no_alignment", action="store_true", help="train the autoencoders, but let the embeddings know nothing of it")
 

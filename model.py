@@ -43,8 +43,10 @@ class DispreferenceAutoencoder(nn.Module):
     embedding_bag.
     """
 
-    def __init__(self, width, hidden_dim, code_dim):
+    def __init__(self, width, hidden_dim, code_dim, precision="float32"):
+        """precision: float32, or bfloat16 for the products of the last three layers; weights stay float32."""
         super().__init__()
+        self.precision = precision
         first = nn.Linear(width, hidden_dim)  # only for its initial values
         self.to_code = nn.Linear(hidden_dim, code_dim)
         self.from_code = nn.Linear(code_dim, hidden_dim)
@@ -59,8 +61,10 @@ class DispreferenceAutoencoder(nn.Module):
         """rows: dataloader.SparseRows with m rows.  Returns codes (m + 1, code), logits (m + 1, width); the last of
         each belongs to the zero row."""
         hidden = F.embedding_bag(rows.cols, self.first, rows.start, mode="sum", include_last_offset=True)
-        codes = self.to_code(F.relu(hidden + self.first_bias))  # (m + 1, code)
-        return codes, self.last(F.relu(self.from_code(codes)))  # (m + 1, width)
+        with torch.autocast(hidden.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            codes = self.to_code(F.relu(hidden + self.first_bias))  # (m + 1, code)
+            logits = self.last(F.relu(self.from_code(codes)))  # (m + 1, width)
+        return codes.to(hidden.dtype), logits.to(hidden.dtype)  # the losses are sums of many small terms
 
 
 def reconstruction(logits, rows, n_rows):
@@ -90,7 +94,7 @@ class ReFINePlusPlus(GraphRecommender):
     trains_on = "signed"
     flags = {
         "embedding_dim", "layers", "hidden_dim", "no_autoencoder", "no_alignment", "graph", "loss", "negatives",
-        "n_negatives", "real_neg_samp_prob", "lambda_reg", "lambda_ae",
+        "n_negatives", "real_neg_samp_prob", "lambda_reg", "lambda_ae", "precision",
     }  # fmt: skip
     defaults = {"dataset_augment": "augment", "learning_rate": 1e-3, "lambda_reg": 1e-7}
 
@@ -100,7 +104,7 @@ class ReFINePlusPlus(GraphRecommender):
         nn.init.xavier_uniform_(self.table)
         self.user_autoencoder = self.item_autoencoder = None
         if not options.no_autoencoder:
-            sizes = options.hidden_dim, options.embedding_dim
+            sizes = options.hidden_dim, options.embedding_dim, options.precision
             self.user_autoencoder = DispreferenceAutoencoder(data.n_items, *sizes)
             self.item_autoencoder = DispreferenceAutoencoder(data.n_users, *sizes)
         wanted = options.n_negatives or max(1, data.n_items // 10)

@@ -3,10 +3,10 @@
     python benchmarks/epoch.py                    all shapes (about three minutes on two cores)
     python benchmarks/epoch.py ML-100K --steps 20
 
-Both forms run in this process, taking turns, on synthetic ratings of the real sizes; the plain form is the one the
+All forms run in this process, taking turns, on synthetic ratings of the real sizes; the plain form is the one the
 tests hold the fast form to (tests/oracle.py: PyG's LGConv, dense autoencoders over all rows, a dense matrix of
-sampling weights).  Seconds of an epoch are the median step times the steps of an epoch.  Memory is the process's
-peak while the form runs (Linux), or the card's with CUDA.
+sampling weights).  bf16 is the fast form with --precision bfloat16.  Seconds of an epoch are the median step times
+the steps of an epoch.  Memory is the process's peak while the form runs (Linux), or the card's with CUDA.
 """
 
 import argparse
@@ -101,10 +101,11 @@ def plain_step(model):
     return step
 
 
-def build(data, layers):
+def build(data, layers, precision="float32"):
     options = SimpleNamespace(
         graph="signed", negatives="shared", layers=layers, embedding_dim=64, hidden_dim=600, no_autoencoder=False,
         no_alignment=False, loss="rw_ssm", n_negatives=None, lambda_reg=1e-7, lambda_ae=1e-5, real_neg_samp_prob=1.5,
+        precision=precision,
     )  # fmt: skip
     torch.manual_seed(0)
     return ReFINePlusPlus(data, options, torch.Generator(data.device).manual_seed(0)).to(data.device)
@@ -114,8 +115,10 @@ def measure(name, steps, device):
     n_users, n_items, n_edges, confirmed, layers = SHAPES[name]
     data = synthetic(n_users, n_items, n_edges, confirmed, device)
     per_epoch = -(-n_edges // 1024)
-    model = build(data, layers)
-    forms = {"fast": fast_step(model, torch.optim.Adam(model.parameter_groups(), lr=1e-3, fused=True))}
+    forms = {}
+    for form, precision in (("fast", "float32"), ("bf16", "bfloat16")):
+        model = build(data, layers, precision)
+        forms[form] = fast_step(model, torch.optim.Adam(model.parameter_groups(), lr=1e-3, fused=True))
     if n_users * n_items <= PLAIN_LIMIT:
         forms["plain"] = plain_step(build(data, layers))
     seconds, memory = {form: [] for form in forms}, dict.fromkeys(forms, 0.0)
@@ -132,7 +135,7 @@ def measure(name, steps, device):
         print(f"  {form:6} {step * 1e3:9.1f} ms a step {step * per_epoch:9.2f} s an epoch {memory[form]:8.0f} MB peak")
     if "plain" in forms:
         ratio = statistics.median(seconds["plain"][1:]) / statistics.median(seconds["fast"][1:])
-        print(f"  ratio  {ratio:9.1f} x faster")
+        print(f"  ratio  {ratio:9.1f} x faster (fast than plain)")
     else:
         size = n_users * n_items * 4 / 2**30
         print(f"  plain  not run: a dense users x items matrix takes {size:.1f} GiB, and a step makes ten")
@@ -141,13 +144,16 @@ def measure(name, steps, device):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shapes", nargs="*", default=list(SHAPES), help=f"of {', '.join(SHAPES)}; default: all")
-    parser.add_argument("--steps", type=int, default=10, help="steps measured of each form (the fast one: thrice)")
+    parser.add_argument("--steps", type=int, default=10, help="steps measured of each form (the fast ones: thrice)")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--fresh_memory", action="store_true", help="without utils.keep_freed_memory, to see its worth")
     options = parser.parse_args()
     unknown = set(options.shapes) - set(SHAPES)
     if unknown or options.steps < 2:
         parser.error(f"shapes are {', '.join(SHAPES)}; --steps is at least 2")
     device = utils.pick_device(options.device)
+    if not options.fresh_memory:
+        utils.keep_freed_memory()
     print(f"{utils.device_name(device)}, torch {torch.__version__}, commit {run_folder.commit()}")
     for name in options.shapes:
         measure(name, options.steps, device)

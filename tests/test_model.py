@@ -29,7 +29,7 @@ def options(**changes):
     default = {
         "graph": "signed", "negatives": "shared", "layers": 3, "embedding_dim": DIM, "hidden_dim": 9,
         "no_autoencoder": False, "no_alignment": False, "loss": "rw_ssm", "n_negatives": None,
-        "lambda_reg": 1e-2, "lambda_ae": 1e-3, "real_neg_samp_prob": 1.5,
+        "lambda_reg": 1e-2, "lambda_ae": 1e-3, "real_neg_samp_prob": 1.5, "precision": "float32",
     }  # fmt: skip
     return SimpleNamespace(**default | changes)
 
@@ -221,6 +221,22 @@ def test_autoencoder_gradient_by_finite_differences():
         return reconstruction(logits, rows, 3) + alignment(z, codes, rows)
 
     assert torch.autograd.gradcheck(loss, (z, *autoencoder.parameters()))
+
+
+def test_bfloat16_is_the_same_loss_but_for_rounding(data):
+    """Within 2 % in every gradient, not equal; weights, gradients and losses stay float32."""
+    batch, losses, gradients = one_batch(data), [], []
+    for precision in ("float32", "bfloat16"):
+        model = build(data, precision=precision)
+        loss = model.loss(batch)
+        loss.backward()
+        assert loss.dtype == torch.float32
+        losses.append(loss.item())
+        gradients.append([weight.grad for weight in model.parameters()])
+        assert all(weight.grad.dtype == torch.float32 for weight in model.parameters())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3) and losses[0] != losses[1]
+    for exact, rounded in zip(*gradients, strict=True):
+        assert (exact - rounded).norm() <= 0.02 * exact.norm()
 
 
 def test_autoencoder_starts_with_xavier_uniform_weights_and_the_biases_of_linear_layers():

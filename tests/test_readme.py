@@ -57,7 +57,7 @@ def test_the_results_tables_are_what_the_kept_runs_give(which, capsys):
 def test_the_benchmarks_run(ml_100k, films):
     done = run(["-W", "ignore", "benchmarks/epoch.py", "ML-100K", "--steps", "2", "--device", "cpu"])
     assert done.returncode == 0, done.stderr
-    assert re.search(r"fast .* s an epoch .* MB peak\n +plain .*\n +ratio", done.stdout)
+    assert re.search(r"fast .* s an epoch .* MB peak\n +bf16 .*\n +plain .*\n +ratio", done.stdout)
     done = run(["-W", "ignore", "benchmarks/propagation.py", "ML-100K", "--device", "cpu"])
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r" ms +[\d.]+ x ours", done.stdout)) >= 6
