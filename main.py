@@ -145,6 +145,7 @@ def log_header(run, settings, train_csv, counts, data):
 def learn(data, options, device, run):
     """(model, training.Outcome).  Raises InputError where the memory does not suffice."""
     seed_everything(options.random_seed)  # only now: loading a language model may draw random numbers
+    utils.keep_freed_memory()
     utils.reset_peak_memory(device)
     generator = torch.Generator(device).manual_seed(options.random_seed)
     try:

@@ -1,5 +1,6 @@
 """What is neither data nor model: ranking metrics, early stopping, files, device and memory."""
 
+import ctypes
 import fcntl
 import hashlib
 import io
@@ -239,6 +240,16 @@ def be_deterministic(device, asked):
 
 def device_name(device):
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({torch.get_num_threads()} threads)"
+
+
+def keep_freed_memory():
+    """Let the C library hand large freed blocks to the next step instead of mapping fresh, zeroed pages for each: worth
+    a fifth of a step on Amazon_Books, whose gradients take 70 MB each.  Not before training: what a language model took
+    must go back to the system."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if platform.system() == "Linux" else None
+    if mallopt:  # glibc
+        for parameter in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+            mallopt(parameter, 2**31 - 1)
 
 
 def reset_peak_memory(device):

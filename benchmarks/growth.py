@@ -36,6 +36,7 @@ FACTORS = (1, 4, 16, 64)
 
 def measure(name, factor, steps, device):
     """{"seconds", "memory"} of one model at one size, in this process."""
+    utils.keep_freed_memory()
     side = math.isqrt(factor)
     utils.reset_peak_memory(device)
     before = utils.peak_memory_mb(device)

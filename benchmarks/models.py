@@ -146,6 +146,7 @@ def main():
     options = parser.parse_args()
     torch.set_flush_denormal(True)
     device = utils.pick_device(options.device)
+    utils.keep_freed_memory()
     machine = f"{utils.device_name(device)}, torch {torch.__version__}, commit {run_folder.commit()}"
     print(f"{machine}, {options.shape}'s shape\n")
     data = plus_plus.synthetic(*plus_plus.SHAPES[options.shape][:4], device)
