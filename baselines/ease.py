@@ -1,77 +1,107 @@
-"""EASE (Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019): linear, closed form, no sampling.
+"""EASE: linear, closed form, no sampling.
 
-    P = (X'X + lambda I)^-1,  B = I - P diag(1 / diag P),  scores X B               (eq. 8)
+    P = (X'X + diag(lambda + p X'X))^-1,  B = I - P diag(1 / diag P),  scores X B
 
-X is the user x item matrix of the train rows.  lambda is chosen on validation among --ease_lambdas.
+X is the user x item matrix of the train rows, an entry of which is the weight of its stars.  With p = 0 this is Steck,
+Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019 (eq. 8).  p > 0 holds items of much weight back, as
+dropout does (Steck, Autoencoders that don't overfit towards the Identity, NeurIPS 2020).  Each row of X may be divided
+in X'X by (the user's sum of weights)^alpha, so that users with long histories do not decide alone (normalisation by user: Park
+et al., Why is Normalization Necessary for Linear Recommenders?, SIGIR 2025).  With --ease_side user the same is done to
+X', and the scores are B'X.
+
+lambda, p and alpha are chosen on validation among those given.
 """
+
+from itertools import product
 
 import torch
 
 from recommender import Recommender
 from utils import InputError, available_memory
 
-WEIGHTS = {"binary": (1.0, 0.0, 0.0), "rating": (1.0, 0.6, 0.3)}  # of ratings >= 4, of 3s, of those below
-
 
 def add_flags(add):
-    add("--ease_weights", default="binary", choices=list(WEIGHTS),
-        help="entries of X: 1 for ratings from 4; rating: also 0.6 for 3s and 0.3 for those below")
-    add("--ease_lambdas", type=float, nargs="+", default=[10, 20, 50, 100, 200, 500, 1000, 2000],
-        help="ridge penalties to choose from on validation")  # fmt: skip
+    add("--ease_weights", type=float, nargs=5, default=[0, 0, 0, 1, 1], metavar="W",
+        help="EASE: weights of 1, 2, 3, 4 and 5 stars; refined ratings count as 4 or 1")
+    add("--ease_lambdas", type=float, nargs="+", default=[10, 20, 50, 100, 200, 500, 1000, 2000], metavar="X",
+        help="EASE: ridge penalties to choose from on validation")
+    add("--ease_denoising", type=float, nargs="+", default=[0], metavar="X",
+        help="EASE: values of p to choose from; p times an item's own weight is added to its ridge penalty")
+    add("--ease_alphas", type=float, nargs="+", default=[0], metavar="X",
+        help="EASE: values of alpha to choose from; a user counts by (sum of weights)^-alpha")
+    add("--ease_side", default="item", choices=["item", "user"],
+        help="EASE: learn weights between items, or between users")  # fmt: skip
 
 
 class EASE(Recommender):
     trains_on = "all"
     closed_form = True
-    columns = ("lambda",)
-    flags = {"ease_weights", "ease_lambdas"}
+    columns = ("alpha", "p", "lambda")
+    flags = {"ease_weights", "ease_lambdas", "ease_denoising", "ease_alphas", "ease_side"}
 
     def __init__(self, data, options, generator=None):
         super().__init__(data, options, generator)
-        self.grid = [{"lambda": float(ridge)} for ridge in options.ease_lambdas]
-        refuse_what_does_not_fit(data)
+        self.by_user = options.ease_side == "user"
+        choices = product(options.ease_alphas, options.ease_denoising, options.ease_lambdas)
+        self.grid = [dict(zip(self.columns, map(float, choice), strict=True)) for choice in choices]
+        refuse_what_does_not_fit(data, data.n_users if self.by_user else data.n_items)
 
-        # X, of which a row is a user's embedding.
-        liked, neutral, disliked = WEIGHTS[options.ease_weights]
-        rating = torch.from_numpy(data.train.rating).to(data.device)
-        weight = torch.full(rating.shape, disliked, device=data.device)
-        weight[rating == 3] = neutral
-        weight[rating >= 4] = liked
+        stars = torch.from_numpy(data.train.rating).clamp(1, 5).floor().long().to(data.device)  # 0.5 -> 1, 4.5 -> 4
+        weights = torch.tensor(options.ease_weights, dtype=torch.float32, device=data.device)  # (5,)
         users = torch.from_numpy(data.train.users).to(data.device)
         items = torch.from_numpy(data.train.items).to(data.device)
         self.x = torch.zeros(data.n_users, data.n_items, device=data.device)  # (U, I)
-        self.x[users, items] = weight
-
-        self.gram = self.x.t() @ self.x  # (I, I)
-        self.register_buffer("b", torch.zeros_like(self.gram))
+        self.x[users, items] = weights[stars - 1]
+        self.alpha = None  # that gram is of
+        side = data.n_users if self.by_user else data.n_items
+        self.register_buffer("b", torch.zeros(side, side, device=data.device))
 
     def terms(self):
-        tried = ", ".join(f"{ridge:g}" for ridge in self.options.ease_lambdas)
-        return [f"{self.options.ease_weights} X", f"lambda of {tried}"]
+        o = self.options
+        tried = {"alpha": o.ease_alphas, "p": o.ease_denoising, "lambda": o.ease_lambdas}
+        lists = [f"{name} of {spaced(values)}" for name, values in tried.items()]
+        return [f"weights between {o.ease_side}s", f"stars weigh {spaced(o.ease_weights)}", *lists]
 
     def solve(self, setting):
-        ridge = setting["lambda"]
+        self.make_gram(setting["alpha"])
         b = self.b.copy_(self.gram)  # in place from here on: in a large catalogue each (I, I) takes gigabytes
-        b.diagonal().add_(ridge)
+        b.diagonal().mul_(1 + setting["p"]).add_(setting["lambda"])
         try:
             factor = torch.linalg.cholesky(b)  # (I, I)
         except torch.linalg.LinAlgError:
+            ridge = setting["lambda"]
             raise InputError(f"--ease_lambdas {ridge:g}: too small for these ratings; leave it out") from None
         torch.cholesky_inverse(factor, out=b.t())  # P, symmetric; LAPACK's order of columns spares a copy
         b.div_(b.diagonal().clone()).neg_()  # column j divided by P_jj
         b.fill_diagonal_(0)
 
+    def make_gram(self, alpha):
+        """X'X, (I, I), with rows scaled; of X' with --ease_side user, (U, U)."""
+        if alpha == self.alpha:
+            return
+        x = self.x.t() if self.by_user else self.x
+        if alpha:
+            x = x * x.sum(1, keepdim=True).clamp(min=1e-9).pow(-alpha)
+        self.gram, self.alpha = x.t() @ x, alpha
+
     def embeddings(self):
-        """Users X (U, I), items B' (I, I): their dot products are X B."""
+        """Users X (U, I) and items B' (I, I), of which the dot products are X B; users B' (U, U) and items X' (I, U)
+        with --ease_side user."""
+        if self.by_user:
+            return self.b.t(), self.x.t()
         return self.x, self.b.t()
 
 
-def refuse_what_does_not_fit(data):
-    """Raises InputError where X, X'X, its factor and B would take more memory than there is."""
-    needed = 4 * data.n_items * (data.n_users + 3 * data.n_items)  # bytes of float32
+def spaced(numbers):
+    return " ".join(f"{number:g}" for number in numbers)
+
+
+def refuse_what_does_not_fit(data, side):
+    """Raises InputError where X, scaled X, X'X, its factor and B would take more memory than there is."""
+    needed = 4 * (2 * data.n_users * data.n_items + 3 * side * side)  # bytes of float32
     free = available_memory(torch.device(data.device))
     if free is not None and needed > free:
         raise InputError(
-            f"--model EASE: {data.n_items} items x {data.n_items} items and the ratings of {data.n_users} users take "
+            f"--model EASE: {side} x {side} weights and the ratings of {data.n_users} users take "
             f"{needed / 2**30:.1f} GiB, of which {free / 2**30:.1f} are free; a model trained by gradient takes less"
         )

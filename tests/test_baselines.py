@@ -54,38 +54,45 @@ def test_popularity_counts_the_train_positives(data):
     assert torch.equal(users @ items.t(), torch.tensor(counts).float().expand(USERS, ITEMS))
 
 
-@pytest.mark.parametrize("weights", ["binary", "rating"])
-def test_ease_solves_its_ridge_regression_column_by_column(data, weights):
-    """Column j of B is the ridge regression of column j of X on the other columns (Steck 2019, section 3)."""
-    model = EASE(data, SimpleNamespace(ease_lambdas=[7.0, 30.0], ease_weights=weights), None)
+@pytest.mark.parametrize("side", ["item", "user"])
+@pytest.mark.parametrize("weights", [(0, 0, 0, 1, 1), (0.2, 0.3, 0.6, 1, 1.2)])
+def test_ease_solves_its_ridge_regressions_column_by_column(data, weights, side):
+    """Column j of B is the ridge regression of column j of scaled X on the other columns, with (1 + p) times their
+    weight and lambda on the diagonal (Steck 2019, section 3; Steck 2020); between users, of X'."""
+    more = {"ease_lambdas": [7.0, 30.0], "ease_denoising": [0.0, 0.7], "ease_alphas": [0.0, 0.5]}
+    model = EASE(data, SimpleNamespace(ease_weights=weights, ease_side=side, **more), None)
     x = np.zeros((USERS, ITEMS))
     for user, item, rating in zip(data.train.users, data.train.items, data.train.rating, strict=True):
-        x[user, item] = {"binary": float(rating >= 4), "rating": 1.0 if rating >= 4 else 0.6 if rating == 3 else 0.3}[
-            weights
-        ]
-    assert model.grid == [{"lambda": 7.0}, {"lambda": 30.0}]
+        star = {4.5: 4, 0.5: 1}.get(rating, rating)
+        x[user, item] = weights[int(star) - 1]
+    rows = x if side == "item" else x.T
+    n = rows.shape[1]
+    assert len(model.grid) == 8 and model.grid[-1] == {"alpha": 0.5, "p": 0.7, "lambda": 30.0}
     for setting in model.grid:
         model.solve(setting)
-        ridge = setting["lambda"]
-        expected = np.zeros((ITEMS, ITEMS))
-        for j in range(ITEMS):
-            others = np.delete(x, j, axis=1)
-            solution = np.linalg.solve(others.T @ others + ridge * np.eye(ITEMS - 1), others.T @ x[:, j])
-            expected[:, j] = np.insert(solution, j, 0.0)
+        scale = np.maximum(rows.sum(1, keepdims=True), 1e-9) ** -setting["alpha"]
+        scaled = rows * scale
+        expected = np.zeros((n, n))
+        for j in range(n):
+            others = np.delete(scaled, j, axis=1)
+            gram = others.T @ others
+            gram += np.diag(setting["lambda"] + setting["p"] * np.diag(gram))
+            expected[:, j] = np.insert(np.linalg.solve(gram, others.T @ scaled[:, j]), j, 0.0)
+        scores = rows @ expected if side == "item" else (rows @ expected).T
         users, items = model.embeddings()
-        np.testing.assert_allclose(users @ items.t(), x @ expected, atol=1e-5)
+        np.testing.assert_allclose(users @ items.t(), scores, atol=1e-5)
 
 
-def test_ease_is_refused_beforehand_where_it_does_not_fit(data, monkeypatch):
-    """4 bytes x (12 users x 40 items + 3 matrices of 40 x 40)."""
-    build("EASE", data)
-    for free, fits in ((21_120, True), (21_119, False)):
+@pytest.mark.parametrize(("side", "bytes_needed"), [("item", 23_040), ("user", 5_568)])
+def test_ease_is_refused_beforehand_where_it_does_not_fit(data, monkeypatch, side, bytes_needed):
+    """4 bytes x (2 matrices of 12 users x 40 items + 3 of 40 x 40, between users of 12 x 12)."""
+    for free, fits in ((bytes_needed, True), (bytes_needed - 1, False)):
         monkeypatch.setattr("baselines.ease.available_memory", lambda device, free=free: free)
         if fits:
-            build("EASE", data)
+            build("EASE", data, "--ease_side", side)
         else:
-            with pytest.raises(flags.InputError, match=r"--model EASE: 40 items x 40 items .* are free"):
-                build("EASE", data)
+            with pytest.raises(flags.InputError, match=r"--model EASE: (40 x 40|12 x 12) weights .* are free"):
+                build("EASE", data, "--ease_side", side)
 
 
 # ----------------------------------------------------------------------------------- one for each
