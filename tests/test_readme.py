@@ -1,4 +1,4 @@
-"""The README's commands work, and its figures are those of the files they come from."""
+"""The commands of README and docs work, and their figures are those of the files they come from."""
 
 import itertools
 import re
@@ -17,6 +17,8 @@ from results4comparison import table
 
 ROOT = Path(main.__file__).parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
+TEXT = README + "".join(DOCS.values())
 FIRST, SECOND = re.findall(r"```bash\n(.*?)\n```", README, re.DOTALL)[:2]
 
 
@@ -30,7 +32,7 @@ def test_ci_runs_exactly_the_test_command():
 
 def test_the_main_job_runs_from_files_to_the_comparison(tmp_path):
     """The first command with two epochs and other folders: data from the registry, the real encoder, real sizes."""
-    assert README.index(FIRST) < 300  # at the very top
+    assert README.index(FIRST) < 600  # at the very top
     install, command = FIRST.rsplit(" && ", 1)
     assert "-r requirements.txt" in install
     arguments = shlex.split(command.removeprefix(".venv/bin/python "))
@@ -42,16 +44,39 @@ def test_the_main_job_runs_from_files_to_the_comparison(tmp_path):
     published, ours = re.search(r"recall@20 +([\d.]+) +([\d.]+)", done.stdout.split("Test metrics")[1]).groups()
     assert float(published) == 0.4420 and 0.15 < float(ours) < 0.30  # two epochs: above chance, below the end
     card = done.stdout.split("Report card of the refinement\n")[1].split("\n####")[0]
-    printed = README.split("the default model's reads\n\n")[1].split("\n\n")[0]
+    printed = DOCS["refinement.md"].split("the default model's reads\n\n")[1].split("\n\n")[0]
     figures = [[float(f) for f in re.findall(r"[\d.]*\d", text)] for text in (card, printed)]
     assert figures[0] == pytest.approx(figures[1], rel=0.02)  # another processor may round a few scores otherwise
 
 
-@pytest.mark.parametrize("which", ["systems", "labels", "ablations"])
-def test_the_results_tables_are_what_the_kept_runs_give(which, capsys):
-    mark = f"<!-- results: python results4comparison/table.py {which} -->\n"
-    table.main([which])
-    assert capsys.readouterr().out == README.split(mark)[1].split("<!-- /results -->")[0]
+TABLE = r"<!-- results: python results4comparison/table.py (.*) -->\n(.*?)<!-- /results -->"
+MARKED = re.findall(TABLE, TEXT, re.DOTALL)
+LINK = r"\]\(([^)#:]+)[)#]"
+
+
+def test_every_table_has_its_place():
+    assert [which for which, _ in MARKED] == ["headline", "systems", "labels", "ablations"]
+
+
+@pytest.mark.parametrize(("which", "printed"), MARKED, ids=[which for which, _ in MARKED])
+def test_the_results_tables_are_what_the_kept_runs_give(which, printed, capsys):
+    table.main(which.split())
+    assert capsys.readouterr().out == printed
+
+
+def test_the_readme_fits_in_the_head():
+    assert len(README.splitlines()) <= 150
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(LINK, README))))
+def test_every_link_of_the_readme_leads_somewhere(target):
+    assert (ROOT / target).exists()
+
+
+@pytest.mark.parametrize(("name", "text"), DOCS.items())
+def test_every_link_of_the_docs_leads_somewhere(name, text):
+    for target in re.findall(LINK, text):
+        assert (ROOT / "docs" / target).exists(), f"{name}: {target}"
 
 
 def test_the_benchmarks_run(ml_100k, films):
@@ -75,20 +100,20 @@ def test_the_benchmarks_run(ml_100k, films):
     assert len(counts) == 2 and all(same == every for same, every in counts)
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"python study\.py[^`\n>]*--[^`\n>]*", README))))
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"python study\.py[^`\n>]*--[^`\n>]*", TEXT))))
 def test_every_study_is_understood(command):
     options = study.parse(shlex.split(command)[2:])
     for model, dataset in itertools.product(options.models, options.datasets):
         assert all(study.Trial(words, dataset, 1, options) for words in study.combinations(model))
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"python main\.py[^`\n]*", README + (main.__doc__ or "")))))
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"python main\.py[^`\n]*", TEXT + (main.__doc__ or "")))))
 def test_every_other_command_line_is_understood(command):
     """Flags of the examples in the README and in main.py's own docstring exist."""
     parse(shlex.split(re.split(r"  +", command)[0])[2:])
 
 
-def test_every_flag_named_in_the_readme_exists():
+def test_every_flag_named_exists():
     flags = set().union(*(vars(parse(["--dataset", "x", "--model", model])) for model in MODELS))
     of_study = {"list", "recommend"}
-    assert set(re.findall(r"`--([a-z_]+)", README)) <= flags | of_study
+    assert set(re.findall(r"`--([a-z_]+)", TEXT)) <= flags | of_study
