@@ -7,24 +7,16 @@ X is the user x item matrix of the train rows.  lambda is chosen on validation a
 
 import torch
 
+from hardware import available_memory
 from recommender import Recommender
-from utils import InputError, available_memory
+from utils import InputError
 
 WEIGHTS = {"binary": (1.0, 0.0, 0.0), "rating": (1.0, 0.6, 0.3)}  # of ratings >= 4, of 3s, of those below
 
 
-def add_flags(add):
-    add("--ease_weights", default="binary", choices=list(WEIGHTS),
-        help="entries of X: 1 for ratings from 4; rating: also 0.6 for 3s and 0.3 for those below")
-    add("--ease_lambdas", type=float, nargs="+", default=[10, 20, 50, 100, 200, 500, 1000, 2000],
-        help="ridge penalties to choose from on validation")  # fmt: skip
-
-
 class EASE(Recommender):
     trains_on = "all"
-    closed_form = True
     columns = ("lambda",)
-    flags = {"ease_weights", "ease_lambdas"}
 
     def __init__(self, data, options, generator=None):
         super().__init__(data, options, generator)

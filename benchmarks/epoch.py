@@ -25,8 +25,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import oracle  # noqa: E402
 
+import hardware  # noqa: E402
 import run_folder  # noqa: E402
-import utils  # noqa: E402
 from dataloader import Interactions, TrainData  # noqa: E402
 from model import ReFINePlusPlus  # noqa: E402
 from recommender import penalty  # noqa: E402
@@ -122,10 +122,10 @@ def measure(name, steps, device):
     batches = data.batches(1024, torch.Generator().manual_seed(0))
     for batch in islice(batches, steps):
         for form, step in forms.items():
-            utils.reset_peak_memory(device)
+            hardware.reset_peak_memory(device)
             times = 1 if form == "plain" else 3 if device.type == "cpu" else 30
             seconds[form] += seconds_of(lambda step=step, batch=batch: step(batch), times, device)
-            memory[form] = max(memory[form], utils.peak_memory_mb(device))
+            memory[form] = max(memory[form], hardware.peak_memory_mb(device))
     print(f"\n{name}: {n_users} users, {n_items} items, {n_edges} edges, {layers} layers, {per_epoch} steps an epoch")
     for form in forms:
         step = statistics.median(seconds[form][1:])
@@ -147,8 +147,8 @@ def main():
     unknown = set(options.shapes) - set(SHAPES)
     if unknown or options.steps < 2:
         parser.error(f"shapes are {', '.join(SHAPES)}; --steps is at least 2")
-    device = utils.pick_device(options.device)
-    print(f"{utils.device_name(device)}, torch {torch.__version__}, commit {run_folder.commit()}")
+    device = hardware.pick_device(options.device)
+    print(f"{hardware.device_name(device)}, torch {torch.__version__}, commit {run_folder.commit()}")
     for name in options.shapes:
         measure(name, options.steps, device)
 
