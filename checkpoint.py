@@ -1,19 +1,27 @@
 """last.pt: all that training needs to go on as if it had never stopped, plain tensors and JSON values."""
 
+import io
 import pickle
 import time
 
 import torch
 
-import utils
+import evaluation
+import hardware
 from shell import Stopped
-from utils import InputError
+from utils import InputError, write_atomically
 
 SAVE_SECONDS = 20  # between two last.pt: a kill costs at most this much work
 SAVE_SHARE = 20  # and at most one part in so many of the time goes into saving
 BROKEN = (
     RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, pickle.UnpicklingError,
 )  # fmt: skip
+
+
+def save(path, state):
+    content = io.BytesIO()
+    torch.save(state, content)  # to memory: its own writing to a full disk ends in an error without a file name
+    write_atomically(path, lambda temporary: temporary.write_bytes(content.getbuffer()))
 
 
 class TrainingState:
@@ -33,7 +41,7 @@ class TrainingState:
         groups = model.parameter_groups()
         self.optimizer = torch.optim.Adam(groups, lr=options.learning_rate, fused=True)
         self.shuffle = torch.Generator().manual_seed(options.random_seed)
-        self.stopping = utils.EarlyStopping(options.early_stopping_step)
+        self.stopping = evaluation.EarlyStopping(options.early_stopping_step)
         self.n_steps = model.data.n_batches(options.batch_size, model.trains_on)
         self.epoch = 0
         self.start_epoch()
@@ -98,7 +106,7 @@ class TrainingState:
             "seconds": self.seconds,
             "epochs": run.epochs,
         }
-        utils.save(self.path, state)
+        save(self.path, state)
         self.saved = time.perf_counter()
         self.saving_took = self.saved - began
 
@@ -113,7 +121,7 @@ class TrainingState:
         try:
             epochs = self._restore(torch.load(self.path, weights_only=True, map_location="cpu"))
         except BROKEN as error:
-            if utils.out_of_memory(error):  # the file is whole
+            if hardware.out_of_memory(error):  # the file is whole
                 raise
             why = f"is no whole checkpoint of this run ({' '.join(str(error).split())[:100]})"
             raise InputError(f"{self.path}: {why}; delete it to start over") from None

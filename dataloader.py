@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from atomic_files.files import CONFIRMED, LIKED, STARS, encode, read_ratings, sort_ids
-from utils import InputError, upload
+from hardware import upload
+from utils import InputError
 
 
 def load(folder, name, train_csv, device):

@@ -1,4 +1,7 @@
-"""The flags of main.py, grouped by what they are about, and which of them a model has a use for."""
+"""The flags of main.py, grouped by what they are about, and which of them have a use beside which.
+
+Nothing here takes long to import, so that --help, a typo and a refused flag are answered at once.
+"""
 
 import argparse
 import math
@@ -6,10 +9,11 @@ import sys
 from pathlib import Path
 
 import baselines
-import llm_feedback
+import feedback.flags
 import shell
 from atomic_files.sources import DATASETS
 from baselines import MODELS
+from feedback.flags import REFINEMENT, refuse_idle
 from utils import InputError
 
 ABOUT = "ReFINe++: a recommender that models negative feedback refined by a language model."
@@ -25,16 +29,58 @@ LEAST = {  # smallest value of each number
 MOST = {"random_seed": 2**32 - 1, "llm_seed": 2**32 - 1, "llm_question_size": 10, "siren_dropout": 0.99}
 OF_DATA_SET = {"layers": 4, "r": 100}  # where the data set's row in atomic_files/sources.py names no other
 OF_TRAINING = {"learning_rate", "batch_size", "epochs", "early_stopping_step", "evaluation_step"}  # by gradient
-OF_MODELS = OF_TRAINING.union(*(model.flags for model in MODELS.values()))
+OF_MODELS = OF_TRAINING.union(*(row.flags for row in MODELS.values()))
 IDLE = {  # a flag that leaves others without a use
     ("no_autoencoder", True): {"hidden_dim", "lambda_ae", "no_alignment", "precision"},
     ("loss", "bpr"): {"n_negatives", "negatives"},
+    ("device", "cpu"): {"deterministic"},  # a CPU is so anyway
+}
+ACTIONS = ("resume", "verbose")  # what to do now: no setting of the run
+NO_DEFAULT = {  # what help says of a flag without a default of its own
+    "n_negatives": "a tenth of the items",
+    "path_name": "model, labels, changed flags and seed",
 }
 
 
-def parser():
-    style = argparse.ArgumentDefaultsHelpFormatter
-    parser = argparse.ArgumentParser(description=ABOUT, formatter_class=style, allow_abbrev=False)
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Help with short names for values and with the defaults that models and data sets have."""
+
+    def _get_default_metavar_for_optional(self, action):
+        return {int: "N", float: "X", Path: "PATH"}.get(action.type, "NAME")
+
+    def _get_help_string(self, action):
+        default = default_in_words(action)
+        return f"{action.help} (default: {default})" if default else action.help
+
+
+def default_in_words(action):
+    """The default of a flag, and where models or data sets have another; None where there is none."""
+    first, others = action.default, {}
+    if first is None:
+        first = OF_DATA_SET.get(action.dest, NO_DEFAULT.get(action.dest))
+        for name, data_set in DATASETS.items():
+            others[name] = data_set.defaults.get(action.dest)
+        for name, row in MODELS.items():
+            others[name] = row.defaults.get(action.dest)
+        first = first or others["ReFINe++"]
+    if first in (None, False, argparse.SUPPRESS):
+        return None
+    names_of = {}
+    for name, value in others.items():
+        if value not in (None, first):
+            names_of.setdefault(value, []).append(name)
+    words = " ".join(map(str, first)) if isinstance(first, list) else str(first)
+    for value, names in names_of.items():
+        words += f"; {', '.join(names)}: {value}"
+    return words
+
+
+def parser(examples=None):
+    """examples: what --help ends with."""
+    usage = "python main.py --dataset NAME [--model NAME] [flags]"
+    parser = argparse.ArgumentParser(
+        usage=usage, description=ABOUT, epilog=examples, formatter_class=Help, allow_abbrev=False
+    )
     parser.error = lambda message: sys.exit(shell.fail(f"{message} (--help lists the flags)"))
     names = ", ".join(DATASETS)
 
@@ -42,41 +88,39 @@ def parser():
     add("--dataset", help=f"{names}, or the path of a folder with one .inter and one .item file")
     add("--model", default="ReFINe++", choices=list(MODELS), help="the recommender to train")
     add("--dataset_augment", choices=["augment", "original"],
-        help="train on refined ratings, or on the ratings as they are (no refinement); None: the model's, augment for "
-        "ReFINe and ReFINe++, else original")
+        help="train on refined ratings, or on the ratings as they are (no refinement)")
     add("--random_seed", type=int, default=2024, help="of initial weights, shuffling and negative sampling")
 
-    llm_feedback.add_flags(parser.add_argument_group("language model, which sorts each user's 2s and 3s").add_argument)
+    group = parser.add_argument_group("language model, which sorts each user's 2s and 3s")
+    feedback.flags.add_flags(group.add_argument)
 
     add = parser.add_argument_group("models that learn by gradient").add_argument
     add("--embedding_dim", type=int, default=64, help="dimensions of embeddings and codes")
-    add("--layers", type=int, help="propagation layers of LightGCN; None: the data set's, 4 (Amazon_Books: 2)")
+    add("--layers", type=int, help="propagation layers of LightGCN")
     add("--real_neg_samp_prob", type=float, default=1.5,
-        help="gamma: sampling weight of a confirmed negative (else 1), ReFINe and ReFINe++")
-    add("--lambda_reg", type=float,
-        help="weight of the embeddings' square norm; None: the model's, 1e-7 for ReFINe++ (||E||^2 / 2), 1e-4 for "
-        "LightGCN and ReFINe, 0.05 for SiReN")
-    add("--n_negatives", type=int,
-        help="sampled negatives; None: the model's, a tenth of the items for ReFINe++, 40 an edge for SiReN")
+        help="ReFINe and ReFINe++: gamma, sampling weight of a confirmed negative (else 1)")
+    add("--lambda_reg", type=float, help="weight of the embeddings' square norm (ReFINe++: of ||E||^2 / 2)")
+    add("--n_negatives", type=int, help="sampled negatives: of a batch (ReFINe++), of an edge (SiReN)")
 
     add = parser.add_argument_group("ReFINe++").add_argument
     add("--loss", default="rw_ssm", choices=["rw_ssm", "bpr"],
-        help="rw_ssm, or bpr: one negative for each positive, drawn with the same weights")
+        help="ReFINe++: rw_ssm, or bpr: one negative for each positive, drawn with the same weights")
     add("--negatives", default="shared", choices=["shared", "per_user"],
-        help="shared: one set of sampled negatives a batch, as in the released code; per_user: one set a user")
+        help="ReFINe++: shared: one set of sampled negatives a batch, as in the released code; per_user: a set a user")
     add("--graph", default="signed", choices=["signed", "positive"],
-        help="signed: confirmed negatives are ordinary edges, as in the released code; positive: they are none")
-    add("--hidden_dim", type=int, default=600, help="hidden units of the autoencoders")
-    add("--lambda_ae", type=float, default=1e-5, help="weight of ||autoencoder parameters||^2 / 2")
+        help="ReFINe++: signed: confirmed negatives are ordinary edges, as in the released code; positive: no edges")
+    add("--hidden_dim", type=int, default=600, help="ReFINe++: hidden units of the autoencoders")
+    add("--lambda_ae", type=float, default=1e-5, help="ReFINe++: weight of ||autoencoder parameters||^2 / 2")
     add("--precision", default="float32", choices=["float32", "bfloat16"],
-        help="of the autoencoders' products; bfloat16 is faster where the processor has it; weights stay float32")
-    add("--no_autoencoder", action="store_true", help="leave out the autoencoders and their alignment")
-    add("--no_alignment", action="store_true", help="train the autoencoders, but let the embeddings know nothing of it")
+        help="ReFINe++: of the autoencoders' products; bfloat16 is faster where the processor has it")
+    add("--no_autoencoder", action="store_true", help="ReFINe++: leave out the autoencoders and their alignment")
+    add("--no_alignment", action="store_true",
+        help="ReFINe++: train the autoencoders, but let the embeddings know nothing of it")
 
     baselines.add_flags(parser.add_argument_group)
 
     add = parser.add_argument_group("training").add_argument
-    add("--learning_rate", type=float, help="of Adam; None: the model's, 1e-3, for SiReN 5e-3")
+    add("--learning_rate", type=float, help="of Adam")
     add("--batch_size", type=int, default=1024, help="train edges a step")
     add("--epochs", type=int, default=1000, help="at most this many")
     add("--early_stopping_step", type=int, default=50, help="evaluations in a row without a better Recall@20")
@@ -85,38 +129,45 @@ def parser():
     add("--top_k", type=int, nargs="+", default=[5, 10, 15, 20], help="cut-offs of the metrics")
     add("--device", default="auto", help="auto (CUDA if there is one), cpu, cuda, cuda:1")
     add("--deterministic", action="store_true", help="CUDA: the same numbers every time, slower; a CPU does so anyway")
+    add("--verbose", action="store_true", help="on a terminal: print every epoch, as into log.txt")
 
     add = parser.add_argument_group("files").add_argument
     add("--data_dir", type=Path, default=Path("data"), help="each data set has a folder in it")
     add("--result_dir", type=Path, default=Path("result"), help="run folders are <result_dir>/<dataset>/<path_name>")
-    add("--path_name", help="name of the run folder; None: made of model, ratings and seed")
-    add("--resume", action="store_true", help="go on with the run in the run folder")
+    add("--path_name", help="name of the run folder")
+    add("--resume", action="store_true",
+        help="go on with the run in the run folder; with more --epochs also where these were all done")
 
     add = parser.add_argument_group("looking at a finished run, instead of --dataset").add_argument
-    add("--recommend", metavar="USER_ID", help="print what the run recommends to this user, and what it knows of them")
-    add("--run", type=Path, metavar="PATH", help="the run folder")
-    return parser
+    add("--recommend", metavar="USER", help="print what the run recommends to this user, and what it knows of them")
+    add("--run", type=Path, help="the run folder")
+    return parser  # fmt: skip
 
 
-def parse(argv=None):
+def parse(argv=None, examples=None):
     """Command line -> options, with the model's own defaults filled in and without the flags it has no use for.
 
-    Raises InputError for a value out of range and for a flag that would change nothing.
+    examples: what --help ends with.  Raises InputError for a value out of range and for a flag that would change
+    nothing.
     """
-    flags = parser()
-    options = flags.parse_args(argv)
+    command_line = parser(examples)
+    options = command_line.parse_args(argv)
     training = options.dataset is not None
     looking = options.recommend is not None
     if training == looking or looking != (options.run is not None):
-        raise InputError("give --dataset to train, or --recommend USER_ID with --run PATH to look at a finished run")
+        raise InputError("give --dataset to train, or --recommend USER with --run PATH to look at a finished run")
     if training:
         del options.recommend, options.run
     check_values(options)
     options.top_k = sorted(set(options.top_k))
-    drop_idle(options, flags)
-    fill_in(options, MODELS[options.model].defaults)
-    if options.dataset_augment == "original" and (options.llm != "auto" or options.llm_url):
-        raise InputError("--llm: nothing is refined, the ratings are used as they are; add --dataset_augment augment")
+
+    row, defaults = MODELS[options.model], vars(command_line.parse_args([]))
+    of_others = OF_MODELS - used_by(row)
+    refuse_idle(options, [(of_others, f"{options.model} has no use for it; leave it out")], defaults)
+    for name in of_others:
+        delattr(options, name)  # a model that reads it all the same will be noticed
+    fill_in(options, row.defaults)
+    refuse_idle(options, idle(options), defaults)
     return options
 
 
@@ -138,24 +189,23 @@ def check_values(options):
         raise InputError(f"--path_name {options.path_name}: must be a name; --result_dir says where")
 
 
-def drop_idle(options, flags):
-    """Take away the flags that the model has no use for; raises InputError where one of them was given, and where one
-    was given that another flag leaves without a use."""
-    for name in sorted(OF_MODELS - used_by(MODELS[options.model])):
-        if getattr(options, name) != flags.get_default(name):
-            raise InputError(f"--{name}: {options.model} has no use for it; leave it out")
-        delattr(options, name)
-    for (flag, value), idle in IDLE.items():
-        if getattr(options, flag, None) != value:
-            continue
-        for name in sorted(idle):
-            if getattr(options, name) != flags.get_default(name):
-                raise InputError(f"--{name}: has no use with --{flag}; leave one of them out")
+def used_by(row):
+    """The model and training flags that a model has a use for.  row: of MODELS."""
+    return row.flags if row.closed_form else row.flags | OF_TRAINING
 
 
-def used_by(model):
-    """The model and training flags that a model has a use for."""
-    return model.flags if model.closed_form else model.flags | OF_TRAINING
+def idle(options):
+    """Yields (flags, why they change nothing) beside the others of these options."""
+    for (flag, value), names in IDLE.items():
+        if getattr(options, flag, None) == value:
+            cause = f"--{flag}" if value is True else f"--{flag} {value}"
+            yield names, f"{cause} leaves it without a use; leave one of them out"
+    if MODELS[options.model].closed_form:
+        yield {"deterministic"}, f"{options.model} has no use for it; leave it out"
+    if options.dataset_augment == "original":
+        yield REFINEMENT, "nothing is refined, the ratings are used as they are; add --dataset_augment augment"
+    else:
+        yield from feedback.flags.idle(options.llm, options.llm_mode, options.llm_url)
 
 
 def fill_in(options, defaults):
@@ -171,19 +221,22 @@ def of_data_set(options, name):
 
 
 def changed(options, name):
-    """{flag: value} of the model and training flags that are not at their defaults: what makes this run an ablation."""
+    """{flag: value} of the flags that are not at their defaults.  name: of the data set."""
     default = parse(["--dataset", options.dataset, "--model", options.model])
     of_data_set(default, name)
-    other = {}
-    for flag, value in vars(options).items():
-        if flag in OF_MODELS and value != getattr(default, flag):
-            other[flag] = value
-    return other
+    return {flag: value for flag, value in vars(options).items() if value != getattr(default, flag)}
+
+
+def ablation(options, name):
+    """The changed model and training flags: what makes this run another experiment than its model's default."""
+    return {flag: value for flag, value in changed(options, name).items() if flag in OF_MODELS}
 
 
 def settings(options):
-    """The effective settings, as plain JSON values."""
+    """The effective settings, as plain JSON values: what the run uses, and nothing that it ignores."""
+    without_use = set(ACTIONS).union(*(names for names, _ in idle(options)))
     plain = {}
     for flag, value in vars(options).items():
-        plain[flag] = str(value) if isinstance(value, Path) else value
+        if flag not in without_use:
+            plain[flag] = str(value) if isinstance(value, Path) else value
     return plain

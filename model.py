@@ -92,11 +92,6 @@ class ReFINePlusPlus(GraphRecommender):
     """
 
     trains_on = "signed"
-    flags = {
-        "embedding_dim", "layers", "hidden_dim", "no_autoencoder", "no_alignment", "graph", "loss", "negatives",
-        "n_negatives", "real_neg_samp_prob", "lambda_reg", "lambda_ae", "precision",
-    }  # fmt: skip
-    defaults = {"dataset_augment": "augment", "learning_rate": 1e-3, "lambda_reg": 1e-7}
 
     def __init__(self, data, options, generator=None):
         edges = data.positive if options.graph == "positive" else slice(None)
@@ -107,9 +102,13 @@ class ReFINePlusPlus(GraphRecommender):
             sizes = options.hidden_dim, options.embedding_dim, options.precision
             self.user_autoencoder = DispreferenceAutoencoder(data.n_items, *sizes)
             self.item_autoencoder = DispreferenceAutoencoder(data.n_users, *sizes)
-        wanted = options.n_negatives or max(1, data.n_items // 10)
-        self.n_negatives = min(wanted, data.n_items)
+        if options.loss == "rw_ssm":
+            wanted = options.n_negatives or max(1, data.n_items // 10)
+            self.n_negatives = min(wanted, data.n_items)
         self.negatives = None  # with BPR: one for each positive, drawn anew every epoch
+
+    def settled(self):
+        return {"n_negatives": self.n_negatives} if self.options.loss == "rw_ssm" else {}
 
     def autoencoders(self):
         """[] or [of users, of items]"""

@@ -1,6 +1,12 @@
 """What a finished run recommends to one user, and what it knows of them.
 
-    python main.py --recommend USER_ID --run PATH
+    python main.py --recommend USER --run PATH
+
+The same in a notebook:
+
+    from recommend import load_run
+    run = load_run("result/ML-100K/ReFINe++_2024")
+    run.recommend("42", k=10)
 """
 
 import pickle
@@ -8,78 +14,109 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import torch
 
 import dataloader
+import evaluation
 import flags
+import hardware
 import utils
 from atomic_files import preparation
-from baselines import MODELS
+from atomic_files.folders import locate
+from baselines import model_class
 from run_folder import read_config
 from utils import InputError
 
 SHOWN = 20  # of a user's likes and confirmed negatives; the rest is counted
 
 
-def recommend(options):
-    """Print both.  The run's best weights are loaded into a model built from its settings and train file anew.
+def load_run(folder, data_dir=None, device="auto"):
+    """The FinishedRun of a run folder: its best weights, in a model built anew from its settings and train CSV.
 
-    Raises InputError where the folder holds no finished run, its train file is gone or changed, or the user unknown.
+    data_dir: where the data sets lie now, if not where they lay then.  Raises InputError where the folder holds no
+    finished run, or its train CSV is gone or changed.
     """
-    if not (options.run / "summary.json").exists():
-        raise InputError(f"--run {options.run}: holds no finished run (no summary.json)")
-
-    # the data set the run was trained on
-    config = read_config(options.run)
+    folder = Path(folder)
+    if not (folder / "summary.json").exists():
+        raise InputError(f"{folder}: holds no finished run (no summary.json)")
+    config = read_config(folder)
     settings = SimpleNamespace(**config["settings"])
+    name, raw, data_folder = locate(settings.dataset, Path(data_dir or settings.data_dir))
+    train_csv = train_file(data_folder, config["made_from"])
+    device = hardware.pick_device(device)
+    data = dataloader.load(data_folder, name, train_csv, device)
+    titles = preparation.item_table(raw).title.reindex(data.item_ids, fill_value="").to_numpy()
+    return FinishedRun(folder, load_model(folder, settings, data, device), titles, train_csv)
+
+
+class FinishedRun:
+    """What load_run returns.  data: dataloader.TrainData.  titles: (I,) by item number, "" where there is none."""
+
+    def __init__(self, folder, model, titles, train_csv):
+        self.folder, self.model, self.data = folder, model, model.data
+        self.titles, self.train_csv = titles, train_csv
+
+    def number_of(self, user):
+        """The number of a user id, (1,).  Raises InputError for one that the run does not know."""
+        known = self.data.user_ids
+        number = np.flatnonzero(known == str(user))
+        if not len(number):
+            look = f"they look like {known[0]}, {known[-1]}"
+            raise InputError(f"user {user}: not among the {len(known)} users of {self.train_csv}; {look}")
+        return number
+
+    def recommend(self, user, k=20):
+        """The k best items for a user id: a DataFrame item, title, score, best first.
+
+        Items that the user has rated in train are left out, so it may be shorter.  Only the order of the scores means
+        anything.  Raises InputError for an unknown user.
+        """
+        number = self.number_of(user)
+        k = min(k, self.data.n_items)
+        with torch.no_grad():
+            ((_, items, scores),) = evaluation.rank(*self.model.embeddings(), self.data.seen, number, k, 1)
+        items, scores = items[0].cpu().numpy(), scores[0].cpu().numpy()  # (k,), (k,)
+        table = self.describe(items)
+        table["score"] = scores
+        return table[table.score > -np.inf]
+
+    def describe(self, items):
+        """Item numbers -> a DataFrame item, title."""
+        return pd.DataFrame({"item": self.data.item_ids[items], "title": self.titles[items]})
+
+    def rated(self, user, rows):
+        """The items of a user in data.positives, .confirmed_negatives, .validation or .test: as describe."""
+        return self.describe(rows.entries(self.number_of(user))[1].cpu().numpy())
+
+
+def recommend(options):
+    """The command: print what the run recommends to the user, and what it knows of them."""
     given = options.data_dir != flags.parser().get_default("data_dir")
-    data_dir = options.data_dir if given else Path(settings.data_dir)
-    name, raw, folder = preparation.locate(settings.dataset, data_dir)
-    train_csv = train_file(folder, config["made_from"])
-    device = utils.pick_device(options.device)
-    data = dataloader.load(folder, name, train_csv, device)
-    user = np.flatnonzero(data.user_ids == options.recommend)  # (1,)
-    if not len(user):
-        known = f"they look like {data.user_ids[0]}, {data.user_ids[-1]}"
-        raise InputError(f"--recommend {options.recommend}: not among the {data.n_users} users of {train_csv}; {known}")
+    run = load_run(options.run, options.data_dir if given else None, options.device)
+    user, data = options.recommend, run.data
+    table = run.recommend(user, options.top_k[-1])
 
-    # what it recommends
-    model = load_model(options.run, settings, data, device)
-    k = min(options.top_k[-1], data.n_items)
-    with torch.no_grad():
-        ((_, items, scores),) = utils.rank(*model.embeddings(), data.seen, user, k, 1)
-    ranked = list(zip(items[0].tolist(), scores[0].tolist(), strict=True))
-
-    n_rated = data.seen.count(user)[0]
-    print(f"User {options.recommend}, {n_rated} train ratings; {settings.model} of {options.run}")
-    show(user, ranked, data, preparation.item_table(raw))
-
-
-def show(user, ranked, data, item_table):
-    """Print what is known of a user, and [(item, score), ...]."""
-    titles = item_table.title.reindex(data.item_ids, fill_value="").to_numpy()
-
-    def describe(item):
-        return f"{data.item_ids[item]:>8}  {titles[item]}".rstrip()
-
-    def of_user(rows):
-        return rows.entries(user)[1].tolist()
-
+    n_rated = data.seen.count(run.number_of(user))[0]
+    print(f"User {user}, {n_rated} train ratings; {run.model.options.model} of {options.run}")
     for words, rows in (("Likes", data.positives), ("Confirmed negatives", data.confirmed_negatives)):
-        known = of_user(rows)
-        print(f"\n{words}: {len(known)}", *map(describe, known[:SHOWN]), sep="\n")
+        known = run.rated(user, rows)
+        print(f"\n{words}: {len(known)}", *map(line, known[:SHOWN].itertuples()), sep="\n")
         if len(known) > SHOWN:
             print(f"{'':10}and {len(known) - SHOWN} more")
-    withheld = {*of_user(data.validation), *of_user(data.test)}
+    withheld = {*run.rated(user, data.validation).item, *run.rated(user, data.test).item}
     print("\nRecommended, by score (* liked in the withheld validation or test part)")
-    for item, score in ranked:
-        if score > -np.inf:
-            print(f"{score:8.3f} {'*' if item in withheld else ' '} {describe(item)}")
+    for row in table.itertuples():
+        print(f"{row.score:8.3f} {'*' if row.item in withheld else ' '} {line(row)}")
+
+
+def line(row):
+    return f"{row.item:>8}  {row.title}".rstrip()
 
 
 def load_model(run, settings, data, device):
     """The model of a finished run with its best weights, ready to rank.  Raises InputError."""
-    model = MODELS[settings.model](data, settings, torch.Generator(device)).to(device)
+    model = model_class(settings.model)(data, settings, torch.Generator(device)).to(device)
     try:
         model.load_state_dict(torch.load(run / "best.pt", weights_only=True, map_location=device)["model"])
     except (RuntimeError, LookupError, EOFError, pickle.UnpicklingError) as error:

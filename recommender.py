@@ -15,20 +15,15 @@ from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
 
 class Recommender(nn.Module):
-    """What a run wants of every model.  A class says of itself:
+    """What a run wants of every model.  Its flags, their defaults and whether it is trained by gradient stand in
+    baselines.MODELS.  A class says of itself:
 
     trains_on     the train interactions it learns from, for TrainData.edges
-    closed_form   whether it is solved (baselines/popularity.py, ease.py) rather than trained by gradient
-    flags         the model flags it has a use for
-    defaults      what these and the training flags are where none is given and the data set does not say
     columns       of metrics.csv, before the metrics
     """
 
     trains_on = "positive"
-    closed_form = False
     columns = ("epoch", "loss")
-    flags = frozenset()
-    defaults = {"dataset_augment": "original"}
 
     def __init__(self, data, options, generator=None):
         """data: dataloader.TrainData on the device of the model.  options: the flags of main.py.  generator: of all
@@ -39,6 +34,10 @@ class Recommender(nn.Module):
     def terms(self):
         """What the model is made of, in words for the log: a list."""
         raise NotImplementedError
+
+    def settled(self):
+        """{flag: value} of the flags that were left to the data, for the log and config.json."""
+        return {}
 
     def embeddings(self):
         """Users (U, d) and items (I, d); the score of (u, i) is their dot product."""

@@ -10,14 +10,11 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-import torch
 from tqdm import tqdm
 
 from utils import InputError, named, write_atomically, write_json
 
-FREE = ("resume", "test_batch_size", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout")  # to resume
+FREE = ("test_batch_size", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout")  # when resumed
 
 
 class Run:
@@ -39,35 +36,74 @@ class Run:
         if self.lock is not None:
             os.close(self.lock)
 
-    def check(self, settings, resume):
-        """Raises InputError where the folder holds a run that these settings must not, or cannot, go on with."""
-        config = self.folder / "config.json"
-        if not config.exists():
+    def check(self, resume, epochs=None):
+        """Raises InputError where the folder holds a run that must not, or cannot, be gone on with.
+
+        epochs: of a model trained by gradient, at most.  A finished run that ended because it had done them all has
+        left last.pt, and goes on where more are asked for.
+        """
+        if not (self.folder / "config.json").exists():
             if resume:
                 raise InputError(f"{self.folder}: holds no run to resume; leave out --resume to start one")
             return
+        another = "--path_name NAME starts another"
         if (self.folder / "summary.json").exists():
-            raise InputError(f"{self.folder}: holds a finished run; --path_name NAME starts another")
-        if not resume:
-            raise InputError(f"{self.folder}: holds a run; --resume goes on with it, --path_name NAME starts another")
+            done = self._epochs_of_finished()
+            if done is None:
+                raise InputError(f"{self.folder}: holds a finished run; {another}")
+            if not resume or (epochs or 0) <= done:
+                more = f"--resume with --epochs above {done} goes on with it"
+                raise InputError(f"{self.folder}: holds a finished run; {another}, {more}")
+        elif not resume:
+            raise InputError(f"{self.folder}: holds a run; --resume goes on with it, {another}")
+
+    def _epochs_of_finished(self):
+        """How many epochs a finished run has done that can go on; None of one that cannot."""
+        if not (self.folder / "last.pt").exists():
+            return None
+        try:
+            return int(json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))["epochs_run"])
+        except (ValueError, LookupError, TypeError):
+            return None
+
+    def check_settings(self, settings, settled=True):
+        """Raises InputError where the folder holds a run with other settings.
+
+        settled: whether these are all, as the run would use them.  Else what is still left open is not looked at.
+        """
+        if not (self.folder / "config.json").exists():
+            return
         before = read_config(self.folder)["settings"]
+        check_epochs(self.folder, settings, before)
         for key, value in settings.items():
-            if key not in FREE and value != before.get(key):
-                raise InputError(f"--{key} {value}: the run to resume in {self.folder} has {before.get(key)}")
+            left_open = not settled and value in (None, "auto")
+            if key in before and key not in (*FREE, "epochs") and not left_open and value != before[key]:
+                raise InputError(f"--{key} {value}: the run to resume in {self.folder} has {before[key]}")
+        unknown = sorted((settings.keys() ^ before.keys()) - set(FREE))
+        if settled and unknown:
+            raise InputError(
+                f"{self.folder}: the run to resume knows other flags (--{unknown[0]}), so it was begun in another way "
+                "or by another version of this program; --path_name NAME starts another"
+            )
 
     def open(self, settings, made_from, resume, columns):
         """Take the folder for this process alone; write config.json and the log so far.
 
         made_from: {"train_csv", "sha256", "llm", ...}.  columns: of metrics.csv.  Raises InputError where the run to
-        resume began with other files, or another process has the folder.
+        resume began with other files or settings, or another process has the folder.
         """
         self.columns = list(columns)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._take()
-        self.check(settings, resume)  # once more: another process may have been at it until now
+        self.check(resume, settings.get("epochs"))  # once more: another process may have been at it until now
+        self.check_settings(settings)
         path = self.folder / "config.json"
         if path.exists():
-            self._check_origin(read_config(self.folder), made_from)
+            config = read_config(self.folder)
+            self._check_origin(config, made_from)
+            if "epochs" in settings:  # there may be more of them now
+                config["settings"]["epochs"] = settings["epochs"]
+                write_json(path, config)
         else:
             write_json(path, {"settings": settings, "made_from": made_from, **environment()})
         lines, self.unwritten = self.unwritten, None
@@ -87,7 +123,7 @@ class Run:
         now = commit()
         if config.get("commit") != now:
             self.log(f"this run began with other code, commit {config.get('commit')}; now {now}")
-        threads = torch.get_num_threads()
+        threads = number_of_threads()
         if config.get("threads", threads) != threads:
             self.log(f"this run began with {config['threads']} threads, now {threads}: its last digits may differ")
         before = config["made_from"]
@@ -97,9 +133,11 @@ class Run:
                 f"began with ({before['train_csv']}, or what they held then); put that back, or use another --path_name"
             )
 
-    def log(self, *lines):
-        tqdm.write("\n".join(lines))  # print() would break a progress bar on the terminal
-        sys.stdout.flush()  # whoever pipes the output wants to see it grow
+    def log(self, *lines, shown=True):
+        """Into log.txt and, where shown, to stdout."""
+        if shown:
+            tqdm.write("\n".join(lines))  # print() would break a progress bar on the terminal
+            sys.stdout.flush()  # whoever pipes the output wants to see it grow
         if self.unwritten is None:
             self._write(lines)
         else:
@@ -111,23 +149,32 @@ class Run:
 
     def add_epoch(self, row):
         self.epochs.append(row)
-        path = self.folder / "metrics.csv"
-        with named(path), open(path, "a", newline="", encoding="utf-8") as f:
-            writer = csv.DictWriter(f, self.columns, lineterminator="\n")
-            if len(self.epochs) == 1:
-                writer.writeheader()
-            writer.writerow(row)
+        with named(self.metrics), open(self.metrics, "a", newline="", encoding="utf-8") as f:
+            self._write_rows(f, [row], header=len(self.epochs) == 1)
 
     def restore_epochs(self, rows):
-        """Start metrics.csv over with the rows a checkpoint knew of; a killed run may have written more."""
-        (self.folder / "metrics.csv").unlink(missing_ok=True)
-        self.epochs = []
-        for row in rows:
-            self.add_epoch(row)
+        """Put metrics.csv back to the rows that a checkpoint knew of; a killed run may have written more."""
+
+        def write(path):
+            with open(path, "w", newline="", encoding="utf-8") as f:
+                self._write_rows(f, rows, header=bool(rows))
+
+        self.epochs = list(rows)
+        write_atomically(self.metrics, write)
+
+    def _write_rows(self, f, rows, header):
+        writer = csv.DictWriter(f, self.columns, lineterminator="\n")
+        if header:
+            writer.writeheader()
+        writer.writerows(rows)
+
+    @property
+    def metrics(self):
+        return self.folder / "metrics.csv"
 
     def read_epochs(self):
         """The rows of a metrics.csv that has all figures in every row; one that a kill cut short is left out."""
-        path = self.folder / "metrics.csv"
+        path = self.metrics
         if not path.exists():
             return []
         epochs = []
@@ -141,6 +188,30 @@ class Run:
         except ValueError:
             raise InputError(f"{path}: is not of this run; delete it to start over") from None
         return epochs
+
+    def finish(self, summary, can_go_on):
+        """Write summary.json, last of all: a run with a summary is a finished one.
+
+        can_go_on: whether it may be resumed with more epochs.  Else last.pt, most of the folder's size, is not needed.
+        """
+        write_json(self.folder / "summary.json", summary)
+        if not can_go_on:
+            (self.folder / "last.pt").unlink(missing_ok=True)
+
+
+def check_epochs(folder, settings, before):
+    """Raises InputError where --epochs is not what the run began with, and not more, either."""
+    epochs, had = settings.get("epochs"), before.get("epochs")
+    if None in (epochs, had) or epochs == had:  # a closed form has none
+        return
+    if epochs < had:
+        raise InputError(f"--epochs {epochs}: the run to resume in {folder} has {had}; only more are possible")
+    if had % settings["evaluation_step"]:
+        raise InputError(
+            f"--epochs {epochs}: the run in {folder} was to evaluate after its last epoch, {had}, which is no "
+            f"multiple of --evaluation_step {settings['evaluation_step']}, so a longer run is another; "
+            "--path_name NAME starts it"
+        )
 
 
 def read_config(folder):
@@ -159,9 +230,15 @@ def environment():
         "commit": commit(),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in packages},
-        "threads": torch.get_num_threads(),
+        "threads": number_of_threads(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
+
+
+def number_of_threads():
+    import torch  # not at the top: that a folder is taken is said before this takes its seconds
+
+    return torch.get_num_threads()
 
 
 def commit():
@@ -173,70 +250,3 @@ def commit():
     except (OSError, subprocess.CalledProcessError):
         return None
     return head.stdout.strip() + ("-dirty" if dirty.stdout.strip() else "")
-
-
-def write_recommendations(path, ranked, data, item_table):
-    """recommendations.csv: user, rank, item, title, score; `ranked` is what rank() yields."""
-    titles = item_table.title.reindex(data.item_ids, fill_value="").to_numpy()
-    parts = []
-    for users, items, scores in ranked:
-        k = items.shape[1]
-        numbers = items.cpu().numpy().ravel()
-        columns = {
-            "user": np.repeat(data.user_ids[users], k),
-            "rank": np.tile(np.arange(1, k + 1), len(users)),
-            "item": data.item_ids[numbers],
-            "title": titles[numbers],
-            "score": scores.cpu().numpy().ravel().round(4),
-        }
-        parts.append(pd.DataFrame(columns))
-    table = pd.concat(parts)
-    table = table[table.score > -np.inf]  # a user who has rated nearly everything gets a shorter list
-    write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n"))
-
-
-def write_per_user(path, per_user, data):
-    """per_user.csv: the test metrics of every user with a test row, for paired tests between runs."""
-    users = data.user_ids[np.flatnonzero(np.diff(data.test.start))]
-    columns = {"user": users}
-    for name, values in per_user.items():
-        columns[name] = values.round(6)
-    table = pd.DataFrame(columns)
-    write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n"))
-
-
-def plot_curves(path, epochs, published):
-    """curves.png: training loss and validation Recall@20 by epoch, the published curve in grey behind ours.
-
-    epochs: rows of metrics.csv.  Of a closed-form model: Recall@20 by ridge penalty; nothing where there is none.
-    """
-    import matplotlib
-
-    matplotlib.use("Agg")  # a file, on machines without a screen
-    from matplotlib import pyplot as plt
-
-    if "epoch" in epochs[0]:
-        figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-        plot_by_epoch(axes[0], epochs, published, "loss", "Training loss")
-        plot_by_epoch(axes[1], epochs, published, "recall@20", "Validation Recall@20")
-    elif "lambda" in epochs[0]:
-        figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
-        ridges = [row["lambda"] for row in epochs]
-        axis.semilogx(ridges, [row["recall@20"] for row in epochs], color="tab:blue", marker="o")
-        axis.set(title="Validation Recall@20", xlabel="lambda")
-        axis.grid(alpha=0.3)
-    else:
-        return
-    write_atomically(path, lambda p: figure.savefig(p, format="png", dpi=120))
-    plt.close(figure)
-
-
-def plot_by_epoch(axis, epochs, published, name, title):
-    if published:
-        known = published["epochs"]
-        axis.plot(known["epoch"], known[name], color="0.7", lw=3, label="published")
-    rows = [row for row in epochs if name in row]  # an epoch without evaluation has no Recall@20
-    axis.plot([row["epoch"] for row in rows], [row[name] for row in rows], color="tab:blue", label="this run")
-    axis.set(title=title, xlabel="epoch")
-    axis.grid(alpha=0.3)
-    axis.legend()

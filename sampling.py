@@ -11,7 +11,7 @@ U users, I items.
 import numpy as np
 import torch
 
-from utils import upload
+from hardware import upload
 
 BLOCK = 2**25  # most entries of a (users x items) block held at once: 128 MiB of float32
 

@@ -27,16 +27,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-import torch
+# pandas, torch and results4comparison, which take seconds to import, are imported where they are needed.
 from tqdm import tqdm
 
 import flags
 import shell
 import utils
-from atomic_files import preparation
+from atomic_files.folders import locate
 from baselines import MODELS
-from results4comparison import compare, table
+from naming import run_name
 from utils import InputError
 
 MAIN = Path(__file__).with_name("main.py")
@@ -77,20 +76,19 @@ class Trial:
     def __init__(self, model, dataset, seed, options):
         """model: list of words, the model's name and flags of main.py."""
         refuse_flags_of_the_study(model)
-        words = [word.removeprefix("--").replace("/", "-") for word in model]
-        path_name = f"{'_'.join(words)}_{seed}"
         self.model = model
         self.arguments = [
             *("--dataset", dataset),
             *("--random_seed", str(seed)),
-            *("--path_name", path_name),
             *("--data_dir", str(options.data_dir)),
             *("--result_dir", str(options.result_dir)),
             *("--model", *model),
         ]
-        flags.parse(self.arguments)  # raises InputError before anything runs
-        name, _, _ = preparation.locate(dataset, options.data_dir)
-        self.folder = options.result_dir / name / path_name
+        run = flags.parse(self.arguments)  # raises InputError before anything runs
+        name, _, folder = locate(dataset, options.data_dir)
+        flags.of_data_set(run, name)
+        self.folder = options.result_dir / name / run_name(run, name, folder)
+        self.arguments += ["--path_name", self.folder.name]  # also where labels come into the data folder later
 
     @property
     def finished(self):
@@ -108,6 +106,8 @@ class Trial:
         return json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
 
     def recalls(self):
+        import pandas as pd
+
         return pd.read_csv(self.folder / "per_user.csv", index_col="user")["recall@20"]
 
 
@@ -186,6 +186,8 @@ def visible_gpus():
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [name for name in named.split(",") if name]
+    import torch
+
     return [str(number) for number in range(torch.cuda.device_count())]
 
 
@@ -223,6 +225,8 @@ class Row(NamedTuple):
 
 def report(rows):
     """(Markdown lines, LaTeX lines) of the table of all rows and of that of the best two."""
+    from results4comparison import table
+
     header = ["data set", "model", "refined by", *table.FIGURES, "published recall@20"]
     best = ["data set", "best test recall@20", "less the second best", *table.DIFFERENCE]
     body, models = [], {}
@@ -240,6 +244,8 @@ def report(rows):
 
 
 def cells(dataset, model, trials):
+    from results4comparison import compare, table
+
     summaries = [trial.summary for trial in trials]
     known = compare.published(dataset, summaries[0]["model"])
     published = f"{known['test']['recall@20']:.4f}" if known else ""
@@ -248,11 +254,15 @@ def cells(dataset, model, trials):
 
 def recalls(trials):
     """(users, seeds) test Recall@20."""
+    import pandas as pd
+
     return pd.concat([trial.recalls() for trial in trials], axis=1, ignore_index=True)
 
 
 def best_two(models):
     """Cells of the best and the second best of [(model, recalls)], and of their difference."""
+    from results4comparison import table
+
     by_mean = sorted(models, key=lambda pair: -pair[1].to_numpy().mean())
     (first, ours), (second, theirs) = by_mean[:2]
     return [first, second, *table.difference(ours, theirs)]

@@ -13,8 +13,9 @@ from itertools import islice
 import torch
 from tqdm import tqdm
 
-import utils
+import evaluation
 from checkpoint import TrainingState
+from progress import LiveLine, on_terminal
 from recommender import penalty
 from shell import Stopped, deferred_signals
 from utils import InputError
@@ -30,6 +31,8 @@ class Outcome:
     seconds: float  # of a closed-form model: of this start of the command only
     ended: str  # why, in words
     chosen: dict = field(default_factory=dict)  # of a closed-form model: the best setting of its grid
+    can_go_on: bool = False  # all --epochs were done before early stopping, so that more would train on
+    unit: str = "epoch"  # what is counted
 
     def figures(self):
         """For summary.json."""
@@ -46,7 +49,7 @@ class Outcome:
 def train(model, data, options, run):
     """Train by gradient until early stopping; returns the Outcome.  The model is left with its best epoch's weights.
 
-    Each epoch prints what the published logs print.  last.pt is written now and then, and when a signal asks to stop,
+    Each epoch logs what the published logs hold.  last.pt is written now and then, and when a signal asks to stop,
     between two steps, so that --resume goes on from there.  A loss that is not finite ends training.
     """
     state = TrainingState(model, options, run.folder / "last.pt")
@@ -54,11 +57,11 @@ def train(model, data, options, run):
     if options.resume:
         state.load(run)
 
-    with deferred_signals() as signals:
+    with deferred_signals() as signals, LiveLine(state, options) as live:
         ended = why_over(state, options)
         while not ended:
             epoch = state.epoch + 1
-            note = run_epoch(state, data, options, run, signals)
+            note = run_epoch(state, data, options, run, signals, live)
 
             # a loss that is not finite: go back to the best epoch, if there was one
             bad_step = state.first_bad_step()
@@ -78,18 +81,19 @@ def train(model, data, options, run):
 
             # once in a while: evaluate on validation, and keep the weights if they are the best so far
             if epoch % options.evaluation_step == 0 or epoch == options.epochs:
-                metrics = utils.means(measure(model, data, data.validation, options))
+                metrics = evaluation.means(measure(model, data, data.validation, options))
                 row |= metrics
-                lines += utils.metric_lines(metrics, options.top_k)
+                lines += evaluation.metric_lines(metrics, options.top_k)
                 if stopping.update(metrics["recall@20"], epoch, model.state_dict()):
                     lines.append(f"Best so far: validation Recall@20 {stopping.best_score:.4f}")
                 else:
                     lines.append(f"EarlyStopping counter: {stopping.counter} out of {stopping.patience}")
-            run.log(*lines)
+            run.log(*lines, shown=live.shows_epochs)
             run.add_epoch(row)
 
             state.epoch = epoch
             state.start_epoch()
+            live.end_epoch(row)
             ended = why_over(state, options)
             if ended:
                 state.save(run)
@@ -100,7 +104,8 @@ def train(model, data, options, run):
             raise Stopped(signals[0], message)
 
     model.load_state_dict(stopping.best_state)
-    return Outcome(stopping.best_epoch, stopping.best_score, state.epoch, state.seconds, ended)
+    can_go_on = state.epoch == options.epochs and not stopping.over
+    return Outcome(stopping.best_epoch, stopping.best_score, state.epoch, state.seconds, ended, can_go_on=can_go_on)
 
 
 def why_over(state, options):
@@ -112,7 +117,7 @@ def why_over(state, options):
     return None
 
 
-def run_epoch(state, data, options, run, signals):
+def run_epoch(state, data, options, run, signals, live):
     """The steps of an epoch that are left: all, unless the run was resumed in the middle of it.  Returns the note that
     the model has for the log, or None."""
     model, optimizer = state.model, state.optimizer
@@ -123,17 +128,16 @@ def run_epoch(state, data, options, run, signals):
 
     state.shuffle.set_state(state.shuffle_before)
     batches = data.batches(options.batch_size, state.shuffle, model.trains_on)
-    name = f"epoch {state.epoch + 1}"
-    with tqdm(total=state.n_steps, initial=state.step, desc=name, unit="step", leave=False, disable=None) as bar:
-        for batch in islice(batches, state.step, None):
-            loss = model.loss(batch)
-            state.count_step(loss.detach(), penalty(optimizer))
-            if loss.requires_grad:  # else the batch holds nothing that the model learns from
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-            bar.update()
-            state.save_if_due(run, signals)
+    live.start_epoch()
+    for batch in islice(batches, state.step, None):
+        loss = model.loss(batch)
+        state.count_step(loss.detach(), penalty(optimizer))
+        if loss.requires_grad:  # else the batch holds nothing that the model learns from
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        live.step()
+        state.save_if_due(run, signals)
     return note
 
 
@@ -151,14 +155,16 @@ def solve(model, data, options, run):
             raise InputError(f"{run.folder}/metrics.csv: is not of this run; delete it to start over")
         run.restore_epochs(tried)
     solved = None  # the setting that the model holds the solution of
-    for number, setting in enumerate(model.grid, 1):
-        if number <= len(run.epochs):
-            continue
+    left = list(enumerate(model.grid, 1))[len(run.epochs) :]
+    bar = tqdm(left, "solving", unit="solution", leave=False, disable=None)
+    shown = options.verbose or not on_terminal(bar)
+    for number, setting in bar:
         model.solve(setting)
         solved = setting
-        metrics = utils.means(measure(model, data, data.validation, options))
+        metrics = evaluation.means(measure(model, data, data.validation, options))
         words = ", ".join(f"{name} {value:g}" for name, value in setting.items()) or "closed form"
-        run.log("", f"Solution {number} of {len(model.grid)}: {words}", *utils.metric_lines(metrics, options.top_k))
+        lines = evaluation.metric_lines(metrics, options.top_k)
+        run.log("", f"Solution {number} of {len(model.grid)}: {words}", *lines, shown=shown)
         run.add_epoch(setting | metrics)
 
     scores = [row["recall@20"] for row in run.epochs]
@@ -167,7 +173,7 @@ def solve(model, data, options, run):
         model.solve(model.grid[best])
     seconds = time.perf_counter() - started
     ended = f"closed form, {len(scores)} solutions"
-    return Outcome(best + 1, scores[best], len(scores), seconds, ended, model.grid[best])
+    return Outcome(best + 1, scores[best], len(scores), seconds, ended, model.grid[best], unit="solution")
 
 
 def measure(model, data, relevant, options):
@@ -176,7 +182,7 @@ def measure(model, data, relevant, options):
     model.eval()
     with torch.no_grad():
         embeddings = model.embeddings()
-    return utils.evaluate(embeddings, data, relevant, cut_offs(options), options.test_batch_size)
+    return evaluation.evaluate(embeddings, data, relevant, cut_offs(options), options.test_batch_size)
 
 
 def cut_offs(options):

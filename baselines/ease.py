@@ -2,42 +2,31 @@
 
     P = (X'X + diag(lambda + p X'X))^-1,  B = I - P diag(1 / diag P),  scores X B
 
-X is the user x item matrix of the train rows, an entry of which is the weight of its stars.  With p = 0 this is Steck,
-Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019 (eq. 8).  p > 0 holds items of much weight back, as
-dropout does (Steck, Autoencoders that don't overfit towards the Identity, NeurIPS 2020).  Each row of X may be divided
-in X'X by (the user's sum of weights)^alpha, so that users with long histories do not decide alone (normalisation by user: Park
-et al., Why is Normalization Necessary for Linear Recommenders?, SIGIR 2025).  With --ease_side user the same is done to
-X', and the scores are B'X.
+X is the user x item matrix of the train rows, an entry of which is the weight of its stars.
 
-lambda, p and alpha are chosen on validation among those given.
+    p = 0       Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019 (eq. 8)
+    p > 0       holds items of much weight back, as dropout does: Steck, Autoencoders that don't overfit towards the
+                Identity, NeurIPS 2020
+    alpha > 0   in X'X a user's row is divided by (its sum of weights)^alpha, so that long histories do not decide
+                alone: normalisation by user, Park et al., Why is Normalization Necessary for Linear Recommenders?,
+                SIGIR 2025
+
+lambda, p and alpha are chosen on validation among those given.  With --ease_side user the same is done to X', and the
+scores are B'X.
 """
 
 from itertools import product
 
 import torch
 
+from hardware import available_memory
 from recommender import Recommender
-from utils import InputError, available_memory
-
-
-def add_flags(add):
-    add("--ease_weights", type=float, nargs=5, default=[0, 0, 0, 1, 1], metavar="W",
-        help="EASE: weights of 1, 2, 3, 4 and 5 stars; refined ratings count as 4 or 1")
-    add("--ease_lambdas", type=float, nargs="+", default=[10, 20, 50, 100, 200, 500, 1000, 2000], metavar="X",
-        help="EASE: ridge penalties to choose from on validation")
-    add("--ease_denoising", type=float, nargs="+", default=[0], metavar="X",
-        help="EASE: values of p to choose from; p times an item's own weight is added to its ridge penalty")
-    add("--ease_alphas", type=float, nargs="+", default=[0], metavar="X",
-        help="EASE: values of alpha to choose from; a user counts by (sum of weights)^-alpha")
-    add("--ease_side", default="item", choices=["item", "user"],
-        help="EASE: learn weights between items, or between users")  # fmt: skip
+from utils import InputError
 
 
 class EASE(Recommender):
     trains_on = "all"
-    closed_form = True
     columns = ("alpha", "p", "lambda")
-    flags = {"ease_weights", "ease_lambdas", "ease_denoising", "ease_alphas", "ease_side"}
 
     def __init__(self, data, options, generator=None):
         super().__init__(data, options, generator)

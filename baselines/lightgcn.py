@@ -14,8 +14,6 @@ from sampling import UnratedSampler
 
 
 class LightGCN(GraphRecommender):
-    flags = {"embedding_dim", "layers", "lambda_reg"}
-    defaults = {"dataset_augment": "original", "learning_rate": 1e-3, "lambda_reg": 1e-4}
     sampling = "uniform unrated negatives"
 
     def __init__(self, data, options, generator=None):

@@ -17,18 +17,7 @@ from baselines.lightgcn import LightGCN
 from sampling import BLOCK, draw_for_each, sampling_weights
 
 
-def add_flags(add):
-    add("--t", type=int, default=50, help="first epoch in which similar items are weighted")
-    add("--s", type=int, default=5, help="items similar to a positive that get weight q")
-    add("--q", type=float, default=0.75, help="their sampling weight")
-    add("--r", type=int,
-        help="items similar to a confirmed negative that get p; None: the data set's, 100 (ML-1M: 250, Netflix: 300)")
-    add("--p", type=float, default=1.5, help="their sampling weight")  # fmt: skip
-
-
 class ReFINe(LightGCN):
-    flags = LightGCN.flags | {"real_neg_samp_prob", "p", "q", "r", "s", "t"}
-    defaults = LightGCN.defaults | {"dataset_augment": "augment"}
     sampling = "negatives by weight"
     similar = None  # (I, max(r, s)) the items most similar to each, best first; None before epoch t
 

@@ -19,19 +19,8 @@ from sampling import UnratedSampler
 WORTH_ALL = 80  # items a negative up to which all scores are made
 
 
-def add_flags(add):
-    add("--siren_neg_coef", type=float, default=2.0,
-        help="c of a disliked item: 2 in the final official code, -1 in its first release, another model")
-    add("--siren_mlp_layers", type=int, default=2, help="layers of the negative branch")
-    add("--siren_dropout", type=float, default=0.5, help="of the negative branch and the attention")  # fmt: skip
-
-
 class SiReN(GraphRecommender):
     trains_on = "all"
-    flags = {
-        "embedding_dim", "layers", "lambda_reg", "n_negatives", "siren_neg_coef", "siren_mlp_layers", "siren_dropout",
-    }  # fmt: skip
-    defaults = {"dataset_augment": "original", "learning_rate": 5e-3, "lambda_reg": 0.05, "n_negatives": 40}
 
     def __init__(self, data, options, generator=None):
         super().__init__(data, options, generator, edges=data.positive)  # self.table: E of the positive branch

@@ -25,8 +25,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import oracle  # noqa: E402
 
+import hardware  # noqa: E402
 import run_folder  # noqa: E402
-import utils  # noqa: E402
 from dataloader import Interactions, TrainData  # noqa: E402
 from model import ReFINePlusPlus  # noqa: E402
 from recommender import penalty  # noqa: E402
@@ -125,10 +125,10 @@ def measure(name, steps, device):
     batches = data.batches(1024, torch.Generator().manual_seed(0))
     for batch in islice(batches, steps):
         for form, step in forms.items():
-            utils.reset_peak_memory(device)
+            hardware.reset_peak_memory(device)
             times = 1 if form == "plain" else 3 if device.type == "cpu" else 30
             seconds[form] += seconds_of(lambda step=step, batch=batch: step(batch), times, device)
-            memory[form] = max(memory[form], utils.peak_memory_mb(device))
+            memory[form] = max(memory[form], hardware.peak_memory_mb(device))
     print(f"\n{name}: {n_users} users, {n_items} items, {n_edges} edges, {layers} layers, {per_epoch} steps an epoch")
     for form in forms:
         step = statistics.median(seconds[form][1:])
@@ -146,15 +146,15 @@ def main():
     parser.add_argument("shapes", nargs="*", default=list(SHAPES), help=f"of {', '.join(SHAPES)}; default: all")
     parser.add_argument("--steps", type=int, default=10, help="steps measured of each form (the fast ones: thrice)")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--fresh_memory", action="store_true", help="without utils.keep_freed_memory, to see its worth")
+    parser.add_argument("--fresh_memory", action="store_true", help="without keep_freed_memory, to see its worth")
     options = parser.parse_args()
     unknown = set(options.shapes) - set(SHAPES)
     if unknown or options.steps < 2:
         parser.error(f"shapes are {', '.join(SHAPES)}; --steps is at least 2")
-    device = utils.pick_device(options.device)
+    device = hardware.pick_device(options.device)
     if not options.fresh_memory:
-        utils.keep_freed_memory()
-    print(f"{utils.device_name(device)}, torch {torch.__version__}, commit {run_folder.commit()}")
+        hardware.keep_freed_memory()
+    print(f"{hardware.device_name(device)}, torch {torch.__version__}, commit {run_folder.commit()}")
     for name in options.shapes:
         measure(name, options.steps, device)
 

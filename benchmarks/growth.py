@@ -26,9 +26,9 @@ import torch
 from epoch import seconds_of
 
 import flags
+import hardware
 import run_folder
-import utils
-from baselines import MODELS
+from baselines import MODELS, model_class
 
 SHAPE = (938, 1008, 65_841, 0.195)  # ML-100K's users, items, edges, share of confirmed negatives
 FACTORS = (1, 4, 16, 64)
@@ -36,19 +36,19 @@ FACTORS = (1, 4, 16, 64)
 
 def measure(name, factor, steps, device):
     """{"seconds", "memory"} of one model at one size, in this process."""
-    utils.keep_freed_memory()
+    hardware.keep_freed_memory()
     side = math.isqrt(factor)
-    utils.reset_peak_memory(device)
-    before = utils.peak_memory_mb(device)
+    hardware.reset_peak_memory(device)
+    before = hardware.peak_memory_mb(device)
     users, items, edges, confirmed = SHAPE
     data = plus_plus.synthetic(users * side, items * side, edges * factor, confirmed, device)
     options = flags.parse(["--dataset", "x", "--model", name])
     flags.of_data_set(options, "x")
     torch.manual_seed(0)
-    model = MODELS[name](data, options, torch.Generator(device).manual_seed(0)).to(device)
-    if model.closed_form:
+    model = model_class(name)(data, options, torch.Generator(device).manual_seed(0)).to(device)
+    if MODELS[name].closed_form:
         seconds = statistics.median(seconds_of(lambda: model.solve(model.grid[0]), 3, device))
-        return {"seconds": seconds, "memory": utils.peak_memory_mb(device) - before}
+        return {"seconds": seconds, "memory": hardware.peak_memory_mb(device) - before}
 
     # what happens once an epoch (of ReFINe: once similar items are weighted), as a share of a step
     step = plus_plus.fast_step(model, torch.optim.Adam(model.parameter_groups(), lr=1e-3, fused=True))
@@ -65,7 +65,7 @@ def measure(name, factor, steps, device):
         made = time.perf_counter() - started
         taken.append(made + seconds_of(lambda batch=batch: step(batch), 1, device)[0])
     seconds = statistics.median(taken[1:]) + start / n_steps
-    return {"seconds": seconds, "memory": utils.peak_memory_mb(device) - before}
+    return {"seconds": seconds, "memory": hardware.peak_memory_mb(device) - before}
 
 
 def in_a_process(name, factor, options):
@@ -112,12 +112,12 @@ def main():
     parser.add_argument("--picture", help="draw the figures into this file")
     parser.add_argument("--one", help=argparse.SUPPRESS)  # a process of its own: one model, one size, JSON
     options = parser.parse_args()
-    device = utils.pick_device(options.device)
+    device = hardware.pick_device(options.device)
     torch.set_flush_denormal(True)
     if options.one:
         return print(json.dumps(measure(options.one, options.factors[0], options.steps, device)))
 
-    print(f"{utils.device_name(device)}, torch {torch.__version__}, commit {run_folder.commit()}\n")
+    print(f"{hardware.device_name(device)}, torch {torch.__version__}, commit {run_folder.commit()}\n")
     sizes = "".join(f"{factor:>8} x edges" for factor in options.factors)
     print(f"{'':12}{sizes}     slope")
     found = {}

@@ -19,9 +19,9 @@ from epoch import seconds_of
 from torch_geometric.nn.models import LightGCN as PygLightGCN
 
 import flags
+import hardware
 import run_folder
-import utils
-from baselines import MODELS
+from baselines import MODELS, model_class
 
 
 class PlainLightGCN(torch.nn.Module):
@@ -103,9 +103,9 @@ def measure(name, shape, data, steps):
     options = flags.parse(["--dataset", shape, "--model", name])
     flags.of_data_set(options, shape)
     torch.manual_seed(0)
-    model = MODELS[name](data, options, torch.Generator(data.device).manual_seed(0)).to(data.device)
+    model = model_class(name)(data, options, torch.Generator(data.device).manual_seed(0)).to(data.device)
     last = getattr(options, "t", 1)
-    if model.closed_form:
+    if MODELS[name].closed_form:
         seconds = statistics.median(seconds_of(lambda: model.solve(model.grid[0]), 5, data.device))
         return print(f"  {name:9} {seconds:9.2f} s a solution")
     step = plus_plus.fast_step(model, torch.optim.Adam(model.parameter_groups(), lr=1e-3, fused=True))
@@ -145,9 +145,9 @@ def main():
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     torch.set_flush_denormal(True)
-    device = utils.pick_device(options.device)
-    utils.keep_freed_memory()
-    machine = f"{utils.device_name(device)}, torch {torch.__version__}, commit {run_folder.commit()}"
+    device = hardware.pick_device(options.device)
+    hardware.keep_freed_memory()
+    machine = f"{hardware.device_name(device)}, torch {torch.__version__}, commit {run_folder.commit()}"
     print(f"{machine}, {options.shape}'s shape\n")
     data = plus_plus.synthetic(*plus_plus.SHAPES[options.shape][:4], device)
     for name in MODELS:

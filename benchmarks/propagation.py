@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from epoch import SHAPES, seconds_of
 
+import hardware
 import run_folder
-import utils
 from recommender import Propagation
 
 CHUNK = 64  # longest bag of the chunked form
@@ -121,8 +121,8 @@ def main():
     unknown = set(options.shapes) - set(SHAPES)
     if unknown:
         parser.error(f"shapes are {', '.join(SHAPES)}")
-    device = utils.pick_device(options.device)
-    print(f"{utils.device_name(device)}, torch {torch.__version__}, commit {run_folder.commit()}")
+    device = hardware.pick_device(options.device)
+    print(f"{hardware.device_name(device)}, torch {torch.__version__}, commit {run_folder.commit()}")
     for shape in options.shapes:
         measure(shape, device)
 

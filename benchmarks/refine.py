@@ -25,10 +25,11 @@ ROOT = Path(__file__).parent.parent
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 sys.path.insert(0, str(ROOT))
 
+import hardware  # noqa: E402
 import run_folder  # noqa: E402
-import utils  # noqa: E402
 from atomic_files.files import STARS, read_ratings  # noqa: E402
-from atomic_files.preparation import item_table, locate, prepare  # noqa: E402
+from atomic_files.folders import locate  # noqa: E402
+from atomic_files.preparation import item_table, prepare  # noqa: E402
 from feedback import prompts  # noqa: E402
 from feedback.answers import key, read  # noqa: E402
 from feedback.causal import CausalLM  # noqa: E402
@@ -151,8 +152,8 @@ def main():
     ratings = read_ratings(folder / f"{name}_train_original.csv", ",", STARS)
     train = whom_to_ask(ratings, "confirmed")
     texts = item_texts(item_table(raw), train.item_ids, genres=False)
-    device = utils.pick_device("auto")
-    machine = f"{utils.device_name(device)}, torch {torch.__version__}"
+    device = hardware.pick_device("auto")
+    machine = f"{hardware.device_name(device)}, torch {torch.__version__}"
     print(f"{machine}, commit {run_folder.commit()}, model {options.llm}\n")
     for mode in ("score", "generate"):
         flags = parse(["--dataset", name])

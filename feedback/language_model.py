@@ -15,7 +15,8 @@ from feedback.batches import longest, padded, places
 from feedback.prompts import ANSWER_TOKENS
 from feedback.tokens import PromptTokens
 from feedback.weights import dtype_of, load
-from utils import InputError, out_of_memory
+from hardware import out_of_memory
+from utils import InputError
 
 
 class LanguageModel:

@@ -15,7 +15,7 @@ from utils import InputError
 
 @dataclass
 class WayOfAsking:
-    """What llm_feedback.ask needs to know of a model or a control."""
+    """What refinement.ask needs to know of a model or a control."""
 
     llm: str  # name of the model or control
     mode: str | None  # a control has none

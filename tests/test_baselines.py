@@ -10,7 +10,7 @@ from torch_geometric.nn.models import LightGCN as PygLightGCN
 
 import flags
 import sampling
-from baselines import MODELS, refine, siren
+from baselines import MODELS, model_class, refine, siren
 from baselines.ease import EASE
 from baselines.popularity import Popularity
 from baselines.siren import SiReN
@@ -32,7 +32,7 @@ def build(name, data, *given):
     options = flags.parse(["--dataset", "x", "--model", name, *sizes, *given])
     flags.of_data_set(options, "x")
     torch.manual_seed(1)
-    return MODELS[name](data, options, torch.Generator().manual_seed(2))
+    return model_class(name)(data, options, torch.Generator().manual_seed(2))
 
 
 def generator(seed=0):

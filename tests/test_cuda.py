@@ -7,9 +7,9 @@ import torch.utils._python_dispatch as dispatch
 from synthetic import Silent, train_data
 
 import flags
+import hardware
 import training
-import utils
-from baselines import MODELS
+from baselines import MODELS, model_class
 from checkpoint import TrainingState
 from recommender import penalty
 
@@ -40,7 +40,7 @@ def build(words, data, *more):
     options = flags.parse(["--dataset", "x", "--model", *words, *small, *more])
     flags.of_data_set(options, "x")
     torch.manual_seed(1)
-    model = MODELS[words[0]](data, options, torch.Generator(data.device).manual_seed(2))
+    model = model_class(words[0])(data, options, torch.Generator(data.device).manual_seed(2))
     return model.to(data.device), options
 
 
@@ -152,7 +152,7 @@ def test_a_step_gives_the_loss_and_gradient_of_the_cpu(words, monkeypatch):
     for device in ("cpu", "cuda"):
         data = ratings(device)
         model, options = build(words, ratings())
-        model = MODELS[words[0]](data, options, torch.Generator(device)).to(device)
+        model = model_class(words[0])(data, options, torch.Generator(device)).to(device)
         torch.manual_seed(1)
         with torch.no_grad():
             for weight in model.parameters():
@@ -198,6 +198,6 @@ def test_batches_without_one_sign_run(sign):
 @cuda
 def test_a_device_is_named_with_or_without_its_number(tmp_path):
     for name in ("auto", "cuda", "cuda:0"):
-        assert utils.pick_device(name).type == "cuda"
+        assert hardware.pick_device(name).type == "cuda"
     model, epochs = trained(["ReFINe++"], "cuda:0", tmp_path / "run")
     assert model.table.device.index == 0 and len(epochs) == 4

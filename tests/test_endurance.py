@@ -16,11 +16,13 @@ import torch
 from same import assert_same_end, summary
 
 import checkpoint
+import experiment
+import hardware
 import main
 import run_folder
 import shell
 import utils
-from baselines import MODELS
+from baselines import MODELS, model_class
 from checkpoint import TrainingState
 from flags import used_by
 
@@ -49,14 +51,15 @@ def flags(world, tmp_path):
 
 def count_steps(patch, model, then=lambda step: None):
     """Calls then(number of the step, from 1) in every loss of the model; returns the list it counts with."""
-    steps, loss = [], MODELS[model].loss
+    steps, kind = [], model_class(model)
+    loss = kind.loss
 
     def counted(self, batch):
         steps.append(batch)
         then(len(steps))
         return loss(self, batch)
 
-    patch.setattr(MODELS[model], "loss", counted)
+    patch.setattr(kind, "loss", counted)
     return steps
 
 
@@ -162,7 +165,7 @@ def test_a_second_signal_does_not_wait(flags, monkeypatch, capsys):
         os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("the second signal should have ended this")
 
-    monkeypatch.setattr(MODELS["LightGCN"], "loss", impatient)
+    monkeypatch.setattr(model_class("LightGCN"), "loss", impatient)
     assert shell.cli(main.main, flags("LightGCN")) == 130
     assert "interrupted at once" in capsys.readouterr().err
 
@@ -236,7 +239,7 @@ def test_memory_that_does_not_suffice_for_a_checkpoint_does_not_call_it_broken(f
 
 
 def test_splits_that_change_while_a_run_reads_them_are_refused(flags, tmp_path, monkeypatch):
-    load = main.dataloader.load
+    load = experiment.dataloader.load
 
     def changed_meanwhile(folder, name, *more):
         data = load(folder, name, *more)
@@ -244,7 +247,7 @@ def test_splits_that_change_while_a_run_reads_them_are_refused(flags, tmp_path, 
             f.write("u1,i1,5\n")
         return data
 
-    monkeypatch.setattr(main.dataloader, "load", changed_meanwhile)
+    monkeypatch.setattr(experiment.dataloader, "load", changed_meanwhile)
     with pytest.raises(utils.InputError, match="changed while this run was reading them"):
         main.main(flags("Popularity"))
     assert not (tmp_path / "result").exists()
@@ -270,7 +273,7 @@ def test_training_that_does_not_fit_into_memory_is_one_line(flags, monkeypatch, 
     def too_large(*_):
         raise (torch.OutOfMemoryError if "CUDA" in words else RuntimeError)(words)
 
-    monkeypatch.setattr(MODELS["LightGCN"], "loss", too_large)
+    monkeypatch.setattr(model_class("LightGCN"), "loss", too_large)
     assert shell.cli(main.main, flags("LightGCN")) == 2
     error = capsys.readouterr().err
     assert re.fullmatch(r"error: training does not fit into the memory of cpu .*; a --batch_size below 80 .*\n", error)
@@ -334,9 +337,9 @@ def test_a_full_disk_ends_in_one_line_and_the_run_can_go_on(flags, tmp_path):
 
 def poison(patch, model, at):
     """Make the loss of step number `at`, counted over all epochs, not a number."""
-    steps = count_steps(patch, model)
-    loss = MODELS[model].loss
-    patch.setattr(MODELS[model], "loss", lambda self, batch: loss(self, batch) * (torch.nan if len(steps) == at else 1))
+    steps, kind = count_steps(patch, model), model_class(model)
+    loss = kind.loss
+    patch.setattr(kind, "loss", lambda self, batch: loss(self, batch) * (torch.nan if len(steps) == at else 1))
 
 
 def test_a_diverged_run_keeps_its_best_epoch_and_tests_it(flags, tmp_path, monkeypatch, capsys):
@@ -396,9 +399,9 @@ def test_deterministic_algorithms_are_on_with_a_cpu_and_by_flag_elsewhere(flags)
     """Without them two threads that add up gradients race; seen once in many runs, and only on a busy machine."""
     try:
         for device, asked, expected in (("cpu", False, True), ("cuda", False, False), ("cuda", True, True)):
-            utils.be_deterministic(torch.device(device), asked)
+            hardware.be_deterministic(torch.device(device), asked)
             assert torch.are_deterministic_algorithms_enabled() == expected
-        utils.be_deterministic(torch.device("cuda"), False)
+        hardware.be_deterministic(torch.device("cuda"), False)
         main.main(flags("Popularity"))
         assert torch.are_deterministic_algorithms_enabled()
     finally:

@@ -10,10 +10,11 @@ from sklearn.metrics import roc_auc_score
 from atomic_files.sources import DATASETS, DataSet
 from feedback import controls, embed
 from feedback.questions import calibrate, item_texts, one_each, questions, whom_to_ask
+from feedback.refinement import refine
 from feedback.report import auc_by_user, report
 from feedback.report_text import report_lines
 from feedback.verdicts import apply, merge, outcome
-from llm_feedback import main, refine
+from llm_feedback import main
 from utils import InputError, git_blob_id
 
 # Two kinds of items, a* and b*.  anna likes a and dislikes b; bert the reverse; carl has no dislike; dora is harsh.

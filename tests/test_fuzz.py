@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import utils
+import evaluation
 from atomic_files import preparation
 from atomic_files.files import STARS, read_items, read_ratings, sort_ids
 from atomic_files.split import split
@@ -109,7 +109,7 @@ def test_a_plain_list_of_numbers_is_understood(chosen, separator):
 )
 def test_metrics_agree_with_loops(hits, more, k):
     relevant = np.array([max(1, sum(row) + extra) for row, extra in zip(hits, more, strict=False)])
-    found = utils.ranking_metrics(np.array(hits), relevant, [k])
+    found = evaluation.ranking_metrics(np.array(hits), relevant, [k])
     for user, row in enumerate(hits):
         right = sum(row[:k])
         gain = sum(1 / math.log2(rank + 2) for rank in range(k) if row[rank])

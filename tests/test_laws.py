@@ -11,10 +11,11 @@ import pytest
 import torch
 from synthetic import Silent, train_data
 
+import checkpoint
+import evaluation
 import flags
 import training
-import utils
-from baselines import MODELS
+from baselines import MODELS, model_class
 
 BLOCKS, OWN_USERS, OWN_ITEMS = 3, 10, 12
 USERS, ITEMS = BLOCKS * OWN_USERS, BLOCKS * OWN_ITEMS
@@ -49,8 +50,8 @@ def trained(name, data, folder, **changes):
     options = flags.parse(["--dataset", "x", "--model", name, *words])
     flags.of_data_set(options, "x")
     torch.manual_seed(options.random_seed)
-    model = MODELS[name](data, options, torch.Generator().manual_seed(options.random_seed))
-    learn = training.solve if model.closed_form else training.train
+    model = model_class(name)(data, options, torch.Generator().manual_seed(options.random_seed))
+    learn = training.solve if MODELS[name].closed_form else training.train
     learn(model, data, options, Silent(folder))
     model.eval()
     return model, options
@@ -63,7 +64,8 @@ def models(data, tmp_path_factory):
 
 def ranked(model, data, k=5):
     with torch.no_grad():
-        return torch.cat([items for _, items, _ in utils.rank(*model.embeddings(), data.seen, np.arange(USERS), k, 7)])
+        blocks = evaluation.rank(*model.embeddings(), data.seen, np.arange(USERS), k, 7)
+        return torch.cat([items for _, items, _ in blocks])
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "Popularity"])
@@ -90,9 +92,9 @@ def test_train_items_of_any_sign_are_never_recommended(models, data, name):
 @pytest.mark.parametrize("name", MODELS)
 def test_saving_and_loading_gives_the_same_top_k(models, data, tmp_path, name):
     model, options = models[name]
-    utils.save(tmp_path / "best.pt", {"model": model.state_dict()})
+    checkpoint.save(tmp_path / "best.pt", {"model": model.state_dict()})
     torch.manual_seed(99)
-    other = MODELS[name](data, options, torch.Generator())
+    other = model_class(name)(data, options, torch.Generator())
     other.load_state_dict(torch.load(tmp_path / "best.pt", weights_only=True)["model"])
     other.eval()
     assert torch.equal(ranked(other, data), ranked(model, data))
@@ -120,7 +122,7 @@ def test_without_alignment_the_autoencoders_have_no_say_in_the_ranking(data, tmp
     for options in runs:
         flags.of_data_set(options, "x")
         torch.manual_seed(0)
-        model = MODELS["ReFINe++"](data, options, torch.Generator().manual_seed(0))
+        model = model_class("ReFINe++")(data, options, torch.Generator().manual_seed(0))
         training.train(model, data, options, Silent(tmp_path))
         tables.append(model.table)
     assert torch.equal(*tables)

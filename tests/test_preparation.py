@@ -12,7 +12,7 @@ from synthetic import PARTS, put_csvs, write_inter, write_item, write_table
 
 import dataloader
 import utils
-from atomic_files import preparation
+from atomic_files import folders, preparation
 from atomic_files.sources import DATASETS
 from utils import InputError
 
@@ -259,10 +259,10 @@ def test_a_folder_without_one_inter_and_at_most_one_item_is_refused(tmp_path, fi
 
 def test_dataset_is_a_known_name_or_a_folder(tmp_path):
     (tmp_path / "mine").mkdir()
-    assert preparation.locate("ML-1M", tmp_path) == ("ML-1M", tmp_path / "ML-1M", tmp_path / "ML-1M")
-    assert preparation.locate(f"{tmp_path}/mine/", Path("data")) == ("mine", tmp_path / "mine", Path("data/mine"))
+    assert folders.locate("ML-1M", tmp_path) == ("ML-1M", tmp_path / "ML-1M", tmp_path / "ML-1M")
+    assert folders.locate(f"{tmp_path}/mine/", Path("data")) == ("mine", tmp_path / "mine", Path("data/mine"))
     with pytest.raises(InputError, match=r"--dataset nowhere: .*ML-100K"):
-        preparation.locate("nowhere", tmp_path)
+        folders.locate("nowhere", tmp_path)
 
 
 def test_item_table_gives_the_last_description_of_each_item(tmp_path):
@@ -319,7 +319,7 @@ def test_own_version_of_a_known_data_set_can_be_given_by_path(tmp_path):
     own = tmp_path / "ML-100K"
     own.mkdir()
     write_table(own / "ml-100k.inter", "user_id item_id rating", BLOCK)
-    preparation.prepare(*preparation.locate(str(own), tmp_path / "data"))
+    preparation.prepare(*folders.locate(str(own), tmp_path / "data"))
     assert (tmp_path / "data" / "ML-100K-own" / "ML-100K-own_test.csv").exists()
 
 

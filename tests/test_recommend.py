@@ -17,7 +17,8 @@ def finished(tmp_path_factory):
     world = synthetic.write_data_set(base / "blocks"), synthetic.write_encoder(base / "encoder")
     paths = {"--dataset": world[0], "--llm": world[1], "--data_dir": base / "data", "--result_dir": base / "result"}
     main.main([*(str(part) for pair in paths.items() for part in pair), "--epochs", "2", "--embedding_dim", "8"])
-    return base / "result" / "blocks" / "ReFINe++_augment_2024"
+    (folder,) = (base / "result" / "blocks").iterdir()
+    return folder
 
 
 def test_it_prints_what_the_run_recommends_and_knows(finished, capsys):
@@ -52,7 +53,7 @@ def test_data_moved_elsewhere_is_named_by_flag(finished, tmp_path, capsys):
 
 
 def test_an_unknown_user_an_unfinished_run_and_changed_labels_are_refused(finished, tmp_path):
-    with pytest.raises(InputError, match=r"--recommend nobody: not among the 40 users .* u0, u9"):
+    with pytest.raises(InputError, match=r"user nobody: not among the 40 users .* u0, u9"):
         main.main(["--recommend", "nobody", "--run", str(finished)])
     with pytest.raises(InputError, match=r"holds no finished run"):
         main.main(["--recommend", "u7", "--run", str(tmp_path)])
@@ -65,5 +66,5 @@ def test_an_unknown_user_an_unfinished_run_and_changed_labels_are_refused(finish
 
 @pytest.mark.parametrize("flags", [[], ["--recommend", "u7"], ["--run", "x"], ["--dataset", "x", "--run", "x"]])
 def test_either_train_or_look(flags):
-    with pytest.raises(InputError, match="give --dataset to train, or --recommend USER_ID with --run PATH"):
+    with pytest.raises(InputError, match="give --dataset to train, or --recommend USER with --run PATH"):
         parse(flags)

@@ -19,7 +19,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from atomic_files.files import STARS, read_ratings
-from atomic_files.preparation import item_table, locate, prepare
+from atomic_files.folders import locate
+from atomic_files.preparation import item_table, prepare
 from feedback import prompts
 from feedback.questions import Question, item_texts, whom_to_ask
 

@@ -1,0 +1,170 @@
+"""One experiment from files to a test result: prepare, refine, train, test, leave behind.
+
+main.py hands over to it once the command line and the run folder have been looked at.
+"""
+
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch_geometric import seed_everything
+
+import artefacts
+import dataloader
+import evaluation
+import flags
+import hardware
+import run_folder
+import training
+import utils
+from atomic_files import preparation
+from baselines import MODELS, model_class
+from checkpoint import save
+from feedback import refinement
+from results4comparison import compare
+from utils import InputError
+
+RULE = "#" * 77
+
+
+def fit(name, raw, folder, options, run):
+    """The three stages on one data set.
+
+    name, raw, folder: of atomic_files.folders.locate.  options: of flags.parse and flags.of_data_set; what is left open
+    in them is filled in here.  run: run_folder.Run.
+    """
+    device = set_up(options)
+    run.check_settings(flags.settings(options), settled=False)
+
+    # prepare and refine: files in, CSVs out
+    with utils.locked(folder, run.log):
+        preparation.prepare(name, raw, folder, run.log)
+        splits = hashes_of_splits(name, folder)
+    items = preparation.item_table(raw)
+    if options.dataset_augment == "augment":
+        train_csv, labels = refinement.refine(name, folder, items, options, device, run.log)
+        options.llm, options.llm_mode = labels["llm"], labels["llm_mode"]  # what was picked, for the settings
+    else:
+        train_csv, labels = folder / f"{name}_train_original.csv", {"llm": None, "llm_mode": None}
+
+    # load and build; once the input is known to be usable, the run folder is taken
+    train_hash = utils.sha256(train_csv)
+    data = dataloader.load(folder, name, train_csv, device)
+    if (utils.sha256(train_csv), hashes_of_splits(name, folder)) != (train_hash, splits):
+        raise InputError(f"{folder}: its CSVs changed while this run was reading them; start it again")
+    if training.cut_offs(options)[-1] > data.n_items:
+        raise InputError(f"--top_k {options.top_k[-1]}: {name} has only {data.n_items} items to rank (and needs 20)")
+    with memory_that_may_not_suffice(options, device):
+        model = build(data, options, device)
+    settings = flags.settings(options) | model.settled()
+    made_from = {"train_csv": train_csv.name, "sha256": train_hash, "llm": labels["llm"]}
+    made_from |= {"validation": splits["validation"], "test": splits["test"]}
+    columns = [*model.columns, *evaluation.metric_names(training.cut_offs(options))]
+    run.open(settings, made_from, options.resume, columns)
+    counts = count(data, model)
+    log_header(run, settings, train_csv, counts, data)
+    run.log(f"{options.model}: {', '.join(model.terms())}")
+
+    # train: the model is left with the weights that were best on validation
+    learn = training.solve if MODELS[options.model].closed_form else training.train
+    with memory_that_may_not_suffice(options, device):
+        outcome = learn(model, data, options, run)
+    run.log("", f"Training completed in {outcome.seconds:.1f} seconds ({outcome.ended}).")
+    run.log(f"Best {outcome.unit} {outcome.best_epoch}, validation Recall@20 {outcome.best_score:.4f}")
+
+    # test
+    validation = evaluation.means(training.measure(model, data, data.validation, options))
+    per_user = training.measure(model, data, data.test, options)
+    test = evaluation.means(per_user)
+    run.log("", RULE, "Final Test Results", *evaluation.metric_lines(test, options.top_k), RULE)
+
+    # what is left behind
+    leave_behind(model, data, items, outcome, per_user, options, run)
+    summary = {"dataset": name, "model": options.model, "random_seed": options.random_seed, "data": counts}
+    summary |= outcome.figures()
+    summary |= {"validation": validation, "test": test}
+    summary |= {"peak_memory_mb": hardware.peak_memory_mb(device), "device": hardware.device_name(device)}
+    summary |= {"dataset_augment": options.dataset_augment, **labels}
+    summary |= {"flags": flags.ablation(options, name), "commit": run_folder.commit()}
+    published = compare.published(name, options.model)
+    artefacts.plot_curves(run.folder / "curves.png", run.epochs, published)
+    run.log("", *compare.table(summary, published), "", f"Run folder: {run.folder}")
+    run.finish(summary, outcome.can_go_on)
+
+
+def set_up(options):
+    """The device, with options.device filled in."""
+    torch.set_flush_denormal(True)  # Adam's moments decay below 1e-38, where an Intel core computes 8 times slower
+    device = hardware.pick_device(options.device)
+    hardware.be_deterministic(device, options.deterministic)
+    options.device = str(device)
+    return device
+
+
+def hashes_of_splits(name, folder):
+    """{part: SHA-256}: a run that is resumed, or that waited for a language model, must find the same CSVs again."""
+    return {part: utils.sha256(folder / f"{name}_{part}.csv") for part in preparation.PARTS}
+
+
+def count(data, model):
+    """The header counts of the published logs; train counts the interactions that the model learns from."""
+    return {
+        "users": data.n_users,
+        "items": data.n_items,
+        "train": len(data.edges(model.trains_on)),
+        "validation": len(data.validation.cols),
+        "test": len(data.test.cols),
+    }
+
+
+def log_header(run, settings, train_csv, counts, data):
+    """The effective settings and the counts, as the published logs have them."""
+    shared = dataloader.pairs_in_two_parts(data)
+    if shared:
+        run.log(f"WARNING: {shared} rows of the train, validation and test files repeat a user-item pair of another")
+    run.log(RULE)
+    for key, value in settings.items():
+        run.log(f"{key}: {value}")
+    run.log(
+        RULE,
+        f"train set: {train_csv}",
+        f"user: {counts['users']},  item: {counts['items']}",
+        f"train interactions: {counts['train']}  (confirmed negatives: {len(data.confirmed_negatives.cols)})",
+        f"valid interactions: {counts['validation']}",
+        f"test interactions: {counts['test']}",
+        RULE,
+    )
+
+
+def build(data, options, device):
+    """The model with its initial weights."""
+    seed_everything(options.random_seed)  # only now: loading a language model may draw random numbers
+    hardware.keep_freed_memory()
+    hardware.reset_peak_memory(device)
+    generator = torch.Generator(device).manual_seed(options.random_seed)
+    return model_class(options.model)(data, options, generator).to(device)
+
+
+@contextmanager
+def memory_that_may_not_suffice(options, device):
+    """Raises InputError where the block does not fit into memory."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not hardware.out_of_memory(error):
+            raise
+        cure = f"a --test_batch_size below {options.test_batch_size} takes less"
+        if "batch_size" in options:
+            cure = f"a --batch_size below {options.batch_size} takes less, or {cure}"
+        where = hardware.device_name(device)
+        raise InputError(f"training does not fit into the memory of {where}; {cure}") from None
+
+
+def leave_behind(model, data, items, outcome, per_user, options, run):
+    """The best weights, the metrics of each user, and what is recommended to whom."""
+    save(run.folder / "best.pt", {"epoch": outcome.best_epoch, "model": model.state_dict()})
+    artefacts.write_per_user(run.folder / "per_user.csv", per_user, data)
+    users = np.arange(data.n_users)
+    with torch.no_grad():
+        ranked = evaluation.rank(*model.embeddings(), data.seen, users, 20, options.test_batch_size)
+        artefacts.write_recommendations(run.folder / "recommendations.csv", ranked, data, items)

@@ -1,0 +1,206 @@
+"""Refinement: a language model sorts each user's low-rated items into liked and confirmed negatives.
+
+    refine      train_original + item texts -> answers.jsonl, report.json, train_augment CSV
+
+questions.py says whom to ask about what.  A way of asking is a file beside it that turns
+questions into answer records.  answers.py keeps them, verdicts.py makes refined ratings of them,
+report.py says what they are worth.  All of it knows ratings and item texts, nothing of graphs.
+"""
+
+from functools import partial
+
+import pandas as pd
+from tqdm import tqdm
+
+from atomic_files.files import STARS, read_ratings
+from atomic_files.sources import DATASETS
+from feedback import controls, embed
+from feedback.answers import Answers, key
+from feedback.causal import CausalLM
+from feedback.endpoint import Endpoint
+from feedback.flags import DEFAULT_LLM, DEFAULTS, REFINEMENT, idle, refuse_idle
+from feedback.questions import item_texts, one_each, questions, whom_to_ask
+from feedback.report import report
+from feedback.report_text import report_lines
+from feedback.verdicts import labels_of, outcome, report_on
+from feedback.ways import (
+    WayOfAsking,
+    common_settings,
+    control,
+    domain_of,
+    fitting_mode,
+    folder_name,
+    hash_of,
+    prompt_settings,
+)
+from feedback.weights import ATTENTION, dtype_of, is_causal, model_folder, revision
+from utils import InputError, git_blob_id, locked, sha256, write_atomically, write_json
+
+
+def refine(name, folder, items, options, device, log=print):
+    """Returns (train CSV to use, {"llm", "llm_mode", "refinement": report card}).
+
+    items: preparation.item_table.  A train_augment CSV in the data folder is used as it is, unless
+    --llm names a model.  Answers are appended to answers.jsonl one question a line, so that a
+    killed run goes on where it was.
+    """
+    # without a model: labels as they are, or shuffled
+    labels = folder / f"{name}_train_augment.csv"
+    if options.llm == "auto" and not options.llm_url and labels.exists():
+        return labels_as_found(labels, name, options, log)
+    original = folder / f"{name}_train_original.csv"
+    hash_of_ratings = sha256(original)
+    ratings = read_ratings(original, ",", STARS)
+    if options.llm == "shuffled":
+        path, card = shuffled_labels(labels, original, ratings, name, options, log)
+        return path, {"llm": "shuffled", "llm_mode": None, "refinement": card}
+
+    # everything else answers questions
+    if options.llm in controls.CONTROLS:
+        train = whom_to_ask(ratings, "ask")  # they cost nothing, so they get all 2s
+        way = control(train, options)
+    else:
+        train = whom_to_ask(ratings, options.unasked_twos)
+        way = language_model(name, items, train, options, device)
+
+    # ask, and make ratings of the answers; a run that wants the same answers waits for this one
+    out = folder / "feedback" / way.folder
+    settings = {"ratings": hash_of_ratings, **way.settings}
+    with locked(out, log):
+        records = ask(way, train, out / "answers.jsonl", settings, log)
+        refined, card = outcome(train, records, ratings, options.unasked_twos)
+        path = leave_behind(out, name, ratings, refined, card, log)
+    return path, {"llm": way.llm, "llm_mode": way.mode, "refinement": card}
+
+
+def labels_as_found(labels, name, options, log):
+    """Nobody is asked: somebody's labels lie in the data folder."""
+    why = f"{labels} is used as it is, and no language model asked; --llm names one, or leave this out"
+    refuse_idle(options, [(REFINEMENT, why)], DEFAULTS)
+    if name in DATASETS and git_blob_id(labels) == DATASETS[name].labels:
+        llm, whose = "published", "the authors' published labels"
+    else:
+        llm, whose = "file", "as found"
+    card = report_on(labels, "confirmed")
+    log(f"refined ratings: {labels}, {whose}; no language model asked", *report_lines(card))
+    return labels, {"llm": llm, "llm_mode": None, "refinement": card}
+
+
+def shuffled_labels(labels, original, ratings, name, options, log):
+    """(path, report card) of the labels in the data folder, shuffled."""
+    if not labels.exists():
+        raise InputError(f"--llm shuffled: needs {labels}, the labels to shuffle")
+    values = labels_of(labels, ratings, original)
+    refined = controls.shuffle(ratings.rating.to_numpy(), values, options.llm_seed)
+    # as of any labels that come as a file
+    card = report(whom_to_ask(ratings, "confirmed"), [], {}, ratings, refined)
+    out = labels.parent / "feedback" / f"shuffled-{options.llm_seed}"
+    return leave_behind(out, name, ratings, refined, card, log), card
+
+
+def leave_behind(folder, name, ratings, refined, card, log):
+    """Write the refined ratings and their report card; returns the path of the CSV."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}_train_augment.csv"
+    columns = {"user_id:token": ratings.user, "item_id:token": ratings.item, "rating:float": refined}
+    table = pd.DataFrame(columns)
+    write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n"))
+    write_json(folder / "report.json", card)
+    log(f"refined ratings: {path}", *report_lines(card))
+    return path
+
+
+# --------------------------------------------------------------------------------- ways of asking
+
+
+def ask(way, train, path, settings, log):
+    """The records of all questions, those of earlier starts among them."""
+    with Answers(path, settings) as answers:
+        # what was answered earlier is not asked again
+        done = {key(record) for record in answers.records}
+        left = [question for question in way.questions if question.key not in done]
+        if left:
+            earlier = len(way.questions) - len(left)
+            log(
+                f"refining with {way.llm}: {len(left)} questions to ask, {earlier} answered earlier"
+            )
+            records = way.answer(left, train)
+            for record in tqdm(records, "asking", len(left), unit="question", disable=None):
+                answers.add(record)
+        # the file may hold answers to more --llm_permutations than are wanted now
+        wanted = {question.key for question in way.questions}
+        return [record for record in answers.records if key(record) in wanted]
+
+
+def language_model(name, items, train, options, device):
+    if items.empty:
+        raise InputError(
+            f"--dataset {name}: has no .item file, so no titles to ask about; "
+            "add it, or use --llm rule or --dataset_augment original"
+        )
+    domain = domain_of(name, options)
+    if options.llm_url:
+        return served_model(items, train, options, domain)
+    llm = DEFAULT_LLM if options.llm == "auto" else options.llm
+    weights = model_folder(llm, options.data_dir)
+    mode = fitting_mode(llm, is_causal(weights), options.llm_mode)
+    refuse_idle(options, idle(llm, mode, url=None), DEFAULTS)  # the model's own files have decided the mode
+    if mode == "embed":
+        return encoder_model(llm, weights, items, train, options, device)
+    return causal_model(llm, weights, mode, items, train, options, device, domain)
+
+
+def served_model(items, train, options, domain):
+    """A model behind --llm_url."""
+    # the server says what the model is called, so it comes first
+    server = Endpoint(options, options.llm_mode, domain)
+    texts = item_texts(items, train.item_ids, genres=False)
+    settings = {
+        **common_settings(server.llm, server.mode, options),
+        "through": "endpoint",
+        "texts": hash_of(texts),
+        **prompt_settings(server.mode, options, domain),
+    }
+    answer = partial(server.answers, texts=texts)
+    todo = questions(train, server.mode, options)
+    folder = folder_name(server.llm, server.mode, options)
+    return WayOfAsking(server.llm, server.mode, todo, answer, settings, folder)
+
+
+def encoder_model(llm, weights, items, train, options, device):
+    """An encoder compares item texts, so it reads genres, too."""
+    texts = item_texts(items, train.item_ids, genres=True)
+    settings = {
+        **common_settings(llm, "embed", options),
+        "revision": revision(weights),
+        "attention": ATTENTION,
+        "texts": hash_of(texts),
+        "method": embed.METHOD_VERSION,
+        "dtype": "float32",
+        "batch_size": embed.BATCH_SIZE,
+    }
+    answer = partial(embed.answers, texts=texts, weights=weights, device=device)
+    folder = folder_name(llm, "embed", options)
+    return WayOfAsking(llm, "embed", one_each(train), answer, settings, folder)
+
+
+def causal_model(llm, weights, mode, items, train, options, device, domain):
+    """A causal language model on this machine."""
+    texts = item_texts(items, train.item_ids, genres=False)
+    settings = {
+        **common_settings(llm, mode, options),
+        "revision": revision(weights),
+        "attention": ATTENTION,
+        "texts": hash_of(texts),
+        **prompt_settings(mode, options, domain),
+        "dtype": dtype_of(options, device),
+        "batch_tokens": options.llm_batch_tokens,
+    }
+
+    def answer(left, train):
+        # the model is loaded only where something is left to ask
+        lm = CausalLM(weights, device, options, mode, domain)
+        return lm.answers(left, train, texts)
+
+    todo = questions(train, mode, options)
+    return WayOfAsking(llm, mode, todo, answer, settings, folder_name(llm, mode, options))

@@ -1,0 +1,63 @@
+"""What a terminal shows while a model trains: one line that is rewritten, in place of the lines of each epoch."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+
+def on_terminal(bar):
+    """Whether somebody looks at this tqdm bar (stderr) and at what is printed (stdout)."""
+    return not bar.disable and sys.stdout.isatty()
+
+
+class LiveLine:
+    """epoch 13/1000 40%, loss 0.5123, Recall@20 0.4021, best 0.4100 in 9, patience 3/50, 1.2 s/epoch, ...
+
+    Off where stderr is no terminal, and cut off at its right edge.
+    """
+
+    def __init__(self, state, options):
+        """state: checkpoint.TrainingState, read only.  options: the flags of main.py."""
+        self.state, self.options = state, options
+        self.began, self.epochs_before = time.perf_counter(), state.epoch
+        form = "{desc} {percentage:.0f}%{postfix}"
+        self.bar = tqdm(total=state.n_steps, bar_format=form, leave=False, disable=None, dynamic_ncols=True)
+        self.shows_epochs = options.verbose or not on_terminal(self.bar)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.bar.close()
+
+    def start_epoch(self):
+        self.bar.set_description_str(f"epoch {self.state.epoch + 1}/{self.options.epochs}", refresh=False)
+        self.bar.reset()
+        self.bar.update(self.state.step)
+
+    def step(self):
+        self.bar.update()
+
+    def end_epoch(self, row):
+        """row: of metrics.csv; state.epoch has counted it."""
+        stopping = self.state.stopping
+        words = [f"loss {row['loss']:.4f}"]
+        if "recall@20" in row:
+            words.append(f"Recall@20 {row['recall@20']:.4f}")
+        if stopping.best_epoch:
+            words.append(f"best {stopping.best_score:.4f} in {stopping.best_epoch}")
+        words.append(f"patience {stopping.counter}/{stopping.patience}")
+        seconds = (time.perf_counter() - self.began) / (self.state.epoch - self.epochs_before)
+        words.append(f"{seconds:.2g} s/epoch")
+        left = tqdm.format_interval(seconds * epochs_left(self.state, self.options))
+        words.append(f"at most {left} more if no better comes")
+        self.bar.set_postfix_str(", ".join(words), refresh=False)
+
+
+def epochs_left(state, options):
+    """How many more epochs there will be at most, if none is better than the best."""
+    stopping = state.stopping
+    evaluations = stopping.patience - stopping.counter
+    until_stopped = evaluations * options.evaluation_step - state.epoch % options.evaluation_step
+    return min(until_stopped, options.epochs - state.epoch)
