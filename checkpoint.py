@@ -3,6 +3,7 @@
 import io
 import pickle
 import time
+from contextlib import contextmanager
 
 import torch
 
@@ -24,6 +25,43 @@ def save(path, state):
     write_atomically(path, lambda temporary: temporary.write_bytes(content.getbuffer()))
 
 
+class AveragedWeights:
+    """The running mean of a model's weights over the steps of training, which smooths the noise between them.
+
+    A plain mean (Polyak and Juditsky, 1992) of the first 1 / (1 - decay) steps, an exponential one from then on.
+    Training itself does not know of it.
+    """
+
+    def __init__(self, model, decay):
+        """decay: 0 leaves the weights as they are."""
+        self.weights = list(model.parameters())
+        self.decay, self.steps = decay, 0
+        self.means = [weight.detach().clone() for weight in self.weights] if decay else []
+
+    @torch.no_grad()
+    def update(self):
+        if not self.decay:
+            return
+        self.steps += 1
+        share = max(1 - self.decay, 1 / self.steps)
+        for mean, weight in zip(self.means, self.weights, strict=True):
+            mean.lerp_(weight, share)
+
+    @contextmanager
+    def in_place(self):
+        """Inside, the model has the mean weights."""
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    def _exchange(self):
+        if self.decay:
+            for place, weight in enumerate(self.weights):
+                weight.data, self.means[place] = self.means[place], weight.data
+
+
 class TrainingState:
     """A model in training: optimiser, generators, early stopping, and where it stands.
 
@@ -40,6 +78,7 @@ class TrainingState:
         self.device = torch.device(model.data.device)
         groups = model.parameter_groups()
         self.optimizer = torch.optim.Adam(groups, lr=options.learning_rate, fused=True)
+        self.average = AveragedWeights(model, options.average_decay)
         self.shuffle = torch.Generator().manual_seed(options.random_seed)
         self.stopping = evaluation.EarlyStopping(options.early_stopping_step)
         self.n_steps = model.data.n_batches(options.batch_size, model.trains_on)
@@ -97,6 +136,7 @@ class TrainingState:
             "model": self.model.state_dict(),
             "epoch_state": self.model.epoch_state(),
             "optimizer": self.optimizer.state_dict(),
+            "average": (self.average.steps, self.average.means),
             "stopping": vars(self.stopping),
             "generators": generators,
             "epoch": self.epoch,
@@ -133,6 +173,9 @@ class TrainingState:
         self.model.load_state_dict(state["model"])
         self.model.load_epoch_state(state["epoch_state"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.average.steps, means = state["average"]
+        for mean, saved in zip(self.average.means, means, strict=True):
+            mean.copy_(saved)
         vars(self.stopping).update(state["stopping"])
 
         generators = state["generators"]

@@ -23,12 +23,18 @@ LEAST = {  # smallest value of each number
     "learning_rate": 0, "batch_size": 1, "epochs": 1, "early_stopping_step": 1, "evaluation_step": 1,
     "test_batch_size": 1, "random_seed": 0, "top_k": 1, "ease_lambdas": 1e-3,
     "ease_weights": 0, "ease_denoising": 0, "ease_alphas": 0,
+    "star_weights": 0, "average_decay": 0,
     "llm_seed": 0, "llm_permutations": 1, "llm_question_size": 1, "llm_profile": 0, "llm_batch_tokens": 1,
     "llm_concurrency": 1, "llm_timeout": 1,
 }  # fmt: skip
-MOST = {"random_seed": 2**32 - 1, "llm_seed": 2**32 - 1, "llm_question_size": 10, "siren_dropout": 0.99}
+MOST = {
+    "random_seed": 2**32 - 1, "llm_seed": 2**32 - 1, "llm_question_size": 10, "siren_dropout": 0.99,
+    "average_decay": 0.999999,
+}  # fmt: skip
 OF_DATA_SET = {"layers": 4, "r": 100}  # where the data set's row in atomic_files/sources.py names no other
-OF_TRAINING = {"learning_rate", "batch_size", "epochs", "early_stopping_step", "evaluation_step"}  # by gradient
+OF_TRAINING = {  # by gradient
+    "learning_rate", "batch_size", "epochs", "early_stopping_step", "evaluation_step", "average_decay",
+}
 OF_MODELS = OF_TRAINING.union(*(row.flags for row in MODELS.values()))
 IDLE = {  # a flag that leaves others without a use
     ("no_autoencoder", True): {"hidden_dim", "lambda_ae", "no_alignment", "precision"},
@@ -109,6 +115,8 @@ def parser(examples=None):
         help="ReFINe++: shared: one set of sampled negatives a batch, as in the released code; per_user: a set a user")
     add("--graph", default="signed", choices=["signed", "positive"],
         help="ReFINe++: signed: confirmed negatives are ordinary edges, as in the released code; positive: no edges")
+    add("--star_weights", type=float, nargs=3, default=[1, 1, 1],
+        help="ReFINe++: weights in the ranking loss of refined ratings (a 2 or 3 that is liked), of 4s and of 5s")
     add("--hidden_dim", type=int, default=600, help="ReFINe++: hidden units of the autoencoders")
     add("--lambda_ae", type=float, default=1e-5, help="ReFINe++: weight of ||autoencoder parameters||^2 / 2")
     add("--precision", default="float32", choices=["float32", "bfloat16"],
@@ -124,6 +132,8 @@ def parser(examples=None):
     add("--batch_size", type=int, default=1024, help="train edges a step")
     add("--epochs", type=int, default=1000, help="at most this many")
     add("--early_stopping_step", type=int, default=50, help="evaluations in a row without a better Recall@20")
+    add("--average_decay", type=float, default=0,
+        help="evaluate and keep the running mean of the weights over steps, with this decay (such as 0.9995); 0: don't")
     add("--evaluation_step", type=int, default=1, help="epochs between two evaluations")
     add("--test_batch_size", type=int, default=1024, help="users ranked at once: bounds memory, changes no result")
     add("--top_k", type=int, nargs="+", default=[5, 10, 15, 20], help="cut-offs of the metrics")

@@ -11,6 +11,7 @@ the lines: U users, I items, N = U + I nodes, d embedding dimensions, P positive
 plain, dense forms of everything below are in tests/oracle.py; values and gradients must agree with them.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -19,14 +20,17 @@ from recommender import GraphRecommender
 from sampling import BLOCK, draw_for_each, draw_negatives, sampling_weights
 
 
-def rw_ssm(positive, logsumexp_negatives):
+def rw_ssm(positive, logsumexp_negatives, weight=None):
     """RW-SSM: mean over positives (u,i) of log(1 + sum_{j in N} exp(s_uj - s_ui)).
 
-    positive: (P,) scores s_ui.  logsumexp_negatives: (P,) log sum_{j in N} exp(s_uj).  Written as
-    softplus(logsumexp(s_uj) - s_ui), since the exponentials themselves overflow.  With one negative it is BPR's
-    -log sigmoid(s_ui - s_uj).
+    positive: (P,) scores s_ui.  logsumexp_negatives: (P,) log sum_{j in N} exp(s_uj).  weight: (P,), where the mean is
+    weighted.  Written as softplus(logsumexp(s_uj) - s_ui), since the exponentials themselves overflow.  With one
+    negative it is BPR's -log sigmoid(s_ui - s_uj).
     """
-    return F.softplus(logsumexp_negatives - positive).mean()
+    losses = F.softplus(logsumexp_negatives - positive)  # (P,)
+    if weight is None:
+        return losses.mean()
+    return (weight * losses).sum() / weight.sum()
 
 
 def masked_logsumexp(scores, keep):
@@ -84,6 +88,19 @@ def alignment(z, codes, rows):
     return F.mse_loss(z, target)
 
 
+def weights_of_stars(data, weights):
+    """The weight of each positive train edge in the ranking loss, (positives,); None where all weigh the same.
+
+    weights: of a refined rating that is liked (4.5), of a 4 and of a 5.
+    """
+    if len(set(weights)) == 1:
+        return None
+    rating = data.train.rating[data.train.rating >= 4]
+    refined, four, five = weights
+    weight = np.select([rating == 4, rating == 5], [four, five], refined)
+    return torch.from_numpy(weight).float().to(data.device)
+
+
 class ReFINePlusPlus(GraphRecommender):
     """ReFINe++ on one data set: total loss = RW-SSM + BCE(user) + BCE(item) + alignment (+ weight decay).
 
@@ -106,6 +123,7 @@ class ReFINePlusPlus(GraphRecommender):
             wanted = options.n_negatives or max(1, data.n_items // 10)
             self.n_negatives = min(wanted, data.n_items)
         self.negatives = None  # with BPR: one for each positive, drawn anew every epoch
+        self.weights = weights_of_stars(data, options.star_weights)  # (positives,) or None
 
     def settled(self):
         return {"n_negatives": self.n_negatives} if self.options.loss == "rw_ssm" else {}
@@ -132,6 +150,8 @@ class ReFINePlusPlus(GraphRecommender):
             if not o.no_alignment:
                 terms.append("alignment")
             terms.append(f"{o.lambda_ae:g}/2 ||autoencoders||^2")
+        if self.weights is not None:
+            terms[0] += f", stars weighted {' '.join(f'{weight:g}' for weight in o.star_weights)}"
         return [*terms, f"{o.lambda_reg:g}/2 ||E||^2", f"{o.graph} graph"]
 
     def start_epoch(self, epoch):
@@ -165,17 +185,18 @@ class ReFINePlusPlus(GraphRecommender):
     def ranking_loss(self, batch, z_users, z_items):
         """RW-SSM with shared or per-user negatives, or BPR: RW-SSM with one negative of each positive's own."""
         positive = (z_users[batch.users] * z_items[batch.items]).sum(1)  # (P,)
+        weight = None if self.weights is None else self.weights[batch.positive_numbers]  # (P,)
         if self.options.loss == "bpr":
             negatives = self.negatives[batch.positive_numbers]  # (P,)
             negative = (z_users[batch.users] * z_items[negatives]).sum(1)  # (P,)
-            return rw_ssm(positive, negative)
+            return rw_ssm(positive, negative, weight)
         # The sum over N depends on the user only: once a distinct user, then handed to that user's positives.
         distinct = z_users[batch.distinct_users]  # (m, d)
         if self.options.negatives == "shared":
             lse = self.shared_negatives(batch, distinct, z_items)  # (m,)
         else:
             lse = self.per_user_negatives(batch, distinct, z_items)  # (m,)
-        return rw_ssm(positive, lse[batch.distinct_of])
+        return rw_ssm(positive, lse[batch.distinct_of], weight)
 
     def shared_negatives(self, batch, z_distinct, z_items):
         """log sum over N of exp(s_uj) for each distinct user, (m, d) -> (m,), with one N for the whole batch.

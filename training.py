@@ -81,10 +81,12 @@ def train(model, data, options, run):
 
             # once in a while: evaluate on validation, and keep the weights if they are the best so far
             if epoch % options.evaluation_step == 0 or epoch == options.epochs:
-                metrics = evaluation.means(measure(model, data, data.validation, options))
+                with state.average.in_place():
+                    metrics = evaluation.means(measure(model, data, data.validation, options))
+                    best = stopping.update(metrics["recall@20"], epoch, model.state_dict())
                 row |= metrics
                 lines += evaluation.metric_lines(metrics, options.top_k)
-                if stopping.update(metrics["recall@20"], epoch, model.state_dict()):
+                if best:
                     lines.append(f"Best so far: validation Recall@20 {stopping.best_score:.4f}")
                 else:
                     lines.append(f"EarlyStopping counter: {stopping.counter} out of {stopping.patience}")
@@ -136,6 +138,7 @@ def run_epoch(state, data, options, run, signals, live):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            state.average.update()
         live.step()
         state.save_if_due(run, signals)
     return note

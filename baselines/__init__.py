@@ -40,7 +40,8 @@ MODELS = {
     "ReFINe++": Row(
         "model", "ReFINePlusPlus",
         LIGHTGCN | {"hidden_dim", "no_autoencoder", "no_alignment", "graph", "loss", "negatives", "n_negatives",
-                    "real_neg_samp_prob", "lambda_ae", "precision"},
+                    "real_neg_samp_prob", "lambda_ae", "precision",
+                    "star_weights"},
         {"dataset_augment": "augment", "learning_rate": 1e-3, "lambda_reg": 1e-7},
     ),
 }  # fmt: skip

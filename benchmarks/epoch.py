@@ -105,7 +105,7 @@ def build(data, layers, precision="float32"):
     options = SimpleNamespace(
         graph="signed", negatives="shared", layers=layers, embedding_dim=64, hidden_dim=600, no_autoencoder=False,
         no_alignment=False, loss="rw_ssm", n_negatives=None, lambda_reg=1e-7, lambda_ae=1e-5, real_neg_samp_prob=1.5,
-        precision=precision,
+        precision=precision, star_weights=(1, 1, 1),
     )  # fmt: skip
     torch.manual_seed(0)
     return ReFINePlusPlus(data, options, torch.Generator(data.device).manual_seed(0)).to(data.device)

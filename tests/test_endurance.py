@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import synthetic
 import torch
@@ -63,11 +64,37 @@ def count_steps(patch, model, then=lambda step: None):
     return steps
 
 
+def test_averaged_weights_are_a_plain_mean_and_then_an_exponential_one():
+    """With a decay of .75: the mean of the first four steps' weights, then three quarters of it and a quarter new."""
+    model = torch.nn.Linear(1, 1, bias=False)
+    average = checkpoint.AveragedWeights(model, 0.75)
+    expected, seen = None, []
+    for value in (8.0, 4.0, 6.0, 2.0, 9.0):
+        model.weight.data.fill_(value)
+        average.update()
+        seen.append(value)
+        expected = sum(seen) / len(seen) if len(seen) <= 4 else 0.75 * expected + 0.25 * value
+        with average.in_place():
+            assert model.weight.item() == pytest.approx(expected)
+        assert model.weight.item() == value
+
+
+def test_averaging_changes_what_is_evaluated_and_not_what_is_trained(flags, tmp_path):
+    for name, more in (("plain", []), ("averaged", ["--average_decay", "0.9"])):
+        main.main(flags("LightGCN", "--path_name", name, *more))
+    plain, averaged = (pd.read_csv(tmp_path / "result" / "blocks" / n / "metrics.csv") for n in ("plain", "averaged"))
+    assert plain.loss.equals(averaged.loss)
+    assert not plain["ndcg@20"].equals(averaged["ndcg@20"])
+
+
 def signal_at(at, number):
     return lambda step: os.kill(os.getpid(), number) if step == at else None
 
 
-CASES = [("ReFINe++",), ("ReFINe++", "--loss", "bpr"), ("LightGCN",), ("ReFINe",), ("SiReN",)]
+CASES = [
+    ("ReFINe++",), ("ReFINe++", "--loss", "bpr"), ("LightGCN",), ("LightGCN", "--average_decay", "0.9"), ("ReFINe",),
+    ("SiReN",),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES, ids=" ".join)

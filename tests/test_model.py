@@ -1,5 +1,6 @@
 """The model against its plain forms: values and gradients."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -30,6 +31,7 @@ def options(**changes):
         "graph": "signed", "negatives": "shared", "layers": 3, "embedding_dim": DIM, "hidden_dim": 9,
         "no_autoencoder": False, "no_alignment": False, "loss": "rw_ssm", "n_negatives": None,
         "lambda_reg": 1e-2, "lambda_ae": 1e-3, "real_neg_samp_prob": 1.5, "precision": "float32",
+        "star_weights": (1, 1, 1),
     }  # fmt: skip
     return SimpleNamespace(**default | changes)
 
@@ -286,6 +288,30 @@ def test_positive_graph_leaves_confirmed_negatives_out(data):
     model = build(data, graph="positive")
     torch.testing.assert_close(torch.cat(model.embeddings()), positive(model.table))
     assert not torch.allclose(torch.cat(model.embeddings()), torch.cat(build(data).embeddings()))
+
+
+@pytest.mark.parametrize("loss", ["rw_ssm", "bpr"])
+def test_stars_weigh_in_the_ranking_loss(data, loss):
+    """The weighted mean of what each positive has as its loss alone; weights that are all the same change nothing."""
+    data.train.rating[data.train.rating >= 4] = np.tile([4.5, 4.0, 5.0], 34)[:100]
+    plain, batch = build(data, no_autoencoder=True, loss=loss), one_batch(data)
+    plain.start_epoch(1)
+    losses = []
+    for row in range(len(batch.users)):
+        only = slice(row, row + 1)
+        fields = {name: getattr(batch, name)[only] for name in ("users", "items", "distinct_of", "positive_numbers")}
+        one = dataclasses.replace(batch, **fields)
+        plain.generator.manual_seed(2)
+        losses.append(plain.ranking_loss(one, *plain.embeddings()))
+    rating = torch.from_numpy(data.train.rating[data.train.rating >= 4])[batch.positive_numbers]
+    weight = 0.6 * (rating == 4.5) + 1.0 * (rating == 4) + 1.2 * (rating == 5)
+    assert len(set(weight.tolist())) == 3
+    for weights, expected in (((0.6, 1, 1.2), weight), ((2, 2, 2), torch.ones(len(weight)))):
+        model = build(data, no_autoencoder=True, loss=loss, star_weights=weights)
+        model.start_epoch(1)
+        model.generator.manual_seed(2)
+        mean = (expected * torch.stack(losses)).sum() / expected.sum()
+        torch.testing.assert_close(model.ranking_loss(batch, *model.embeddings()), mean.float())
 
 
 def test_without_autoencoders_the_loss_is_the_ranking_loss(data):
