@@ -14,6 +14,7 @@ import dataloader
 import evaluation
 import flags
 import hardware
+import recommend
 import run_folder
 import training
 import utils
@@ -41,7 +42,9 @@ def fit(name, raw, folder, options, run):
         preparation.prepare(name, raw, folder, run.log)
         splits = hashes_of_splits(name, folder)
     items = preparation.item_table(raw)
-    if options.dataset_augment == "augment":
+    if options.model == "Blend":
+        train_csv, labels = recommend.ratings_of(options.blend[0])
+    elif options.dataset_augment == "augment":
         train_csv, labels = refinement.refine(name, folder, items, options, device, run.log)
         options.llm, options.llm_mode = labels["llm"], labels["llm_mode"]  # what was picked, for the settings
     else:

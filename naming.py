@@ -71,6 +71,8 @@ def in_word(value):
     """A value of a flag: 0.001, 1e-07, 5,10."""
     if isinstance(value, list):
         return ",".join(map(in_word, value))
+    if isinstance(value, str) and "/" in value:
+        return short_name(value)
     if isinstance(value, float) and float(f"{value:g}") == value:
         return f"{value:g}"
     return str(value)

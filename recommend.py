@@ -9,6 +9,7 @@ The same in a notebook:
     run.recommend("42", k=10)
 """
 
+import json
 import pickle
 from pathlib import Path
 from types import SimpleNamespace
@@ -88,6 +89,17 @@ class FinishedRun:
     def rated(self, user, rows):
         """The items of a user in data.positives, .confirmed_negatives, .validation or .test: as describe."""
         return self.describe(rows.entries(self.number_of(user))[1].cpu().numpy())
+
+
+def ratings_of(folder):
+    """(train CSV, what summary.json says of its labels) of a finished run."""
+    config = read_config(Path(folder))
+    settings = config["settings"]
+    _, _, data_folder = locate(settings["dataset"], Path(settings["data_dir"]))
+    summary = json.loads((Path(folder) / "summary.json").read_text(encoding="utf-8"))
+    keys = ("dataset_augment", "llm", "llm_mode", "refinement")
+    labels = {key: summary[key] for key in keys if key in summary}  # nothing was refined for some runs
+    return train_file(data_folder, config["made_from"]), labels
 
 
 def recommend(options):

@@ -24,6 +24,7 @@ MODELS = {
         "baselines.ease", "EASE",
         frozenset({"ease_weights", "ease_lambdas", "ease_denoising", "ease_alphas", "ease_side"}), closed_form=True,
     ),
+    "Blend": Row("baselines.blend", "Blend", frozenset({"blend"}), closed_form=True),
     "LightGCN": Row(
         "baselines.lightgcn", "LightGCN", LIGHTGCN,
         {"dataset_augment": "original", "learning_rate": 1e-3, "lambda_reg": 1e-4},
@@ -67,6 +68,9 @@ def add_flags(group):
         help="SiReN: c of a disliked item: 2 in the final official code, -1 in its first release, another model")
     add("--siren_mlp_layers", type=int, default=2, help="SiReN: layers of the negative branch")
     add("--siren_dropout", type=float, default=0.5, help="SiReN: dropout of the negative branch and the attention")
+
+    group("Blend").add_argument("--blend", nargs="+", default=[], metavar="RUN",
+        help="Blend: folders of finished runs (python blend.py RUN RUN fills in the rest)")
 
     add = group("EASE").add_argument
     add("--ease_weights", type=float, nargs=5, default=[0, 0, 0, 1, 1],

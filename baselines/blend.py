@@ -1,0 +1,124 @@
+"""Blend: the weighted mean of finished runs' scores, the weights chosen on validation.
+
+    s_ui = sum over experiments g of w_g * mean over g's runs of (s_ui - mean_u) / deviation_u,  w >= 0, sum 1
+
+A run's scores are standardised user by user over the items, so that weights mean the same whatever the model.  Runs
+that differ in their seeds alone are one experiment and weigh alike.  A standardised dot product is a dot product of
+longer embeddings, and so is a weighted sum of dot products: a blend is ranked, tested and looked at as any model.
+"""
+
+import json
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from recommender import Recommender
+from utils import InputError
+
+STEPS = {1: 1, 2: 20, 3: 10, 4: 5}  # by number of experiments: weights are multiples of 1 / this
+NO_EXPERIMENT = {"random_seed", "llm_seed", "path_name", "result_dir", "data_dir", "device", "test_batch_size"}
+BLOCK = 1024  # users whose scores are held at once
+
+
+class Blend(Recommender):
+    """options.blend: run folders.  The users and items ranked are those of the first one's train CSV.
+
+    Raises InputError for runs that rank others, or that were tested on other rows.
+    """
+
+    def __init__(self, data, options, generator=None):
+        super().__init__(data, options, generator)
+        experiments = by_experiment(options.blend)
+        if len(experiments) not in STEPS:
+            raise InputError(f"--blend: at most {max(STEPS)} experiments can be blended, not {len(experiments)}")
+        self.columns = tuple(experiments)
+        self.grid = [dict(zip(self.columns, weights, strict=True)) for weights in simplex(len(experiments))]
+        self.parts = []  # of each experiment [(users (U, d + 1), items (I, d + 1)), ...]
+        for folders in experiments.values():
+            self.parts.append([standardised(folder, data, options.blend[0]) for folder in folders])
+        self.register_buffer("weights", torch.zeros(len(experiments)))
+
+    def terms(self):
+        return [f"{len(runs)} x {name}" for name, runs in zip(self.columns, self.parts, strict=True)]
+
+    def solve(self, setting):
+        self.weights.copy_(torch.tensor([setting[name] for name in self.columns]))
+
+    def embeddings(self):
+        users, items = [], []
+        for weight, runs in zip(self.weights.tolist(), self.parts, strict=True):
+            for z_users, z_items in runs if weight else []:
+                users.append(z_users * (weight / len(runs)))
+                items.append(z_items)
+        return torch.cat(users, 1), torch.cat(items, 1)
+
+
+def by_experiment(folders):
+    """{name: [run folder, ...]} of runs that differ in their seeds alone; the name is the folder's without its seed."""
+    groups = {}
+    for folder in map(Path, folders):
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))["settings"]
+        experiment = {flag: value for flag, value in settings.items() if flag not in NO_EXPERIMENT}
+        groups.setdefault(json.dumps(experiment, sort_keys=True), []).append((folder, settings["random_seed"]))
+    names = {}
+    for runs in groups.values():
+        folder, seed = runs[0]
+        name = folder.resolve().name.removesuffix(f"_{seed}")
+        while name in names:
+            name += "'"
+        names[name] = [folder for folder, _ in runs]
+    return names
+
+
+def simplex(n):
+    """All weights (n,) that are multiples of 1 / STEPS[n] and sum to 1."""
+    steps = STEPS[n]
+    for first in product(range(steps + 1), repeat=n - 1):
+        if sum(first) <= steps:
+            yield [part / steps for part in (*first, steps - sum(first))]
+
+
+@torch.no_grad()
+def standardised(folder, data, base):
+    """Embeddings whose dot products are a run's standardised scores, (U, d + 1) and (I, d + 1), numbered as in data.
+
+    The last column takes the mean away.  A user or item that the run does not know has zeros, so that its score is the
+    mean.  Raises InputError where the run knows one that data does not.
+    """
+    from recommend import load_run  # it builds models, so it is not imported with them
+
+    if held_out(folder) != held_out(base):
+        raise InputError(f"{folder}: was tested on other validation or test rows than {base}")
+    run = load_run(folder, device=str(data.device))
+    users, items = run.model.embeddings()  # (u, d), (i, d)
+    mean, deviation = [], []
+    for block in users.split(BLOCK):
+        scores = block @ items.t()  # (b, i)
+        mean.append(scores.mean(1, keepdim=True))
+        deviation.append(scores.std(1, keepdim=True).clamp(min=1e-9))
+    mean, deviation = torch.cat(mean), torch.cat(deviation)  # (u, 1)
+    users = torch.cat((users / deviation, -mean / deviation), 1)  # (u, d + 1)
+    items = torch.cat((items, torch.ones_like(items[:, :1])), 1)  # (i, d + 1)
+    of_users = placed(users, run.data.user_ids, data.user_ids)
+    of_items = placed(items, run.data.item_ids, data.item_ids)
+    if of_users is None or of_items is None:
+        raise InputError(f"{folder}: ranks users or items that {base} does not know; name it first")
+    return of_users, of_items
+
+
+def held_out(folder):
+    """SHA-256 of the validation and test CSV of a run."""
+    made_from = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))["made_from"]
+    return made_from["validation"], made_from["test"]
+
+
+def placed(rows, ids, wanted):
+    """Rows (n, d) about `ids` -> rows about `wanted`, zeros where there is none; None where one is not wanted."""
+    place = pd.Index(wanted).get_indexer(ids)  # (n,)
+    if (place < 0).any():
+        return None
+    result = rows.new_zeros(len(wanted), rows.shape[1])
+    result[torch.from_numpy(place).to(rows.device)] = rows
+    return result

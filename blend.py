@@ -1,0 +1,37 @@
+"""Blend finished runs of one data set: the weighted mean of their scores, weights chosen on validation.
+
+    python blend.py result/ML-1M/ReFINe++_rule_2024 result/ML-1M/EASE_2024
+    python blend.py RUN RUN RUN --path_name three
+
+Runs that differ in their seeds alone weigh alike.  What is left behind is a run folder like any other:
+compare.py, table.py and --recommend take it.  Short for main.py --model Blend --blend RUN RUN with the
+data set of the first run; other flags of main.py may follow.  How: baselines/blend.py.
+"""
+
+import json
+import sys
+from itertools import takewhile
+from pathlib import Path
+
+import main
+import shell
+from utils import InputError
+
+
+def blend(argv=None):
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or {"-h", "--help"} & set(argv):
+        return print(__doc__)
+    runs = list(takewhile(lambda word: not word.startswith("--"), argv))
+    if len(runs) < 2 or len({Path(run).resolve() for run in runs}) < len(runs):
+        raise InputError("give at least two folders of finished runs, each once")
+    for run in runs:
+        if not (Path(run) / "summary.json").exists():
+            raise InputError(f"{run}: holds no finished run (no summary.json)")
+    settings = json.loads((Path(runs[0]) / "config.json").read_text(encoding="utf-8"))["settings"]
+    where = ["--dataset", settings["dataset"], "--data_dir", settings["data_dir"]]
+    return main.main([*where, "--model", "Blend", "--blend", *runs, *argv[len(runs) :]])
+
+
+if __name__ == "__main__":
+    sys.exit(shell.cli(blend))
