@@ -67,12 +67,7 @@ def labels(run):
 
 def flags(run):
     """The flags that make the run another experiment than its model's default."""
-    words = []
-    for name, value in run["flags"].items():
-        if isinstance(value, list):
-            value = " ".join(map(str, value))
-        words.append(f"--{name} {value}")
-    return " ".join(words).replace(" True", "")  # a switch is given without a value
+    return " ".join(compare.flag_words(run["flags"]))
 
 
 def is_system(run):

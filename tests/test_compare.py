@@ -52,18 +52,46 @@ def compared(path, log):
 def test_exit_code_names_the_first_check_that_fails(tmp_path, departure, code):
     done = compared(tmp_path / "log.txt", a_log(**departure))
     assert done.returncode == code, done.stdout
-    assert ("FAIL" in done.stdout) == (code != 0)
+    assert ("FAIL" in done.stdout) == (code > 3)
 
 
 @pytest.mark.parametrize(
-    ("llm", "flags", "code"), [("published", {}, 0), ("shuffled", {}, 3), (None, {}, 3), ("published", {"r": 2}, 3)]
+    ("llm", "flags", "log", "differing"),
+    [
+        ("published", {}, a_log(), ""),
+        ("shuffled", {}, a_log(), "labels shuffled"),
+        (None, {}, a_log(), "labels none"),
+        ("published", {"r": 2}, a_log(), "--r 2"),
+        ("rule", {"no_autoencoder": True, "loss": "bpr"}, a_log(), "labels rule, --no_autoencoder, --loss bpr"),
+        ("rule", {}, a_log((938, 1008, 9, 5018, 10514)), "labels rule"),  # which explains the other count
+        ("published", {}, a_log((938, 1008, 9, 5018, 8)), "train 9 instead of 65841, test 8 instead of 10514"),
+    ],
 )
-def test_a_run_folder_of_another_experiment_is_not_taken_for_a_reproduction(tmp_path, llm, flags, code):
-    (tmp_path / "log.txt").write_text(a_log())
+def test_a_run_folder_of_another_experiment_is_named_as_such_and_not_compared(tmp_path, llm, flags, log, differing):
+    (tmp_path / "log.txt").write_text(log)
     summary = {"dataset": "ML-100K", "model": "ReFINe++", "llm": llm, "flags": flags}
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     done = subprocess.run([sys.executable, str(compare.__file__), str(tmp_path)], capture_output=True, text=True)
-    assert done.returncode == code and ("another experiment" in done.stdout) == bool(code)
+    if differing:
+        said = f"Another experiment, not compared: it differs from the published run: {differing}\n"
+        assert (done.returncode, done.stdout) == (3, said)
+    else:
+        assert done.returncode == 0 and "recall@20" in done.stdout
+
+
+def test_a_log_of_other_counts_is_not_compared(tmp_path):
+    done = compared(tmp_path / "log.txt", a_log((938, 1008, 65840, 5018, 10514)))
+    assert done.returncode == 3 and done.stdout.count("\n") == 1 and "train 65840 instead of 65841" in done.stdout
+
+
+def test_the_table_at_the_end_of_a_run_names_what_differs():
+    reference = compare.published("ML-100K", "ReFINe++")
+    run = {"dataset": "ML-100K", "model": "ReFINe++", "data": reference["data"], "test": reference["test"]}
+    rule = {"llm": "rule", "flags": {"no_autoencoder": True, "top_k": [5, 20]}}
+    first, *_ = compare.table(run | rule, reference)
+    assert first == "This run differs from the published run: labels rule, --no_autoencoder, --top_k 5 20"
+    lines = compare.table(run | {"llm": "published", "flags": {}}, reference)
+    assert "differs" not in " ".join(lines) and len(lines) == 2 + 12
 
 
 def test_a_run_of_a_model_of_which_nothing_was_published_is_not_called_unfinished(tmp_path):
