@@ -27,7 +27,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
 import torch
 from tqdm import tqdm
 
@@ -36,7 +35,6 @@ import shell
 import utils
 from atomic_files import preparation
 from baselines import MODELS
-from results4comparison import compare, table
 from utils import InputError
 
 MAIN = Path(__file__).with_name("main.py")
@@ -106,9 +104,6 @@ class Trial:
     @property
     def summary(self):
         return json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
-
-    def recalls(self):
-        return pd.read_csv(self.folder / "per_user.csv", index_col="user")["recall@20"]
 
 
 def refuse_flags_of_the_study(model):
@@ -223,39 +218,18 @@ class Row(NamedTuple):
 
 def report(rows):
     """(Markdown lines, LaTeX lines) of the table of all rows and of that of the best two."""
-    header = ["data set", "model", "refined by", *table.FIGURES, "published recall@20"]
-    best = ["data set", "best test recall@20", "less the second best", *table.DIFFERENCE]
-    body, models = [], {}
+    # these take seconds to import
+    from results4comparison import cells, folders
+
+    lines = []
     for dataset, model, trials in rows:
-        body.append(cells(dataset, model, trials))
-        models.setdefault(dataset, []).append((model, recalls(trials)))
-    tests = []
-    for dataset, of_data_set in models.items():
-        if len(of_data_set) > 1:
-            tests.append([dataset, *best_two(of_data_set)])
+        summaries = [folders.finished_run(trial.folder) for trial in trials]
+        lines.append(folders.Row(dataset, model, summaries, [trial.folder for trial in trials]))
+    everything, tests = folders.tables(lines)
     note = "Difference: two-sided paired t-test over users, each user's mean over the seeds."
-    markdown = [*table.markdown(header, body), "", *table.markdown(best, tests), "", note]
-    latex = [*table.latex(header, body), "", *table.latex(best, tests), "", f"% {note}"]
+    markdown = [*cells.markdown(*everything), "", *cells.markdown(*tests), "", note]
+    latex = [*cells.latex(*everything), "", *cells.latex(*tests), "", f"% {note}"]
     return markdown, latex
-
-
-def cells(dataset, model, trials):
-    summaries = [trial.summary for trial in trials]
-    known = compare.published(dataset, summaries[0]["model"])
-    published = f"{known['test']['recall@20']:.4f}" if known else ""
-    return [dataset, model, table.labels(summaries[0]), *table.figures(summaries), published]
-
-
-def recalls(trials):
-    """(users, seeds) test Recall@20."""
-    return pd.concat([trial.recalls() for trial in trials], axis=1, ignore_index=True)
-
-
-def best_two(models):
-    """Cells of the best and the second best of [(model, recalls)], and of their difference."""
-    by_mean = sorted(models, key=lambda pair: -pair[1].to_numpy().mean())
-    (first, ours), (second, theirs) = by_mean[:2]
-    return [first, second, *table.difference(ours, theirs)]
 
 
 # ------------------------------------------------------------------------------------------ study
