@@ -105,11 +105,6 @@ class Trial:
     def summary(self):
         return json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
 
-    def recalls(self):
-        import pandas as pd
-
-        return pd.read_csv(self.folder / "per_user.csv", index_col="user")["recall@20"]
-
 
 def refuse_flags_of_the_study(model):
     flags_of_model = {word.split("=")[0] for word in model}
@@ -225,47 +220,17 @@ class Row(NamedTuple):
 
 def report(rows):
     """(Markdown lines, LaTeX lines) of the table of all rows and of that of the best two."""
-    from results4comparison import table
+    from results4comparison import cells, folders
 
-    header = ["data set", "model", "refined by", *table.FIGURES, "published recall@20"]
-    best = ["data set", "best test recall@20", "less the second best", *table.DIFFERENCE]
-    body, models = [], {}
+    lines = []
     for dataset, model, trials in rows:
-        body.append(cells(dataset, model, trials))
-        models.setdefault(dataset, []).append((model, recalls(trials)))
-    tests = []
-    for dataset, of_data_set in models.items():
-        if len(of_data_set) > 1:
-            tests.append([dataset, *best_two(of_data_set)])
+        summaries = [folders.finished_run(trial.folder) for trial in trials]
+        lines.append(folders.Row(dataset, model, summaries, [trial.folder for trial in trials]))
+    everything, tests = folders.tables(lines)
     note = "Difference: two-sided paired t-test over users, each user's mean over the seeds."
-    markdown = [*table.markdown(header, body), "", *table.markdown(best, tests), "", note]
-    latex = [*table.latex(header, body), "", *table.latex(best, tests), "", f"% {note}"]
+    markdown = [*cells.markdown(*everything), "", *cells.markdown(*tests), "", note]
+    latex = [*cells.latex(*everything), "", *cells.latex(*tests), "", f"% {note}"]
     return markdown, latex
-
-
-def cells(dataset, model, trials):
-    from results4comparison import compare, table
-
-    summaries = [trial.summary for trial in trials]
-    known = compare.published(dataset, summaries[0]["model"])
-    published = f"{known['test']['recall@20']:.4f}" if known else ""
-    return [dataset, model, table.labels(summaries[0]), *table.figures(summaries), published]
-
-
-def recalls(trials):
-    """(users, seeds) test Recall@20."""
-    import pandas as pd
-
-    return pd.concat([trial.recalls() for trial in trials], axis=1, ignore_index=True)
-
-
-def best_two(models):
-    """Cells of the best and the second best of [(model, recalls)], and of their difference."""
-    from results4comparison import table
-
-    by_mean = sorted(models, key=lambda pair: -pair[1].to_numpy().mean())
-    (first, ours), (second, theirs) = by_mean[:2]
-    return [first, second, *table.difference(ours, theirs)]
 
 
 # ------------------------------------------------------------------------------------------ study

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import requests
+from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from feedback import prompts
 from feedback.questions import picked, scored, too_long
@@ -23,6 +24,7 @@ PASSING = {408, 409, 425, 429, 500, 502, 503, 504}  # HTTP statuses worth anothe
 LEAST_LOGPROB = -100.0  # servers say -9999 or less for what they did not reckon
 TOO_LONG = r"context|max(imum)?[ _](model[ _])?len|too long|too many tokens"  # how servers say so
 LONGEST_PAUSE = 60  # seconds, also where the server asks for more
+CONNECTING = 10  # seconds in which a server must take a connection; an answer may take --llm_timeout
 
 
 class Refused(InputError):
@@ -42,13 +44,16 @@ class Endpoint:
             raise InputError(f"--llm_mode embed: {local_only}")
         if options.llm_constrained:
             raise InputError(f"--llm_constrained: {local_only}")
-        self.url, self.timeout = options.llm_url.rstrip("/"), options.llm_timeout
+        self.url = options.llm_url.rstrip("/")
+        self.timeout = min(CONNECTING, options.llm_timeout), options.llm_timeout
         if not self.url.startswith(("http://", "https://")):
             raise InputError(f"--llm_url {options.llm_url}: must begin with http:// or https://")
         self.workers = options.llm_concurrency
         self.session = session_for(self.url, self.workers)
         # vLLM and transformers understand this; taken back where a server does not (see request)
         self.more = {"chat_template_kwargs": {"enable_thinking": False}}
+        self.reached = False  # whether the server has ever replied
+        self.answered = False  # whether a question of this start has been
         self.llm = options.llm
         if self.llm == "auto":
             self.llm = self.request("GET", "models", first_model)
@@ -63,7 +68,9 @@ class Endpoint:
         try:
             waiting = [pool.submit(ask, question, train, texts) for question in questions]
             for future in as_completed(waiting):
-                yield future.result()
+                record = future.result()
+                self.answered = True
+                yield record
         finally:
             # Also after the first failure.  What was answered is kept, the rest is asked at the next start.
             pool.shutdown(cancel_futures=True)
@@ -140,15 +147,16 @@ class Endpoint:
     def request(self, method, path, read, body=None):
         """read(JSON reply).
 
-        What may pass is tried again after a pause: no connection, a time-out, a busy or failing
-        server, a reply that is none.  Raises Refused for other refusals, InputError after the last
-        try.
+        What may pass is tried again after a pause: a broken connection, a time-out, a busy or
+        failing server, a reply that is none, and a server that was there before.  Raises Refused
+        for other refusals, InputError after the last try, and at once where no server was found.
         """
         url = f"{self.url}/{path}"
         for attempt in range(TRIES):
             asked_pause = 0.0
             try:
                 reply = self.session.request(method, url, json=body, timeout=self.timeout)
+                self.reached = True
                 if reply.status_code == 200:
                     return read(reply.json())
                 problem = f"HTTP {reply.status_code} {' '.join(reply.text.split())[:200]}"
@@ -162,17 +170,55 @@ class Endpoint:
                     raise Refused(f"--llm_url {url}: {problem}")
                 asked_pause = retry_after(reply)
             except requests.RequestException as error:  # among them a reply that is no JSON
-                problem = f"{type(error).__name__}: {error}"
+                problem = in_words(error)
+                if not self.reached:
+                    self.refuse_nobody(error)
             except (KeyError, IndexError, TypeError, AttributeError):  # of read()
                 problem = f"an unusable reply: {reply.text[:200]!r}"
             if attempt < TRIES - 1:
                 # random, so that not all workers come back at the same moment
                 pause = 2**attempt * random.uniform(0.7, 1.3)
                 time.sleep(min(max(asked_pause, pause), LONGEST_PAUSE))
+        kept = "answers so far are kept, " if self.answered else ""
         raise InputError(
             f"--llm_url {url}: {TRIES} tries failed, the last with {problem}; "
-            "answers so far are kept, the same command goes on with the rest"
+            f"{kept}the same command goes on with what is left to ask"
         )
+
+    def refuse_nobody(self, error):
+        """Raises InputError where there was nobody to connect to: waiting would not change that."""
+        why = unreachable(error)
+        if why:
+            raise InputError(
+                f"--llm_url {self.url}: no server answers there ({why}); start it, or mend the address"
+            ) from None
+
+
+def unreachable(error):
+    """Why no connection came about, in words.  None where one did, and something broke later."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None  # of urllib3
+    if isinstance(error, requests.exceptions.InvalidURL):
+        return "it is no address"
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "the proxy in between cannot be reached"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "it speaks no https, or its certificate is not trusted"
+    if isinstance(error, requests.ConnectTimeout):
+        return f"it takes no connection within {CONNECTING} seconds"
+    if isinstance(reason, NameResolutionError):
+        return f"no host of the name {urlsplit(error.request.url).hostname} is known"
+    if isinstance(reason, NewConnectionError):
+        return getattr(reason.__cause__, "strerror", None) or "no connection"
+    return None
+
+
+def in_words(error):
+    """What came instead of a reply."""
+    if isinstance(error, requests.ReadTimeout):
+        return "no answer within --llm_timeout"
+    if isinstance(error, requests.JSONDecodeError):
+        return "a reply that is no JSON"
+    return unreachable(error) or "a connection that broke"
 
 
 def session_for(url, workers):

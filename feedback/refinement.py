@@ -30,6 +30,7 @@ from feedback.ways import (
     domain_of,
     fitting_mode,
     folder_name,
+    folder_of_labels,
     hash_of,
     prompt_settings,
 )
@@ -69,7 +70,8 @@ def refine(name, folder, items, options, device, log=print):
     with locked(out, log):
         records = ask(way, train, out / "answers.jsonl", settings, log)
         refined, card = outcome(train, records, ratings, options.unasked_twos)
-        path = leave_behind(out, name, ratings, refined, card, log)
+        labels_out = out.with_name(folder_of_labels(way, options))
+        path = leave_behind(labels_out, name, ratings, refined, card, log)
     return path, {"llm": way.llm, "llm_mode": way.mode, "refinement": card}
 
 

@@ -91,3 +91,20 @@ def folder_name(llm, mode, options):
     if mode == "generate" and options.llm_constrained:
         folder += "-constrained"
     return folder
+
+
+def folder_of_labels(way, options):
+    """Name of the folder for the refined ratings that are made of a way's answers.
+
+    That of the answers by default.  Other orders, or another use of the 2s that nobody is asked
+    about, share the answers and make other ratings of them: each has a folder of its own, so that
+    no run overwrites what another is trained on.
+    """
+    folder = way.folder
+    if way.mode is None:  # a control judges every 2 and 3, once
+        return folder
+    if options.unasked_twos != "confirmed":
+        folder += f"-{options.unasked_twos}"
+    if options.llm_permutations > 1 and way.mode != "embed":  # an encoder knows no order
+        folder += f"-{options.llm_permutations}_orders"
+    return folder

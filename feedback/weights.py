@@ -37,23 +37,51 @@ def model_folder(llm, data_dir):
                 f"--llm {llm}: the folder has no .safetensors weights (pickled ones are not loaded)"
             )
         return Path(llm)
-    failures = []  # of each source tried
+    from huggingface_hub import snapshot_download
 
+    refuse_path(llm)
+    failures = []  # of each source tried
     if llm == DEFAULT_LLM:
         try:
             return default_model(Path(data_dir) / "llm" / Path(llm).name)
         except FAILURES as error:
             failures.append(str(error))
     try:
-        from huggingface_hub import snapshot_download
-
         return Path(snapshot_download(llm, allow_patterns=KINDS))
-    except Exception as error:  # the hub's client raises many kinds, each of which means the same
-        failures.append(f"hub: {str(error).splitlines()[0]}")
+    except Exception as error:  # the hub's client raises many kinds
+        failures.append(hub_failure(llm, error))
         raise InputError(
-            f"--llm {llm}: neither a local folder nor to be fetched ({'; '.join(failures)}); "
-            "give the path of a folder with the model's config, tokenizer and .safetensors"
+            f"--llm {llm}: there is no such folder, and it cannot be fetched: {'; '.join(failures)}"
         ) from None
+
+
+def refuse_path(llm):
+    """Raises InputError for what no model on the hub can be called, such as ../folder."""
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(llm)
+    except HFValidationError:
+        raise InputError(
+            f"--llm {llm}: no such folder; give one with the model's config, tokenizer and "
+            ".safetensors, or a name on the Hugging Face hub, such as Qwen/Qwen2.5-7B-Instruct"
+        ) from None
+
+
+def hub_failure(llm, error):
+    """Why the Hugging Face hub did not give a model, and what to do about it."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):  # one of the next kind, too
+        return f"accept its terms at https://huggingface.co/{llm}, and set HF_TOKEN"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "the Hugging Face hub has none of that name (a private one needs HF_TOKEN)"
+    if isinstance(error, errors.LocalEntryNotFoundError):  # neither there nor in the cache here
+        return (
+            "the Hugging Face hub cannot be reached; where it can, hf download "
+            f"{llm} --local-dir FOLDER, then give --llm FOLDER here"
+        )
+    return f"hub: {(str(error) or type(error).__name__).splitlines()[0]}"
 
 
 def default_model(folder):

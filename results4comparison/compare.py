@@ -5,10 +5,10 @@
 
 The first is a finished run, the second any log in the published format.
 
-Checks, in this order, and exits with the number of the first that fails:
+Another experiment than the published one is not compared: other labels or flags (of a run folder),
+or other header counts (users, items, train, validation, test).  They are named, and the exit code
+is 3.  Else it checks, in this order, and exits with the number of the first that fails:
 
-    3  labels and flags (of a run folder) and header counts (users, items, train, validation, test):
-       the published ones
     4  epoch 1: loss within 0.02 and validation Recall@20 within 0.01 of the published ones
     5  test Recall@20, the metric training is stopped by: not lower than published by more than
        twice the standard deviation of the difference of two single runs, which is sqrt 2 times
@@ -58,7 +58,8 @@ def spread(dataset, model):
     tests = []
     for path in sorted((HERE / "ours").glob("*.json")):
         run = json.loads(path.read_text())
-        if run["dataset"] == dataset and run["model"] == model and repeats_the_authors(run):
+        same = (run["dataset"], run["model"]) == (dataset, model)
+        if same and not other_labels_and_flags(run):
             tests.append(run["test"])
     if len(tests) < 3:  # too few for a standard deviation
         return {}
@@ -68,9 +69,40 @@ def spread(dataset, model):
     return deviation
 
 
-def repeats_the_authors(summary):
-    """Whether the run is the published experiment: the authors' labels, and no flags."""
-    return summary["llm"] == "published" and not summary.get("flags")
+def departures(run, reference):
+    """What makes a run another experiment than the published one, in words; [] for the same.
+
+    run: a summary, or a parsed log, which tells of its counts alone.  Other labels or flags explain
+    other counts, so that these are named by themselves only.
+    """
+    return other_labels_and_flags(run) or other_counts(run, reference)
+
+
+def other_labels_and_flags(run):
+    """Labels that are not the authors', and the flags given; [] for the published experiment."""
+    words = []
+    labels = run.get("llm", "published")
+    if labels != "published":
+        words.append(f"labels {labels or 'none'}")
+    return words + flag_words(run.get("flags", {}))
+
+
+def flag_words(flags):
+    """{"loss": "bpr", "no_autoencoder": True} -> ["--loss bpr", "--no_autoencoder"]"""
+    words = []
+    for name, value in flags.items():
+        values = value if isinstance(value, list) else [value]
+        words.append(" ".join([f"--{name}", *map(str, values)]).removesuffix(" True"))
+    return words
+
+
+def other_counts(run, reference):
+    words = []
+    for name in COUNTS:
+        ours, theirs = run["data"][name], reference["data"][name]
+        if ours != theirs:
+            words.append(f"{name} {ours} instead of {theirs}")
+    return words
 
 
 # --------------------------------------------------------------------------------------- the logs
@@ -126,15 +158,14 @@ def parse_metrics(text):
 def table(run, reference):
     """Lines that set a run's test metrics beside the published ones.
 
-    run: a dict with dataset, model, test.
+    run: a summary, or a parsed log with its dataset and model.
     """
     if reference is None:
         return [f"Nothing was published for {run['model']} on {run['dataset']}: no comparison."]
     lines = []
-    if run.get("llm", "published") != "published":  # a log alone does not say
-        labels = run["llm"] or "none"
-        other = f"Trained on other labels ({labels}) than the published run: another experiment."
-        lines += [other, ""]
+    differing = departures(run, reference)
+    if differing:
+        lines += [f"This run differs from the published run: {', '.join(differing)}", ""]
     columns = "published (one run) / this run / difference / standard deviation over our seeds"
     lines.append(f"Test metrics, {columns}")
     lines.append(f"{'':14}{'published':>10}{'this run':>10}{'diff':>10}{'std':>10}")
@@ -163,15 +194,9 @@ class Check(NamedTuple):
 
 def check(run, reference):
     """The checks of a parsed run against the published one, in their order."""
-    counts = check_counts(run["data"], reference["data"])
     first_epoch = check_first_epoch(run["epochs"][0], reference["epochs"].iloc[0])
     test = check_test(run["test"], reference["test"], spread(run["dataset"], run["model"]))
-    return [counts, *first_epoch, *test]
-
-
-def check_counts(ours, theirs):
-    counts = ", ".join(f"{name} {ours[name]}/{theirs[name]}" for name in COUNTS)
-    return Check(3, ours == theirs, f"header counts, this/published: {counts}")
+    return [*first_epoch, *test]
 
 
 def check_first_epoch(ours, theirs):
@@ -217,30 +242,31 @@ def parse_arguments():
 def main():
     options = parse_arguments()
     names = {"dataset": options.dataset, "model": options.model}
-    log, departure = options.run, None
+    log, summary = options.run, {}
     try:
         # A run folder says itself what it is a run of.
         if options.run.is_dir():
             log = options.run / "log.txt"
             summary = read_summary(options.run)
             names = {key: given or summary[key] for key, given in names.items()}
-            departure = check_experiment(summary)
-            if published(**names) is None:  # its log may be of another form
-                return fail(f"nothing published for {names}; give --dataset and --model")
+        reference = published(**names)
+        if reference is None:  # its log may be of another form
+            return fail(f"nothing published for {names}; give --dataset and --model")
         run = parse_log(log) | names
     except KeyError as error:
         return fail(f"{options.run}/summary.json: lacks {error}")
     except (OSError, ValueError) as error:
         return fail(f"{options.run}: not a finished run or a log ({error})")
-    reference = published(**names)
-    if reference is None:
-        return fail(f"nothing published for {names}; give --dataset and --model")
+
+    # Differences between two experiments say nothing about either.
+    differing = ", ".join(departures(summary | run, reference))
+    if differing:
+        print(f"Another experiment, not compared: it differs from the published run: {differing}")
+        return 3
 
     # First the figures, then the checks, then the verdict.
     print(*table(run, reference), "", sep="\n")
     checks = check(run, reference)
-    if departure:
-        checks.insert(0, departure)
     print(*checks, sep="\n")
     return verdict(checks)
 
@@ -260,16 +286,6 @@ def read_summary(folder):
     if not path.exists():
         raise ValueError("it has no summary.json; resume it first")
     return json.loads(path.read_text())
-
-
-def check_experiment(summary):
-    """A failed Check where the run is another experiment than the published one, else None."""
-    if repeats_the_authors(summary):
-        return None
-    labels = summary["llm"] or "none"
-    flags = summary.get("flags") or "none"
-    what = f"labels {labels}, flags {flags}"
-    return Check(3, False, f"another experiment than the published run: {what}")
 
 
 def fail(message):

@@ -4,75 +4,52 @@
     python results4comparison/table.py labels       ReFINe++ trained on other labels, all compared
     python results4comparison/table.py ablations    ReFINe++ with parts left out or exchanged
     python results4comparison/table.py keep RUN_FOLDER NAME
+    python results4comparison/table.py result/ML-100K/*
 
-The last adds a finished run to ours/ as NAME, such as rule_2024.
-Reads ours/<data set>_NAME.json, which are the summary.json files of finished runs, and
-ours/<data set>_per_user.csv, which holds the test Recall@20 of every user in each of them.
-study.py makes its table with the functions of this file.
+The first three read ours/<data set>_NAME.json, which are the summary.json files of finished runs,
+and ours/<data set>_per_user.csv, which holds the test Recall@20 of every user in each of them.
+`keep` adds a finished run to them as NAME, such as rule_2024.
+
+The last is of your own runs: those that differ in the seed alone make a row, and the best two rows
+of each data set are tested against each other.  study.py ends with the same tables.
 """
 
 import itertools
 import json
 import shutil
-import statistics
 import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from scipy.stats import ttest_rel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from results4comparison import compare
+import shell
+from results4comparison import compare, folders
+from results4comparison.cells import (
+    AUTHORS,
+    DIFFERENCE,
+    FIGURES,
+    NO_DIFFERENCE,
+    difference,
+    experiment_of,
+    figures,
+    labels,
+    markdown,
+    mean_recall,
+    published_figures,
+)
 
 OURS = compare.HERE / "ours"
-METRICS = ("recall@20", "ndcg@20", "precision@20")
-TEST_METRICS = [f"test {metric}" for metric in METRICS]
-FIGURES = ("seeds", *TEST_METRICS, "val recall@20", "best epoch", "train s")
-DIFFERENCE = ("users", "difference", "95 % interval", "p")
-NO_DIFFERENCE = [""] * len(DIFFERENCE)
-AUTHORS = "the authors' Llama-2-7b"
-WITHOUT_OUR_MODEL = {
-    "published": AUTHORS,
-    "rule": "no model: 3s liked, 2s not",
-    "random": "no model: every 2 and 3 at random, at the authors' rates",
-    "shuffled": "the authors' labels, shuffled",
-}
+# what each table of kept runs sets the others against: (model, labels, flags)
+SYSTEM = ("ReFINe++", AUTHORS, "")
+# Most ablations leave the autoencoders out, too: they take most of the time, and what they change
+# does not show.
+ABLATION = ("ReFINe++", AUTHORS, "--no_autoencoder")
 
-# ---------------------------------------------------------------------------------------- one run
-
-
-class Experiment(NamedTuple):
-    """What the runs of one row have in common.  They differ in the seed."""
-
-    dataset: str
-    model: str
-    labels: str
-    flags: str
-
-
-def labels(run):
-    """What the run was trained on, in words."""
-    if run["dataset_augment"] == "original":
-        return "none: ratings as they are"
-    if run["llm"] in WITHOUT_OUR_MODEL:
-        return WITHOUT_OUR_MODEL[run["llm"]]
-    name = f"our {run['llm'].split('/')[-1]}"
-    if run["llm_mode"] in (None, "embed"):
-        return name
-    return f"{name}, {run['llm_mode']}"
-
-
-def flags(run):
-    """The flags that make the run another experiment than its model's default."""
-    words = []
-    for name, value in run["flags"].items():
-        if isinstance(value, list):
-            value = " ".join(map(str, value))
-        words.append(f"--{name} {value}")
-    return " ".join(words).replace(" True", "")  # a switch is given without a value
+# ------------------------------------------------------------------------------------ which runs
 
 
 def is_system(run):
@@ -92,86 +69,6 @@ def is_ablation(run):
     return run["model"] == "ReFINe++" and labels(run) == AUTHORS
 
 
-# ------------------------------------------------------------------------------------------ cells
-
-
-def figures(runs):
-    """Cells under FIGURES of the runs of one row: summaries that differ in the seed."""
-    cells = [str(len(runs))]  # the seeds
-    for metric in METRICS:
-        cells.append(deviation([run["test"][metric] for run in runs]))
-    cells.append(deviation([run["validation"]["recall@20"] for run in runs]))
-    cells.append(span([run["best_epoch"] for run in runs]))
-    seconds = statistics.mean(run["train_seconds"] for run in runs)
-    cells.append(f"{seconds:.0f}")
-    return cells
-
-
-def deviation(values):
-    if len(values) == 1:
-        return f"{values[0]:.4f}"
-    return f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}"
-
-
-def span(values):
-    if min(values) == max(values):
-        return f"{values[0]}"
-    return f"{min(values)}-{max(values)}"
-
-
-def published_figures(reference):
-    """Cells under FIGURES of a published run, for compare.published()."""
-    cells = ["1"]  # seed
-    for metric in METRICS:
-        cells.append(f"{reference['test'][metric]:.4f}")
-    cells.append(f"{reference['best_validation_recall@20']:.4f}")
-    cells.append(str(reference["best_epoch"]))
-    cells.append(f"{reference['train_seconds']:.0f}")
-    return cells
-
-
-def difference(ours, theirs):
-    """Cells under DIFFERENCE: mean over users of ours - theirs, by a two-sided paired t-test.
-
-    ours, theirs: test Recall@20, one row a user and one column a seed, of which each user's mean is
-    taken.  Users of both count.  (A user may lack a test row where only some labels make an edge of
-    the item.)
-    """
-    our_means, their_means = ours.mean(axis=1).align(theirs.mean(axis=1), join="inner")
-    test = ttest_rel(our_means, their_means)
-    low, high = test.confidence_interval()
-    p = "< 0.0001" if test.pvalue < 1e-4 else f"{test.pvalue:.4f}"
-    mean = (our_means - their_means).mean()
-    return [str(len(our_means)), f"{mean:+.4f}", f"{low:+.4f} to {high:+.4f}", p]
-
-
-# ----------------------------------------------------------------------------------------- layout
-
-
-def markdown(header, rows):
-    lines = []
-    for row in (header, ["---"] * len(header), *rows):
-        lines.append(f"| {' | '.join(row)} |")
-    return lines
-
-
-def latex(header, rows):
-    """A tabular in the style of booktabs."""
-    begin = rf"\begin{{tabular}}{{{'l' * len(header)}}}"
-    head = [r"\toprule", latex_row(header), r"\midrule"]
-    body = map(latex_row, rows)
-    return [begin, *head, *body, r"\bottomrule", r"\end{tabular}"]
-
-
-def latex_row(cells):
-    escaped = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "<": "$<$"}
-    # Markdown's italics are left out, and the two hyphens of a flag must not become a dash.
-    escaped |= {"*": "", "--": r"{-}{-}"}
-    for plain, tex in escaped.items():
-        cells = [cell.replace(plain, tex) for cell in cells]
-    return rf"{' & '.join(cells)} \\"
-
-
 # ---------------------------------------------------------------------------------- runs in ours/
 
 
@@ -183,9 +80,8 @@ def kept(wanted):
         run = {"flags": {}} | json.loads(path.read_text(encoding="utf-8"))
         if not wanted(run):
             continue
-        experiment = Experiment(run["dataset"], run["model"], labels(run), flags(run))
         name = path.stem.removeprefix(f"{run['dataset']}_")
-        groups[experiment][name] = run
+        groups[experiment_of(run)][name] = run
     return groups
 
 
@@ -199,7 +95,7 @@ def against(wanted, models, reference=None):
     """Lines of a table of the kept runs and of the published ones of these models, the best last.
 
     reference: (model, labels, flags) of the experiment that every other of its data set is compared
-    with, under DIFFERENCE.  None: the table has no such columns.
+    with, under DIFFERENCE.
     """
     groups = kept(wanted)
     datasets = sorted({experiment.dataset for experiment in groups})
@@ -209,14 +105,8 @@ def against(wanted, models, reference=None):
         if reference:
             base = groups.get((experiment.dataset, *reference))
         rows.append(kept_row(experiment, runs, base))
-    columns = ["data set", "model", "refined by", *FIGURES]
-    if reference:
-        columns += DIFFERENCE
-    lines = []
-    for row in sorted(rows):
-        cells = [row.dataset, *row.cells]
-        lines.append(cells[: len(columns)])  # DIFFERENCE is left out where there is no reference
-    return markdown(columns, lines)
+    lines = [[row.dataset, *row.cells] for row in sorted(rows)]
+    return markdown(["data set", "model", "refined by", *FIGURES, *DIFFERENCE], lines)
 
 
 class Row(NamedTuple):
@@ -243,7 +133,7 @@ def kept_row(experiment, runs, base):
     tested = NO_DIFFERENCE
     if base is not None and base is not runs:
         tested = difference(recalls(dataset, runs), recalls(dataset, base))
-    recall = statistics.mean(run["test"]["recall@20"] for run in runs.values())
+    recall = mean_recall(runs.values())
     model = f"{experiment.model} {experiment.flags}".strip()
     return Row(dataset, recall, [model, experiment.labels, *figures(list(runs.values())), *tested])
 
@@ -261,9 +151,8 @@ def pairs(wanted):
 
 
 def keep(folder, name):
-    """Add a finished run to ours/."""
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    dataset = summary["dataset"]
+    """Add a finished run to ours/.  Raises InputError where it is none."""
+    dataset = folders.finished_run(folder)["dataset"]
     shutil.copy(folder / "summary.json", OURS / f"{dataset}_{name}.json")
     # Its users' Recall@20 become a column beside those of the other runs.
     metrics = pd.read_csv(folder / "per_user.csv", index_col="user")
@@ -278,21 +167,20 @@ def keep(folder, name):
 
 def main(arguments):
     match arguments:
+        case []:
+            lines = [__doc__]
         case ["keep", folder, name]:
             return keep(Path(folder), name)
         case ["systems"]:
-            lines = against(is_system, ("ReFINe", "ReFINe++"), ("ReFINe++", AUTHORS, ""))
+            lines = against(is_system, ("ReFINe", "ReFINe++"), SYSTEM)
         case ["labels"]:
             lines = [*against(is_default_model, ("ReFINe++",)), "", *pairs(is_default_model)]
         case ["ablations"]:
-            # Most ablations leave the autoencoders out, too: they take most of the time, and what
-            # they change does not show.
-            lines = against(is_ablation, (), ("ReFINe++", AUTHORS, "--no_autoencoder"))
-        case _:
-            print(__doc__)
-            return 2
+            lines = against(is_ablation, (), ABLATION)
+        case paths:
+            lines = folders.table(list(map(Path, paths)))
     print(*lines, sep="\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(shell.cli(main, sys.argv[1:]))

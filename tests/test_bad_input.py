@@ -99,8 +99,3 @@ def test_bad_input_gets_exit_code_2_and_one_line_that_names_culprit_and_cure(tmp
     assert {path: after.get(path) for path in before} == before  # nothing lost or changed
     new = set(after) - set(before)
     assert not any(path.startswith("result") for path in new), new  # no run begun; preparing may have been done before
-
-
-def test_there_are_as_many_cases_as_the_readme_says():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert len(CASES) >= 40 and f"{len(CASES)} cases of bad input" in readme

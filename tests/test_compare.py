@@ -52,18 +52,46 @@ def compared(path, log):
 def test_exit_code_names_the_first_check_that_fails(tmp_path, departure, code):
     done = compared(tmp_path / "log.txt", a_log(**departure))
     assert done.returncode == code, done.stdout
-    assert ("FAIL" in done.stdout) == (code != 0)
+    assert ("FAIL" in done.stdout) == (code > 3)
 
 
 @pytest.mark.parametrize(
-    ("llm", "flags", "code"), [("published", {}, 0), ("shuffled", {}, 3), (None, {}, 3), ("published", {"r": 2}, 3)]
+    ("llm", "flags", "log", "differing"),
+    [
+        ("published", {}, a_log(), ""),
+        ("shuffled", {}, a_log(), "labels shuffled"),
+        (None, {}, a_log(), "labels none"),
+        ("published", {"r": 2}, a_log(), "--r 2"),
+        ("rule", {"no_autoencoder": True, "loss": "bpr"}, a_log(), "labels rule, --no_autoencoder, --loss bpr"),
+        ("rule", {}, a_log((938, 1008, 9, 5018, 10514)), "labels rule"),  # which explains the other count
+        ("published", {}, a_log((938, 1008, 9, 5018, 8)), "train 9 instead of 65841, test 8 instead of 10514"),
+    ],
 )
-def test_a_run_folder_of_another_experiment_is_not_taken_for_a_reproduction(tmp_path, llm, flags, code):
-    (tmp_path / "log.txt").write_text(a_log())
+def test_a_run_folder_of_another_experiment_is_named_as_such_and_not_compared(tmp_path, llm, flags, log, differing):
+    (tmp_path / "log.txt").write_text(log)
     summary = {"dataset": "ML-100K", "model": "ReFINe++", "llm": llm, "flags": flags}
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     done = subprocess.run([sys.executable, str(compare.__file__), str(tmp_path)], capture_output=True, text=True)
-    assert done.returncode == code and ("another experiment" in done.stdout) == bool(code)
+    if differing:
+        said = f"Another experiment, not compared: it differs from the published run: {differing}\n"
+        assert (done.returncode, done.stdout) == (3, said)
+    else:
+        assert done.returncode == 0 and "recall@20" in done.stdout
+
+
+def test_a_log_of_other_counts_is_not_compared(tmp_path):
+    done = compared(tmp_path / "log.txt", a_log((938, 1008, 65840, 5018, 10514)))
+    assert done.returncode == 3 and done.stdout.count("\n") == 1 and "train 65840 instead of 65841" in done.stdout
+
+
+def test_the_table_at_the_end_of_a_run_names_what_differs():
+    reference = compare.published("ML-100K", "ReFINe++")
+    run = {"dataset": "ML-100K", "model": "ReFINe++", "data": reference["data"], "test": reference["test"]}
+    rule = {"llm": "rule", "flags": {"no_autoencoder": True, "top_k": [5, 20]}}
+    first, *_ = compare.table(run | rule, reference)
+    assert first == "This run differs from the published run: labels rule, --no_autoencoder, --top_k 5 20"
+    lines = compare.table(run | {"llm": "published", "flags": {}}, reference)
+    assert "differs" not in " ".join(lines) and len(lines) == 2 + 12
 
 
 def test_a_run_of_a_model_of_which_nothing_was_published_is_not_called_unfinished(tmp_path):
@@ -182,6 +210,79 @@ def test_a_user_of_some_runs_only_is_kept(kept, tmp_path):
     recalls = table.recalls("D", ["late_1", "rule_1"])
     assert recalls.loc["new", "late_1"] == 0.75 and recalls.loc["a"].tolist() == [0.25, 0.4]
     assert len(recalls) == 7 and recalls.isna().sum().tolist() == [5, 1]
+
+
+# ------------------------------------------------------------------------------------------ run folders
+
+
+def printed(capsys, *folders):
+    """(rows of cells of the table, of the tests, lines on stderr) of table.py FOLDERS."""
+    table.main(list(map(str, folders)))
+    out, err = capsys.readouterr()
+    everything, _, tests = out.partition("\n\n")
+    rows = [[cells(line) for line in part.splitlines()] for part in (everything, tests)]
+    return *rows, err.splitlines()
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Three finished runs of two experiments, an unfinished one, and the file that study.py leaves beside them."""
+    rule = [
+        a_run(tmp_path / "rule_1", 1, "rule", [0.4, 0.5, 0.6, 0.7, 0.8, 0.9]),
+        a_run(tmp_path / "rule_2", 2, "rule", [0.6, 0.5, 0.6, 0.5, 0.8, 0.7]),
+    ]
+    bpr = a_run(tmp_path / "bpr_1", 1, "published", [0.3, 0.5, 0.5, 0.6, 0.7, 0.9], loss="bpr")
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "rule_1.out").write_text("")
+    return [*rule, bpr, tmp_path / "begun", tmp_path / "rule_1.out"]
+
+
+def test_run_folders_make_a_table_of_the_finished_and_a_test_of_the_best_two(folders, capsys):
+    (header, _, bpr, rule), (_, _, pair), said = printed(capsys, *folders)
+    assert header[:5] == ["data set", "model", "refined by", "seeds", "test recall@20"]
+    assert "published recall@20" not in header  # nothing is, for this data set
+    assert bpr[:5] == ["D", "ReFINe++ --loss bpr", table.AUTHORS, "1", "0.5833"]
+    assert rule[:5] == ["D", "ReFINe++", "no model: 3s liked, 2s not", "2", "0.6333 ± 0.0236"]
+    test = scipy.stats.ttest_rel([0.5, 0.5, 0.6, 0.6, 0.8, 0.8], [0.3, 0.5, 0.5, 0.6, 0.7, 0.9])
+    names = ["ReFINe++ (no model: 3s liked, 2s not)", f"ReFINe++ --loss bpr ({table.AUTHORS})"]
+    assert pair[:5] == ["D", *names, "6", "+0.0500"] and float(pair[6]) == pytest.approx(test.pvalue, abs=1e-4)
+    assert said == [f"left out: {folders[3]}: holds no finished run"]
+
+
+def test_run_folders_of_older_versions_are_read_and_broken_ones_left_out(folders, capsys):
+    old, lacking, broken = folders[:3]
+    summary = json.loads((old / "summary.json").read_text())
+    for key in ("flags", "llm_mode", "dataset_augment", "random_seed"):
+        del summary[key]
+    (old / "summary.json").write_text(json.dumps(summary | {"another": "version"}))
+    (old / "per_user.csv").unlink()
+    (lacking / "summary.json").write_text(json.dumps({"dataset": "D", "model": "ReFINe++"}))
+    (broken / "summary.json").write_text("[")
+    (_, _, row), tests, said = printed(capsys, *folders[:3])
+    assert row[2:5] == ["no model: 3s liked, 2s not", "1", "0.6500"] and not tests
+    assert said[0] == f"left out: {lacking}/summary.json: lacks 'test'"
+    assert said[1] == f"left out: {broken}/summary.json: is not the summary of a run"
+    assert said[2] == f"{old}: has no per_user.csv, so it is in no test"
+
+
+def test_runs_of_one_row_with_the_same_seed_are_named(folders, tmp_path, capsys):
+    twin = a_run(tmp_path / "twin_1", 1, "rule", [0.6] * 6)
+    *_, said = printed(capsys, folders[0], twin)
+    assert said == [f"{folders[0]}, {twin}: one row, although their seed is the same, too (1)"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sistems"], "sistems: no such run folder (nor systems, labels, ablations, keep)"),
+        (["."], "no finished run among the folders given"),
+        (["keep", "nowhere", "x"], "nowhere: holds no finished run"),
+    ],
+)
+def test_what_is_no_run_folder_is_one_line(arguments, message):
+    done = subprocess.run([sys.executable, table.__file__, *arguments], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.splitlines()[-1] == f"error: {message}"
+    assert "Traceback" not in done.stderr
 
 
 def test_an_epoch_without_number_and_loss_is_named(tmp_path):

@@ -285,16 +285,51 @@ def test_a_server_that_hangs_is_given_up_after_the_time_out_and_tried_again(film
 @pytest.mark.parametrize("name", FAILURES)
 def test_what_does_not_pass_ends_in_one_line_that_says_how_to_go_on(films, serve, name):
     server = serve(lambda path, body: FAILURES[name])
-    with pytest.raises(InputError, match=r"6 tries failed, the last with .*the same command goes on"):
+    with pytest.raises(InputError, match=r"6 tries failed, the last with .*the same command goes on") as refused:
         ask(films, server, users=1)
+    assert not re.search("kept|Error|Pool", str(refused.value))  # nothing was answered, and these are our words
 
 
-def test_no_server_at_all_is_one_line():
+def nobodys_url():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    with pytest.raises(InputError, match=r"--llm_url http.*/v1/models: 6 tries failed, the last with ConnectionError"):
+        return f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        (None, "Connection refused"),
+        ("http://no-such-host.invalid/v1", r"no host of the name no-such-host\.invalid is known"),
+        ("http://localhost:port/v1", "it is no address"),
+    ],
+)
+@pytest.mark.parametrize("llm", ["auto", "named"])
+def test_where_there_is_no_server_that_is_said_at_once(films, no_waiting, url, why, llm):
+    """Whether it is asked for its models first, or for an answer."""
+    url = url or nobodys_url()
+    with pytest.raises(InputError, match=rf"--llm_url {url}: no server answers there \({why}\)") as refused:
+        ask(films, SimpleNamespace(url=url), llm=llm)
+    said = str(refused.value)
+    assert not no_waiting and not re.search(r"kept|Error|Pool", said)
+
+
+def test_https_where_none_is_spoken_is_said_at_once(serve, no_waiting):
+    url = serve(lambda path, body: said("1")).url.replace("http:", "https:")
+    with pytest.raises(InputError, match="it speaks no https"):
         Endpoint(options(url, llm="auto"), "auto", "movies")
+    assert not no_waiting
+
+
+def test_a_server_that_goes_away_is_waited_for(films, serve, no_waiting):
+    server = serve(lambda path, body: said("1"))
+    way = Endpoint(options(server.url, llm_concurrency=1), "generate", "movies")
+    records = way.answers(todo(films, "generate", 2), films.asked, films.texts)
+    next(records)
+    way.url = nobodys_url()
+    with pytest.raises(InputError, match=r"6 tries failed, the last with Connection refused; answers so far are kept"):
+        list(records)
+    assert len(no_waiting) % 5 == 0 and no_waiting
 
 
 def test_a_refusal_is_not_tried_again(films, serve):

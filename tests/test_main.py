@@ -319,15 +319,38 @@ def test_answers_interrupted_and_resumed_are_those_of_one_go(films, tmp_path, mo
 
 def test_more_orders_ask_only_what_is_new_and_fewer_use_only_theirs(films, tmp_path):
     world = synthetic.write_data_set(tmp_path / "blocks"), films.llm / "trained"
-    path = tmp_path / "data" / "blocks" / "feedback" / "trained-score" / "answers.jsonl"
+    feedback = tmp_path / "data" / "blocks" / "feedback"
     labels, lines = [], []
     for n, orders in enumerate("131"):
         flags = ["--epochs", "1", "--path_name", str(n), "--llm_permutations", orders]
         main.main([*flags_for(world, tmp_path), *flags])
-        lines.append(path.read_text().splitlines())
-        labels.append(path.with_name("blocks_train_augment.csv").read_bytes())
+        lines.append((feedback / "trained-score" / "answers.jsonl").read_text().splitlines())
+        folder = "trained-score" if orders == "1" else "trained-score-3_orders"
+        labels.append((feedback / folder / "blocks_train_augment.csv").read_bytes())
     assert lines[1][: len(lines[0])] == lines[0] and len(lines[1]) - 1 == 3 * (len(lines[0]) - 1)
     assert lines[2] == lines[1] and labels[2] == labels[0] != labels[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "folder"),
+    [
+        ("--unasked_twos neutral", "trained-score-neutral"),
+        ("--llm_permutations 2", "trained-score-2_orders"),
+        ("--unasked_twos neutral --llm_permutations 2", "trained-score-neutral-2_orders"),
+    ],
+)
+def test_runs_that_make_other_labels_of_the_same_answers_leave_each_other_alone(films, tmp_path, flags, folder):
+    """Before, the second overwrote what the first was trained on."""
+    world = synthetic.write_data_set(tmp_path / "blocks"), films.llm / "trained"
+    flags_of = {"first": [], "second": flags.split()}
+    for name, own in flags_of.items():
+        main.main([*flags_for(world, tmp_path), "--epochs", "1", "--path_name", name, *own])
+    feedback = tmp_path / "data" / "blocks" / "feedback"
+    assert [path.parent.name for path in feedback.rglob("answers.jsonl")] == ["trained-score"]
+    for name, its in zip(flags_of, ("trained-score", folder), strict=True):
+        config = json.loads((tmp_path / "result" / "blocks" / name / "config.json").read_text())
+        assert utils.sha256(feedback / its / "blocks_train_augment.csv") == config["made_from"]["sha256"]
+        assert (feedback / its / "report.json").exists()
 
 
 @pytest.mark.parametrize("control", ["rule", "random"])

@@ -18,6 +18,7 @@ import torch
 import flags as flags_of_main
 import shell
 import study
+from results4comparison import cells
 from utils import InputError
 
 FAST = "--epochs 2 --embedding_dim 4 --batch_size 500"
@@ -77,15 +78,15 @@ def test_the_table_holds_means_over_seeds_and_the_test_of_the_best_two(finished)
     latex = (finished / "study.tex").read_text()
     assert latex.count(r"\begin{tabular}") == 2 and latex.count(r" \\") == 1 + 2 + 1 + 1
     assert r"learning\_rate" in latex and "±" not in latex
+    for table in (text, latex):  # nothing was published for this data set
+        assert "published" not in table and "refined by" in table
 
 
 def test_the_difference_is_that_of_scipy():
     ours, theirs = (pd.DataFrame([[0.1, 0.3], [0.5, 0.7], [0.2, 0.2]]) + shift for shift in (0.0, 0.05))
     theirs.iloc[0, 0] = 0.4
-    from results4comparison import table
-
     theirs.loc[9] = 0.5  # a user whom only one of them has does not count
-    users, mean, interval, p = table.difference(ours, theirs)
+    users, mean, interval, p = cells.difference(ours, theirs)
     expected = scipy.stats.ttest_rel([0.2, 0.6, 0.2], [0.375, 0.65, 0.25])
     assert users == "3" and float(mean) == pytest.approx(-0.275 / 3, abs=1e-4)
     assert float(p) == pytest.approx(expected.pvalue, abs=1e-4)

@@ -196,7 +196,15 @@ CASES = {
     "too large a question": Case(r"--llm_question_size 11: must be at most 10", "--llm_question_size 11"),
     "a mode that does not fit": Case(r"--llm_mode score: .*llm is an encoder", "--llm_mode score"),
     "no server": Case(r"--llm_url localhost:1: must begin with http", "--llm_url localhost:1"),
-    "no such language model": Case(r"neither a local folder nor to be fetched", "--llm ./nowhere/model"),
+    "nobody at the address": Case(
+        r"--llm_url http://127\.0\.0\.1:1/v1: no server answers there \(Connection refused\); start it",
+        "--llm_url http://127.0.0.1:1/v1",
+    ),
+    "no such folder of a language model": Case(r"--llm \.\./nowhere: no such folder; give one", "--llm ../nowhere"),
+    "a model that cannot be fetched": Case(
+        r"--llm who/what: there is no such folder, and .* hub cannot be reached; where it can, hf download who/what",
+        "--llm who/what",
+    ),
     "pickled weights": Case(
         r"no \.safetensors", "--llm {folder}", write("x/pytorch_model.bin", ""),
     ),
