@@ -1,5 +1,7 @@
 """The tables and the picture that a finished run leaves behind."""
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 
@@ -36,10 +38,11 @@ def write_per_user(path, per_user, data):
     write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n"))
 
 
-def plot_curves(path, epochs, published):
+def plot_curves(path, epochs, summary, published):
     """curves.png: training loss and validation Recall@20 by epoch, the published curve in grey behind ours.
 
-    epochs: rows of metrics.csv.  Of a closed-form model: Recall@20 by ridge penalty; nothing where there is none.
+    epochs: rows of metrics.csv.  summary: of the run, for the title, the best epoch and the test result.  published: of
+    compare.published, or None.  Of a closed-form model: Recall@20 by ridge penalty; nothing where there is none.
     """
     import matplotlib
 
@@ -47,19 +50,34 @@ def plot_curves(path, epochs, published):
     from matplotlib import pyplot as plt
 
     if "epoch" in epochs[0]:
-        figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-        plot_by_epoch(axes[0], epochs, published, "loss", "Training loss")
-        plot_by_epoch(axes[1], epochs, published, "recall@20", "Validation Recall@20")
+        figure, (loss, recall) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+        plot_by_epoch(loss, epochs, published, "loss", "Training loss")
+        plot_by_epoch(recall, epochs, published, "recall@20", "Recall@20 on validation")
+        best = summary["best_epoch"], f"best, epoch {summary['best_epoch']}"
     elif "lambda" in epochs[0]:
-        figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
+        figure, recall = plt.subplots(figsize=(6, 4), layout="constrained")
         ridges = [row["lambda"] for row in epochs]
-        axis.semilogx(ridges, [row["recall@20"] for row in epochs], color="tab:blue", marker="o")
-        axis.set(title="Validation Recall@20", xlabel="lambda")
-        axis.grid(alpha=0.3)
+        recall.semilogx(ridges, [row["recall@20"] for row in epochs], color="tab:blue", marker="o", label="this run")
+        recall.set(title="Recall@20 on validation", xlabel="lambda")
+        best = summary["chosen"]["lambda"], f"best, lambda {summary['chosen']['lambda']:g}"
     else:
         return
+    mark_results(recall, summary, *best)
+    figure.suptitle(title(summary))
     write_atomically(path, lambda p: figure.savefig(p, format="png", dpi=120))
     plt.close(figure)
+
+
+def title(summary):
+    """Model and its flags, data set, labels and seed."""
+    words = [summary["model"]]
+    for name, value in summary["flags"].items():
+        words.append(f"--{name}" if value is True else f"--{name} {value}")
+    labels = "ratings as they are"
+    if summary["dataset_augment"] == "augment":
+        labels = f"labels: {summary['llm']}"
+    parts = [" ".join(words), summary["dataset"], labels, f"seed {summary['random_seed']}"]
+    return textwrap.fill(", ".join(parts), 80)  # what fits above the narrower picture
 
 
 def plot_by_epoch(axis, epochs, published, name, title):
@@ -69,5 +87,14 @@ def plot_by_epoch(axis, epochs, published, name, title):
     rows = [row for row in epochs if name in row]  # an epoch without evaluation has no Recall@20
     axis.plot([row["epoch"] for row in rows], [row[name] for row in rows], color="tab:blue", label="this run")
     axis.set(title=title, xlabel="epoch")
+    axis.grid(alpha=0.3)
+    axis.legend()
+
+
+def mark_results(axis, summary, best, words):
+    """Mark the best validation Recall@20, at `best` on the x axis, and draw the test Recall@20 as a line."""
+    axis.plot([best], [summary["validation"]["recall@20"]], "o", color="tab:red", label=words)
+    test = summary["test"]["recall@20"]
+    axis.axhline(test, color="tab:green", ls="--", label=f"test Recall@20, {test:.4f}")
     axis.grid(alpha=0.3)
     axis.legend()

@@ -90,7 +90,7 @@ def fit(name, raw, folder, options, run):
     summary |= {"dataset_augment": options.dataset_augment, **labels}
     summary |= {"flags": flags.ablation(options, name), "commit": run_folder.commit()}
     published = compare.published(name, options.model)
-    artefacts.plot_curves(run.folder / "curves.png", run.epochs, published)
+    artefacts.plot_curves(run.folder / "curves.png", run.epochs, summary, published)
     run.log("", *compare.table(summary, published), "", f"Run folder: {run.folder}")
     run.finish(summary, outcome.can_go_on)
 

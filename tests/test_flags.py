@@ -1,9 +1,19 @@
 """Flags: which a model has a use for, what fills in those not given.  What each changes: tests/test_main.py."""
 
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+import synthetic
 
 import flags
 from baselines import MODELS
+from feedback.prompts import DOMAINS
+
+ROOT = Path(flags.__file__).parent
+HEAVY = {"torch", "transformers", "pandas", "sklearn", "matplotlib", "numpy", "scipy", "requests"}
 
 
 @pytest.mark.parametrize(
@@ -55,3 +65,69 @@ def test_what_the_data_set_decides_and_what_makes_an_ablation():
     options = flags.parse(["--dataset", "ML-1M", "--model", "ReFINe"])
     flags.of_data_set(options, "ML-1M")
     assert (options.layers, options.r) == (4, 250) and flags.ablation(options, "ML-1M") == {}
+
+
+def test_help_states_the_defaults_that_models_and_data_sets_have_and_ends_with_examples():
+    text = " ".join(flags.parser("    python main.py ...").format_help().split())
+    assert "(default: 0.001; SiReN: 0.005)" in text and "(default: 4; Amazon_Books: 2)" in text
+    assert "(default: 1e-07; LightGCN, ReFINe: 0.0001; SiReN: 0.05)" in text
+    assert text.endswith("python main.py ...")
+    for flag, model in (("t", "ReFINe"), ("q", "ReFINe"), ("siren_dropout", "SiReN"), ("ease_lambdas", "EASE")):
+        assert re.search(rf"--{flag} [NX](?: \[X \.\.\.\])? {model}: ", text), flag
+
+
+def test_the_domains_to_choose_from_are_those_that_prompts_know():
+    (domain,) = (action for action in flags.parser()._actions if action.dest == "llm_domain")
+    assert domain.choices == ["auto", *DOMAINS]
+
+
+def settings(words, **picked):
+    options = flags.parse(["--dataset", "x", *words.split()])
+    flags.of_data_set(options, "x")
+    vars(options).update(device="cpu", **picked)
+    return set(flags.settings(options))
+
+
+ALWAYS = {"dataset", "model", "dataset_augment", "random_seed", "test_batch_size", "top_k", "device"}
+ALWAYS |= {"data_dir", "result_dir", "path_name"}
+PROMPTED = {"llm", "llm_mode", "llm_domain", "llm_permutations", "llm_profile", "llm_seed", "unasked_twos"}
+
+
+def test_settings_hold_what_a_run_uses_and_nothing_that_it_ignores():
+    assert settings("--model EASE") == ALWAYS | {"ease_weights", "ease_lambdas"}
+    assert settings("--model Popularity --dataset_augment augment", llm="file") == ALWAYS | {"llm"}
+    without_labels = flags.used_by(MODELS["ReFINe++"]) | ALWAYS
+    assert settings("--dataset_augment original") == without_labels
+    assert settings("--llm random") == without_labels | {"llm", "llm_seed"}
+    assert settings("", llm="org/encoder", llm_mode="embed") == without_labels | {"llm", "llm_mode", "unasked_twos"}
+    scored = settings("--llm org/x", llm_mode="score")
+    assert scored == without_labels | PROMPTED | {"llm_dtype", "llm_batch_tokens"}
+    served = settings("--llm_url http://x", llm="org/x", llm_mode="generate")
+    assert served == without_labels | PROMPTED | {"llm_url", "llm_concurrency", "llm_timeout", "llm_question_size"}
+    assert without_labels - settings("--no_autoencoder --dataset_augment original") == {
+        "hidden_dim", "lambda_ae", "no_alignment",
+    }  # fmt: skip
+    bpr = settings("--loss bpr --dataset_augment original")
+    assert without_labels - bpr == {"n_negatives", "negatives"}
+
+
+LIGHT = ["main.py --help", "main.py --datset x", "main.py --dataset x --llm rule --llm_mode score", "study.py --help"]
+LIGHT += ["llm_feedback.py --help", "study.py"]
+PATHS = "--dataset {folder} --data_dir {base}/data --result_dir {base}/result"
+FINISHED = f"main.py {PATHS} --model Popularity --path_name a"
+
+
+@pytest.mark.parametrize("command", [*LIGHT, FINISHED])
+def test_what_needs_no_torch_is_said_before_it_is_imported(tmp_path, command):
+    folder = synthetic.write_data_set(tmp_path / "x")
+    (tmp_path / "result" / "x" / "a").mkdir(parents=True)
+    for name in ("config.json", "summary.json"):
+        (tmp_path / "result" / "x" / "a" / name).write_text("{}")
+    script, *arguments = command.format(folder=folder, base=tmp_path).split()
+    code = f"import runpy, sys; sys.argv = {[script, *arguments]}\n"
+    code += f"try: runpy.run_path({script!r}, run_name='__main__')\n"
+    code += f"finally: print('imported', {HEAVY} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "imported set()", done.stderr
+    assert done.returncode == (0 if "--help" in command else 2)
+    assert "Traceback" not in done.stderr

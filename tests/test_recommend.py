@@ -8,6 +8,7 @@ import synthetic
 
 import main
 from flags import parse
+from recommend import load_run
 from utils import InputError
 
 
@@ -68,3 +69,27 @@ def test_an_unknown_user_an_unfinished_run_and_changed_labels_are_refused(finish
 def test_either_train_or_look(flags):
     with pytest.raises(InputError, match="give --dataset to train, or --recommend USER with --run PATH"):
         parse(flags)
+
+
+def test_a_notebook_gets_what_the_command_prints(finished, capsys):
+    run = load_run(finished)
+    table = run.recommend("u7", k=10)
+    assert table.columns.tolist() == ["item", "title", "score"] and len(table) == 10
+    main.main(["--recommend", "u7", "--run", str(finished), "--top_k", "10"])
+    printed = capsys.readouterr().out.split("Recommended")[1].splitlines()[1:]
+    assert [line.replace("*", " ").split()[1] for line in printed] == table.item.tolist()
+    kept = pd.read_csv(finished / "recommendations.csv").query("user == 'u7'")
+    assert kept.item.tolist()[:10] == table.item.tolist()
+    train = pd.read_csv(run.train_csv)
+    seen = train[train["user_id:token"] == "u7"]["item_id:token"]
+    everything = run.recommend("u7", k=1000)  # more than there are
+    assert set(everything.item) == set(run.data.item_ids) - set(seen)
+    with pytest.raises(InputError, match=r"user nobody: not among the 40 users of .*csv; they look like u0, u9"):
+        run.recommend("nobody")
+
+
+def test_user_ids_that_are_numbers_may_be_given_as_numbers(finished):
+    run = load_run(finished)
+    run.data.user_ids = run.data.user_ids.copy()
+    run.data.user_ids[3] = "42"
+    assert run.number_of(42).tolist() == [3]

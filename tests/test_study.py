@@ -40,6 +40,10 @@ def flags(base, *more):
 
 
 MODELS = ["Popularity", f"LightGCN {FAST} --learning_rate .001,.05"]
+GRID = {  # the first is the default
+    ".001": "LightGCN_embedding_dim_4_batch_size_500_epochs_2",
+    ".05": "LightGCN_embedding_dim_4_learning_rate_0.05_batch_size_500_epochs_2",
+}
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +59,7 @@ def summary(folder):
 
 def test_each_run_has_a_folder_a_grid_one_seed_and_its_winner_all(finished):
     runs = sorted(path.name for path in (finished / "blocks").iterdir())
-    lightgcn = "LightGCN_epochs_2_embedding_dim_4_batch_size_500"
-    grid = [f"{lightgcn}_learning_rate_{rate}" for rate in (".001", ".05")]
+    grid = list(GRID.values())
     better = max(grid, key=lambda name: summary(finished / "blocks" / f"{name}_1")["validation"]["recall@20"])
     expected = {"Popularity_1", *(f"{name}_1" for name in grid), f"{better}_2"}
     assert set(runs) == expected  # nothing in Popularity is random: one seed is enough
@@ -68,7 +71,7 @@ def test_the_table_holds_means_over_seeds_and_the_test_of_the_best_two(finished)
     text = (finished / "study.md").read_text()
     rate = re.search(r"--learning_rate (\S+) \(best of 2\)", text)[1]
     row = next(line for line in text.splitlines() if "±" in line)
-    runs = list((finished / "blocks").glob(f"LightGCN*learning_rate_{rate}_*"))
+    runs = list((finished / "blocks").glob(f"{GRID[rate]}_?"))
     recalls = [summary(run)["test"]["recall@20"] for run in runs]
     assert f"| 2 | {sum(recalls) / 2:.4f} ± " in row and "none: ratings as they are" in row
     pair = [sum(pd.read_csv(run / "per_user.csv")["recall@20"] for run in runs) / 2]
