@@ -53,7 +53,7 @@ def summary(folder):
 
 
 def test_each_run_has_a_folder_a_grid_one_seed_and_its_winner_all(finished):
-    runs = sorted(path.name for path in (finished / "blocks").iterdir())
+    runs = sorted(path.name for path in (finished / "blocks").iterdir() if path.is_dir())
     lightgcn = "LightGCN_epochs_2_embedding_dim_4_batch_size_500"
     grid = [f"{lightgcn}_learning_rate_{rate}" for rate in (".001", ".05")]
     better = max(grid, key=lambda name: summary(finished / "blocks" / f"{name}_1")["validation"]["recall@20"])
