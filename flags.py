@@ -39,6 +39,8 @@ def parser():
 
     add = parser.add_argument_group("what to run").add_argument
     add("--dataset", help=f"{names}, or the path of a folder with one .inter and one .item file")
+    add("--half_stars", choices=["up", "down"],
+        help="round the half stars of your own data set (0.5 becomes 1 both ways); None: they are refused")
     add("--model", default="ReFINe++", choices=list(MODELS), help="the recommender to train")
     add("--dataset_augment", choices=["augment", "original"],
         help="train on refined ratings, or on the ratings as they are (no refinement); None: the model's, augment for "

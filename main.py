@@ -59,9 +59,9 @@ def fit(name, raw, folder, options, device, run):
 
     # prepare and refine: files in, CSVs out
     with utils.locked(folder, run.log):
-        preparation.prepare(name, raw, folder, run.log)
+        preparation.prepare(name, raw, folder, run.log, options.half_stars)
         splits = hashes_of_splits(name, folder)
-    items = preparation.item_table(raw)
+    items = preparation.rated_items(name, raw, folder, run.log)
     if options.dataset_augment == "augment":
         train_csv, labels = llm_feedback.refine(name, folder, items, options, device, run.log)
     else:
