@@ -6,7 +6,7 @@
     rated_items    the same of the items in train_original
 
 How files are read: files.py.  The rules of the published splits: split.py.  Which data sets are
-known by name and where their files come from: sources.py.
+known by name and where their files come from: sources.py, fetch.py.
 """
 
 import json
@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from atomic_files.fetch import fetch
 from atomic_files.files import HALF_STARS, STARS, read_items, read_ratings, read_table
-from atomic_files.sources import DATASETS, fetch
+from atomic_files.sources import DATASETS, NOT_OURS
 from atomic_files.split import MISSING, split, whole_stars
 from utils import InputError, git_blob_id, sha256, write_json
 
@@ -193,13 +194,15 @@ def raw_files(raw):
         names = ", ".join(path.name for path in (*ratings, *items)) or "none"
         raise InputError(
             f"{raw}: expected one .inter file of ratings and at most one .item file of titles (or "
-            f"GroupLens' ratings.csv and movies.csv), found {names}; {INTER_EXAMPLE}"
+            f"GroupLens' ratings.csv and movies.csv), found {names}; {INTER_EXAMPLE}; GroupLens' "
+            "u.data or ratings.dat goes into the folder of --dataset ML-100K or ML-1M"
         )
     return ratings[0], items[0] if items else None
 
 
 def item_files(raw):
-    return sorted(raw.glob("*.item")) or sorted(raw.glob("movies.csv"))
+    items = [path for path in sorted(raw.glob("*.item")) if path.name != NOT_OURS]
+    return items or sorted(raw.glob("movies.csv"))
 
 
 def fingerprint(name, raw):

@@ -447,6 +447,48 @@ def test_own_version_of_a_known_data_set_can_be_given_by_path(tmp_path):
     assert (tmp_path / "data" / "ML-100K-own" / "ML-100K-own_test.csv").exists()
 
 
+def write_ml_latest(folder, ratings):
+    """As GroupLens publishes ml-latest-small and ml-25m: half stars, quoted titles with their years, no genres."""
+    columns = "userId,movieId,rating,timestamp"
+    write_table(folder / "ratings.csv", columns, [(*row, str(n)) for n, row in enumerate(ratings)], ",")
+    movies = [f'i{n},"Storm {n}, The (Le ""Vent"") ({1990 + n})",Action|Sci-Fi\n' for n in range(9)]
+    movies += ["i9,Nowhere,(no genres listed)\n"]
+    (folder / "movies.csv").write_text("".join(["movieId,title,genres\n", *movies]))
+    (folder / "tags.csv").write_text("userId,movieId,tag,timestamp\n")
+
+
+def test_a_folder_of_grouplens_csvs_is_prepared_as_it_is(tmp_path):
+    random = np.random.RandomState(0)
+    ratings = [(user, item, random.choice(["4.5", "5.0", "4.0", "3.5"])) for user, item, _ in [*BLOCK, *BLOCK]]
+    folder = tmp_path / "ml-latest-small"
+    folder.mkdir()
+    write_ml_latest(folder, ratings)
+    before = snapshot(folder)
+    name, raw, csvs = preparation.locate(str(folder), tmp_path / "data")
+    preparation.prepare(name, raw, csvs, half_stars="up")
+    assert snapshot(folder) == before
+    (tmp_path / "atomic").mkdir()
+    assert read_splits(csvs, name) == prepared(tmp_path / "atomic", ratings, half_stars="up")
+
+    items = preparation.rated_items(name, raw, csvs).to_dict("index")
+    assert items["i3"] == {"title": 'Storm 3, The (Le "Vent")', "year": "1993", "genre": "Action Sci-Fi"}
+    assert items["i9"] == {"title": "Nowhere", "year": "", "genre": ""}
+
+    lines = []
+    preparation.prepare(name, raw, csvs, lines.append, "up")
+    assert "prepared earlier" in lines[0]
+    (folder / "movies.csv").unlink()
+    preparation.prepare(name, raw, csvs, half_stars="up")
+    assert preparation.rated_items(name, raw, csvs).empty
+
+
+def test_grouplens_csvs_beside_an_inter_file_are_not_read(tmp_path):
+    write_ml_latest(tmp_path, [("stranger", "i1", "9")])
+    write_item(tmp_path, [("i1", "Title", "1999", "Drama")])
+    assert any(prepared(tmp_path, BLOCK))
+    assert preparation.item_table(tmp_path).title.to_dict() == {"i1": "Title"}
+
+
 def test_fewer_users_than_the_sample_are_refused(tmp_path):
     write_table(tmp_path / "netflix.inter", "user_id item_id rating", BLOCK)
     write_table(tmp_path / "netflix.item", "item_id title", [(f"i{i}", "Title") for i in range(10)])

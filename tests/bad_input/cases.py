@@ -109,6 +109,11 @@ CASES = {
     "rows longer than the header": Case(r"x\.inter.*header", spoil=inter("user_id\titem_id\trating\n1\t2\t3\t4\n")),
     "a file cut off": Case(r"x\.inter.*cut off", spoil=append("u1\ti1")),
     "two .inter files": Case(r"expected one \.inter", spoil=write("x/y.inter", HEADER)),
+    "GroupLens' half stars": Case(
+        r"ratings\.csv, line 3: rating '3\.5', .*--half_stars up",
+        spoil=both(lambda base: (base / "x" / "x.inter").unlink(),
+                   write("x/ratings.csv", "userId,movieId,rating,timestamp\n1,1,4.0,964982703\n1,3,3.5,964981247\n")),
+    ),
     "no .inter file": Case(
         r"expected one \.inter.*user_id:token item_id:token rating:float.*alice tt0083658 5",
         spoil=lambda base: (base / "x" / "x.inter").unlink(),
