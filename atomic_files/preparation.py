@@ -233,7 +233,8 @@ def item_table(raw, only=None):
     files = item_files(raw)
     table = read_items(files[0], only) if files else pd.DataFrame(columns=["item"], dtype=str)
     table = table.drop_duplicates("item", keep="last").set_index("item")
-    return table.reindex(columns=["title", "year", "genre"], fill_value="").replace(list(MISSING), "")
+    table = table.reindex(columns=["title", "year", "genre"], fill_value="")
+    return table.mask(table.isin(MISSING), "")
 
 
 def rated_items(name, raw, folder, log=print):
