@@ -39,9 +39,9 @@ def fit(name, raw, folder, options, run):
 
     # prepare and refine: files in, CSVs out
     with utils.locked(folder, run.log):
-        preparation.prepare(name, raw, folder, run.log)
+        preparation.prepare(name, raw, folder, run.log, options.half_stars)
         splits = hashes_of_splits(name, folder)
-    items = preparation.item_table(raw)
+    items = preparation.rated_items(name, raw, folder, run.log)
     if options.model == "Blend":
         train_csv, labels = recommend.ratings_of(options.blend[0])
     elif options.dataset_augment == "augment":

@@ -92,6 +92,8 @@ def parser(examples=None):
 
     add = parser.add_argument_group("what to run").add_argument
     add("--dataset", help=f"{names}, or the path of a folder with one .inter and one .item file")
+    add("--half_stars", choices=["up", "down"],
+        help="round the half stars of your own data set (0.5 becomes 1 both ways); without it they are refused")
     add("--model", default="ReFINe++", choices=list(MODELS), help="the recommender to train")
     add("--dataset_augment", choices=["augment", "original"],
         help="train on refined ratings, or on the ratings as they are (no refinement)")
@@ -210,6 +212,8 @@ def idle(options):
         if getattr(options, flag, None) == value:
             cause = f"--{flag}" if value is True else f"--{flag} {value}"
             yield names, f"{cause} leaves it without a use; leave one of them out"
+    if options.half_stars is None:
+        yield {"half_stars"}, ""  # not given
     if MODELS[options.model].closed_form:
         yield {"deterministic"}, f"{options.model} has no use for it; leave it out"
     if options.dataset_augment == "original":

@@ -1,7 +1,6 @@
 """The run folder: what a run leaves behind."""
 
 import csv
-import fcntl
 import json
 import os
 import platform
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from utils import InputError, named, write_atomically, write_json
+from utils import InputError, lock_of, named, take, write_atomically, write_json
 
 FREE = ("test_batch_size", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout")  # when resumed
 
@@ -27,14 +26,13 @@ class Run:
         self.folder = Path(folder)
         self.epochs = []  # the rows of metrics.csv; an epoch without evaluation has only epoch and loss
         self.unwritten = []  # log lines printed before open()
-        self.lock = None  # file descriptor of the folder, once it is open
+        self.lock = lock_of(self.folder)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
-        if self.lock is not None:
-            os.close(self.lock)
+        self.lock.release()
 
     def check(self, resume, epochs=None):
         """Raises InputError where the folder holds a run that must not, or cannot, be gone on with.
@@ -94,7 +92,8 @@ class Run:
         """
         self.columns = list(columns)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._take()
+        if not take(self.lock, self.log):
+            raise InputError(f"{self.folder}: another process is at it; --path_name NAME starts another")
         self.check(resume, settings.get("epochs"))  # once more: another process may have been at it until now
         self.check_settings(settings)
         path = self.folder / "config.json"
@@ -108,15 +107,6 @@ class Run:
             write_json(path, {"settings": settings, "made_from": made_from, **environment()})
         lines, self.unwritten = self.unwritten, None
         self._write(lines)
-
-    def _take(self):
-        self.lock = os.open(self.folder, os.O_RDONLY)
-        try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{self.folder}: another process is at it; --path_name NAME starts another") from None
-        except OSError:  # a network file system that locks no folders
-            self.log(f"{self.folder} cannot be locked here: see to it that no other process writes to it")
 
     def _check_origin(self, config, made_from):
         """The run to resume must have begun with the same files; that it began with other code is only said."""

@@ -1,11 +1,12 @@
 """Files, and the error that a user gets to see.  Nothing here takes long to import."""
 
-import fcntl
 import hashlib
 import json
 import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 
 class InputError(Exception):
@@ -34,29 +35,47 @@ def write_atomically(path, write):
         temporary.unlink(missing_ok=True)
 
 
+def lock_of(path):
+    """The lock of a file or folder, not taken yet: .NAME.lock beside it, an empty file that stays.
+
+    The operating system gives the lock back when the process ends, however it ends.
+    """
+    # Not filelock's substitute for file systems without locks, which a killed process would leave taken.
+    return FileLock(path.parent / f".{path.name}.lock", fallback_to_soft=False)
+
+
+def take(lock, log=print):
+    """Take a lock without waiting: False where another process has it.  Where there are no locks, this is said."""
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    except OSError as error:  # some network file systems
+        log(f"{lock.lock_file}: cannot be locked ({error.strerror}); start no other run that writes here meanwhile")
+    return True
+
+
 @contextmanager
 def locked(folder, log=print):
     """Hold the folder's lock, waiting for the process that has it: two runs never write one folder at a time.
 
-    The operating system gives the lock back when the process ends, however it ends.  Of a folder that is not there yet
-    the lock lies beside it, so that input that turns out unusable leaves no folder.  Where nothing may be written,
-    nothing needs a lock.
+    The folder need not be there yet: input that turns out unusable leaves none.  Where nothing may be written, nothing
+    needs a lock.
     """
+    lock = lock_of(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder.parent / f".{folder.name}.lock", os.O_CREAT | os.O_WRONLY)
+        Path(lock.lock_file).touch()
     except OSError:
         yield
         return
+    if not take(lock, log):
+        log(f"waiting for another run that prepares or refines {folder}")
+        lock.acquire()
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log(f"waiting for another run that prepares or refines {folder}")
-            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(lock)
+        lock.release()
 
 
 def write_json(path, content):

@@ -4,22 +4,29 @@ import re
 
 INTER = ["user_id:token", "item_id:token", "rating:float", "timestamp:float"]
 ITEM = ["item_id:token", "movie_title:token_seq", "release_year:token"]
+GENRES_100K = (  # the last 19 cells of a line of u.item, in this order
+    *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime"),
+    *("Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery"),
+    *("Romance", "Sci-Fi", "Thriller", "War", "Western"),
+)
 
 
 # ------------------------------------------------------------------------------------ GroupLens
-# read: a function from the base name of a file in GroupLens' archive to its bytes.
+# read: a function from the base name of a GroupLens file to its bytes.  They raise ValueError for
+# what is no such file.
 
 
 def convert_ml_100k(read):
-    """u.data, u.item, u.genre -> (ml-100k.inter, ml-100k.item)."""
-    genres = [line.split("|")[0] for line in lines(read("u.genre")) if "|" in line]
+    """u.data, u.item -> (ml-100k.inter, ml-100k.item)."""
     items = []
     for line in lines(read("u.item")):
-        number, title, *more = line.split("|")
-        flags = more[3 : 3 + len(genres)]  # behind two dates and an address; "1" for its genres
-        named = [genre for genre, flag in zip(genres, flags, strict=True) if flag == "1"]
-        items.append((number, *title_and_year(title), " ".join(named)))
-    ratings = [line.split() for line in lines(read("u.data"))]
+        number, title, _, _, _, *flags = line.split("|")  # two dates and an address
+        named = [genre for genre, flag in zip(GENRES_100K, flags, strict=True) if flag == "1"]
+        title, year = title_and_year(title)
+        # Of one item it knows nothing.  RecBole's file says so in words, so that the published
+        # splits hold its ratings.
+        items.append((number, title, year or "unknown", " ".join(named)))
+    ratings = [four(line.split()) for line in lines(read("u.data"))]
     return atomic(INTER, ratings), atomic([*ITEM, "class:token_seq"], items)
 
 
@@ -29,8 +36,14 @@ def convert_ml_1m(read):
     for line in lines(read("movies.dat")):
         number, title, genres = line.split("::")
         items.append((number, *title_and_year(title), genres.replace("|", " ")))
-    ratings = [line.split("::") for line in lines(read("ratings.dat"))]
+    ratings = [four(line.split("::")) for line in lines(read("ratings.dat"))]
     return atomic(INTER, ratings), atomic([*ITEM, "genre:token_seq"], items)
+
+
+def four(cells):
+    """The cells of a rating: user, item, rating, timestamp."""
+    user, item, rating, timestamp = cells
+    return user, item, rating, timestamp
 
 
 def title_and_year(text):

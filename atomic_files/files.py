@@ -1,6 +1,6 @@
-"""Reading .inter/.item files and our CSVs.
+"""Reading .inter/.item files, GroupLens' CSVs and our own.
 
-Every cell is read as the string it is: nothing is guessed.  A bad file is named in one line.
+Every cell but a timestamp is read as the string it is: nothing is guessed.  A bad file is named in one line.
 """
 
 import codecs
@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import union_categoricals
 
+from atomic_files.convert import title_and_year
 from utils import InputError
 
 STARS = (1, 2, 3, 4, 5)
+HALF_STARS = (0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5)
 LIKED, CONFIRMED = 4.5, 0.5  # codes in train_augment: a refined 2 or 3 becomes one of them
 LONGEST_NUMBER = 1000  # digits; Python itself refuses to read more than 4,300
 SEPARATORS = {"\t": "tabs", ",": "commas"}
@@ -23,19 +25,27 @@ SEPARATORS = {"\t": "tabs", ",": "commas"}
 # ---------------------------------------------------------------------------- ratings and items
 
 
-def read_ratings(path, sep, allowed):
-    """An .inter file or one of our CSVs -> DataFrame user, item, token, rating.
+def read_ratings(path, sep, allowed, timed=False):
+    """An .inter file, GroupLens' ratings.csv or one of our CSVs -> DataFrame user, item, token, rating.
 
-    user, item and token are categoricals.  rating is a number, NaN where the cell is empty.
+    user, item and token are categoricals.  rating is a number, NaN where the cell is empty, and so
+    is timestamp, a further column where it is asked for (timed) and the file has one.
     """
-    wanted = {"user": ["user_id"], "item": ["item_id"], "token": ["rating"]}
+    wanted = {"user": ["user_id", "userId"], "item": ["item_id", "movieId"], "token": ["rating"]}
+    if timed:
+        wanted["timestamp?"] = ["timestamp"]
     table = read_table(path, sep, wanted)
     table["rating"] = parse_ratings(table.token, path, allowed)
     return table
 
 
-def read_items(path):
-    """The .item file -> DataFrame of categoricals item, title and, if it has them, year, genre."""
+def read_items(path, only=None):
+    """The .item file -> DataFrame of strings item, title and, if it has them, year, genre.
+
+    only: ids of the items wanted; None: all.
+    """
+    if Path(path).suffix == ".csv":
+        return read_movies(path, only)
     names = [column.split(":")[0] for column in header(path, "\t")]
     wanted = {
         "item": ["item_id"],
@@ -43,14 +53,26 @@ def read_items(path):
         "year?": [name for name in names if "year" in name],
         "genre?": ["genre", "genres", "class", "categories", "category"],
     }
-    return read_table(path, "\t", wanted)
+    return read_table(path, "\t", wanted, only).astype(str)
+
+
+def read_movies(path, only):
+    """GroupLens' movies.csv, with titles such as "Seven (1995)" and genres such as "Crime|Drama"."""
+    wanted = {"item": ["movieId"], "title": ["title"], "genre": ["genres"]}
+    table = read_table(path, ",", wanted, only).astype(str)
+    split = [title_and_year(title) for title in table.title]
+    table["title"] = [title for title, _ in split]
+    table["year"] = [year for _, year in split]
+    genres = table.genre.replace("(no genres listed)", "")
+    table["genre"] = genres.str.replace("|", " ", regex=False)
+    return table
 
 
 def parse_ratings(column, path, allowed):
     """Ratings as float64, NaN where the cell is empty.
 
     Raises InputError, naming the row, for anything that is not one of the allowed numbers.  Half
-    stars are refused, too: 0.5 and 4.5 are this project's codes and must not be confused with them.
+    stars are refused unless they are allowed: 0.5 and 4.5 are this project's codes.
     """
     # The few distinct tokens are parsed, not the many cells.
     tokens = column.cat.categories
@@ -59,15 +81,30 @@ def parse_ratings(column, path, allowed):
         if token.strip() and value not in allowed:
             line = column.index[(column == token).to_numpy()][0]
             numbers = ", ".join(f"{number:g}" for number in allowed)
+            how = "another scale must be mapped to whole stars 1-5 first"
+            if value in HALF_STARS:
+                how = "--half_stars up or --half_stars down rounds the half stars of raw ratings"
             raise InputError(
-                f"{path}, line {line}: rating {token!r}, expected one of {numbers}"
-                " (half stars or another scale must be mapped to whole stars 1-5 first)"
+                f"{path}, line {line}: rating {token!r}, expected one of {numbers}; {how}"
             )
     # Back to the cells.
     ratings = np.full(len(column), np.nan)
     filled = (column != "").to_numpy()
     ratings[filled] = values[column.cat.codes.to_numpy()[filled]]
     return ratings
+
+
+def parse_timestamps(column, path):
+    """Timestamps as float64, NaN where the cell is empty.  Raises InputError, naming the row."""
+    values = pd.to_numeric(column, errors="coerce").to_numpy(float)
+    bad = ~np.isfinite(values) & (column.str.strip() != "").to_numpy()
+    if bad.any():
+        line, token = column.index[bad][0] + 2, column[bad].iloc[0]
+        raise InputError(
+            f"{path}, line {line}: timestamp {token!r}, expected a number (such as seconds since "
+            "1970); mend it, or take the column away: then of a pair rated twice the last row counts"
+        )
+    return values
 
 
 # ------------------------------------------------------------------------------------------ ids
@@ -99,21 +136,27 @@ def encode(column, ids):
 # ---------------------------------------------------------------------------- tables of strings
 
 
-def read_table(path, sep, wanted):
+def read_table(path, sep, wanted, only=None):
     """A delimited text file with a header line -> DataFrame of the wanted columns, renamed by role.
 
     wanted: {role: accepted column names}.  A role that ends in "?" may be absent.  Names are
     compared without RecBole's ":token" suffix.  Columns may come in any order, and extra ones are
-    ignored.  Every cell stays the string it is ("007", "NA").  The index holds line numbers.
+    ignored.  Every cell stays the string it is ("007", "NA"), in a categorical, but those of the
+    role timestamp, which are float64.  only: values of the role item whose rows are wanted, None
+    for all.  The index holds line numbers.
     Raises InputError, naming the file, for anything that is not such a file.
     """
     path = Path(path)
     role_of = find_columns(path, sep, wanted)
-    chunks = read_chunks(path, sep, list(role_of))
-    # A token may be a category in some chunks only, so the chunks' categories are united.
+    chunks = list(read_chunks(path, sep, role_of, only))
     columns = {}
-    for name, role in role_of.items():
-        columns[role] = union_categoricals([chunk[name] for chunk in chunks])
+    for role in role_of.values():
+        parts = [chunk[role] for chunk in chunks]
+        if role == "timestamp":
+            columns[role] = np.concatenate(parts)
+        else:
+            # A token may be a category in some chunks only, so the chunks' categories are united.
+            columns[role] = union_categoricals(parts)
     # Row 0 is line 2: lines are counted from 1, and the first is the header.
     lines = np.concatenate([chunk.index for chunk in chunks]) + 2
     return pd.DataFrame(columns).set_index(lines)
@@ -140,11 +183,8 @@ def find_columns(path, sep, wanted):
     return role_of
 
 
-def read_chunks(path, sep, columns):
-    """DataFrames of a million rows each, without the empty rows, under row numbers from 0.
-
-    Each column is a categorical, since long files repeat few distinct tokens.
-    """
+def read_chunks(path, sep, role_of, only):
+    """DataFrames of up to a million rows, without the empty rows, under row numbers from 0."""
     options = {
         "sep": sep,
         "dtype": str,
@@ -156,18 +196,29 @@ def read_chunks(path, sep, columns):
         "chunksize": 2**20,
     }
     encoding = encoding_of(path)
-    chunks = []
     try:
         with warnings.catch_warnings(), pd.read_csv(path, encoding=encoding, **options) as reader:
             # The warning is of a first row that is longer than the header.
             warnings.simplefilter("error", pd.errors.ParserWarning)
             for chunk in reader:
                 filled = (chunk != "").any(axis=1)
-                chunks.append(chunk.loc[filled, columns].astype("category"))
+                yield narrowed(chunk.loc[filled, list(role_of)].rename(columns=role_of), only, path)
     except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
         reason = str(error).strip()
         raise InputError(f"{path}: is not a table with one row a line ({reason})") from None
-    return chunks
+
+
+def narrowed(chunk, only, path):
+    """The rows wanted, in little memory: long files repeat few distinct tokens."""
+    if only is not None:
+        chunk = chunk[chunk.item.isin(only)]
+    columns = {}
+    for role, cells in chunk.items():
+        if role == "timestamp":
+            columns[role] = parse_timestamps(cells, path)
+        else:
+            columns[role] = cells.astype("category")
+    return pd.DataFrame(columns, index=chunk.index)
 
 
 def header(path, sep):

@@ -1,11 +1,11 @@
 """Preparation: from .inter/.item files to the three CSVs that everything else reads.
 
-    locate        --dataset -> name, folder of the raw files, folder of the CSVs
-    prepare       .inter/.item -> train_original / validation / test CSV
-    item_table    .item -> title, year and genre of each item
+    prepare        .inter/.item -> train_original / validation / test CSV
+    item_table     .item -> title, year and genre of each item
+    rated_items    the same of the items in train_original
 
 How files are read: files.py.  The rules of the published splits: split.py.  Which data sets are
-known by name and where their files come from: sources.py.
+known by name and where their files come from: sources.py, fetch.py.
 """
 
 import json
@@ -14,39 +14,53 @@ from pathlib import Path
 
 import pandas as pd
 
-from atomic_files.files import STARS, read_items, read_ratings
-from atomic_files.sources import DATASETS, fetch
-from atomic_files.split import split
+from atomic_files.fetch import fetch
+from atomic_files.files import HALF_STARS, STARS, read_items, read_ratings, read_table
+from atomic_files.sources import DATASETS, NOT_OURS
+from atomic_files.split import MISSING, split, whole_stars
 from utils import InputError, git_blob_id, sha256, write_json
 
 PARTS = ("train_original", "validation", "test")
 COLUMNS = ["user_id:token", "item_id:token", "rating:float"]  # as the ReFINe++ authors publish them
-RULES_VERSION = 1  # raise it when preparation changes: splits made under other rules are made anew
+INTER_EXAMPLE = (
+    "an .inter file's first line is user_id:token item_id:token rating:float, its second for "
+    "example alice tt0083658 5, with a tab between two cells"
+)
+RULES_VERSION = 2  # raise it when preparation changes: splits made under other rules are made anew
 
 
-def prepare(name, raw, folder, log=print):
+def prepare(name, raw, folder, log=print, half_stars=None):
     """Make the three CSVs of `folder` from the .inter/.item in `raw`, unless they are there.
 
     CSVs without prepared.json beside them were put there by hand (the authors' published splits,
     say) and are used as they are.  With it, they are kept as long as they and the files they were
     made from are unchanged.
+
+    half_stars: "up" or "down", how those of a user's own data set are rounded; None: refused.
     """
     known = DATASETS.get(name)  # None for a user's own data set
     paths = [folder / f"{name}_{part}.csv" for part in PARTS]
     stamp = folder / "prepared.json"
+    idle = f"--half_stars {half_stars}: has no use here, leave it out"
+    if half_stars and known:
+        raise InputError(f"{idle}; {name} has whole stars")
 
     # Is there anything to do?
     if not stamp.exists() and were_put_there_by_hand(paths):
+        if half_stars:
+            raise InputError(f"{idle}; {folder}/{name}_*.csv are used as found")
         return log(f"splits: {folder}/{name}_*.csv as found (not prepared here)")
     if known:
         fetch(name, raw, log)
     made_from = fingerprint(name, raw) | {"rules": RULES_VERSION}
+    if half_stars:
+        made_from["half_stars"] = half_stars
     if is_up_to_date(paths, stamp, made_from):
         return log(f"splits: {folder}/{name}_*.csv, prepared earlier from the same files")
 
     # Everything is worked out before anything is written.
     inter, item = raw_files(raw)
-    tables = split_files(inter, item, known, log)
+    tables = split_files(inter, item, known, half_stars, log)
     write_splits(tables, paths, stamp, made_from)
     log(f"splits: prepared {folder}/{name}_*.csv from {inter}")
 
@@ -58,11 +72,21 @@ def prepare(name, raw, folder, log=print):
             log("splits: NOT the published ones (another source?)")
 
 
-def split_files(inter, item, known, log):
+def split_files(inter, item, known, half_stars, log):
     """The tables of the three CSVs.  Raises InputError where one of them would be empty."""
-    ratings = read_ratings(inter, "\t", STARS)
-    items = read_items(item) if item else None
-    tables = split(ratings, items, known, log)
+    sep = "," if inter.suffix == ".csv" else "\t"
+    if known:  # the published splits are made in file order
+        ratings = read_ratings(inter, sep, STARS)
+        tables = split(ratings, read_items(item) if item else None, known, log)
+    else:
+        ratings = read_ratings(inter, sep, HALF_STARS if half_stars else STARS, timed=True)
+        if half_stars and not (ratings.rating % 1 == 0.5).any():
+            raise InputError(
+                f"--half_stars {half_stars}: {inter} holds no half stars; leave it out"
+            )
+        if half_stars:
+            ratings = whole_stars(ratings, half_stars)
+        tables = split(ratings, None, None, log)
     if not all(map(len, tables)):
         raise InputError(
             f"{inter}: too few ratings of 4 and 5 to split: users and items with fewer than 5 are "
@@ -128,13 +152,25 @@ def are_published(name, folder, blob_of_part):
 
 
 def raw_files(raw):
-    """(.inter, .item or None) of a folder that holds one of each."""
-    inters = sorted(raw.glob("*.inter"))
-    items = sorted(raw.glob("*.item"))
-    if len(inters) != 1 or len(items) > 1:
-        names = ", ".join(path.name for path in (*inters, *items)) or "none"
-        raise InputError(f"{raw}: expected one .inter and at most one .item file, found {names}")
-    return inters[0], items[0] if items else None
+    """(ratings, items or None): the .inter and .item of a folder, else ratings.csv and movies.csv.
+
+    Raises InputError where there is no or more than one file of ratings, or more than one of items.
+    """
+    ratings = sorted(raw.glob("*.inter")) or sorted(raw.glob("ratings.csv"))
+    items = item_files(raw)
+    if len(ratings) != 1 or len(items) > 1:
+        names = ", ".join(path.name for path in (*ratings, *items)) or "none"
+        raise InputError(
+            f"{raw}: expected one .inter file of ratings and at most one .item file of titles (or "
+            f"GroupLens' ratings.csv and movies.csv), found {names}; {INTER_EXAMPLE}; GroupLens' "
+            "u.data or ratings.dat goes into the folder of --dataset ML-100K or ML-1M"
+        )
+    return ratings[0], items[0] if items else None
+
+
+def item_files(raw):
+    items = [path for path in sorted(raw.glob("*.item")) if path.name != NOT_OURS]
+    return items or sorted(raw.glob("movies.csv"))
 
 
 def fingerprint(name, raw):
@@ -155,16 +191,29 @@ def fingerprint(name, raw):
     return found
 
 
-def item_table(raw):
+def item_table(raw, only=None):
     """The folder's .item file as strings, indexed by item id: title, year, genre.
 
-    A cell is "" where the file has no such column.  The table is empty when there is no such file.
-    Of an item described twice, the last description counts.
+    A cell is "" where the file has no such column, or no value in it.  The table is empty when
+    there is no such file.  Of an item described twice, the last description counts.
+    only: ids of the items wanted; None: all.
     """
-    files = sorted(raw.glob("*.item"))
-    if files:
-        table = read_items(files[0]).astype(str)
-    else:
-        table = pd.DataFrame(columns=["item"], dtype=str)
+    files = item_files(raw)
+    table = read_items(files[0], only) if files else pd.DataFrame(columns=["item"], dtype=str)
     table = table.drop_duplicates("item", keep="last").set_index("item")
-    return table.reindex(columns=["title", "year", "genre"], fill_value="")
+    table = table.reindex(columns=["title", "year", "genre"], fill_value="")
+    return table.mask(table.isin(MISSING), "")
+
+
+def rated_items(name, raw, folder, log=print):
+    """item_table of the items of train_original.  How many of them have no title is logged."""
+    train = read_table(folder / f"{name}_train_original.csv", ",", {"item": ["item_id"]})
+    ids = train.item[train.item != ""].unique()
+    items = item_table(raw, ids)
+    untitled = len(ids) - (items.title.str.strip() != "").sum()
+    if untitled:
+        log(
+            f"items: {untitled} of {len(ids)} have no title; they are trained on and recommended, "
+            "but no language model is asked about them"
+        )
+    return items

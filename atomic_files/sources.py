@@ -1,8 +1,8 @@
 """The data sets known by name, and where their files come from.
 
-No single source can be trusted to be up, so each data set lists several, tried in order.  Files are
-pinned by SHA-256 where it is known.  They are written under a temporary name and renamed.  Archives
-are read member by member, never unpacked by their own paths.
+No single source can be trusted to be up, so each data set lists several, tried in order (fetch.py).
+Files are pinned by SHA-256 where it is known.  Archives are read member by member, never unpacked
+by their own paths.
 """
 
 import hashlib
@@ -12,19 +12,23 @@ import sys
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 from urllib.request import urlopen
 
 from tqdm import tqdm
 
-from atomic_files.convert import convert_ml_1m, convert_ml_100k, convert_netflix
-from utils import InputError, write_atomically
+from atomic_files.convert import convert_ml_1m, convert_ml_100k
 
 RECBOLE = "https://recbole.s3-accelerate.amazonaws.com/ProcessedDatasets"
+RECBOLE_PAGE = "https://recbole.io/dataset_list.html"
 GROUPLENS = "https://files.grouplens.org/datasets/movielens"
+GROUPLENS_PAGE = "https://grouplens.org/datasets/movielens"
+NOT_OURS = "u.item"  # GroupLens' own file, for all its suffix
 LARGEST = 4 * 2**30  # bytes; a member that unpacks to more is not one of these data sets
 
 FAILURES = (
@@ -71,18 +75,20 @@ def from_zip(url, wanted):
 
 
 def from_grouplens(url, convert, wanted):
-    """GroupLens' own archive, converted to RecBole's form.
+    """GroupLens' own archive, converted to RecBole's form."""
+    with zipfile.ZipFile(io.BytesIO(download(url))) as archive:
+        return converted(convert, reader_by_base_name(archive), wanted)
+
+
+def converted(convert, read, wanted):
+    """{file name: content} of GroupLens' files in RecBole's form.
 
     These are the same rows, but not the same bytes, so the files get names of their own.
     """
-    with zipfile.ZipFile(io.BytesIO(download(url))) as archive:
-        inter, item = convert(reader_by_base_name(archive))
-    converted = {"grouplens.inter": inter, "grouplens.item": item}
-    contents = {}
-    for file in wanted:
-        name = f"grouplens{Path(file).suffix}"
-        contents[name] = converted[name]
-    return contents
+    inter, item = convert(read)
+    content_of = {".inter": inter, ".item": item}
+    suffixes = [Path(file).suffix for file in wanted]
+    return {f"grouplens{suffix}": content_of[suffix] for suffix in suffixes}
 
 
 def reader_by_base_name(archive):
@@ -118,7 +124,21 @@ def download(url):
     return bytes(content)
 
 
+def verify(content, expected, what):
+    found = hashlib.sha256(content).hexdigest()
+    if expected and found != expected:
+        raise ValueError(f"{what}: SHA-256 is {found}, expected {expected}")
+
+
 # ------------------------------------------------------------------------------------ data sets
+
+
+class GroupLens(NamedTuple):
+    """What GroupLens publishes a data set as."""
+
+    page: str
+    files: tuple  # names
+    convert: Callable  # one of convert.py
 
 
 @dataclass
@@ -129,7 +149,8 @@ class DataSet:
     domain: str = "movies"  # what a language model is told the items are
     sample_users: int = 0  # users drawn before preparation; 0: all
     drop_cold_items: bool = False  # from validation and test: items without a train positive
-    by_hand: str = ""  # what to do when no source can be reached
+    grouplens: GroupLens | None = None  # its files may be put into the folder instead
+    by_hand: dict = field(default_factory=dict)  # file that no source has: how to come by it
     splits: dict = field(default_factory=dict)  # git blob ids of the published splits, by part
     labels: str = ""  # git blob id of the published train_augment
 
@@ -150,6 +171,7 @@ DATASETS = {
             partial(from_zip, f"{RECBOLE}/MovieLens/ml-100k.zip"),
             partial(from_grouplens, f"{GROUPLENS}/ml-100k.zip", convert_ml_100k),
         ],
+        grouplens=GroupLens(f"{GROUPLENS_PAGE}/100k/", ("u.data", "u.item"), convert_ml_100k),
         splits={
             "train_original": "38def0b51e296992900303f611ff2bf85c1a0b73",
             "validation": "dc14ca7fcd367346f249d6aeb23a3e09f20cbef1",
@@ -166,6 +188,7 @@ DATASETS = {
             partial(from_zip, f"{RECBOLE}/MovieLens/ml-1m.zip"),
             partial(from_grouplens, f"{GROUPLENS}/ml-1m.zip", convert_ml_1m),
         ],
+        grouplens=GroupLens(f"{GROUPLENS_PAGE}/1m/", ("ratings.dat", "movies.dat"), convert_ml_1m),
         splits={
             "train_original": "e3baf41eef82249f4af08dc0e9e846a84892a7a0",
             "validation": "474b0a7448e43441e02b924b4fc446f5492654f8",
@@ -175,12 +198,16 @@ DATASETS = {
     ),
     "Netflix-1M": DataSet(
         {"netflix.inter": None, "netflix.item": None},
-        [],
+        [partial(from_zip, f"{RECBOLE}/Netflix/netflix.zip")],
         defaults={"r": 300},
         sample_users=5000,
         drop_cold_items=True,
-        by_hand="put netflix.inter (RecBole's form), movie_titles.csv (Kaggle, Netflix Prize data) "
-        "and netflix_genres.csv (movieId,genres; Kaggle) there",
+        by_hand={
+            "netflix.item": "put movie_titles.csv "
+            "(https://www.kaggle.com/datasets/netflix-inc/netflix-prize-data) and "
+            "netflix_genres.csv (https://github.com/tommasocarraro/netflix-prize-with-genres) "
+            "there by hand, of which netflix.item is made; netflix.inter is then fetched"
+        },
         splits={
             "train_original": "f4341eb1be8f1d794297e33f6ef3f022fc138b1e",
             "validation": "1d16d5157068acc8230ad6b234b5f6992401689d",
@@ -190,73 +217,3 @@ DATASETS = {
     "Amazon_Digital_Music": amazon("Amazon_Digital_Music", domain="music"),
     "Amazon_Books": amazon("Amazon_Books", domain="books", defaults={"layers": 2}),
 }
-
-
-# ------------------------------------------------------------------------------------- fetching
-
-
-def fetch(name, folder, log=print):
-    """Put the missing files of a known data set into its folder.
-
-    A file of the same suffix under another name counts as there: it is somebody's own version, used
-    as it is.  Raises InputError when no source has the files.
-    """
-    known = DATASETS[name]
-    if name == "Netflix-1M":
-        make_netflix_item(folder)
-    wanted = missing_files(known, folder)
-    if not wanted:
-        return
-
-    # The first source that has all of them wins.
-    failures = []
-    for source in known.sources:
-        where = source.args[0]  # the address or, for pip, the requirement
-        try:
-            write_files(source(wanted), known.files, folder)
-            return log(f"fetched {', '.join(wanted)} from {where}")
-        except FAILURES as error:
-            failures.append(f"{where} ({error})")
-
-    # None had: the user is told what to do and what was tried.
-    names = " and ".join(wanted)
-    by_hand = known.by_hand or f"download {names} from RecBole's data sets and put them there"
-    tried = f"; tried {'; '.join(failures)}" if failures else ""
-    raise InputError(f"{folder}: lacks {names}; {by_hand}{tried}")
-
-
-def missing_files(known, folder):
-    missing = []
-    for file in known.files:
-        same_suffix = folder.glob(f"*{Path(file).suffix}")
-        if not any(same_suffix):
-            missing.append(file)
-    return missing
-
-
-def make_netflix_item(folder):
-    """Write netflix.item where the two files that it is made from have been put."""
-    titles, genres = folder / "movie_titles.csv", folder / "netflix_genres.csv"
-    if not (titles.exists() and genres.exists()):
-        return
-    try:
-        content = convert_netflix(titles.read_bytes(), genres.read_bytes())
-    except ValueError as error:
-        problem = f"not rows of id,year,title and movieId,genres ({error})"
-        raise InputError(f"{titles} or {genres}: {problem}") from None
-    write_atomically(folder / "netflix.item", lambda path: path.write_bytes(content))
-
-
-def write_files(contents, pinned, folder):
-    """Write {file name: content}, once all that is pinned by its SHA-256 has proved right."""
-    for file, content in contents.items():
-        verify(content, pinned.get(file), file)
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, content in contents.items():
-        write_atomically(folder / file, lambda path, content=content: path.write_bytes(content))
-
-
-def verify(content, expected, what):
-    found = hashlib.sha256(content).hexdigest()
-    if expected and found != expected:
-        raise ValueError(f"{what}: SHA-256 is {found}, expected {expected}")

@@ -1,6 +1,7 @@
 """The published preparation: which ratings are kept, and which are train, validation and test."""
 
 import numpy as np
+import pandas as pd
 
 from atomic_files.files import encode, sort_ids
 from utils import InputError
@@ -14,17 +15,17 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 def split(ratings, items, known, log=print):
     """The published preparation: DataFrame of read_ratings -> (train_original, validation, test).
 
-    Rule 1: drop rows that lack user or item or rating, or whose item lacks title, year or genre.
+    Rule 1: drop rows that lack user or item or rating, and of a known data set those whose item
+    lacks title, year or genre.
     Rule 2: keep the 5-core of the positives, which are the ratings of 4 and 5.
     Rule 3: keep the negatives of surviving users and items.
     Rule 4: of each user's positives, 20 % are test and 10 % validation.
     Rule 5: train is the other positives, then all negatives.
 
-    items: DataFrame of read_items, or None where there is no .item file.
+    items: DataFrame of read_items for a known data set, else None.
     known: the data set's row of the table in atomic_files/sources.py, or None.
     """
-    # Of a pair rated twice, the last rating counts.
-    latest = ratings.drop_duplicates(["user", "item"], keep="last")
+    latest = newest(ratings)
     rows = latest[is_complete(latest, items)]
     # All ids are numbered, also those of users who are not drawn below.
     user_ids = sort_ids(rows.user.unique())
@@ -51,6 +52,26 @@ def split(ratings, items, known, log=print):
     frame = rows[["user", "item", "token"]]
     train = np.concatenate((train, negatives))
     return frame.iloc[train], frame.iloc[validation], frame.iloc[test]
+
+
+def whole_stars(ratings, way):
+    """Half stars rounded "up" or "down", as ratings and as tokens.  There is no 0: 0.5 becomes 1."""
+    rounded = np.ceil if way == "up" else np.floor
+    stars = np.maximum(rounded(ratings.rating.to_numpy()), 1)
+    codes = np.where(np.isnan(stars), 0, stars).astype(np.int8)
+    tokens = pd.Categorical.from_codes(codes, ["", "1", "2", "3", "4", "5"])
+    return ratings.assign(rating=stars, token=tokens)
+
+
+def newest(ratings):
+    """One row a pair: of a pair rated twice, the newest rating counts.
+
+    That is the last row where there are no timestamps, or equal ones.  A row that lacks its own is
+    older than any.  The rows kept stay in file order.
+    """
+    if "timestamp" in ratings:
+        ratings = ratings.sort_values("timestamp", kind="stable", na_position="first")
+    return ratings.drop_duplicates(["user", "item"], keep="last").sort_index()
 
 
 def is_complete(ratings, items):

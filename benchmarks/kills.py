@@ -27,7 +27,7 @@ import synthetic  # noqa: E402
 from same import assert_same_end  # noqa: E402
 
 import run_folder  # noqa: E402
-from atomic_files.sources import fetch  # noqa: E402
+from atomic_files.fetch import fetch  # noqa: E402
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 DATA = Path("data") / "ML-100K"

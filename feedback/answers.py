@@ -1,9 +1,8 @@
 """answers.jsonl: a language model's answers, one question a line, only ever appended to."""
 
-import fcntl
 import json
 
-from utils import InputError
+from utils import InputError, lock_of, take
 
 
 def read(path):
@@ -52,26 +51,23 @@ class Answers:
 
     def __init__(self, path, settings):
         self.path, self.settings, self.records = path, settings, []
+        self.lock = lock_of(path)
 
     def __enter__(self):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.file = open(self.path, "ab")
         try:
-            self._lock()
+            self._take()
             self._go_on()
         except BaseException:
-            self.file.close()
+            self.__exit__()
             raise
         return self
 
-    def _lock(self):
-        try:
-            # released when the process ends, however it ends
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                f"{self.path}: another run is asking these questions; wait until it has ended"
-            ) from None
+    def _take(self):
+        if not take(self.lock):
+            how = "wait until it has ended"
+            raise InputError(f"{self.path}: another run is asking these questions; {how}")
 
     def _go_on(self):
         """Read what earlier starts wrote, or begin the file with the settings."""
@@ -104,6 +100,7 @@ class Answers:
 
     def __exit__(self, *_):
         self.file.close()
+        self.lock.release()
 
 
 def _short(value):

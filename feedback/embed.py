@@ -26,11 +26,12 @@ def encode_texts(texts, weights, device):
         raise InputError(
             f"--llm {weights}: is not an encoder model (no padding token, or a decoder)"
         )
-    # batches of like length need little padding
-    lengths = [len(text) for text in texts]
+    # batches of like length need little padding; items without a title have no text
+    lengths = np.array([len(text) for text in texts])
     order = np.argsort(lengths, kind="stable")
+    order = order[lengths[order] > 0]
     vectors = np.zeros((len(texts), encoder.config.hidden_size), np.float32)
-    firsts = range(0, len(texts), BATCH_SIZE)
+    firsts = range(0, len(order), BATCH_SIZE)
     for first in tqdm(firsts, unit="batch", desc="encoding items", disable=None):
         chunk = order[first : first + BATCH_SIZE]
         batch = [texts[item] for item in chunk]
@@ -41,7 +42,7 @@ def encode_texts(texts, weights, device):
         mask = tokens["attention_mask"].unsqueeze(-1)  # (b, tokens, 1)
         means = (states * mask).sum(1) / mask.sum(1)  # (b, d)
         vectors[chunk] = means.cpu().numpy()
-    vectors -= vectors.mean(0)  # what all items share
+    vectors -= vectors[lengths > 0].mean(0)  # what all items share
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.maximum(lengths, 1e-12)
 
@@ -72,7 +73,8 @@ def answer(question, train, vectors):
     # The known ratings get scores as well.  The report card's AUC is measured on all of them (with
     # the 2s that are candidates), the threshold on those of the profile.
     items, stars = train.ratings[question.user]
-    known_items = items[(stars >= 4) | (stars <= 2)]
+    is_known = ((stars >= 4) | (stars <= 2)) & train.has_title[items]
+    known_items = items[is_known]
     known_scores = score(known_items, likes, dislikes, vectors)
     in_profile = np.isin(known_items, np.concatenate([likes, dislikes]))
     disliked_share = len(dislikes) / (len(likes) + len(dislikes))

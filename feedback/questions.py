@@ -26,6 +26,7 @@ class TrainRatings:
     candidates: dict  # user token -> item numbers to ask about; users without any are left out
     item_count: np.ndarray  # (I,) ratings an item has
     item_sum: np.ndarray  # (I,) sum of them
+    has_title: np.ndarray  # (I,) bool; without one, nobody can be told of the item
 
     @cached_property
     def pairs(self):
@@ -35,21 +36,28 @@ class TrainRatings:
             pairs.update((user, item) for item in self.item_ids[items])
         return pairs
 
+    def askable(self, user):
+        """Item numbers of the user's candidates with a title.  The others stay unanswered."""
+        items = self.candidates[user]
+        return items[self.has_title[items]]
+
     def likes_and_dislikes(self, user):
-        """Item numbers of the user's known likes and dislikes.
+        """Item numbers of the user's known likes and dislikes, of those with a title.
 
         Likes are 5s and 4s.  Dislikes are 1s, and 2s where they are no candidates.
         """
         items, stars = self.ratings[user]
+        has_title = self.has_title[items]
         is_candidate = np.isin(items, self.candidates[user])
-        return items[stars >= 4], items[(stars <= 2) & ~is_candidate]
+        return items[(stars >= 4) & has_title], items[(stars <= 2) & ~is_candidate & has_title]
 
 
-def whom_to_ask(ratings, unasked_twos):
+def whom_to_ask(ratings, unasked_twos, item_table=None):
     """TrainRatings of a table of train rows.
 
     Candidates are a user's 3s, and 2s too when the user's mean train rating is below 3 (or all
-    2s, with "ask").
+    2s, with "ask").  item_table: preparation.item_table, which says what has a title; None: no
+    titles are needed.
     """
     user_ids, item_ids = sort_ids(ratings.user.unique()), sort_ids(ratings.item.unique())
     users, items = encode(ratings.user, user_ids), encode(ratings.item, item_ids)
@@ -70,7 +78,13 @@ def whom_to_ask(ratings, unasked_twos):
 
     item_count = np.bincount(items, minlength=len(item_ids))
     item_sum = np.bincount(items, stars, minlength=len(item_ids))
-    return TrainRatings(user_ids, item_ids, ratings_of, candidates, item_count, item_sum)
+    has_title = np.ones(len(item_ids), bool)
+    if item_table is not None:
+        texts = item_texts(item_table, item_ids, genres=False)
+        has_title = np.array([text != "" for text in texts], bool)
+    return TrainRatings(
+        user_ids, item_ids, ratings_of, candidates, item_count, item_sum, has_title
+    )
 
 
 # -------------------------------------------------------------------------------------- questions
@@ -109,7 +123,10 @@ def one_each(train):
     The profile is all known likes and dislikes.
     """
     made = []
-    for user, items in train.candidates.items():
+    for user in train.candidates:
+        items = train.askable(user)
+        if not len(items):
+            continue
         likes, dislikes = train.likes_and_dislikes(user)
         made.append(Question(user, 0, 0, items, likes, dislikes))
     return made
@@ -126,13 +143,13 @@ def questions(train, mode, options):
     """
     made = []
     for number, user in enumerate(train.user_ids):
-        if user not in train.candidates:
+        if user not in train.candidates or not len(train.askable(user)):
             continue
         # a user's random numbers are their own, so that they do not depend on who else is there
         generator = np.random.default_rng([options.llm_seed, number])
         (likes, dislikes), hidden = hide_some(train, user, generator)
         # those hidden are asked about in every order
-        asked_about = np.concatenate([train.candidates[user], *hidden])
+        asked_about = np.concatenate([train.askable(user), *hidden])
         parts = 1 if mode == "score" else math.ceil(len(asked_about) / options.llm_question_size)
         for permutation in range(options.llm_permutations):
             generator = np.random.default_rng([options.llm_seed, number, permutation + 1])
@@ -248,12 +265,15 @@ def calibrate(question, train, scores):
 def item_texts(items, item_ids, genres):
     """What a model reads of each item.
 
-    "Toy Story (1995)", with genres "Toy Story (1995), Animation, Comedy".
+    "Toy Story (1995)", with genres "Toy Story (1995), Animation, Comedy".  "" without a title.
     """
     rows = items.reindex(item_ids, fill_value="")
     texts = []
     for title, year, genre in zip(rows.title, rows.year, rows.genre, strict=True):
         text = on_one_line(title)
+        if not text:
+            texts.append("")
+            continue
         if year:
             text = f"{text} ({year})"
         if genres:

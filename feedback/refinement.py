@@ -61,7 +61,7 @@ def refine(name, folder, items, options, device, log=print):
         train = whom_to_ask(ratings, "ask")  # they cost nothing, so they get all 2s
         way = control(train, options)
     else:
-        train = whom_to_ask(ratings, options.unasked_twos)
+        train = whom_to_ask(ratings, options.unasked_twos, items)
         way = language_model(name, items, train, options, device)
 
     # ask, and make ratings of the answers; a run that wants the same answers waits for this one
@@ -135,10 +135,10 @@ def ask(way, train, path, settings, log):
 
 
 def language_model(name, items, train, options, device):
-    if items.empty:
+    if not train.has_title.any():
         raise InputError(
-            f"--dataset {name}: has no .item file, so no titles to ask about; "
-            "add it, or use --llm rule or --dataset_augment original"
+            f"--dataset {name}: no rated item has a title to ask about; add an .item file with the "
+            "same item ids, or use --llm rule or --dataset_augment original"
         )
     domain = domain_of(name, options)
     if options.llm_url:

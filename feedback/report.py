@@ -70,6 +70,8 @@ def why_unchanged(user, train, records, reasons):
         return "not asked about"
     if not records:  # labels that came as a file
         return "2s or 3s, left as they were"
+    if not len(train.askable(user)):
+        return "not asked about: no titles"
     if user not in reasons:
         return "not asked yet"
     if reasons[user] is not None:

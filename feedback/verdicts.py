@@ -24,7 +24,11 @@ VOTES = {"liked": 1, "disliked": -1, "unanswered": None}
 def outcome(train, records, ratings, unasked_twos):
     """(refined ratings, report card) of answer records."""
     judged = merge(records)
-    verdicts = {pair: verdict for pair, (verdict, _) in judged.items() if pair in train.pairs}
+    # a candidate that nobody could be asked about, for lack of a title, is unanswered
+    verdicts = dict.fromkeys(train.pairs, "unanswered")
+    for pair, (verdict, _) in judged.items():
+        if pair in train.pairs:
+            verdicts[pair] = verdict
     refined = apply(ratings, verdicts, unasked_twos)
     return refined, report(train, records, judged, ratings, refined)
 

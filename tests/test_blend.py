@@ -2,11 +2,11 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 import torch
 from same import summary
 
@@ -21,7 +21,7 @@ from recommend import load_run
 def runs(tmp_path_factory):
     """{name: run folder} of two seeds of LightGCN, of EASE, and of EASE where nobody likes or dislikes item i0."""
     base = tmp_path_factory.mktemp("blend")
-    world = synthetic.write_data_set(base / "blocks")
+    world = Path(main.__file__).parent / "examples" / "tiny"
     paths = ["--dataset", world, "--data_dir", base / "data", "--result_dir", base / "result", "--device", "cpu"]
     lightgcn = ["--model", "LightGCN", "--epochs", 2, "--embedding_dim", 8, "--learning_rate", 0.05]
     for name, flags in {
@@ -31,14 +31,14 @@ def runs(tmp_path_factory):
     }.items():
         main.main([*map(str, paths), "--path_name", name, *map(str, flags)])
 
-    poorer = shutil.copytree(base / "data" / "blocks", base / "poorer" / "blocks")
+    poorer = shutil.copytree(base / "data" / "tiny", base / "poorer" / "tiny")
     (poorer / "prepared.json").unlink()  # splits laid down by hand
-    ratings = pd.read_csv(poorer / "blocks_train_original.csv")
+    ratings = pd.read_csv(poorer / "tiny_train_original.csv")
     ratings.loc[ratings["item_id:token"] == "i0", "rating:float"] = 3
-    ratings.to_csv(poorer / "blocks_train_original.csv", index=False)
+    ratings.to_csv(poorer / "tiny_train_original.csv", index=False)
     paths[paths.index("--data_dir") + 1] = base / "poorer"
     main.main([*map(str, paths), "--path_name", "poorer", "--model", "EASE", "--ease_lambdas", "50"])
-    return {folder.name: folder for folder in (base / "result" / "blocks").iterdir()}
+    return {folder.name: folder for folder in (base / "result" / "tiny").iterdir()}
 
 
 def blended(runs, names, *flags):

@@ -173,3 +173,12 @@ def test_validation_without_a_usable_row_is_refused(tmp_path):
     put_csvs(tmp_path, "a x 5, a y 4", "b z 5", "a x 5")
     with pytest.raises(InputError, match=r"tiny_validation\.csv: no row"):
         dataloader.load(tmp_path, "tiny", tmp_path / "tiny_train_original.csv", "cpu")
+
+
+def test_of_a_pair_in_a_csv_twice_the_last_row_counts(tmp_path):
+    """In files laid down by hand; preparation writes each pair once."""
+    put_csvs(tmp_path, "a x 5, a y 1, a z 4, a x 1, a y 5", "a x 5", "a x 5")
+    data = dataloader.load(tmp_path, "tiny", tmp_path / "tiny_train_original.csv", "cpu")
+    assert pairs(data.positives, data) == {("a", "y"), ("a", "z")}
+    assert pairs(data.confirmed_negatives, data) == {("a", "x")}
+    assert len(data.seen.cols) == 3

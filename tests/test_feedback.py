@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import synthetic
+import torch
 from sklearn.metrics import roc_auc_score
 
 from atomic_files.sources import DATASETS, DataSet
@@ -106,6 +108,52 @@ def test_verdicts_become_4_5_and_0_5_and_everything_else_stays(ratings, answers,
     assert new["carl", "a3"] == 3  # unanswered is never silently one of the verdicts
     original = ratings.set_index(["user", "item"]).rating
     assert all(new[pair] == stars for pair, stars in original.items() if stars in (1, 4, 5))
+
+
+@pytest.fixture
+def untitled(ratings):
+    """The ratings, of whose items b2 and b3 have no title."""
+    rows = {"a1": "A1", "a2": "A2", "a3": "A3", "b1": "B1", "b2": " "}
+    titles = pd.DataFrame({"title": rows.values(), "year": "1999", "genre": ""}, rows.keys())
+    return whom_to_ask(ratings, "confirmed", titles)
+
+
+@pytest.mark.parametrize("mode", ["generate", "score", "embed"])
+def test_an_item_without_a_title_is_neither_asked_about_nor_shown(untitled, mode):
+    options = SimpleNamespace(llm_seed=1, llm_permutations=2, llm_question_size=5, llm_profile=20)
+    asked = one_each(untitled) if mode == "embed" else questions(untitled, mode, options)
+    shown = {question.user: set() for question in asked}
+    for question in asked:
+        numbers = np.concatenate([question.items, question.likes, question.dislikes])
+        shown[question.user].update(untitled.item_ids[numbers])
+    everything = {"a1", "a2", "a3", "b1"}
+    assert shown == {"anna": everything, "bert": everything, "carl": {"a1", "a2", "a3"}, "dora": everything}
+
+
+def test_a_candidate_without_a_title_is_unanswered_and_neutral(untitled, ratings, vectors):
+    records = [embed.answer(question, untitled, vectors) for question in one_each(untitled)]
+    after = refined(untitled, records, ratings, "confirmed")
+    assert after["anna", "b3"] == after["bert", "b3"] == 3
+    # dora, who is harsh, would have been asked about b3, her 2; anna's b2, of a lenient user, is confirmed unasked
+    assert after["dora", "b3"] == 2 and after["dora", "a2"] in (0.5, 4.5) and after["anna", "b2"] == 0.5
+    card = outcome(untitled, records, ratings, "confirmed")[1]
+    assert card["candidates"] == len(untitled.pairs) > card["answered"] > 0
+
+
+def test_users_whose_candidates_all_lack_titles_are_counted_as_such(ratings):
+    train = whom_to_ask(ratings, "confirmed", pd.DataFrame({"title": ["X"], "year": "", "genre": ""}, ["b3"]))
+    assert [question.user for question in one_each(train)] == ["anna", "bert", "dora"]
+    card = report(train, [{"user": "anna", "items": [], "verdicts": []}], {}, ratings, ratings.rating.to_numpy())
+    assert card["users"]["unchanged"]["not asked about: no titles"] == 1
+
+
+def test_an_encoder_reads_no_text_of_an_item_without_one(tmp_path):
+    """Nor do such items shift the mean that all items share."""
+    synthetic.write_encoder(tmp_path)
+    texts = ["Film even 1", "Film odd 2 War", "Film odd 3 Drama"]
+    plain = embed.encode_texts(texts, tmp_path, torch.device("cpu"))
+    mixed = embed.encode_texts(["", *texts, *[""] * 70], tmp_path, torch.device("cpu"))
+    np.testing.assert_array_equal(mixed[1:4], plain)
 
 
 def test_all_2s_are_asked_about_on_demand(ratings):

@@ -175,3 +175,49 @@ def test_ids_with_two_minus_signs_are_text():
 
 def test_an_id_of_more_digits_than_python_reads_is_text():
     assert sort_ids(["9" * 5000, "3", "10"]).tolist() == ["10", "3", "9" * 5000]
+
+
+def test_timestamps_are_numbers_where_they_are_asked_for(tmp_path):
+    path = tmp_path / "x.inter"
+    path.write_text("user_id\titem_id\trating\ttimestamp\n7\t1\t5\t978300760\n7\t2\t4\t\n7\t3\t4\t1.5e9\n")
+    np.testing.assert_array_equal(read_ratings(path, "\t", STARS, timed=True).timestamp, [978300760, np.nan, 1.5e9])
+    assert "timestamp" not in read_ratings(path, "\t", STARS)
+    path.write_text(f"{INTER}7\t1\t5\n")
+    assert "timestamp" not in read_ratings(path, "\t", STARS, timed=True)
+
+
+@pytest.mark.parametrize("timestamp", ["yesterday", "2005-04-02 23:53:47", "nan", "inf", "1,5"])
+def test_a_timestamp_that_is_no_number_is_refused_with_file_line_and_value(tmp_path, timestamp):
+    path = tmp_path / "x.inter"
+    path.write_text(f"user_id\titem_id\trating\ttimestamp\n7\t1\t5\t9\n\n7\t2\t4\t{timestamp}\n7\t3\t4\tworse\n")
+    with pytest.raises(InputError) as refused:
+        read_ratings(path, "\t", STARS, timed=True)
+    assert str(refused.value).startswith(f"{path}, line 4: timestamp {timestamp!r}, expected a number")
+
+
+def test_only_the_items_wanted_are_read_of_a_long_file(tmp_path, monkeypatch):
+    path = tmp_path / "x.item"
+    path.write_text("item_id\ttitle\n" + "".join(f"{n}\tTitle {n}\n" for n in range(9)))
+    read_csv = pd.read_csv
+    monkeypatch.setattr(pd, "read_csv", lambda *given, **options: read_csv(*given, **options | {"chunksize": 2}))
+    assert read_items(path, ["7", "3", "33"]).to_dict("records") == [
+        {"item": "3", "title": "Title 3"}, {"item": "7", "title": "Title 7"}
+    ]  # fmt: skip
+    assert read_items(path, []).empty and len(read_items(path)) == 9
+
+
+MOVIES = """movieId,title,genres
+1,Paper Storm (1994),Action|Drama
+2,"Left, Right, The (Gauche) (1989)",Sci-Fi
+3,"The ""Quiet"" Mill",(no genres listed)
+"""
+
+
+def test_movies_csv_of_grouplens_is_split_into_title_year_and_genres(tmp_path):
+    (tmp_path / "movies.csv").write_text(MOVIES)
+    assert read_items(tmp_path / "movies.csv").set_index("item").to_dict("index") == {
+        "1": {"title": "Paper Storm", "year": "1994", "genre": "Action Drama"},
+        "2": {"title": "Left, Right, The (Gauche)", "year": "1989", "genre": "Sci-Fi"},
+        "3": {"title": 'The "Quiet" Mill', "year": "", "genre": ""},
+    }
+    assert list(read_items(tmp_path / "movies.csv", ["2"]).item) == ["2"]

@@ -94,7 +94,7 @@ PROMPTED = {"llm", "llm_mode", "llm_domain", "llm_permutations", "llm_profile", 
 
 
 def test_settings_hold_what_a_run_uses_and_nothing_that_it_ignores():
-    assert settings("--model EASE") == ALWAYS | {"ease_weights", "ease_lambdas"}
+    assert settings("--model EASE") == ALWAYS | flags.used_by(MODELS["EASE"])
     assert settings("--model Popularity --dataset_augment augment", llm="file") == ALWAYS | {"llm"}
     without_labels = flags.used_by(MODELS["ReFINe++"]) | ALWAYS
     assert settings("--dataset_augment original") == without_labels
@@ -105,7 +105,7 @@ def test_settings_hold_what_a_run_uses_and_nothing_that_it_ignores():
     served = settings("--llm_url http://x", llm="org/x", llm_mode="generate")
     assert served == without_labels | PROMPTED | {"llm_url", "llm_concurrency", "llm_timeout", "llm_question_size"}
     assert without_labels - settings("--no_autoencoder --dataset_augment original") == {
-        "hidden_dim", "lambda_ae", "no_alignment",
+        "hidden_dim", "lambda_ae", "no_alignment", "precision",
     }  # fmt: skip
     bpr = settings("--loss bpr --dataset_augment original")
     assert without_labels - bpr == {"n_negatives", "negatives"}

@@ -364,6 +364,41 @@ def test_controls_run_without_titles_or_a_model(command, world, tmp_path, contro
     assert content["refinement"]["answered"] == content["refinement"]["candidates"] > 0
 
 
+def test_half_stars_are_rounded_by_flag(world, tmp_path):
+    folder = shutil.copytree(world[0], tmp_path / "halves")
+    path = folder / "blocks.inter"
+    path.write_text(path.read_text().replace("\t3\n", "\t3.5\n"))
+    likes = []
+    for way in ("up", "down"):
+        main.main([*flags_for((folder,), tmp_path, "Popularity"), "--half_stars", way, "--path_name", way])
+        likes.append(summary(tmp_path / "result" / "halves" / way)["data"]["train"])
+    assert likes[0] > likes[1]  # 3.5 is a 4, or a 3
+
+
+def test_items_without_titles_are_trained_on_and_recommended_and_unanswered(command, world, tmp_path):
+    """Three quarters of the items have no title or are not in .item at all."""
+    path = world[0] / "blocks.item"
+    whole = path.read_text()
+    header, *rows = whole.splitlines(keepends=True)
+    untitled = [re.sub(r"\tFilm \w+ \d+\t", "\t\t", row) for row in rows[15:30]]
+    try:
+        path.write_text("".join([header, *rows[:15], *untitled]))
+        run = command("--epochs", 1)
+    finally:
+        path.write_text(whole)
+    content, log = summary(run), (run / "log.txt").read_text()
+    assert content["data"]["items"] == synthetic.ITEMS
+    assert "items: 45 of 60 have no title; they are trained on and recommended" in log
+    refined = pd.read_csv(next((tmp_path / "data").rglob("blocks_train_augment.csv")))
+    number = refined["item_id:token"].str.removeprefix("i").astype(int)
+    assert (refined["rating:float"] % 1 == 0.5)[number < 15].any()
+    assert refined["rating:float"][number >= 15].isin([1, 2, 3, 4, 5]).sum() > 0
+    assert not (refined["rating:float"] == 4.5)[number >= 15].any()
+    recommended = pd.read_csv(run / "recommendations.csv")
+    titled = recommended.item.str.removeprefix("i").astype(int) < 15
+    assert (recommended.title.notna() == titled).all() and (~titled).any()
+
+
 def test_the_url_flag_asks_a_server_and_bounds_time_and_requests(command, monkeypatch):
     seen = []
 
@@ -437,7 +472,7 @@ def test_shuffled_labels_need_labels_and_are_used(command, tmp_path):
 
 def test_every_flag_is_covered_here_and_has_a_help_line(capsys):
     elsewhere = {"dataset", "llm", "resume", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout"}
-    elsewhere |= {"model", "deterministic", "verbose", "blend"}
+    elsewhere |= {"model", "deterministic", "verbose", "blend", "half_stars"}
     flags = set().union(*(vars(parse(["--dataset", "x", "--model", model])) for model in MODELS))
     here = {line.split()[0].lstrip("-") for line in DIFFERENT_NUMBERS.strip().splitlines()}
     own = {(line.split()[0], line.split()[1].lstrip("-")) for line in OF_MODELS.strip().splitlines()}
@@ -453,7 +488,7 @@ def test_every_flag_is_covered_here_and_has_a_help_line(capsys):
     for flag in flags:
         own = re.search(rf"\n  --{flag}\b(.*?)(?=\n  --|\n\n|$)", text, re.DOTALL)[1]
         assert len(own.split()) > 3, f"--{flag} has no help line"
-        has_default = flag not in switches | {"dataset", "llm_url"}
+        has_default = flag not in switches | {"dataset", "llm_url", "half_stars", "blend"}
         assert bool(re.search(r"\(default:\s", own)) == has_default, f"--{flag}: {own}"
         assert f" {flag.upper()} " not in own.partition("(default")[0]
     assert "None" not in text

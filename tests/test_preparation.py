@@ -13,7 +13,7 @@ from synthetic import PARTS, put_csvs, write_inter, write_item, write_table
 import dataloader
 import utils
 from atomic_files import folders, preparation
-from atomic_files.sources import DATASETS
+from atomic_files.sources import DATASETS, DataSet
 from utils import InputError
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -30,10 +30,16 @@ def read_splits(folder, name="tiny"):
     return parts
 
 
-def prepared(folder, ratings, log=print):
+def prepared(folder, ratings, log=print, half_stars=None):
     write_inter(folder, ratings)
-    preparation.prepare("tiny", folder, folder, log)
+    preparation.prepare("tiny", folder, folder, log, half_stars)
     return read_splits(folder)
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """Make "tiny" a data set known by name, to which all the published rules apply."""
+    monkeypatch.setitem(DATASETS, "tiny", DataSet({"tiny.inter": None, "tiny.item": None}, []))
 
 
 # ------------------------------------------------------------------ the rules once more, in plain Python
@@ -94,12 +100,21 @@ def random_ratings(seed, prefix):
 
 @pytest.mark.parametrize(("prefix", "id_order"), [("", int), ("x", str)])
 @pytest.mark.parametrize("seed", range(5))
-def test_splits_follow_the_rules_row_for_row(tmp_path, seed, prefix, id_order):
+def test_splits_of_known_data_follow_the_rules_row_for_row(known, tmp_path, seed, prefix, id_order):
     ratings = random_ratings(seed, prefix)
     items = [(f"{prefix}{i}", f"Title {i}", "1999", "Drama" if i % 7 else "NULL") for i in range(1, 30)]
     write_item(tmp_path, items)
     complete = complete_rows(ratings, {item for item, _, _, genre in items if genre == "Drama"})
     assert prepared(tmp_path, ratings) == expected_splits(complete, id_order)
+
+
+@pytest.mark.parametrize("described", [range(0), range(1, 20), range(1, 30)])
+def test_ones_own_ratings_need_no_titles(tmp_path, described):
+    """Whatever .item holds, the splits are those of all ratings."""
+    ratings = random_ratings(0, "")
+    write_item(tmp_path, [(str(i), "" if i % 3 else "Title", "NULL", "") for i in described])
+    everything = complete_rows(ratings, {item for _, item, _ in ratings})
+    assert prepared(tmp_path, ratings) == expected_splits(everything, int)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -152,7 +167,7 @@ def test_core_of_5_likes_and_dislikes_of_survivors_only(tmp_path, extra, kept):
         ([], False),
     ],
 )
-def test_items_lacking_title_year_or_genre_are_dropped(tmp_path, described, kept):
+def test_items_of_known_data_lacking_title_year_or_genre_are_dropped(known, tmp_path, described, kept):
     write_item(tmp_path, [*described, *((f"i{i}", "Title", "1999", "Drama") for i in range(10))])
     liked = [(f"u{u}", "x", "5") for u in range(10)]
     rows = [row for part in prepared(tmp_path, [*liked, *BLOCK]) for row in part]
@@ -167,10 +182,100 @@ def test_each_user_gives_a_fifth_to_test_and_a_tenth_to_validation_rounded_down(
     assert counts == [(4, 0, 1), (8, 0, 1), (7, 1, 2), (11, 1, 2), (11, 1, 3)]
 
 
-def test_a_rating_given_twice_counts_as_given_last(tmp_path):
-    train, validation, test = prepared(tmp_path, [*BLOCK, ("u3", "i3", "1")])
-    assert train[-1] == ("u3", "i3", "1")
-    assert ("u3", "i3", "5") not in train + validation + test
+def given_twice(folder, first, second, third, columns="user_id item_id rating timestamp"):
+    """The rating of (u3, i3) that counts, given as (rating, timestamp) in three rows among those of BLOCK."""
+    rows = [(*row, "100") for row in BLOCK if row[:2] != ("u3", "i3")]
+    for place, (rating, time) in zip((5, 50, 90), (first, second, third), strict=True):
+        rows.insert(place, ("u3", "i3", rating, time))
+    write_table(folder / "tiny.inter", columns, rows)
+    preparation.prepare("tiny", folder, folder)
+    ((_, _, rating),) = [row for part in read_splits(folder) for row in part if row[:2] == ("u3", "i3")]
+    return rating
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "third", "counts"),
+    [
+        pytest.param(("1", "9"), ("2", "10"), ("3", "8"), "2", id="the newest, by number and not as text"),
+        pytest.param(("1", "7"), ("2", "7.0"), ("3", "6"), "2", id="of equal ones the later row"),
+        pytest.param(("1", "-1"), ("2", ""), ("3", ""), "1", id="without one older than any"),
+        pytest.param(("1", ""), ("2", ""), ("3", ""), "3", id="all without"),
+        pytest.param(("1", "1700000000000000000"), ("2", "3"), ("3", "1e9"), "1", id="nanoseconds"),
+    ],
+)
+def test_of_ones_own_ratings_of_a_pair_the_newest_counts(tmp_path, first, second, third, counts):
+    assert given_twice(tmp_path, first, second, third) == counts
+
+
+def test_of_a_pair_rated_twice_the_last_row_counts_in_known_data_and_without_timestamps(tmp_path, request):
+    rows = ("1", "9"), ("2", "10"), ("3", "8")
+    assert given_twice(tmp_path, *rows, columns="user_id item_id rating when") == "3"
+    request.getfixturevalue("known")
+    write_item(tmp_path, [(f"i{i}", "Title", "1999", "Drama") for i in range(10)])
+    assert given_twice(tmp_path, *rows) == "3"
+
+
+def test_the_rows_that_count_stay_in_file_order(tmp_path):
+    """Which of a user's ratings are test depends on it, so timestamps must not change it."""
+    random = np.random.RandomState(0)
+    rows = [(*row, str(random.randint(1000))) for row in BLOCK]
+    splits = []
+    for columns in ("user_id item_id rating timestamp", "user_id item_id rating other"):
+        write_table(tmp_path / "tiny.inter", columns, rows)
+        preparation.prepare("tiny", tmp_path, tmp_path)
+        splits.append(read_splits(tmp_path))
+    assert splits[0] == splits[1]
+
+
+# ----------------------------------------------------------------------------------------- half stars
+
+STARS_UP = {"0.5": "1", "1.5": "2", "2.5": "3", "3.5": "4", "4.5": "5"}
+STARS_DOWN = {"0.5": "1", "1.5": "1", "2.5": "2", "3.5": "3", "4.5": "4"}
+
+
+@pytest.mark.parametrize(("half_stars", "rounded"), [("up", STARS_UP), ("down", STARS_DOWN)])
+def test_half_stars_are_rounded_before_anything_else(tmp_path, half_stars, rounded):
+    """The splits are those of the ratings rounded beforehand."""
+    random = np.random.RandomState(0)
+    ratings = [(user, item, random.choice(["4.5", "5.0", "4", "3.5"])) for user, item, _ in BLOCK * 2]
+    ratings += [("u1", "x", star) for star in STARS_UP] + [("u2", "i1", "")]
+    ratings += [(f"u{u}", "y", "5") for u in range(5)] + [("u5", "y", "0.5"), ("u6", "y", "1.5"), ("u7", "y", "2.5")]
+    whole = [(user, item, rounded.get(rating, rating[:1])) for user, item, rating in ratings]
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "half").mkdir()
+    assert prepared(tmp_path / "half", ratings, half_stars=half_stars) == prepared(tmp_path / "whole", whole)
+
+
+HALVES = [*BLOCK[:-1], ("u9", "i9", "4.5")]
+
+
+def test_half_stars_without_the_flag_are_refused_and_the_message_names_it(tmp_path):
+    message = r"tiny\.inter, line 101: rating '4\.5', .* --half_stars up or --half_stars down"
+    with pytest.raises(InputError, match=message):
+        prepared(tmp_path, HALVES)
+
+
+def test_the_flag_is_refused_where_it_has_no_use(tmp_path, known, monkeypatch):
+    with pytest.raises(InputError, match=r"--half_stars up: has no use here, leave it out; tiny has whole stars"):
+        prepared(tmp_path, HALVES, half_stars="up")
+    monkeypatch.delitem(DATASETS, "tiny")
+    with pytest.raises(InputError, match=r"--half_stars down: .*tiny\.inter holds no half stars; leave it out"):
+        prepared(tmp_path, BLOCK, half_stars="down")
+    put_csvs(tmp_path, "a x 5", "a y 4", "a z 4")
+    with pytest.raises(InputError, match=r"--half_stars up: has no use here, .* are used as found"):
+        preparation.prepare("tiny", tmp_path, tmp_path, half_stars="up")
+
+
+def test_another_way_of_rounding_prepares_anew(tmp_path):
+    up = prepared(tmp_path, HALVES, half_stars="up")
+    lines = []
+    assert prepared(tmp_path, HALVES, lines.append, half_stars="up") == up and "prepared earlier" in lines[0]
+    down = prepared(tmp_path, HALVES, half_stars="down")
+    ratings = [[row[2] for part in parts for row in part if row[:2] == ("u9", "i9")] for parts in (up, down)]
+    assert ratings == [["5"], ["4"]]
+    with pytest.raises(InputError, match="--half_stars"):
+        prepared(tmp_path, HALVES)
+    assert read_splits(tmp_path) == down  # nothing lost
 
 
 def test_ids_and_ratings_are_written_as_read_and_load_as_such(tmp_path):
@@ -267,7 +372,26 @@ def test_dataset_is_a_known_name_or_a_folder(tmp_path):
 
 def test_item_table_gives_the_last_description_of_each_item(tmp_path):
     write_item(tmp_path, [("007", "Old", "1999", "Drama"), ("007", "New", "NULL", "")])
-    assert preparation.item_table(tmp_path).to_dict("index") == {"007": {"title": "New", "year": "NULL", "genre": ""}}
+    assert preparation.item_table(tmp_path).to_dict("index") == {"007": {"title": "New", "year": "", "genre": ""}}
+
+
+@pytest.mark.parametrize(
+    ("described", "logged"),
+    [
+        (range(10), None),
+        (range(7), "items: 3 of 10 have no title; they are trained on and recommended"),
+        ([], "items: 10 of 10 have no title"),
+    ],
+)
+def test_rated_items_are_those_of_the_train_file_and_those_without_title_are_counted(tmp_path, described, logged):
+    prepared(tmp_path, BLOCK)
+    lines, unrated = [], ("other", "Unrated", "1999", "Drama")
+    write_item(tmp_path, [unrated, *((f"i{i}", f"Title {i}", "1999", "Drama") for i in described)])
+    items = preparation.rated_items("tiny", tmp_path, tmp_path, lines.append)
+    assert items.title.to_dict() == {f"i{i}": f"Title {i}" for i in described}
+    assert len(lines) == bool(logged) and lines[0].startswith(logged) if logged else not lines
+    (tmp_path / "tiny.item").unlink()
+    assert preparation.rated_items("tiny", tmp_path, tmp_path).empty
 
 
 # ------------------------------------------------------------------------------------- known data sets
@@ -321,6 +445,48 @@ def test_own_version_of_a_known_data_set_can_be_given_by_path(tmp_path):
     write_table(own / "ml-100k.inter", "user_id item_id rating", BLOCK)
     preparation.prepare(*folders.locate(str(own), tmp_path / "data"))
     assert (tmp_path / "data" / "ML-100K-own" / "ML-100K-own_test.csv").exists()
+
+
+def write_ml_latest(folder, ratings):
+    """As GroupLens publishes ml-latest-small and ml-25m: half stars, quoted titles with their years, no genres."""
+    columns = "userId,movieId,rating,timestamp"
+    write_table(folder / "ratings.csv", columns, [(*row, str(n)) for n, row in enumerate(ratings)], ",")
+    movies = [f'i{n},"Storm {n}, The (Le ""Vent"") ({1990 + n})",Action|Sci-Fi\n' for n in range(9)]
+    movies += ["i9,Nowhere,(no genres listed)\n"]
+    (folder / "movies.csv").write_text("".join(["movieId,title,genres\n", *movies]))
+    (folder / "tags.csv").write_text("userId,movieId,tag,timestamp\n")
+
+
+def test_a_folder_of_grouplens_csvs_is_prepared_as_it_is(tmp_path):
+    random = np.random.RandomState(0)
+    ratings = [(user, item, random.choice(["4.5", "5.0", "4.0", "3.5"])) for user, item, _ in [*BLOCK, *BLOCK]]
+    folder = tmp_path / "ml-latest-small"
+    folder.mkdir()
+    write_ml_latest(folder, ratings)
+    before = snapshot(folder)
+    name, raw, csvs = folders.locate(str(folder), tmp_path / "data")
+    preparation.prepare(name, raw, csvs, half_stars="up")
+    assert snapshot(folder) == before
+    (tmp_path / "atomic").mkdir()
+    assert read_splits(csvs, name) == prepared(tmp_path / "atomic", ratings, half_stars="up")
+
+    items = preparation.rated_items(name, raw, csvs).to_dict("index")
+    assert items["i3"] == {"title": 'Storm 3, The (Le "Vent")', "year": "1993", "genre": "Action Sci-Fi"}
+    assert items["i9"] == {"title": "Nowhere", "year": "", "genre": ""}
+
+    lines = []
+    preparation.prepare(name, raw, csvs, lines.append, "up")
+    assert "prepared earlier" in lines[0]
+    (folder / "movies.csv").unlink()
+    preparation.prepare(name, raw, csvs, half_stars="up")
+    assert preparation.rated_items(name, raw, csvs).empty
+
+
+def test_grouplens_csvs_beside_an_inter_file_are_not_read(tmp_path):
+    write_ml_latest(tmp_path, [("stranger", "i1", "9")])
+    write_item(tmp_path, [("i1", "Title", "1999", "Drama")])
+    assert any(prepared(tmp_path, BLOCK))
+    assert preparation.item_table(tmp_path).title.to_dict() == {"i1": "Title"}
 
 
 def test_fewer_users_than_the_sample_are_refused(tmp_path):

@@ -1,17 +1,21 @@
 """Fetching: sources in order, pins, archives, converters.  Nothing here touches the network."""
 
 import http.client
+import http.server
 import io
 import subprocess
+import threading
 import zipfile
 from functools import partial
 from pathlib import Path
+from urllib.request import urlopen
 from urllib.response import addinfourl
 
 import pytest
 
 from atomic_files import convert, preparation, sources
-from atomic_files.sources import DATASETS, DataSet, fetch
+from atomic_files.fetch import fetch
+from atomic_files.sources import DATASETS, DataSet
 from utils import InputError
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -98,11 +102,135 @@ def test_when_all_sources_fail_one_line_says_what_was_tried_and_nothing_is_writt
     assert files_below(tmp_path) == {}
 
 
-def test_netflix_without_its_files_says_which_to_put_where(tmp_path):
+NETFLIX_PAGES = (
+    "movie_titles.csv (https://www.kaggle.com/datasets/netflix-inc/netflix-prize-data)",
+    "netflix_genres.csv (https://github.com/tommasocarraro/netflix-prize-with-genres)",
+)
+
+
+def test_netflix_without_its_titles_says_what_to_put_where_before_anything_is_fetched(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "download", None)  # 100 million ratings
     with pytest.raises(InputError) as refused:
         fetch("Netflix-1M", tmp_path)
-    for part in (str(tmp_path), "netflix.inter", "movie_titles.csv", "netflix_genres.csv"):
+    for part in (str(tmp_path), "netflix.inter", *NETFLIX_PAGES):
         assert part in str(refused.value)
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A folder that is served on this machine in place of RecBole's address."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = partial(Quiet, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        here = f"http://127.0.0.1:{server.server_port}"
+        there = sources.RECBOLE
+        monkeypatch.setattr(sources, "urlopen", lambda url, timeout: urlopen(url.replace(there, here), timeout=timeout))
+        yield folder
+        server.shutdown()
+        thread.join()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *given):
+        pass
+
+
+def test_netflix_ratings_are_fetched_once_the_titles_are_there(tmp_path, server):
+    (server / "Netflix").mkdir()
+    ratings = (FIXTURES / "netflix" / "netflix.inter").read_bytes()
+    (server / "Netflix" / "netflix.zip").write_bytes(zipped({"netflix/netflix.inter": ratings}))
+    folder, lines = tmp_path / "Netflix-1M", []
+    folder.mkdir()
+    for name in ("movie_titles.csv", "netflix_genres.csv"):
+        (folder / name).write_bytes((FIXTURES / "netflix" / name).read_bytes())
+    fetch("Netflix-1M", folder, lines.append)
+    assert (folder / "netflix.inter").read_bytes() == ratings and (folder / "netflix.item").exists()
+    assert lines == [f"fetched netflix.inter from {sources.RECBOLE}/Netflix/netflix.zip"]
+
+
+def test_netflix_ratings_that_cannot_be_fetched_are_to_be_put_there_by_hand(tmp_path, server):
+    (tmp_path / "netflix.item").write_text("item_id\ttitle\n")
+    advice = r"lacks netflix\.inter; download netflix\.inter by hand from https://recbole\.io/"
+    with pytest.raises(InputError, match=rf"{advice}.*; tried .*netflix\.zip \(HTTP Error 404"):
+        fetch("Netflix-1M", tmp_path)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_what_is_to_be_done_by_hand_comes_with_addresses(tmp_path, monkeypatch, name):
+    def unreachable(*given, **more):
+        raise OSError("unreachable")
+
+    monkeypatch.setattr(sources, "urlopen", unreachable)
+    monkeypatch.setattr(subprocess, "run", unreachable)
+    with pytest.raises(InputError) as refused:
+        fetch(name, tmp_path)
+    advice = str(refused.value).split("; tried")[0]
+    assert "by hand" in advice and advice.count("https://") == (1 if name.startswith("Amazon") else 2)
+
+
+# --------------------------------------------------------------- GroupLens' own files, put there by hand
+
+
+def lay_down_grouplens_100k(folder, inter, item):
+    """u.data and u.item in GroupLens' form, made of RecBole's: the same rows in the same order."""
+    folder.mkdir()
+    rows = inter.read_text(encoding="utf-8").splitlines(keepends=True)[1:]
+    (folder / "u.data").write_text("".join(rows), encoding="latin-1")
+    lines = []
+    for row in item.read_text(encoding="utf-8").splitlines()[1:]:
+        number, title, year, genres = row.split("\t")
+        named = "unknown" if title == "unkonwn" else f"{title} ({year})"  # as RecBole spells it
+        flags = ["1" if genre in genres.split() else "0" for genre in convert.GENRES_100K]
+        lines.append("|".join([number, named, "01-Jan-1995", "", "http://us.imdb.com/", *flags]) + "\n")
+    (folder / "u.item").write_text("".join(lines), encoding="latin-1")
+
+
+def test_u_data_and_u_item_in_the_folder_of_ml_100k_give_the_published_splits(ml_100k, tmp_path, monkeypatch):
+    monkeypatch.setattr(DATASETS["ML-100K"], "sources", [])
+    folder, lines = tmp_path / "ML-100K", []
+    lay_down_grouplens_100k(folder, ml_100k / "ml-100k.inter", ml_100k / "ml-100k.item")
+    preparation.prepare("ML-100K", folder, folder, lines.append)
+    assert lines[0] == "converted u.data and u.item to grouplens.inter and grouplens.item"
+    assert lines[-1] == "splits: byte for byte the published ones"
+    converted, published = (preparation.item_table(path).drop("267") for path in (folder, ml_100k))
+    assert converted.to_dict() == published.to_dict()
+    preparation.prepare("ML-100K", folder, folder, lines.append)
+    assert "prepared earlier" in lines[-1] and sum("converted" in line for line in lines) == 1
+
+
+def test_ratings_dat_and_movies_dat_in_the_folder_of_ml_1m_are_converted(tmp_path):
+    for path in (FIXTURES / "grouplens_1m").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    fetch("ML-1M", tmp_path)
+    assert (tmp_path / "grouplens.inter").read_text() == EXPECTED_1M[0]
+    assert (tmp_path / "grouplens.item").read_text(encoding="utf-8") == EXPECTED_1M[1]
+
+
+def test_one_of_grouplens_files_converts_nothing_and_a_fetched_file_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(DATASETS["ML-1M"], "sources", [])
+    (tmp_path / "ratings.dat").write_bytes((FIXTURES / "grouplens_1m" / "ratings.dat").read_bytes())
+    with pytest.raises(InputError, match=r"lacks ml-1m\.inter and ml-1m\.item"):
+        fetch("ML-1M", tmp_path)
+    (tmp_path / "movies.dat").write_bytes((FIXTURES / "grouplens_1m" / "movies.dat").read_bytes())
+    (tmp_path / "ml-1m.inter").write_text("own")
+    fetch("ML-1M", tmp_path)
+    assert set(files_below(tmp_path)) == {"ratings.dat", "movies.dat", "ml-1m.inter", "grouplens.item"}
+
+
+@pytest.mark.parametrize(
+    ("name", "ratings", "content"),
+    [("ML-1M", "ratings.dat", "1::2::3\n"), ("ML-100K", "u.data", "<html>\n"), ("ML-100K", "u.data", "1 2 3 4 5\n")],
+)
+def test_files_that_are_not_grouplens_are_refused_by_name(tmp_path, name, ratings, content):
+    (_, items), page = DATASETS[name].grouplens.files, DATASETS[name].grouplens.page
+    (tmp_path / ratings).write_text(content)
+    (tmp_path / items).write_text("")
+    with pytest.raises(InputError, match=f"{ratings} and {items} are not as GroupLens publishes them .*{page}"):
+        fetch(name, tmp_path)
+    assert set(files_below(tmp_path)) == {ratings, items}
 
 
 @pytest.mark.parametrize("changed", ["ml-100k.inter", "ml-100k.item"])
@@ -216,7 +344,7 @@ EXPECTED_100K = (
     "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
     "1\tPaper Storm\t1994\tAction Drama\n"
     "2\tCafé of Clouds (La Nube)\t1989\tDrama\n"
-    "3\tunknown\t\tunknown\n"
+    "3\tunknown\tunknown\tunknown\n"
     "4\tLeft, Right: Part 2\tV\tAction\n",
 )
 EXPECTED_1M = (

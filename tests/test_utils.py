@@ -1,5 +1,6 @@
 """Files."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 import hardware
+import run_folder
 import utils
 
 
@@ -60,13 +62,50 @@ def test_a_device_this_machine_lacks_is_refused_in_one_line():
         hardware.pick_device("cuda:99")
 
 
+def holder(folder):
+    """A process that takes the folder's lock, says so and keeps it until it is killed or its stdin is closed."""
+    code = "import sys, utils; from pathlib import Path\nwith utils.locked(Path(sys.argv[1])): print('in', flush=True)"
+    code += "; sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(folder)]
+    return subprocess.Popen(command, cwd=Path(utils.__file__).parent, stdin=-1, stdout=-1, text=True)
+
+
 def test_a_lock_makes_the_second_wait_until_the_first_is_done(tmp_path):
     """The second process says that it waits, and goes on after the first has let go; a folder under it is not made."""
-    code = "import sys, utils; from pathlib import Path\nwith utils.locked(Path(sys.argv[1])): print('in', flush=True)"
     with utils.locked(tmp_path / "data" / "x"):
-        command = [sys.executable, "-c", code, str(tmp_path / "data" / "x")]
-        second = subprocess.Popen(command, cwd=Path(utils.__file__).parent, stdout=subprocess.PIPE, text=True)
+        second = holder(tmp_path / "data" / "x")
         assert second.stdout.readline().startswith("waiting for another run")
         assert second.poll() is None
     assert second.communicate()[0] == "in\n" and second.returncode == 0
-    assert not (tmp_path / "data" / "x").exists()
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [".x.lock"]
+
+
+def test_a_killed_process_leaves_no_lock_behind(tmp_path):
+    process = holder(tmp_path / "x")
+    assert process.stdout.readline() == "in\n"
+    lock = utils.lock_of(tmp_path / "x")
+    assert not utils.take(lock)
+    process.kill()
+    process.communicate()
+    assert utils.take(lock) and lock.is_locked
+    lock.release()
+
+
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_said_and_not_fatal(tmp_path, monkeypatch, error):
+    def flock(*given):
+        raise OSError(error, "no locks here")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    lines = []
+    with utils.locked(tmp_path / "x", lines.append):
+        assert len(lines) == 1 and ".x.lock: cannot be locked (no locks here)" in lines[0]
+    with run_folder.Run(tmp_path / "run") as run:
+        run.open({}, {}, False, [])
+        assert ".run.lock: cannot be locked (no locks here)" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_where_nothing_may_be_written_nothing_needs_a_lock(tmp_path):
+    (tmp_path / "file").write_text("")
+    with utils.locked(tmp_path / "file" / "x"):
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -89,6 +89,18 @@ CASES = {
     "text in ratings": Case(r"x\.inter, line 1802: rating 'good'", spoil=append("u1\ti1\tgood\n")),
     "a half star": Case(r"line 1802: rating '3\.5'.*half stars", spoil=append("u1\ti1\t3.5\n")),
     "a code for a star": Case(r"line 1802: rating '4\.5'.*half stars", spoil=append("u1\ti1\t4.5\n")),
+    "half stars of no use": Case(r"--half_stars up: .*x\.inter holds no half stars; leave it out", "--half_stars up"),
+    "half stars of a known data set": Case(
+        r"--half_stars up: .*ML-1M has whole stars", "--dataset ML-1M --half_stars up"
+    ),
+    "half stars of splits laid down by hand": Case(
+        r"--half_stars down: .*are used as found", "--half_stars down",
+        lambda base: (base / "data" / "x" / "prepared.json").unlink(), before=True,
+    ),
+    "a timestamp that is none": Case(
+        r"x\.inter, line 3: timestamp 'May', expected a number",
+        spoil=inter("user_id\titem_id\trating\ttimestamp\nu1\ti1\t5\t9\nu1\ti2\t4\tMay\n"),
+    ),
     "NaN": Case(r"line 1802: rating 'NaN', expected one of 1, 2", spoil=append("u1\ti1\tNaN\n")),
     "infinity": Case(r"line 1802: rating 'inf', expected", spoil=append("u1\ti1\tinf\n")),
     "a negative rating": Case(r"line 1802: rating '-1', expected", spoil=append("u1\ti1\t-1\n")),
@@ -97,7 +109,15 @@ CASES = {
     "rows longer than the header": Case(r"x\.inter.*header", spoil=inter("user_id\titem_id\trating\n1\t2\t3\t4\n")),
     "a file cut off": Case(r"x\.inter.*cut off", spoil=append("u1\ti1")),
     "two .inter files": Case(r"expected one \.inter", spoil=write("x/y.inter", HEADER)),
-    "no .inter file": Case(r"expected one \.inter", spoil=lambda base: (base / "x" / "x.inter").unlink()),
+    "GroupLens' half stars": Case(
+        r"ratings\.csv, line 3: rating '3\.5', .*--half_stars up",
+        spoil=both(lambda base: (base / "x" / "x.inter").unlink(),
+                   write("x/ratings.csv", "userId,movieId,rating,timestamp\n1,1,4.0,964982703\n1,3,3.5,964981247\n")),
+    ),
+    "no .inter file": Case(
+        r"expected one \.inter.*user_id:token item_id:token rating:float.*alice tt0083658 5",
+        spoil=lambda base: (base / "x" / "x.inter").unlink(),
+    ),
     "a folder for a file": Case(r"x\.inter: Is a directory", spoil=folder_in_place_of("x/x.inter")),
     "too little data": Case(r"x\.inter.*too few ratings", spoil=inter(HEADER + "u1\ti1\t5\n")),
     "no likes": Case(r"x\.inter.*too few ratings", spoil=inter(HEADER + "u1\ti1\t3\n" * 50)),
@@ -105,11 +125,11 @@ CASES = {
         r"x\.inter.*validation needs a user with 10",
         spoil=inter(HEADER + "".join(f"u{u}\ti{i}\t5\n" for u in range(6) for i in range(6))),
     ),
-    "items of another data set": Case(r"too few ratings", spoil=item("item_id\ttitle\nother\tFilm\n")),
+    "items of another data set": Case(r"no rated item has a title", spoil=item("item_id\ttitle\nother\tFilm\n")),
     "an item file without ids": Case(r"x\.item.*no column item_id", spoil=item("title\nFilm\n")),
     "an item file without titles": Case(r"x\.item.*no column title", spoil=item("item_id\tyear\ni1\t1999\n")),
     "an item file that is a web page": Case(r"x\.item.*web page", spoil=item("<html>")),
-    "no titles to ask about": Case(r"no \.item file", spoil=lambda base: (base / "x" / "x.item").unlink()),
+    "no titles to ask about": Case(r"no rated item has a title", spoil=lambda base: (base / "x" / "x.item").unlink()),
     # --------------------------------------------------------------------------------------------------- our files
     "a split changed after it was made": Case(
         r"x_test\.csv: was changed after it was prepared; delete it", "--path_name b",
