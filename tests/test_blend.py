@@ -19,7 +19,7 @@ from recommend import load_run
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """{name: run folder} of two seeds of LightGCN, of EASE, and of EASE where nobody likes or dislikes item i0."""
+    """{name: run folder} of two seeds of LightGCN, of EASE, and of EASE where nobody likes or dislikes item 30."""
     base = tmp_path_factory.mktemp("blend")
     world = Path(main.__file__).parent / "examples" / "tiny"
     paths = ["--dataset", world, "--data_dir", base / "data", "--result_dir", base / "result", "--device", "cpu"]
@@ -34,7 +34,7 @@ def runs(tmp_path_factory):
     poorer = shutil.copytree(base / "data" / "tiny", base / "poorer" / "tiny")
     (poorer / "prepared.json").unlink()  # splits laid down by hand
     ratings = pd.read_csv(poorer / "tiny_train_original.csv")
-    ratings.loc[ratings["item_id:token"] == "i0", "rating:float"] = 3
+    ratings.loc[ratings["item_id:token"] == 30, "rating:float"] = 3
     ratings.to_csv(poorer / "tiny_train_original.csv", index=False)
     paths[paths.index("--data_dir") + 1] = base / "poorer"
     main.main([*map(str, paths), "--path_name", "poorer", "--model", "EASE", "--ease_lambdas", "50"])
@@ -84,9 +84,9 @@ def test_a_blend_leaves_what_any_run_leaves(runs, capsys):
     assert {path.name for path in folder.iterdir()} >= {path.name for path in runs["ease"].iterdir()} - {"curves.png"}
     assert set(summary(folder)) == set(summary(runs["ease"]))
     capsys.readouterr()
-    main.main(["--recommend", "u7", "--run", str(folder)])
-    first = pd.read_csv(folder / "recommendations.csv").query("user == 'u7'").iloc[0]
-    assert f"  {first['item']}  " in capsys.readouterr().out.split("Recommended")[1].splitlines()[1]
+    main.main(["--recommend", "7", "--run", str(folder)])
+    first = pd.read_csv(folder / "recommendations.csv").query("user == 7").iloc[0]
+    assert f" {first['item']} " in capsys.readouterr().out.split("Recommended")[1].splitlines()[1]
 
 
 @pytest.mark.parametrize(("n", "how_many"), [(1, 1), (2, 21), (3, 66), (4, 56)])
@@ -121,7 +121,7 @@ def test_an_unknown_item_has_the_mean_score_and_a_run_that_knows_more_must_come_
     again.model.solve({"ease": 0.0, "poorer": 1.0})
     with torch.no_grad():
         users, items = again.model.embeddings()
-    unknown = again.data.item_ids == "i0"
+    unknown = again.data.item_ids == "30"
     assert unknown.sum() == 1 and not (users @ items[unknown].t()).any()
     words = [str(runs["poorer"]), str(runs["ease"]), "--result_dir", str(folder.parents[1]), "--path_name", "x"]
     assert shell.cli(blend.blend, words) == 2
