@@ -1,12 +1,13 @@
 """Runs as tables: mean and standard deviation over seeds, and paired tests over users.
 
+    python results4comparison/table.py headline     one row a system on ML-100K, for the front page
     python results4comparison/table.py systems      ReFINe++ and the systems it is compared with
     python results4comparison/table.py labels       ReFINe++ trained on other labels, all compared
     python results4comparison/table.py ablations    ReFINe++ with parts left out or exchanged
     python results4comparison/table.py keep RUN_FOLDER NAME
     python results4comparison/table.py result/ML-100K/*
 
-The first three read ours/<data set>_NAME.json, which are the summary.json files of finished runs,
+The first four read ours/<data set>_NAME.json, which are the summary.json files of finished runs,
 and ours/<data set>_per_user.csv, which holds the test Recall@20 of every user in each of them.
 `keep` adds a finished run to them as NAME, such as rule_2024.
 
@@ -61,6 +62,15 @@ def is_system(run):
     return run["dataset_augment"] == "original" or labels(run) == AUTHORS
 
 
+def is_headline(run):
+    """A system on ML-100K at its defaults, or at the flags chosen for it on validation."""
+    if run["dataset"] != "ML-100K" or not is_system(run):
+        return False
+    if run["model"] in ("ReFINe", "ReFINe++"):
+        return labels(run) == AUTHORS and not run["flags"]
+    return run["dataset_augment"] == "original"
+
+
 def is_default_model(run):
     return run["model"] == "ReFINe++" and not run["flags"]
 
@@ -107,6 +117,18 @@ def against(wanted, models, reference=None):
         rows.append(kept_row(experiment, runs, base))
     lines = [[row.dataset, *row.cells] for row in sorted(rows)]
     return markdown(["data set", "model", "refined by", *FIGURES, *DIFFERENCE], lines)
+
+
+def headline():
+    """Lines of a short table: a system, its labels, and what it reaches at what cost."""
+    header = ["model", "labels", "seeds", "test Recall@20", "test NDCG@20", "train seconds"]
+    rows = published_rows(["ML-100K"], ("ReFINe", "ReFINe++"))
+    rows += [kept_row(experiment, runs, None) for experiment, runs in kept(is_headline).items()]
+    lines = []
+    for row in sorted(rows):
+        model, refined_by, seeds, recall, ndcg, _, _, _, seconds, *_ = row.cells
+        lines.append([model, refined_by.removeprefix("none: "), seeds, recall, ndcg, seconds])
+    return markdown(header, lines)
 
 
 class Row(NamedTuple):
@@ -171,6 +193,8 @@ def main(arguments):
             lines = [__doc__]
         case ["keep", folder, name]:
             return keep(Path(folder), name)
+        case ["headline"]:
+            lines = headline()
         case ["systems"]:
             lines = against(is_system, ("ReFINe", "ReFINe++"), SYSTEM)
         case ["labels"]:

@@ -1,14 +1,17 @@
 """The commands of README and docs work, and their figures are those of the files they come from."""
 
 import itertools
+import json
 import re
 import shlex
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
+import baselines
 import main
 import study
 from baselines import MODELS
@@ -50,7 +53,7 @@ def test_the_main_job_runs_from_files_to_the_comparison(tmp_path):
     assert figures[0] == pytest.approx(figures[1], rel=0.02)  # another processor may round a few scores otherwise
 
 
-TABLE = r"<!-- results: python results4comparison/table.py (.*) -->\n(.*?)<!-- /results -->"
+TABLE = r"<!-- results: python results4comparison/table.py ([^\n]*) -->\n(.*?)<!-- /results -->"
 MARKED = re.findall(TABLE, TEXT, re.DOTALL)
 LINK = r"\]\(([^)#:]+)[)#]"
 
@@ -114,7 +117,26 @@ def test_every_other_command_line_is_understood(command):
     parse(shlex.split(re.split(r"  +", command)[0])[2:])
 
 
+def test_the_worked_example_of_a_model_trains(tmp_path, monkeypatch, capsys):
+    """The text of docs/method.md, as it stands there: it beats popularity on the small data set."""
+    example = r"<!-- example: (\S+) -->\n```python\n(.*?)```\n<!-- /example -->"
+    (path, code), (_, row) = re.findall(example, DOCS["method.md"], re.DOTALL)
+    module = path.removesuffix(".py").replace("/", ".")
+    monkeypatch.setitem(sys.modules, module, types.ModuleType(module))
+    exec(compile(code, path, "exec"), vars(sys.modules[module]))
+    for name, entry in eval("{" + row + "}", {"Row": baselines.Row}).items():
+        monkeypatch.setitem(MODELS, name, entry)
+    recall = {}
+    for model in ("DirectAU", "Popularity"):
+        flags = [] if model == "Popularity" else ["--epochs", "20", "--learning_rate", "0.01"]
+        where = ["--data_dir", str(tmp_path / "data"), "--result_dir", str(tmp_path), "--path_name", model]
+        main.main(["--dataset", str(ROOT / "examples" / "tiny"), "--model", model, *where, *flags])
+        summary = json.loads((tmp_path / "tiny" / model / "summary.json").read_text())
+        recall[model] = summary["test"]["recall@20"]
+    assert recall["DirectAU"] > recall["Popularity"] + 0.05
+
+
 def test_every_flag_named_exists():
     flags = set().union(*(vars(parse(["--dataset", "x", "--model", model])) for model in MODELS))
-    of_study = {"list", "recommend"}
+    of_study = {"list", "recommend", "jobs", "help"}
     assert set(re.findall(r"`--([a-z_]+)", TEXT)) <= flags | of_study
