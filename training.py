@@ -1,9 +1,9 @@
 """Training: the loop over epochs, and the one over the solutions of a closed-form model.
 
-    train        by gradient, until early stopping
-    run_epoch    the steps of one epoch
-    solve        a closed-form model, one solution for each setting of its grid
-    measure      the metrics of the model's present weights
+train        by gradient, until early stopping
+run_epoch    the steps of one epoch
+solve        a closed-form model, one solution for each setting of its grid
+measure      the metrics of the model's present weights
 """
 
 import time

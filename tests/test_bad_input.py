@@ -1,6 +1,6 @@
 """Bad input through the real command, each case in a process of its own (tests/bad_input/cases.py).
 
-Starting Python and importing torch takes seconds, and there are dozens of cases: one process imports main.py, does
+Starting Python and importing torch takes seconds, and there are dozens of cases: one process imports everything, does
 nothing with it, and forks for each case.
 """
 
@@ -21,7 +21,7 @@ from cases import CASES  # noqa: E402
 
 SERVER = """
 import json, os, sys, traceback
-import main
+import experiment, main, recommend
 import shell
 for line in sys.stdin:
     job = json.loads(line)

@@ -24,6 +24,7 @@ from baselines import MODELS
 from feedback import answers as answers_file
 from feedback import refinement
 from flags import parse, used_by
+from recommend import load_run
 
 ROOT = Path(main.__file__).parent
 
@@ -241,6 +242,9 @@ def test_every_model_leaves_the_same_files_and_says_what_it_is_made_of(command, 
     assert ("Loss: " in log) == (model not in ("Popularity", "EASE"))
     assert summary(run)["epochs_run"] == {"Popularity": 1, "EASE": 8}.get(model, 3)
     assert "hidden_dim" not in log or model == "ReFINe++"  # flags without a use are not echoed
+    assert ("n_negatives: 6\n" in log) == (model == "ReFINe++")  # a tenth of the items, filled in
+    assert f"llm: {summary(run)['llm']}\nllm_mode: embed\nunasked_twos: confirmed\n" in log  # the model that was picked
+    assert len(load_run(run).recommend("u7", k=3)) == 3  # the settings suffice to build the model anew
 
 
 def test_the_train_interactions_in_the_log_are_those_the_model_learns_from(command, tmp_path):

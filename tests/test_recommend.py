@@ -88,6 +88,15 @@ def test_a_notebook_gets_what_the_command_prints(finished, capsys):
         run.recommend("nobody")
 
 
+def test_a_model_is_built_anew_without_the_flags_that_its_run_had_no_use_for(finished, tmp_path):
+    base = finished.parents[2]
+    words = ["--dataset", base / "blocks", "--data_dir", base / "data", "--result_dir", tmp_path, "--llm", "rule"]
+    main.main([*map(str, words), "--epochs", "1", "--embedding_dim", "8", "--no_autoencoder", "--loss", "bpr"])
+    (folder,) = (tmp_path / "blocks").iterdir()
+    assert folder.name == "ReFINe++_rule_embedding_dim_8_loss_bpr_no_autoencoder_epochs_1_2024"
+    assert len(load_run(folder).recommend("u7", k=3)) == 3
+
+
 def test_user_ids_that_are_numbers_may_be_given_as_numbers(finished):
     run = load_run(finished)
     run.data.user_ids = run.data.user_ids.copy()

@@ -191,6 +191,10 @@ CASES = {
         r"metrics\.csv: is not of this run", "--model Popularity --path_name before --resume",
         both(unfinished, write("result/x/before/metrics.csv", "nonsense\n1\n")), before=True,
     ),
+    "a run of an older version": Case(
+        r"the run to resume knows other flags \(--hidden_dim\)", "--model Popularity --path_name before --resume",
+        both(unfinished, edit("result/x/before/config.json", '"top_k"', '"hidden_dim": 600, "top_k"')), before=True,
+    ),
     "recommendations of nobody": Case(r"give --dataset to train, or --recommend", "--recommend u1"),
     # ------------------------------------------------------------------------------------------------------- flags
     "no such data set": Case(r"neither one of ML-100K", "--dataset nowhere"),
@@ -206,6 +210,14 @@ CASES = {
     "a negative seed": Case(r"--random_seed -1: must be", "--random_seed -1"),
     "no such model": Case(r"--model: invalid choice: 'NGCF'", "--model NGCF"),
     "a flag of another model": Case(r"--hidden_dim: LightGCN has no use for it", "--model LightGCN --hidden_dim 9"),
+    "a flag that a control ignores": Case(r"--llm_mode: --llm rule leaves it", "--llm rule --llm_mode score"),
+    "a flag that an encoder ignores": Case(r"--llm_dtype: an encoder has no use for it", "--llm_dtype float16"),
+    "a flag of a server without one": Case(r"--llm_timeout: has no use without --llm_url", "--llm_timeout 9"),
+    "a flag that labels as found ignore": Case(
+        r"--unasked_twos: .*x_train_augment\.csv is used as it is.*leave this out", "--llm auto --unasked_twos ask",
+        write("data/x/x_train_augment.csv", AUGMENTED + "u1,i1,4.5\n"),
+    ),
+    "the same numbers on a CPU": Case(r"--deterministic: --device cpu leaves it", "--device cpu --deterministic"),
     "dropout of everything": Case(r"--siren_dropout 1\.0: must be at most", "--model SiReN --siren_dropout 1"),
     "negative ridge": Case(r"--ease_lambdas -1\.0: must be", "--model EASE --ease_lambdas -1"),
     "unknown flag": Case(r"unrecognized arguments: --layer 3", "--layer 3"),
