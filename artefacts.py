@@ -56,8 +56,7 @@ def plot_curves(path, epochs, summary, published):
         best = summary["best_epoch"], f"best, epoch {summary['best_epoch']}"
     elif "lambda" in epochs[0]:
         figure, recall = plt.subplots(figsize=(6, 4), layout="constrained")
-        ridges = [row["lambda"] for row in epochs]
-        recall.semilogx(ridges, [row["recall@20"] for row in epochs], color="tab:blue", marker="o", label="this run")
+        plot_by_ridge(recall, epochs, summary["chosen"])
         recall.set(title="Recall@20 on validation", xlabel="lambda")
         best = summary["chosen"]["lambda"], f"best, lambda {summary['chosen']['lambda']:g}"
     else:
@@ -89,6 +88,19 @@ def plot_by_epoch(axis, epochs, published, name, title):
     axis.set(title=title, xlabel="epoch")
     axis.grid(alpha=0.3)
     axis.legend()
+
+
+def plot_by_ridge(axis, solutions, chosen):
+    """A line for each setting beside the ridge penalty; that of the best solution in blue."""
+    lines = {}
+    for row in solutions:
+        beside = tuple((name, row[name]) for name in chosen if name != "lambda")
+        lines.setdefault(beside, []).append((row["lambda"], row["recall@20"]))
+    of_best = tuple((name, value) for name, value in chosen.items() if name != "lambda")
+    for beside, points in lines.items():
+        best = beside == of_best
+        style = {"color": "tab:blue", "label": ", ".join(f"{name} {value:g}" for name, value in beside), "zorder": 3}
+        axis.semilogx(*zip(*sorted(points), strict=True), marker="o", **(style if best else {"color": "0.8"}))
 
 
 def mark_results(axis, summary, best, words):

@@ -10,27 +10,22 @@ A model may be followed by flags of main.py.  Where a flag has several values wi
 them, all combinations are run with the first seed, and the one with the best validation Recall@20
 with the other seeds.
 
-Every run is a process of main.py with a run folder of its own.  A finished run is not run again, an
-interrupted one goes on.  The table is printed and left in <result_dir>/<name>.md and .tex.
+Every run is a process of main.py with a run folder of its own, and what it prints goes to a file
+beside that, <run folder>.out.  A finished run is not run again, an interrupted one goes on.  The table
+is printed and left in <result_dir>/<name>.md and .tex.
 """
 
 import argparse
 import itertools
 import json
-import os
-import queue
 import shlex
-import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-# pandas, torch and results4comparison, which take seconds to import, are imported where they are needed.
-from tqdm import tqdm
-
+# pandas and results4comparison, which take seconds to import, are imported where they are needed.
 import flags
+import jobs
 import shell
 import utils
 from atomic_files.folders import locate
@@ -75,6 +70,7 @@ class Trial:
 
     def __init__(self, model, dataset, seed, options):
         """model: list of words, the model's name and flags of main.py."""
+        self.seed = seed
         refuse_flags_of_the_study(model)
         self.model = model
         self.arguments = [
@@ -114,99 +110,6 @@ def refuse_flags_of_the_study(model):
             raise InputError(f"--models {words}: {flag} is for the whole study, not for a model")
 
 
-def run(trials, options):
-    """Run what is not finished, options.jobs at a time.
-
-    Raises InputError with the last words of a run that failed, once all have ended.
-    """
-    left = [trial for trial in trials if not trial.finished]
-    free = queue.SimpleQueue()  # environments that no run is using
-    for environment in environments_of(options.jobs, left):
-        free.put(environment)
-    running, failed, stopping = set(), [], threading.Event()
-
-    def run_one(trial):
-        environment = free.get()
-        try:
-            process = start(trial, environment)
-            running.add(process)
-            if stopping.is_set():  # too late for the loop below to see it
-                process.terminate()
-            _, error = process.communicate()
-            running.discard(process)
-        finally:  # or the other trials would wait for it for ever
-            free.put(environment)
-        if process.returncode and not stopping.is_set():
-            failed.append(f"{shlex.join(trial.command)}: {last_line(error)}")
-
-    # A thread for each of the jobs waits for its run to end.
-    pool = ThreadPoolExecutor(options.jobs)
-    try:
-        ended = pool.map(run_one, left)
-        list(tqdm(ended, "runs", len(left), unit="run", disable=None))
-    except BaseException:
-        # Interrupted: every run saves and stops, and the same command goes on with it.
-        stopping.set()
-        for process in running.copy():
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-    if failed:
-        raise InputError(f"{len(failed)} of {len(left)} runs failed; {failed[0]}")
-
-
-def environments_of(jobs, trials):
-    """One for each run of those side by side, which has its share of the cores and one of the visible GPUs.
-
-    GPUs are not dealt out where a trial names its own.
-    """
-    if jobs == 1:
-        return [None]  # this process's own
-    # With as many threads each as there are cores, they would slow each other down.
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    named = any(word.split("=")[0] == "--device" for trial in trials for word in trial.model)
-    gpus = [] if named else visible_gpus()
-    environments = []
-    for job in range(jobs):
-        environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
-        if len(gpus) > 1:
-            environment["CUDA_VISIBLE_DEVICES"] = gpus[job % len(gpus)]
-        environments.append(environment)
-    return environments
-
-
-def visible_gpus():
-    """The names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [name for name in named.split(",") if name]
-    import torch
-
-    return [str(number) for number in range(torch.cuda.device_count())]
-
-
-def start(trial, environment):
-    """Its process, in a session of its own.
-
-    A Ctrl-C in the terminal then reaches the study alone, which tells each run once.
-    """
-    return subprocess.Popen(
-        trial.command,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-
-
-def last_line(error):
-    lines = error.strip().splitlines()
-    return lines[-1] if lines else "no reason given"
-
-
 # ------------------------------------------------------------------------------------------ table
 
 
@@ -218,8 +121,8 @@ class Row(NamedTuple):
     trials: list  # one a seed
 
 
-def report(rows):
-    """(Markdown lines, LaTeX lines) of the table of all rows and of that of the best two."""
+def report(rows, notes):
+    """(Markdown lines, LaTeX lines) of the table of all rows and of that of the best two, with notes below."""
     from results4comparison import cells, folders
 
     lines = []
@@ -227,10 +130,11 @@ def report(rows):
         summaries = [folders.finished_run(trial.folder) for trial in trials]
         lines.append(folders.Row(dataset, model, summaries, [trial.folder for trial in trials]))
     everything, tests = folders.tables(lines)
-    note = "Difference: two-sided paired t-test over users, each user's mean over the seeds."
-    markdown = [*cells.markdown(*everything), "", *cells.markdown(*tests), "", note]
-    latex = [*cells.latex(*everything), "", *cells.latex(*tests), "", f"% {note}"]
-    return markdown, latex
+    if tests[1]:
+        notes = ["Difference: two-sided paired t-test over users, each user's mean over the seeds.", *notes]
+    markdown = [*cells.markdown(*everything), "", *cells.markdown(*tests), "", *notes]
+    latex = [*cells.latex(*everything), "", *cells.latex(*tests), ""]
+    return markdown, latex + [f"% {note}" for note in notes]
 
 
 # ------------------------------------------------------------------------------------------ study
@@ -243,10 +147,14 @@ def study(argv=None):
     grids = {}  # a model that is given twice is run once
     for dataset, model in itertools.product(options.datasets, options.models):
         grids[dataset, model] = grid_of(dataset, model, options)
+    notes = notes_on_seeds(grids.values(), options)
     if not options.list:
-        run(itertools.chain(*grids.values()), options)
+        for note in notes:
+            print(note, file=sys.stderr)
+        to_choose_from = [grid for grid in grids.values() if len(grid) > 1]
+        jobs.run(itertools.chain(*to_choose_from), options.jobs)
 
-    # The best of each grid is run with the other seeds.
+    # The best of each grid, and every model without one, is run with all seeds.
     rows, everything = [], []
     for (dataset, model), grid in grids.items():
         rows.append(row_of(dataset, model, grid, options))
@@ -254,9 +162,10 @@ def study(argv=None):
     if options.list:
         left = [trial for trial in everything if not trial.finished]
         return print(*(shlex.join(trial.command) for trial in left), sep="\n")
-    run(everything, options)
+    everything.sort(key=lambda trial: options.seeds.index(trial.seed))  # something of every model first
+    jobs.run(everything, options.jobs)
 
-    markdown, latex = report(rows)
+    markdown, latex = report(rows, notes)
     print(*markdown, sep="\n")
     write_lines(options.result_dir / f"{options.name}.md", markdown)
     write_lines(options.result_dir / f"{options.name}.tex", latex)
@@ -286,11 +195,22 @@ def row_of(dataset, model, grid, options):
     else:
         # With --list alone: the best is not known yet, and the grid is what is left to run.
         return Row(name, model, grid)
-    seeds = options.seeds
-    if MODELS[best.model[0]].closed_form:
-        seeds = seeds[:1]  # nothing in it is random
+    seeds = options.seeds[:1] if has_closed_form(best) else options.seeds
     trials = [Trial(best.model, dataset, seed, options) for seed in seeds]
     return Row(name, label, trials)
+
+
+def has_closed_form(trial):
+    """Whether nothing in it is random, so that one seed says it all."""
+    return MODELS[trial.model[0]].closed_form
+
+
+def notes_on_seeds(grids, options):
+    """[line] on the models that run with one seed where several are given."""
+    names = {grid[0].model[0] for grid in grids if has_closed_form(grid[0])}
+    if not names or len(options.seeds) == 1:
+        return []
+    return [f"{', '.join(sorted(names))}: in closed form, nothing is random, so one seed ({options.seeds[0]})."]
 
 
 def write_lines(path, lines):

@@ -41,7 +41,7 @@ def tables(rows):
         body.append([dataset, model, labels(runs[0]), *figures(runs), published])
         users = recalls(folders)
         if not users.empty:
-            models[dataset].append((f"{model} ({labels(runs[0])})", users))
+            models[dataset].append((f"{model}, {labels(runs[0])}", users))
     tests = []
     for dataset, of_data_set in models.items():
         if len(of_data_set) > 1:

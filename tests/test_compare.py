@@ -244,7 +244,7 @@ def test_run_folders_make_a_table_of_the_finished_and_a_test_of_the_best_two(fol
     assert bpr[:5] == ["D", "ReFINe++ --loss bpr", table.AUTHORS, "1", "0.5833"]
     assert rule[:5] == ["D", "ReFINe++", "no model: 3s liked, 2s not", "2", "0.6333 ± 0.0236"]
     test = scipy.stats.ttest_rel([0.5, 0.5, 0.6, 0.6, 0.8, 0.8], [0.3, 0.5, 0.5, 0.6, 0.7, 0.9])
-    names = ["ReFINe++ (no model: 3s liked, 2s not)", f"ReFINe++ --loss bpr ({table.AUTHORS})"]
+    names = ["ReFINe++, no model: 3s liked, 2s not", f"ReFINe++ --loss bpr, {table.AUTHORS}"]
     assert pair[:5] == ["D", *names, "6", "+0.0500"] and float(pair[6]) == pytest.approx(test.pvalue, abs=1e-4)
     assert said == [f"left out: {folders[3]}: holds no finished run"]
 

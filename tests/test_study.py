@@ -1,12 +1,18 @@
-"""study.py: what it runs, what it does not run again, how it chooses, and its table."""
+"""study.py: what it runs, what it does not run again, how it chooses, what is seen of it, and its table."""
 
+import contextlib
+import io
 import json
 import os
+import pty
 import re
+import select
 import signal
 import subprocess
 import sys
+import termios
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -16,6 +22,7 @@ import synthetic
 import torch
 
 import flags as flags_of_main
+import jobs
 import shell
 import study
 from results4comparison import cells
@@ -47,10 +54,16 @@ GRID = {  # the first is the default
 
 
 @pytest.fixture(scope="module")
-def finished(base):
-    """A study of two rows, one of them a grid, with two seeds."""
-    study.study(flags(base, "--seeds", 1, 2, "--jobs", 2, "--models", *MODELS))
-    return base / "result"
+def whole_study(base):
+    """(result folder, lines on stderr, which is no terminal) of two rows, one of them a grid, with two seeds."""
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        study.study(flags(base, "--seeds", 1, 2, "--jobs", 2, "--models", *MODELS))
+    return base / "result", said.getvalue().splitlines()
+
+
+@pytest.fixture(scope="module")
+def finished(whole_study):
+    return whole_study[0]
 
 
 def summary(folder):
@@ -65,6 +78,49 @@ def test_each_run_has_a_folder_a_grid_one_seed_and_its_winner_all(finished):
     assert set(runs) == expected  # nothing in Popularity is random: one seed is enough
     for name in expected:
         assert summary(finished / "blocks" / name)["random_seed"] == int(name[-1])
+
+
+def test_in_a_pipe_each_run_gets_a_line_when_it_has_ended(whole_study):
+    folder, (note, *lines) = whole_study
+    assert note == "Popularity: in closed form, nothing is random, so one seed (1)."
+    assert note in (folder / "study.md").read_text() and f"% {note}" in (folder / "study.tex").read_text()
+    found = []
+    for line in lines:
+        pattern = r"(\d) of (\d): blocks (.*), seed (\d): test Recall@20 (\S+), \d+ s"
+        count, of, model, seed, recall = re.fullmatch(pattern, line).groups()
+        found.append((count, of))
+        rate = model.partition("--learning_rate ")[2]
+        name = f"{GRID[rate] if rate else model}_{seed}"
+        assert recall == f"{summary(folder / 'blocks' / name)['test']['recall@20']:.4f}"
+    assert found == [("1", "2"), ("2", "2"), ("1", "2"), ("2", "2")]  # the grid, then its winner and the other model
+
+
+def test_what_a_run_prints_is_in_a_file_beside_its_folder(finished):
+    text = (finished / "blocks" / "Popularity_1.out").read_text()
+    assert text.startswith("splits: ") and (finished / "blocks" / "Popularity_1" / "log.txt").read_text() in text
+
+
+METRICS = "epoch,loss,recall@20\n1,0.5,\n2,0.4,0.25\n3,0.3,0.125\n"
+
+
+@pytest.mark.parametrize(
+    ("metrics", "words"),
+    [
+        (None, "preparing"),
+        ("", "begun"),
+        (METRICS, "epoch 3, best validation Recall@20 0.2500"),
+        (METRICS + "4,0.2,0.", "epoch 3, best validation Recall@20 0.2500"),  # a line that is being written
+        ("epoch,loss,recall@20\n1,0.5,\n", "epoch 1"),
+        ("lambda,recall@20\n10.0,0.5\n20.0,0.75\n", "solution 2, best validation Recall@20 0.7500"),
+    ],
+)
+def test_how_far_a_run_has_come_is_read_off_its_metrics(tmp_path, metrics, words):
+    folder = tmp_path / "ML-100K" / "run"
+    folder.mkdir(parents=True)
+    if metrics is not None:
+        (folder / "metrics.csv").write_text(metrics)
+    trial = SimpleNamespace(folder=folder, model=["LightGCN", "--layers", "2"], seed=7)
+    assert jobs.in_flight(trial) == f"ML-100K LightGCN --layers 2, seed 7: {words}"
 
 
 def test_the_table_holds_means_over_seeds_and_the_test_of_the_best_two(finished):
@@ -147,27 +203,58 @@ def test_bad_input_gets_one_line_before_anything_runs(tmp_path, capfd, arguments
     assert not (tmp_path / "result").exists()
 
 
-def test_a_run_that_fails_is_named_with_its_reason(base, tmp_path):
+def test_a_run_that_fails_is_named_with_its_reason_and_the_file_of_its_output(base, tmp_path, capsys):
     more = ["--datasets", base / "blocks", "--data_dir", tmp_path / "data", "--result_dir", tmp_path / "result"]
-    with pytest.raises(InputError, match=r"1 of 1 runs failed; .*main\.py.*--top_k 500: .* only 60 items"):
-        study.study(["--models", "Popularity --top_k 500", *map(str, more)])
+    with pytest.raises(InputError, match=r"1 of 2 runs failed; .*main\.py.*--top_k 500: .* only 60 items") as failed:
+        study.study(["--models", "Popularity --top_k 500", "Popularity", *map(str, more)])
+    path = Path(re.search(r"\(its output: (.*)\)", str(failed.value))[1])
+    assert "only 60 items" in path.read_text() and path.parent == tmp_path / "result" / "blocks"
+    assert not path.with_suffix("").exists()  # no run folder
+    lines = capsys.readouterr().err.splitlines()
+    assert "1 of 2: blocks Popularity --top_k 500, seed 2024: failed: error: --top_k 500: " in lines[0]
+    assert lines[1].startswith("2 of 2: blocks Popularity, seed 2024: test Recall@20 ")
 
 
-def test_ctrl_c_stops_every_run_once_so_that_each_saves(base, tmp_path):
+def test_a_run_that_was_killed_is_called_so(tmp_path):
+    trial = SimpleNamespace(folder=tmp_path / "run")
+    jobs.output_of(trial).write_text("Epoch: 001, Loss: 0.5\n")
+    assert jobs.last_words(trial, -9) == "killed by SIGKILL"
+    assert jobs.last_words(trial, 2) == "Epoch: 001, Loss: 0.5"
+
+
+def read_until(terminal, pattern, seconds=120):
+    """What is shown until the pattern is; all of it with a pattern of None, until the other side has ended."""
+    shown, until = "", time.monotonic() + seconds
+    while not (pattern and re.search(pattern, shown)):
+        ready, _, _ = select.select([terminal], [], [], until - time.monotonic())
+        assert ready, f"not seen: {pattern}; {shown[-500:]!r}"
+        try:
+            shown += os.read(terminal, 4096).decode()
+        except OSError:  # Linux says so where the other side has ended
+            assert pattern is None, shown[-500:]
+            break
+    return shown
+
+
+def test_a_terminal_shows_how_far_each_run_has_come_and_ctrl_c_stops_each_once_so_that_it_saves(base, tmp_path):
     """SIGINT to the whole group, as a terminal sends it, while the one run trains."""
     more = ["--datasets", base / "blocks", "--data_dir", tmp_path / "data", "--result_dir", tmp_path / "result"]
     endless = "LightGCN --epochs 1000000 --early_stopping_step 1000000 --embedding_dim 4"
     command = [sys.executable, study.__file__, "--models", endless, *map(str, more)]
     heard = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" has it ignored  # noqa: E731
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heard)
-    folder = tmp_path / "result" / "blocks"
-    while not list(folder.glob("*/metrics.csv")):
-        assert process.poll() is None
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)
-    assert "interrupted; the same command goes on" in process.communicate(timeout=120)[1]
-    assert process.returncode == 130
-    (checkpoint,) = folder.glob("*/last.pt")
+    terminal, its_side = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 200))
+    process = subprocess.Popen(command, stderr=its_side, start_new_session=True, preexec_fn=heard)
+    os.close(its_side)
+    progress = rf"blocks {endless}, seed 2024: epoch \d+, best validation Recall@20 [01]\.\d{{4}}"
+    try:
+        read_until(terminal, progress)
+        os.killpg(process.pid, signal.SIGINT)
+        assert "interrupted; the same command goes on" in read_until(terminal, None)
+        assert process.wait(timeout=120) == 130
+    finally:
+        process.terminate()  # where it has not ended
+    (checkpoint,) = tmp_path.glob("result/blocks/*/last.pt")
     assert torch.load(checkpoint, weights_only=True)["epoch"] >= 1
 
 
@@ -175,15 +262,15 @@ def test_runs_side_by_side_share_cores_and_gpus(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
-    dealt = study.environments_of(3, [])
+    dealt = jobs.environments_of(3, [])
     assert [environment["CUDA_VISIBLE_DEVICES"] for environment in dealt] == ["4", "5", "4"]
     assert {environment["OMP_NUM_THREADS"] for environment in dealt} == {"2"}
     named = [SimpleNamespace(model=["LightGCN", "--device", "cuda:1"])]
-    assert all(environment["CUDA_VISIBLE_DEVICES"] == "4,5" for environment in study.environments_of(2, named))
+    assert all(environment["CUDA_VISIBLE_DEVICES"] == "4,5" for environment in jobs.environments_of(2, named))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert all("CUDA_VISIBLE_DEVICES" not in environment for environment in study.environments_of(2, []))
-    assert study.environments_of(1, []) == [None]
+    assert all("CUDA_VISIBLE_DEVICES" not in environment for environment in jobs.environments_of(2, []))
+    assert jobs.environments_of(1, []) == [None]
 
 
 def test_a_run_that_cannot_be_started_does_not_hold_up_the_others(base, monkeypatch):
@@ -194,8 +281,8 @@ def test_a_run_that_cannot_be_started_does_not_hold_up_the_others(base, monkeypa
         started.append(trial)
         raise OSError("no more processes")
 
-    monkeypatch.setattr(study, "start", unable)
+    monkeypatch.setattr(jobs, "start", unable)
     trials = [SimpleNamespace(finished=False, model=["LightGCN"]) for _ in range(3)]
     with pytest.raises(OSError, match="no more processes"):
-        study.run(trials, SimpleNamespace(jobs=1))
+        jobs.run(trials, 1)
     assert started

@@ -1,0 +1,90 @@
+"""Forest plots of the kept runs: what each row of `table.py labels` and `ablations` is worth.
+
+    python results4comparison/forest.py             writes docs/labels.png and docs/ablations.png
+    python results4comparison/forest.py FOLDER      writes them there
+
+A line is the difference in test Recall@20 to a reference, of the same data set, with its 95 %
+interval: the paired t-test over users of table.py.
+"""
+
+import sys
+import textwrap
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import shell
+from results4comparison import table
+from results4comparison.cells import paired
+from utils import write_atomically
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+AS_THEY_ARE = ("ReFINe++", "none: ratings as they are", "")  # model, labels, flags
+
+
+def differences(wanted, reference):
+    """[(dataset, Experiment, cells.Difference)] of kept runs less those of the reference, the best last.
+
+    wanted: of a summary, whether it belongs here.  reference: (model, labels, flags).
+    """
+    groups = table.kept(wanted)
+    found = []
+    for experiment, runs in groups.items():
+        base = groups.get((experiment.dataset, *reference))
+        if base is None or base is runs:
+            continue
+        ours = table.recalls(experiment.dataset, runs)
+        theirs = table.recalls(experiment.dataset, base)
+        found.append((experiment.dataset, experiment, paired(ours, theirs)))
+    return sorted(found, key=lambda row: (row[0], row[2].mean))
+
+
+def plot(lines, title):
+    """A figure of [(text, cells.Difference), ...], the first at the bottom, 800 pixels wide."""
+    figure = Figure(figsize=(8, 1.3 + 0.36 * len(lines)), dpi=100, layout="constrained")
+    axis = figure.add_subplot()
+    axis.axvline(0, color="0.6", lw=1)
+    for place, (_, difference) in enumerate(lines):
+        arms = [[difference.mean - difference.low], [difference.high - difference.mean]]
+        clear = difference.low > 0 or difference.high < 0  # the interval is on one side of zero
+        color = "tab:blue" if clear else "0.45"
+        axis.errorbar(difference.mean, place, xerr=arms, fmt="o", color=color, capsize=3)
+    texts = [textwrap.fill(text, 36) for text, _ in lines]
+    axis.set_yticks(range(len(lines)), texts, fontsize=11)
+    axis.set_ylim(-0.6, len(lines) - 0.4)
+    axis.set_xlabel("difference in test Recall@20, mean over users with 95 % interval")
+    axis.grid(axis="x", alpha=0.3)
+    figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def named(rows, name):
+    """Lines for plot(), the data set named where there are several.  name: text of an Experiment."""
+    several = len({dataset for dataset, _, _ in rows}) > 1
+    lines = []
+    for dataset, experiment, difference in rows:
+        text = f"{dataset}: {name(experiment)}" if several else name(experiment)
+        lines.append((text, difference))
+    return lines
+
+
+def main(arguments):
+    folder = Path(arguments[0]) if arguments else DOCS
+    rows = differences(table.is_default_model, AS_THEY_ARE)
+    labels = named(rows, lambda experiment: experiment.labels)
+    rows = differences(table.is_ablation, table.ABLATION)
+    parts = named(rows, lambda experiment: experiment.flags or "as published (with autoencoders)")
+    pictures = {
+        "labels.png": plot(labels, "ReFINe++ on refined ratings, less ReFINe++ on the ratings as they are"),
+        "ablations.png": plot(parts, f"ReFINe++ with these flags, less ReFINe++ {table.ABLATION[2]}"),
+    }
+    for name, figure in pictures.items():
+        path = folder / name
+        write_atomically(path, lambda p, figure=figure: figure.savefig(p, format="png"))
+        print(path)
+
+
+if __name__ == "__main__":
+    sys.exit(shell.cli(main, sys.argv[1:]))
