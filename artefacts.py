@@ -98,9 +98,11 @@ def plot_by_ridge(axis, solutions, chosen):
         lines.setdefault(beside, []).append((row["lambda"], row["recall@20"]))
     of_best = tuple((name, value) for name, value in chosen.items() if name != "lambda")
     for beside, points in lines.items():
-        best = beside == of_best
-        style = {"color": "tab:blue", "label": ", ".join(f"{name} {value:g}" for name, value in beside), "zorder": 3}
-        axis.semilogx(*zip(*sorted(points), strict=True), marker="o", **(style if best else {"color": "0.8"}))
+        style = {"color": "0.8"}
+        if beside == of_best:
+            words = ["this run", *(f"{name} {value:g}" for name, value in beside)]
+            style = {"color": "tab:blue", "label": ", ".join(words), "zorder": 3}
+        axis.semilogx(*zip(*sorted(points), strict=True), marker="o", **style)
 
 
 def mark_results(axis, summary, best, words):
