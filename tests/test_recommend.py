@@ -18,7 +18,7 @@ def finished(tmp_path_factory):
     world = synthetic.write_data_set(base / "blocks"), synthetic.write_encoder(base / "encoder")
     paths = {"--dataset": world[0], "--llm": world[1], "--data_dir": base / "data", "--result_dir": base / "result"}
     main.main([*(str(part) for pair in paths.items() for part in pair), "--epochs", "2", "--embedding_dim", "8"])
-    (folder,) = (base / "result" / "blocks").iterdir()
+    (folder,) = (base / "result" / "blocks").glob("[!.]*")
     return folder
 
 
@@ -92,7 +92,7 @@ def test_a_model_is_built_anew_without_the_flags_that_its_run_had_no_use_for(fin
     base = finished.parents[2]
     words = ["--dataset", base / "blocks", "--data_dir", base / "data", "--result_dir", tmp_path, "--llm", "rule"]
     main.main([*map(str, words), "--epochs", "1", "--embedding_dim", "8", "--no_autoencoder", "--loss", "bpr"])
-    (folder,) = (tmp_path / "blocks").iterdir()
+    (folder,) = (tmp_path / "blocks").glob("[!.]*")
     assert folder.name == "ReFINe++_rule_embedding_dim_8_loss_bpr_no_autoencoder_epochs_1_2024"
     assert len(load_run(folder).recommend("u7", k=3)) == 3
 
