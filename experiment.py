@@ -44,6 +44,8 @@ def fit(name, raw, folder, options, run):
     items = preparation.rated_items(name, raw, folder, run.log)
     if options.model == "Blend":
         train_csv, labels = recommend.ratings_of(options.blend[0])
+        if recommend.held_out(options.blend[0]) != (splits["validation"], splits["test"]):
+            raise InputError(f"{options.blend[0]}: was tested on other validation or test rows than those in {folder}")
     elif options.dataset_augment == "augment":
         train_csv, labels = refinement.refine(name, folder, items, options, device, run.log)
         options.llm, options.llm_mode = labels["llm"], labels["llm_mode"]  # what was picked, for the settings
@@ -60,7 +62,7 @@ def fit(name, raw, folder, options, run):
     with memory_that_may_not_suffice(options, device):
         model = build(data, options, device)
     settings = flags.settings(options) | model.settled()
-    made_from = {"train_csv": train_csv.name, "sha256": train_hash, "llm": labels["llm"]}
+    made_from = {"train_csv": train_csv.name, "sha256": train_hash, "llm": labels.get("llm")}
     made_from |= {"validation": splits["validation"], "test": splits["test"]}
     columns = [*model.columns, *evaluation.metric_names(training.cut_offs(options))]
     run.open(settings, made_from, options.resume, columns)
