@@ -3,9 +3,10 @@
 What a model must have: recommender.Recommender.
 """
 
-from baselines import ease, refine, siren
+from baselines import ease, hnlmrec, refine, samplers, siren
 from baselines.ease import EASE
-from baselines.lightgcn import LightGCN
+from baselines.hnlmrec import HNLMRec
+from baselines.lightgcn import MF, LightGCN
 from baselines.popularity import Popularity
 from baselines.refine import ReFINe
 from baselines.siren import SiReN
@@ -14,9 +15,11 @@ from model import ReFINePlusPlus
 MODELS = {
     "Popularity": Popularity,
     "EASE": EASE,
+    "MF": MF,
     "LightGCN": LightGCN,
     "ReFINe": ReFINe,
     "SiReN": SiReN,
+    "HNLMRec": HNLMRec,
     "ReFINe++": ReFINePlusPlus,
 }
 
@@ -26,3 +29,5 @@ def add_flags(group):
     refine.add_flags(group("ReFINe").add_argument)
     siren.add_flags(group("SiReN").add_argument)
     ease.add_flags(group("EASE").add_argument)
+    samplers.add_flags(group("MF, LightGCN and HNLMRec").add_argument)
+    hnlmrec.add_flags(group("HNLMRec").add_argument)

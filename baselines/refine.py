@@ -27,10 +27,12 @@ def add_flags(add):
 
 
 class ReFINe(LightGCN):
-    flags = LightGCN.flags | {"real_neg_samp_prob", "p", "q", "r", "s", "t"}
+    flags = {"embedding_dim", "layers", "lambda_reg", "real_neg_samp_prob", "p", "q", "r", "s", "t"}
     defaults = LightGCN.defaults | {"dataset_augment": "augment"}
-    sampling = "negatives by weight"
     similar = None  # (I, max(r, s)) the items most similar to each, best first; None before epoch t
+
+    def sampling(self):
+        return "negatives by weight"
 
     def start_epoch(self, epoch):
         """From epoch t on, find each item's most similar ones; then draw the epoch's negatives."""
