@@ -9,7 +9,8 @@ import baselines
 import llm_feedback
 import shell
 from atomic_files.sources import DATASETS
-from baselines import MODELS
+from baselines import MODELS, hnlmrec, samplers
+from negatives import flags as of_negatives
 from utils import InputError
 
 ABOUT = "ReFINe++: a recommender that models negative feedback refined by a language model."
@@ -19,15 +20,21 @@ LEAST = {  # smallest value of each number
     "learning_rate": 0, "batch_size": 1, "epochs": 1, "early_stopping_step": 1, "evaluation_step": 1,
     "test_batch_size": 1, "random_seed": 0, "top_k": 1, "ease_lambdas": 1e-3,
     "llm_seed": 0, "llm_permutations": 1, "llm_question_size": 1, "llm_profile": 0, "llm_batch_tokens": 1,
-    "llm_concurrency": 1, "llm_timeout": 1,
+    "llm_concurrency": 1, "llm_timeout": 1, **of_negatives.LEAST,
+    "hn_alpha": 0, "hn_lambda": 0, "hn_margin": 0, "hn_temperature": 1e-3, "sampler_candidates": 1, "sampler_top": 1,
 }  # fmt: skip
-MOST = {"random_seed": 2**32 - 1, "llm_seed": 2**32 - 1, "llm_question_size": 10, "siren_dropout": 0.99}
+MOST = {"random_seed": 2**32 - 1, "llm_seed": 2**32 - 1, "llm_question_size": 10, "siren_dropout": 0.99, "hn_alpha": 1}
 OF_DATA_SET = {"layers": 4, "r": 100}  # where the data set's row in atomic_files/sources.py names no other
 OF_TRAINING = {"learning_rate", "batch_size", "epochs", "early_stopping_step", "evaluation_step"}  # by gradient
-OF_MODELS = OF_TRAINING.union(*(model.flags for model in MODELS.values()))
+OF_MODELS = OF_TRAINING.union(of_negatives.STAGE, *(model.flags for model in MODELS.values()))
+GIVEN = object()  # in IDLE: any value but the default
 IDLE = {  # a flag that leaves others without a use
     ("no_autoencoder", True): {"hidden_dim", "lambda_ae", "no_alignment"},
     ("loss", "bpr"): {"n_negatives", "negatives"},
+    **samplers.IDLE,
+    **hnlmrec.IDLE,
+    ("hn_folder", GIVEN): of_negatives.STAGE - {"hn_folder"},
+    **{("hard", source): of_negatives.TUNING for source in ("untuned", "text", "noise_gauss", "noise_const")},
 }
 
 
@@ -71,6 +78,7 @@ def parser():
     add("--no_alignment", action="store_true", help="train the autoencoders, but let the embeddings know nothing of it")
 
     baselines.add_flags(parser.add_argument_group)
+    of_negatives.add_flags(parser.add_argument_group("hard negatives, made by a language model").add_argument)
 
     add = parser.add_argument_group("training").add_argument
     add("--learning_rate", type=float, help="of Adam; None: the model's, 1e-3, for SiReN 5e-3")
@@ -110,8 +118,14 @@ def parse(argv=None):
         del options.recommend, options.run
     check_values(options)
     options.top_k = sorted(set(options.top_k))
-    drop_idle(options, flags)
+    given = {name for name, value in vars(options).items() if value != flags.get_default(name)}
+    drop_useless(options, given)
+    if getattr(options, "hn_official", False):
+        fill_in(options, hnlmrec.OFFICIAL)
     fill_in(options, MODELS[options.model].defaults)
+    refuse_idle(options, given)
+    if "sampler" in options:
+        samplers.check(options)
     if options.dataset_augment == "original" and (options.llm != "auto" or options.llm_url):
         raise InputError("--llm: nothing is refined, the ratings are used as they are; add --dataset_augment augment")
     return options
@@ -129,25 +143,32 @@ def check_values(options):
             raise InputError(f"--{name} {value}: must be a finite number")
     for name, most in MOST.items():
         value = getattr(options, name)
-        if value > most:
+        if value is not None and value > most:
             raise InputError(f"--{name} {value}: must be at most {most}")
     if options.path_name and Path(options.path_name).name != options.path_name:
         raise InputError(f"--path_name {options.path_name}: must be a name; --result_dir says where")
 
 
-def drop_idle(options, flags):
-    """Take away the flags that the model has no use for; raises InputError where one of them was given, and where one
-    was given that another flag leaves without a use."""
+def drop_useless(options, given):
+    """Take away the flags that the model has no use for; raises InputError where one of them was given."""
     for name in sorted(OF_MODELS - used_by(MODELS[options.model])):
-        if getattr(options, name) != flags.get_default(name):
+        if name in given:
             raise InputError(f"--{name}: {options.model} has no use for it; leave it out")
         delattr(options, name)
+
+
+def refuse_idle(options, given):
+    """Raises InputError where a flag was given that another one, or its default, leaves without a use."""
     for (flag, value), idle in IDLE.items():
-        if getattr(options, flag, None) != value:
-            continue
-        for name in sorted(idle):
-            if getattr(options, name) != flags.get_default(name):
-                raise InputError(f"--{name}: has no use with --{flag}; leave one of them out")
+        applies = flag in given if value is GIVEN else getattr(options, flag, None) == value
+        for name in sorted(idle & given):
+            if applies:
+                raise InputError(f"--{name}: has no use with {in_words(flag, value)}; leave it out")
+
+
+def in_words(flag, value):
+    """A flag as it is given."""
+    return f"--{flag}" if value is True or value is GIVEN else f"--{flag} {value}"
 
 
 def used_by(model):
@@ -169,9 +190,10 @@ def of_data_set(options, name):
 
 def changed(options, name):
     """{flag: value} of the model and training flags that are not at their defaults: what makes this run an ablation."""
-    default = parse(["--dataset", options.dataset, "--model", options.model])
+    official = ["--hn_official"] if getattr(options, "hn_official", False) else []  # names what it fills in
+    default = parse(["--dataset", options.dataset, "--model", options.model, *official])
     of_data_set(default, name)
-    other = {}
+    other = {"hn_official": True} if official else {}
     for flag, value in vars(options).items():
         if flag in OF_MODELS and value != getattr(default, flag):
             other[flag] = value
