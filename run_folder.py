@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from utils import InputError, named, write_atomically, write_json
 
-FREE = ("resume", "test_batch_size", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout")  # to resume
+# the settings that a run may be resumed with other values of
+FREE = ("resume", "test_batch_size", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout", "hn_url")
 
 
 class Run:

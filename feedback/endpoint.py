@@ -29,12 +29,87 @@ class Refused(InputError):
     """The server understood the request and will not answer it: asking again would not help."""
 
 
-class Endpoint:
-    def __init__(self, options, mode, domain):
-        """Asks the server for its models' names, unless --llm gives one.
+class Server:
+    """Requests to a model behind a URL, whatever they are about."""
 
-        A key goes into the environment variable OPENAI_API_KEY.
+    def __init__(self, url, llm, workers, timeout, flag="--llm_url"):
+        """Asks the server for its models' names where llm is "auto".
+
+        workers: requests at a time.  timeout: seconds.  flag: to name in messages.  A key goes into
+        the environment variable OPENAI_API_KEY.
         """
+        self.url, self.flag, self.workers, self.timeout = url.rstrip("/"), flag, workers, timeout
+        if not self.url.startswith(("http://", "https://")):
+            raise InputError(f"{flag} {url}: must begin with http:// or https://")
+        self.session = session_for(self.url, workers)
+        # vLLM and transformers understand this; taken back where a server does not (see request)
+        self.more = {"chat_template_kwargs": {"enable_thinking": False}}
+        self.llm = llm
+        if self.llm == "auto":
+            self.llm = self.request("GET", "models", first_model)
+
+    def ask_all(self, ask, questions):
+        """Yields ask(question) of each, in the order in which the answers come."""
+        pool = ThreadPoolExecutor(self.workers)
+        try:
+            waiting = [pool.submit(ask, question) for question in questions]
+            for future in as_completed(waiting):
+                yield future.result()
+        finally:
+            # Also after the first failure.  What was answered is kept, the rest is asked at the next start.
+            pool.shutdown(cancel_futures=True)
+
+    def say(self, messages, max_tokens=prompts.ANSWER_TOKENS):
+        """(text, whether it came to an end): the answer to messages and answers in turn."""
+        return self.request("POST", "chat/completions", message_of, self.body(messages, max_tokens))
+
+    def body(self, messages, max_tokens=prompts.ANSWER_TOKENS):
+        body = {"model": self.llm, "messages": prompts.turns(messages)}
+        body |= {"temperature": 0, "max_tokens": max_tokens}
+        return body | self.more
+
+    def request(self, method, path, read, body=None):
+        """read(JSON reply).
+
+        What may pass is tried again after a pause: no connection, a time-out, a busy or failing
+        server, a reply that is none.  Raises Refused for other refusals, InputError after the last
+        try.
+        """
+        url = f"{self.url}/{path}"
+        for attempt in range(TRIES):
+            asked_pause = 0.0
+            try:
+                reply = self.session.request(method, url, json=body, timeout=self.timeout)
+                if reply.status_code == 200:
+                    return read(reply.json())
+                problem = f"HTTP {reply.status_code} {' '.join(reply.text.split())[:200]}"
+                if body and "chat_template_kwargs" in body and "chat_template_kwargs" in reply.text:
+                    # the server does not know it: again at once, and from now on without
+                    self.more = {}
+                    body = body.copy()
+                    del body["chat_template_kwargs"]
+                    continue
+                if reply.status_code not in PASSING:
+                    raise Refused(f"{self.flag} {url}: {problem}")
+                asked_pause = retry_after(reply)
+            except requests.RequestException as error:  # among them a reply that is no JSON
+                problem = f"{type(error).__name__}: {error}"
+            except (KeyError, IndexError, TypeError, AttributeError):  # of read()
+                problem = f"an unusable reply: {reply.text[:200]!r}"
+            if attempt < TRIES - 1:
+                # random, so that not all workers come back at the same moment
+                pause = 2**attempt * random.uniform(0.7, 1.3)
+                time.sleep(min(max(asked_pause, pause), LONGEST_PAUSE))
+        raise InputError(
+            f"{self.flag} {url}: {TRIES} tries failed, the last with {problem}; "
+            "answers so far are kept, the same command goes on with the rest"
+        )
+
+
+class Endpoint(Server):
+    """The refinement's questions to a server."""
+
+    def __init__(self, options, mode, domain):
         self.mode = "generate" if mode == "auto" else mode
         self.domain = domain
         local_only = "works with a model on this machine only, not with --llm_url"
@@ -42,38 +117,20 @@ class Endpoint:
             raise InputError(f"--llm_mode embed: {local_only}")
         if options.llm_constrained:
             raise InputError(f"--llm_constrained: {local_only}")
-        self.url, self.timeout = options.llm_url.rstrip("/"), options.llm_timeout
-        if not self.url.startswith(("http://", "https://")):
-            raise InputError(f"--llm_url {options.llm_url}: must begin with http:// or https://")
-        self.workers = options.llm_concurrency
-        self.session = session_for(self.url, self.workers)
-        # vLLM and transformers understand this; taken back where a server does not (see request)
-        self.more = {"chat_template_kwargs": {"enable_thinking": False}}
-        self.llm = options.llm
-        if self.llm == "auto":
-            self.llm = self.request("GET", "models", first_model)
-
-    # ---------------------------------------------------------------------------------- questions
+        super().__init__(options.llm_url, options.llm, options.llm_concurrency, options.llm_timeout)
 
     def answers(self, questions, train, texts):
         """Yields a record for each question, in the order in which the answers come."""
         texts = [defused(text) for text in texts]
         ask = self.judge if self.mode == "score" else self.choose
-        pool = ThreadPoolExecutor(self.workers)
-        try:
-            waiting = [pool.submit(ask, question, train, texts) for question in questions]
-            for future in as_completed(waiting):
-                yield future.result()
-        finally:
-            # Also after the first failure.  What was answered is kept, the rest is asked at the next start.
-            pool.shutdown(cancel_futures=True)
+        return self.ask_all(lambda question: ask(question, train, texts), questions)
 
     def choose(self, question, train, texts):
         """Mode generate: which of these?"""
 
         def ask(shorter, *more):
             messages = [prompts.pick(self.domain, shorter, texts, chat=True), *more]
-            return self.request("POST", "chat/completions", message_of, self.body(messages))
+            return self.say(messages)
 
         fitted = self.shorten(question, ask)
         if not fitted:
@@ -129,50 +186,6 @@ class Endpoint:
                 if not kept:
                     return None
                 kept //= 2
-
-    # ----------------------------------------------------------------------------------- requests
-
-    def body(self, messages):
-        body = {"model": self.llm, "messages": prompts.turns(messages)}
-        body |= {"temperature": 0, "max_tokens": prompts.ANSWER_TOKENS}
-        return body | self.more
-
-    def request(self, method, path, read, body=None):
-        """read(JSON reply).
-
-        What may pass is tried again after a pause: no connection, a time-out, a busy or failing
-        server, a reply that is none.  Raises Refused for other refusals, InputError after the last
-        try.
-        """
-        url = f"{self.url}/{path}"
-        for attempt in range(TRIES):
-            asked_pause = 0.0
-            try:
-                reply = self.session.request(method, url, json=body, timeout=self.timeout)
-                if reply.status_code == 200:
-                    return read(reply.json())
-                problem = f"HTTP {reply.status_code} {' '.join(reply.text.split())[:200]}"
-                if body and "chat_template_kwargs" in body and "chat_template_kwargs" in reply.text:
-                    # the server does not know it: again at once, and from now on without
-                    self.more = {}
-                    body = body.copy()
-                    del body["chat_template_kwargs"]
-                    continue
-                if reply.status_code not in PASSING:
-                    raise Refused(f"--llm_url {url}: {problem}")
-                asked_pause = retry_after(reply)
-            except requests.RequestException as error:  # among them a reply that is no JSON
-                problem = f"{type(error).__name__}: {error}"
-            except (KeyError, IndexError, TypeError, AttributeError):  # of read()
-                problem = f"an unusable reply: {reply.text[:200]!r}"
-            if attempt < TRIES - 1:
-                # random, so that not all workers come back at the same moment
-                pause = 2**attempt * random.uniform(0.7, 1.3)
-                time.sleep(min(max(asked_pause, pause), LONGEST_PAUSE))
-        raise InputError(
-            f"--llm_url {url}: {TRIES} tries failed, the last with {problem}; "
-            "answers so far are kept, the same command goes on with the rest"
-        )
 
 
 def session_for(url, workers):

