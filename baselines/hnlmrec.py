@@ -54,6 +54,7 @@ def add_flags(add):
 
 IDLE = {
     ("hard", "none"): {"hn_alpha", "hn_lambda", "hn_adapter", "hn_temperature", "hn_unfiltered"} | STAGE,
+    ("hn_lambda", 0.0): {"hn_temperature"},
     ("rank_loss", "bpr"): {"hn_margin"},
     ("backbone", "MF"): {"layers"},
 }
@@ -173,13 +174,11 @@ class HNLMRec(Recommender):
 
     def hard_rows(self, edges, r):
         """h of these positives, (P, d).  r: (P, d) their random negatives, whose norm an aligned h has."""
-        vectors = self.data.hard.fetch(edges)  # (P, D)
+        h = self.adapter(self.data.hard.fetch(edges))
         if self.options.hn_adapter != "aligned":
-            return self.adapter(vectors)
-        # Without gradient: the loss would fall as well by an adapter that makes the negative easy.
-        with torch.no_grad():
-            h = self.adapter(vectors)
-            return h * (r.norm(dim=1, keepdim=True) / h.norm(dim=1, keepdim=True).clamp(min=1e-8))
+            return h
+        h = h.detach()  # else the loss would fall as well by an adapter that makes the negative easy
+        return h * (r.norm(dim=1, keepdim=True) / h.norm(dim=1, keepdim=True).clamp(min=1e-8))
 
     def ranking_loss(self, rows, m):
         if self.options.rank_loss == "hinge":
