@@ -27,6 +27,11 @@ MOST = {"random_seed": 2**32 - 1, "llm_seed": 2**32 - 1, "llm_question_size": 10
 OF_DATA_SET = {"layers": 4, "r": 100}  # where the data set's row in atomic_files/sources.py names no other
 OF_TRAINING = {"learning_rate", "batch_size", "epochs", "early_stopping_step", "evaluation_step"}  # by gradient
 OF_MODELS = OF_TRAINING.union(of_negatives.STAGE, *(model.flags for model in MODELS.values()))
+OF_RATINGS = {  # what a run that is made for another one takes over
+    "dataset_augment", "llm", "llm_mode", "llm_url", "llm_domain", "llm_constrained", "llm_permutations",
+    "llm_question_size", "llm_profile", "llm_seed", "llm_dtype", "llm_batch_tokens", "llm_concurrency", "llm_timeout",
+    "unasked_twos", "data_dir", "result_dir", "device", "deterministic", "test_batch_size",
+}  # fmt: skip
 GIVEN = object()  # in IDLE: any value but the default
 IDLE = {  # a flag that leaves others without a use
     ("no_autoencoder", True): {"hidden_dim", "lambda_ae", "no_alignment"},

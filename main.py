@@ -12,6 +12,7 @@ belongs to the same input, and train (training.py, model.py), which never overwr
 """
 
 import sys
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,14 +21,17 @@ from torch_geometric import seed_everything
 import dataloader
 import flags
 import llm_feedback
+import llm_negatives
 import run_folder
 import shell
 import training
 import utils
 from atomic_files import preparation
 from baselines import MODELS
-from recommend import recommend
+from baselines.hnlmrec import wants_vectors
+from recommend import load_model, recommend
 from results4comparison import compare
+from shell import AGAIN, Stopped
 from utils import InputError
 
 RULE = "#" * 77
@@ -77,6 +81,13 @@ def fit(name, raw, folder, options, device, run):
     columns = [*MODELS[options.model].columns, *utils.metric_names(training.cut_offs(options))]
     made_from = {"train_csv": train_csv.name, "sha256": train_hash, "llm": labels["llm"]}
     made_from |= {"validation": splits["validation"], "test": splits["test"]}
+
+    # hard negatives, for the model that has a use for them
+    negatives = None
+    if options.model == "HNLMRec" and wants_vectors(options):
+        cf = partial(cf_vectors, name, raw, folder, train_csv, data, options, device)
+        found = llm_negatives.prepare(name, folder, items, train_csv, data, cf, options, device, run.log)
+        data.hard, negatives, made_from["negatives"] = found
     run.open(settings, made_from, options.resume, columns)
     counts = count(data, MODELS[options.model])
     log_header(run, settings, train_csv, counts, data)
@@ -99,7 +110,7 @@ def fit(name, raw, folder, options, device, run):
     summary |= outcome.figures()
     summary |= {"validation": validation, "test": test}
     summary |= {"peak_memory_mb": utils.peak_memory_mb(device), "device": utils.device_name(device)}
-    summary |= {"dataset_augment": options.dataset_augment, **labels}
+    summary |= {"dataset_augment": options.dataset_augment, **labels, "negatives": negatives}
     summary |= {"flags": flags.changed(options, name), "commit": run_folder.commit()}
     published = compare.published(name, options.model)
     run_folder.plot_curves(run.folder / "curves.png", run.epochs, published)
@@ -110,6 +121,33 @@ def fit(name, raw, folder, options, device, run):
 def hashes_of_splits(name, folder):
     """{part: SHA-256}: a run that is resumed, or that waited for a language model, must find the same CSVs again."""
     return {part: utils.sha256(folder / f"{name}_{part}.csv") for part in preparation.PARTS}
+
+
+def cf_vectors(name, raw, folder, train_csv, data, options, device):
+    """(U + I, d): the rows of a LightGCN on the same ratings, propagated, of its best epoch.
+
+    It is a run of its own, at the defaults and with --llm_seed, so that one set of vectors serves every training seed
+    and backbone.  Made, resumed, or found finished.  Of validation it knows only the epoch to stop at.
+    """
+    ratings = llm_negatives.ratings_name(folder, train_csv)
+    own = flags.parse(["--dataset", options.dataset, "--model", "LightGCN"])
+    for flag, value in vars(options).items():
+        if flag in flags.OF_RATINGS:
+            setattr(own, flag, value)
+    flags.of_data_set(own, name)
+    own.random_seed, own.path_name = options.llm_seed, f"cf_{ratings}_{options.llm_seed}"
+    with run_folder.Run(options.result_dir / name / own.path_name) as run:
+        if not (run.folder / "summary.json").exists():
+            own.resume = (run.folder / "config.json").exists()
+            try:
+                fit(name, raw, folder, own, device, run)
+            except Stopped as stop:  # its own message says --resume, which is not for the run that wants these vectors
+                raise Stopped(stop.number, AGAIN) from None
+        if run_folder.read_config(run.folder)["made_from"]["sha256"] != utils.sha256(train_csv):
+            raise InputError(f"{run.folder}: was trained on another {train_csv.name}; delete it to train it anew")
+        model = load_model(run.folder, own, data, device)
+    with torch.no_grad():
+        return torch.cat(model.embeddings()).cpu().numpy()
 
 
 def count(data, model_class):

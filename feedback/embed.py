@@ -12,6 +12,7 @@ METHOD_VERSION = 2  # raise it when verdicts would differ, so that old answers a
 BATCH_SIZE = 64  # item texts encoded at once
 
 
+@torch.no_grad()
 def encode_texts(texts, weights, device):
     """Texts -> unit vectors (n, d), float32.
 
@@ -20,22 +21,10 @@ def encode_texts(texts, weights, device):
     text.  The report card's AUC on ML-100K is .51 for titles alone, .54 and .57 with either, .60
     with both.
     """
-    vectors = mean_states(texts, weights, device)
-    vectors -= vectors.mean(0)  # what all items share
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(lengths, 1e-12)
-
-
-@torch.no_grad()
-def mean_states(texts, weights, device, max_tokens=256, flag="--llm"):
-    """Texts -> the mean of the encoder's token vectors over each, (n, d) float32.
-
-    flag: to name where the model is no encoder.
-    """
-    tokenizer, encoder = load("AutoModel", weights, "float32", device, flag)
+    tokenizer, encoder = load("AutoModel", weights, "float32", device)
     if tokenizer.pad_token is None or encoder.config.is_encoder_decoder:
         raise InputError(
-            f"{flag} {weights}: is not an encoder model (no padding token, or a decoder)"
+            f"--llm {weights}: is not an encoder model (no padding token, or a decoder)"
         )
     # batches of like length need little padding
     lengths = [len(text) for text in texts]
@@ -46,13 +35,15 @@ def mean_states(texts, weights, device, max_tokens=256, flag="--llm"):
         chunk = order[first : first + BATCH_SIZE]
         batch = [texts[item] for item in chunk]
         tokens = tokenizer(
-            batch, padding=True, truncation=True, max_length=max_tokens, return_tensors="pt"
+            batch, padding=True, truncation=True, max_length=256, return_tensors="pt"
         ).to(device)
         states = encoder(**tokens).last_hidden_state  # (b, tokens, d)
         mask = tokens["attention_mask"].unsqueeze(-1)  # (b, tokens, 1)
         means = (states * mask).sum(1) / mask.sum(1)  # (b, d)
         vectors[chunk] = means.cpu().numpy()
-    return vectors
+    vectors -= vectors.mean(0)  # what all items share
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(lengths, 1e-12)
 
 
 def answers(questions, train, texts, weights, device):

@@ -59,6 +59,23 @@ class Server:
             # Also after the first failure.  What was answered is kept, the rest is asked at the next start.
             pool.shutdown(cancel_futures=True)
 
+    def shorten(self, question, ask):
+        """(answer, items of the profile left out), None where not even the question alone fits.
+
+        The profile is halved each time the server says that the prompt is longer than its context.
+        """
+        whole = len(question.likes) + len(question.dislikes)
+        kept = whole
+        while True:
+            try:
+                return ask(question.shortened(kept)), whole - kept
+            except Refused as error:
+                if not re.search(TOO_LONG, str(error), re.IGNORECASE):
+                    raise
+                if not kept:
+                    return None
+                kept //= 2
+
     def say(self, messages, max_tokens=prompts.ANSWER_TOKENS):
         """(text, whether it came to an end): the answer to messages and answers in turn."""
         return self.request("POST", "chat/completions", message_of, self.body(messages, max_tokens))
@@ -169,23 +186,6 @@ class Endpoint(Server):
         score_of, left_out = fitted
         scores = [score_of[texts[item]] for item in question.items]
         return scored(question, train, scores, profile_left_out=left_out)
-
-    def shorten(self, question, ask):
-        """(answer, items of the profile left out), None where not even the question alone fits.
-
-        The profile is halved each time the server says that the prompt is longer than its context.
-        """
-        whole = len(question.likes) + len(question.dislikes)
-        kept = whole
-        while True:
-            try:
-                return ask(question.shortened(kept)), whole - kept
-            except Refused as error:
-                if not re.search(TOO_LONG, str(error), re.IGNORECASE):
-                    raise
-                if not kept:
-                    return None
-                kept //= 2
 
 
 def session_for(url, workers):

@@ -2,7 +2,7 @@
 
     choose_pairs            which train positives get a vector
     supervising_triplets    (user, liked item, hard negative): what the encoder is tuned on
-    template_negatives      route A without a model: near in content, unlikely by behaviour
+    template_titles         route A without a model: near in content, unlikely by behaviour
     Titles                  a written title -> an item of the catalogue
     nearest_documents       a vector -> the item whose document is nearest
     judge                   the filter for false hard negatives
@@ -121,6 +121,21 @@ def template_negatives(known, pairs, scores, texts):
         found[rows] = unrated[best]
         cosines[rows] = cosine[np.arange(len(best)), best]
     return found, cosines
+
+
+def template_titles(known, pairs, scores, texts, done):
+    """Yields the record of every pair whose (user token, item token) is not in `done`."""
+    found, cosines = template_negatives(known, pairs, scores, texts)
+    for (user, item), negative, cosine in zip(pairs, found, cosines, strict=True):
+        names = {"user": known.user_ids[user], "item": known.item_ids[item]}
+        if tuple(names.values()) in done:
+            continue
+        if negative < 0:
+            yield names | {"hard_negative": "", "reasoning": "nothing unrated", "backend": "template", "status": "none"}
+            continue
+        why = f"cosine {cosine:.3f} to the liked one"
+        told = {"hard_negative": known.titles[negative], "reasoning": why, "backend": "template", "status": "ok"}
+        yield names | told | {"id": known.item_ids[negative]}  # titles are shared by several ids
 
 
 def by_user(pairs):
