@@ -36,7 +36,7 @@ import shell
 import utils
 from atomic_files import preparation
 from baselines import MODELS
-from results4comparison import compare, table
+from results4comparison import compare, layout, table
 from utils import InputError
 
 MAIN = Path(__file__).with_name("main.py")
@@ -234,9 +234,9 @@ def report(rows):
         if len(of_data_set) > 1:
             tests.append([dataset, *best_two(of_data_set)])
     note = "Difference: two-sided paired t-test over users, each user's mean over the seeds."
-    markdown = [*table.markdown(header, body), "", *table.markdown(best, tests), "", note]
-    latex = [*table.latex(header, body), "", *table.latex(best, tests), "", f"% {note}"]
-    return markdown, latex
+    markdown = [*layout.markdown(header, body), "", *layout.markdown(best, tests), "", note]
+    tex = [*layout.latex(header, body), "", *layout.latex(best, tests), "", f"% {note}"]
+    return markdown, tex
 
 
 def cells(dataset, model, trials):
@@ -281,10 +281,10 @@ def study(argv=None):
         return print(*(shlex.join(trial.command) for trial in left), sep="\n")
     run(everything, options)
 
-    markdown, latex = report(rows)
+    markdown, tex = report(rows)
     print(*markdown, sep="\n")
     write_lines(options.result_dir / f"{options.name}.md", markdown)
-    write_lines(options.result_dir / f"{options.name}.tex", latex)
+    write_lines(options.result_dir / f"{options.name}.tex", tex)
 
 
 def grid_of(dataset, model, options):

@@ -3,6 +3,7 @@
     python results4comparison/table.py systems      ReFINe++ and the systems it is compared with
     python results4comparison/table.py labels       ReFINe++ trained on other labels, all compared
     python results4comparison/table.py ablations    ReFINe++ with parts left out or exchanged
+    python results4comparison/table.py negatives    HNLMRec and the samplers (hard_negatives.py)
     python results4comparison/table.py keep RUN_FOLDER NAME
 
 The last adds a finished run to ours/ as NAME, such as rule_2024.
@@ -26,6 +27,7 @@ from scipy.stats import ttest_rel
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from results4comparison import compare
+from results4comparison.layout import markdown
 
 OURS = compare.HERE / "ours"
 METRICS = ("recall@20", "ndcg@20", "precision@20")
@@ -53,6 +55,15 @@ class Experiment(NamedTuple):
     flags: str
 
 
+def model_name(run):
+    """The model; of HNLMRec also who wrote its profiles and made its vectors."""
+    made_by = run.get("negatives")
+    if not made_by:
+        return run["model"]
+    writer = "templates" if made_by["writer"] == "template" else made_by["writer"].split("/")[-1]
+    return f"{run['model']} ({writer}, {made_by['encoder'].split('/')[-1]})"
+
+
 def labels(run):
     """What the run was trained on, in words."""
     if run["dataset_augment"] == "original":
@@ -76,9 +87,12 @@ def flags(run):
 
 
 def is_system(run):
-    """ReFINe++ as published or on the ratings as they are, or another model with whatever flags."""
-    if run["model"] != "ReFINe++":
-        return True
+    """ReFINe++ as published or on the ratings as they are, or another model with whatever flags.
+
+    HNLMRec without any, and no other --sampler: they have a table of their own.
+    """
+    if run["model"] not in ("ReFINe++", "HNLMRec"):
+        return "sampler" not in run["flags"]
     if run["flags"]:
         return False
     return run["dataset_augment"] == "original" or labels(run) == AUTHORS
@@ -137,39 +151,19 @@ def difference(ours, theirs):
     taken.  Users of both count.  (A user may lack a test row where only some labels make an edge of
     the item.)
     """
-    our_means, their_means = ours.mean(axis=1).align(theirs.mean(axis=1), join="inner")
-    test = ttest_rel(our_means, their_means)
+    n_users, mean, test = paired_test(ours, theirs)
     low, high = test.confidence_interval()
-    p = "< 0.0001" if test.pvalue < 1e-4 else f"{test.pvalue:.4f}"
-    mean = (our_means - their_means).mean()
-    return [str(len(our_means)), f"{mean:+.4f}", f"{low:+.4f} to {high:+.4f}", p]
+    return [str(n_users), f"{mean:+.4f}", f"{low:+.4f} to {high:+.4f}", p_value(test.pvalue)]
 
 
-# ----------------------------------------------------------------------------------------- layout
+def paired_test(ours, theirs):
+    """(users, mean difference, scipy's result); see difference."""
+    our_means, their_means = ours.mean(axis=1).align(theirs.mean(axis=1), join="inner")
+    return len(our_means), (our_means - their_means).mean(), ttest_rel(our_means, their_means)
 
 
-def markdown(header, rows):
-    lines = []
-    for row in (header, ["---"] * len(header), *rows):
-        lines.append(f"| {' | '.join(row)} |")
-    return lines
-
-
-def latex(header, rows):
-    """A tabular in the style of booktabs."""
-    begin = rf"\begin{{tabular}}{{{'l' * len(header)}}}"
-    head = [r"\toprule", latex_row(header), r"\midrule"]
-    body = map(latex_row, rows)
-    return [begin, *head, *body, r"\bottomrule", r"\end{tabular}"]
-
-
-def latex_row(cells):
-    escaped = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "<": "$<$"}
-    # Markdown's italics are left out, and the two hyphens of a flag must not become a dash.
-    escaped |= {"*": "", "--": r"{-}{-}"}
-    for plain, tex in escaped.items():
-        cells = [cell.replace(plain, tex) for cell in cells]
-    return rf"{' & '.join(cells)} \\"
+def p_value(p):
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
 # ---------------------------------------------------------------------------------- runs in ours/
@@ -183,7 +177,7 @@ def kept(wanted):
         run = {"flags": {}} | json.loads(path.read_text(encoding="utf-8"))
         if not wanted(run):
             continue
-        experiment = Experiment(run["dataset"], run["model"], labels(run), flags(run))
+        experiment = Experiment(run["dataset"], model_name(run), labels(run), flags(run))
         name = path.stem.removeprefix(f"{run['dataset']}_")
         groups[experiment][name] = run
     return groups
@@ -288,6 +282,10 @@ def main(arguments):
             # Most ablations leave the autoencoders out, too: they take most of the time, and what
             # they change does not show.
             lines = against(is_ablation, (), ("ReFINe++", AUTHORS, "--no_autoencoder"))
+        case ["negatives"]:
+            from results4comparison import hard_negatives  # which needs this file
+
+            lines = hard_negatives.lines()
         case _:
             print(__doc__)
             return 2

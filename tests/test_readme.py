@@ -66,7 +66,8 @@ def test_the_benchmarks_run(ml_100k, films):
     assert len(re.findall(r"^(LightGCN|EASE) .* s ", done.stdout, re.MULTILINE)) == 2
     done = run(["-W", "ignore", "benchmarks/models.py", "--steps", "1", "--device", "cpu"])
     assert done.returncode == 0, done.stderr
-    assert re.findall(r"^  (\S+) .* s an epoch, plain", done.stdout, re.MULTILINE) == list(MODELS)[2:]
+    measured = [name for name in list(MODELS)[2:] if name != "HNLMRec"]
+    assert re.findall(r"^  (\S+) .* s an epoch, plain", done.stdout, re.MULTILINE) == measured
     flags = ["--data_dir", str(ml_100k.parent), "--users", "2", "--kills", "0"]
     done = run(["-W", "ignore", "benchmarks/refine.py", str(films.llm / "trained"), *flags])
     assert done.returncode == 0, done.stderr
