@@ -31,27 +31,23 @@ def recommend(options):
 
     # the data set the run was trained on
     config = read_config(options.run)
-    settings = SimpleNamespace(**config["settings"])
     given = options.data_dir != flags.parser().get_default("data_dir")
-    data_dir = options.data_dir if given else Path(settings.data_dir)
-    name, raw, folder = preparation.locate(settings.dataset, data_dir)
-    train_csv = train_file(folder, config["made_from"])
     device = utils.pick_device(options.device)
-    data = dataloader.load(folder, name, train_csv, device)
+    data, train_csv, raw = load_data(config, options.data_dir if given else None, device)
     user = np.flatnonzero(data.user_ids == options.recommend)  # (1,)
     if not len(user):
         known = f"they look like {data.user_ids[0]}, {data.user_ids[-1]}"
         raise InputError(f"--recommend {options.recommend}: not among the {data.n_users} users of {train_csv}; {known}")
 
     # what it recommends
-    model = load_model(options.run, settings, data, device)
+    model = load_model(options.run, config, data, device)
     k = min(options.top_k[-1], data.n_items)
     with torch.no_grad():
         ((_, items, scores),) = utils.rank(*model.embeddings(), data.seen, user, k, 1)
     ranked = list(zip(items[0].tolist(), scores[0].tolist(), strict=True))
 
     n_rated = data.seen.count(user)[0]
-    print(f"User {options.recommend}, {n_rated} train ratings; {settings.model} of {options.run}")
+    print(f"User {options.recommend}, {n_rated} train ratings; {config['settings']['model']} of {options.run}")
     show(user, ranked, data, preparation.item_table(raw))
 
 
@@ -77,13 +73,33 @@ def show(user, ranked, data, item_table):
             print(f"{score:8.3f} {'*' if item in withheld else ' '} {describe(item)}")
 
 
-def load_model(run, settings, data, device):
-    """The model of a finished run with its best weights, ready to rank.  Raises InputError."""
-    model = MODELS[settings.model](data, settings, torch.Generator(device)).to(device)
+def load_data(config, data_dir, device):
+    """(TrainData, train CSV, folder of the raw files) of the run with this config.json.
+
+    data_dir: where the data sets lie now; None: where they lay then.  Raises InputError.
+    """
+    settings = config["settings"]
+    name, raw, folder = preparation.locate(settings["dataset"], Path(data_dir or settings["data_dir"]))
+    train_csv = train_file(folder, config["made_from"])
+    return dataloader.load(folder, name, train_csv, device), train_csv, raw
+
+
+def load_model(run, config, data, device):
+    """The model of a finished run with its best weights, ready to rank.  Raises InputError.
+
+    The folder of hard negatives that HNLMRec was trained with need not be there.
+    """
+    model_name = config["settings"]["model"]
+    defaults = vars(flags.parse(["--dataset", "x", "--model", model_name]))  # of flags that are newer than the run
+    settings = SimpleNamespace(**defaults | config["settings"])
+    negatives = config["made_from"].get("negatives")
+    if negatives:
+        data.hard = SimpleNamespace(width=negatives["width"])
+    model = MODELS[model_name](data, settings, torch.Generator(device)).to(device)
     try:
         model.load_state_dict(torch.load(run / "best.pt", weights_only=True, map_location=device)["model"])
     except (RuntimeError, LookupError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(f"{run}/best.pt: holds no weights of {settings.model} ({str(error)[:60]})") from None
+        raise InputError(f"{run}/best.pt: holds no weights of {model_name} ({str(error)[:60]})") from None
     return model.eval()
 
 
