@@ -46,8 +46,8 @@ def prepare(name, folder, items, train_csv, data, cf_vectors, options, device, l
         with locked(folder / "negatives", log):
             out = Stage(name, folder, items, train_csv, data, cf_vectors, options, device, log).run()
     hard = vectors.read(out, data, options.hard, options.random_seed, device)
-    card = read_card(out)
-    log(f"hard negatives: {out}", *report_lines(card))
+    card = read_settings(out / "report.json")
+    log(f"hard negatives: {out}", *(report_lines(card) if "yardsticks" in card else []))
     hashes = {file: remembered_sha256(out / file) for file in ("vectors.npy", "status.npy")}
     return hard, card, {"folder": str(out), "sha256": hashes, "width": hard.width}
 

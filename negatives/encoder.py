@@ -58,7 +58,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.name, self.device, self.pad, self.causal = inputs.name, device, inputs.pad, inputs.causal
         dtype = dtype_of(options, device) if self.causal else "float32"
-        _, self.model = load("AutoModel", weights, dtype, device, "--hn_encoder")
+        with without_report():
+            _, self.model = load("AutoModel", weights, dtype, device, "--hn_encoder")
         self.model.requires_grad_(False)
         self.words = [self.model.get_input_embeddings()]  # in a list: not to be saved and counted twice
         self.width = self.words[0].embedding_dim
@@ -145,6 +146,19 @@ class Encoder(nn.Module):
         except Exception as error:  # of safetensors, torch or peft, all of which mean the same
             reason = " ".join(str(error).split())[:80]
             raise InputError(f"{folder}: its LoRA weights do not fit {self.name} ({reason}); delete it") from None
+
+
+@contextmanager
+def without_report():
+    """transformers would list the weights of a causal model's head, which pooled states have no use for."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 @contextmanager
