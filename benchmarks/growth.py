@@ -104,7 +104,7 @@ def draw(path, found, factors):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    known = [name for name in MODELS if name != "HNLMRec"]  # which needs vectors: benchmarks/negatives.py
+    known = [name for name in MODELS if name != "HNLMRec"]  # which needs vectors: benchmarks/hard_negatives.py
     parser.add_argument("--models", nargs="+", default=known, choices=known)
     parser.add_argument("--factors", nargs="+", type=int, default=list(FACTORS), help="squares; default: 1 4 16 64")
     parser.add_argument("--steps", type=int, default=5, help="steps measured")
