@@ -65,6 +65,9 @@ class Stage:
     def __init__(self, name, folder, items, train_csv, data, cf_vectors, options, device, log):
         if items.empty:
             raise InputError(f"--dataset {name}: has no .item file, so no texts to make negatives of; add it")
+        if options.hard in ("tuned", "shuffled") and options.hn_triplets < options.hn_tune_batch:
+            few = f"less than one batch of --hn_tune_batch {options.hn_tune_batch}"
+            raise InputError(f"--hn_triplets {options.hn_triplets}: {few}; take more, or a smaller batch")
         self.data, self.cf_vectors, self.options, self.device, self.log = data, cf_vectors, options, device, log
         self.source = vectors.SOURCES[options.hard]
         self.domain = domain_of(name, options)

@@ -143,9 +143,10 @@ def cf_vectors(name, raw, folder, train_csv, data, options, device):
                 fit(name, raw, folder, own, device, run)
             except Stopped as stop:  # its own message says --resume, which is not for the run that wants these vectors
                 raise Stopped(stop.number, AGAIN) from None
-        if run_folder.read_config(run.folder)["made_from"]["sha256"] != utils.sha256(train_csv):
+        config = run_folder.read_config(run.folder)
+        if config["made_from"]["sha256"] != utils.sha256(train_csv):
             raise InputError(f"{run.folder}: was trained on another {train_csv.name}; delete it to train it anew")
-        model = load_model(run.folder, own, data, device)
+        model = load_model(run.folder, config, data, device)
     with torch.no_grad():
         return torch.cat(model.embeddings()).cpu().numpy()
 

@@ -50,12 +50,12 @@ class Inputs:
         self.causal = is_causal(weights, "--hn_encoder")
         try:
             config = AutoConfig.from_pretrained(weights, local_files_only=True)
+            if config.is_encoder_decoder:
+                raise InputError(f"--hn_encoder {name}: is an encoder-decoder; take an encoder, or a causal model")
             self.tokenizer = AutoTokenizer.from_pretrained(weights, local_files_only=True)
         except (OSError, ValueError, ImportError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"--hn_encoder {name}: cannot be loaded ({reason})") from None
-        if config.is_encoder_decoder:
-            raise InputError(f"--hn_encoder {name}: is an encoder-decoder; take an encoder, or a causal model")
         self.pad = self.tokenizer.pad_token_id or 0  # masked, but it must be a token
         self.begin, self.end = self.own_tokens()
         self.frame = self.plain(FRAME)

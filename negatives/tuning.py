@@ -24,6 +24,7 @@ from utils import InputError, out_of_memory, save, write_atomically
 TUNING_VERSION = 1  # raise it when the same triplets would give other weights
 TAU = 0.05
 SAVE_STEPS = 25
+LAST_STEPS = 25  # over which the loss at the end is averaged
 
 
 def contrast(q, a, b, keep):
@@ -87,7 +88,7 @@ class Tuning:
         return {
             "steps": self.n_steps,
             "loss_first": self.losses[0],
-            "loss_last": round(float(np.mean(self.losses[-SAVE_STEPS:])), 6),
+            "loss_last": round(float(np.mean(self.losses[-LAST_STEPS:])), 6),
             "seconds_per_step": round(self.seconds / self.n_steps, 3),
         }
 
