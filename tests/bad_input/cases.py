@@ -72,6 +72,7 @@ def unfinished(base):
     (base / "result" / "x" / "before" / "summary.json").unlink()
 
 
+HN = "--model HNLMRec --hn_encoder {llm}"
 AUGMENTED = "user_id:token,item_id:token,rating:float\n"
 
 CASES = {
@@ -200,6 +201,38 @@ CASES = {
     "pickled weights": Case(
         r"no \.safetensors", "--llm {folder}", write("x/pytorch_model.bin", ""),
     ),
+    # --------------------------------------------------------------------------- hard negatives: models and folders
+    "a writer that cannot write": Case(r"--hn_writer .*llm: is an encoder, which cannot", f"{HN} --hn_writer {{llm}}"),
+    "an encoder that also decodes": Case(
+        r"--hn_encoder .*t5: is an encoder-decoder", "--model HNLMRec --hn_encoder {base}/t5", both(
+            write("t5/config.json", '{"model_type": "t5", "architectures": ["T5Model"]}'),
+            write("t5/model.safetensors", ""),
+        ),
+    ),
+    "an encoder without weights": Case(
+        r"--hn_encoder .*x: the folder has no \.safetensors", "--model HNLMRec --hn_encoder {folder}",
+    ),
+    "negatives without texts": Case(
+        r"--dataset x: has no \.item file, so no texts to make negatives of", HN,
+        lambda base: (base / "x" / "x.item").unlink(),
+    ),
+    "a writer at no address": Case(r"--hn_url localhost:1: must begin with http", f"{HN} --hn_url localhost:1"),
+    "fewer tokens than the frame": Case(r"--hn_tokens 7: the frame alone takes", f"{HN} --hn_tokens 7"),
+    "more tokens than the encoder reads": Case(r"--hn_tokens 9999: llm reads at most 512", f"{HN} --hn_tokens 9999"),
+    "fewer triplets than a batch": Case(r"--hn_triplets 15: less than one batch of", f"{HN} --hn_triplets 15"),
+    "profiles of other ratings": Case(
+        r"profiles\.jsonl: was made with other ratings", HN,
+        write("data/x/negatives/original/template/profiles.jsonl", '{"ratings": "other"}\n'),
+    ),
+    "a broken line among profiles": Case(
+        r"profiles\.jsonl, line 2: is no answer; delete the line", HN,
+        write("data/x/negatives/original/template/profiles.jsonl", '{"ratings": "other"}\n{\n{}\n'),
+    ),
+    "a folder that holds no negatives": Case(
+        r"x: holds no hard negatives \(no settings\.json\)", "--model HNLMRec --hn_folder {folder}",
+    ),
+    "tuning what is not tuned": Case(r"--hn_triplets: has no use with --hard", f"{HN} --hard text --hn_triplets 50"),
+    "negatives for a model without": Case(r"--hn_pairs: LightGCN has no use", "--model LightGCN --hn_pairs 2"),
     # --------------------------------------------------------------------------------------- folders, environment
     "a file for the result folder": Case(r"f/x/.*: Not a dir", "--result_dir {base}/f --llm rule", write("f", "")),
     "a file for the data folder": Case(r"f/x.*: Not a dir", "--data_dir {base}/f", write("f", "")),
