@@ -161,8 +161,9 @@ class HNLMRec(Recommender):
         keep = self.kept()[batch.positive_numbers]  # (P,)
         m = mixed(h, rows.negatives, keep, self.options.hn_alpha)  # (P, d)
         loss = self.ranking_loss(rows, m) + self.regulariser(batch, rows, m)
-        temperature = self.options.hn_temperature
-        loss = loss + self.options.hn_lambda * contrastive(rows.users, rows.positives, h, keep, temperature)
+        if self.options.hn_lambda:
+            apart = contrastive(rows.users, rows.positives, h, keep, self.options.hn_temperature)
+            loss = loss + self.options.hn_lambda * apart
         if self.options.hn_adapter == "aligned":
             items = torch.randint(len(rows.z_items), (ALIGNED_ITEMS,), device=h.device)  # torch's generator, not ours
             loss = loss + self.misalignment(items, rows.z_items.detach()[items])
@@ -174,10 +175,11 @@ class HNLMRec(Recommender):
 
     def hard_rows(self, edges, r):
         """h of these positives, (P, d).  r: (P, d) their random negatives, whose norm an aligned h has."""
-        h = self.adapter(self.data.hard.fetch(edges))
+        vectors = self.data.hard.fetch(edges)  # (P, D)
         if self.options.hn_adapter != "aligned":
-            return h
-        h = h.detach()  # else the loss would fall as well by an adapter that makes the negative easy
+            return self.adapter(vectors)
+        with torch.no_grad():  # else the loss would fall as well by an adapter that makes the negative easy
+            h = self.adapter(vectors)
         return h * (r.norm(dim=1, keepdim=True) / h.norm(dim=1, keepdim=True).clamp(min=1e-8))
 
     def ranking_loss(self, rows, m):
