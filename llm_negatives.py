@@ -221,6 +221,9 @@ class Stage:
             meant = place_of[record["id"]] if "id" in record and title else catalogue.item(title)
             said.append(title)
             means.append(-1 if meant is None else meant)
+        if not any(said):
+            where = self.base / self.writer_name / "titles.jsonl"
+            raise InputError(f"{where}: not one title in it can be read; take another --hn_writer, or --hard tuned")
         wanted = {(known.user_ids[user], known.item_ids[item]) for user, item in pairs}
         self.written["titles"] = Counter(record["status"] for key, record in record_of.items() if key in wanted)
         return said, np.array(means)

@@ -18,7 +18,10 @@ from tqdm import tqdm
 from utils import InputError, named, write_atomically, write_json
 
 # the settings that a run may be resumed with other values of
-FREE = ("resume", "test_batch_size", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout", "hn_url")
+FREE = (
+    "resume", "test_batch_size", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout", "hn_url",
+    "hn_folder",
+)  # fmt: skip
 
 
 class Run:
@@ -91,12 +94,27 @@ class Run:
         threads = torch.get_num_threads()
         if config.get("threads", threads) != threads:
             self.log(f"this run began with {config['threads']} threads, now {threads}: its last digits may differ")
-        before = config["made_from"]
+        before, made_from = dict(config["made_from"]), dict(made_from)
+        hard, hard_now = before.pop("negatives", None), made_from.pop("negatives", None)
+        if hard and hard_now and (hard["sha256"], hard["width"]) != (hard_now["sha256"], hard_now["width"]):
+            raise InputError(
+                f"{hard_now['folder']}: are not the hard negatives that the run in {self.folder} began with (width "
+                f"{hard['width']}, now {hard_now['width']}); put them back, or use another --path_name"
+            )
         if before != made_from:
             raise InputError(
                 f"{made_from['train_csv']} or the validation or test file beside it: not what the run in {self.folder} "
                 f"began with ({before['train_csv']}, or what they held then); put that back, or use another --path_name"
             )
+
+    def _check_negatives(self, before, now):
+        """The hard negatives must be those that the run began with, wherever they lie now."""
+        for name in ("width", "sha256"):
+            if before and now and before[name] != now[name]:
+                raise InputError(
+                    f"{now['folder']}: not the hard negatives that the run in {self.folder} began with (other {name}); "
+                    "put those back, or use another --path_name"
+                )
 
     def log(self, *lines):
         tqdm.write("\n".join(lines))  # print() would break a progress bar on the terminal

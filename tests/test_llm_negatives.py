@@ -1,83 +1,21 @@
-"""The stage that makes hard negatives, from top to bottom, on a small data set with a tiny encoder."""
+"""The stage that makes hard negatives, from top to bottom: what it leaves, no leak, kills anywhere, its report."""
+
+# ruff: noqa: F811  fixtures of stage.py are arguments here
 
 import json
-import os
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import synthetic
-import torch
+from stage import CPU, SOURCES, made, run_stage, whole, world  # noqa: F401  fixtures among them
 
 import dataloader
-import flags
 import llm_negatives
-import main
-import shell
 from atomic_files import preparation
 from feedback.answers import read
 from negatives import arrays, making, report, vectors
 from negatives.profiles import Known
-from utils import InputError, write_json
-
-CPU = torch.device("cpu")
-SMALL = ["--hn_triplets", "60", "--hn_tune_batch", "8", "--hn_tune_epochs", "1", "--hn_lora_rank", "2"]
-SMALL += ["--hn_pairs", "6"]
-SOURCES = ["tuned", "untuned", "text", "noise_gauss"]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """A prepared data set, an encoder, and CF vectors that a run might have had."""
-    base = tmp_path_factory.mktemp("world")
-    raw = synthetic.write_data_set(base / "x")
-    synthetic.write_encoder(base / "encoder")
-    preparation.prepare("x", raw, base / "data" / "x")
-    return base
-
-
-def cf_vectors(data):
-    return np.random.default_rng(0).normal(size=(data.n_users + data.n_items, 4))
-
-
-def run_stage(world, base, hard="tuned", *more, log=lambda *lines: None, cf=cf_vectors, encoder=None):
-    """(HardNegatives, card, origin) of the stage with base/data for its folder, which is copied there."""
-    if not (base / "data").exists():
-        shutil.copytree(world / "data", base / "data")
-    given = ["--dataset", str(world / "x"), "--model", "HNLMRec", "--hard", hard, "--data_dir", str(base / "data")]
-    given += ["--hn_encoder", str(encoder or world / "encoder")]
-    tuning = hard in ("tuned", "shuffled") and "--hn_folder" not in more
-    given += SMALL if tuning else [] if "--hn_folder" in more else SMALL[-2:]
-    if "--hn_folder" in more:
-        given = given[: given.index("--hn_encoder")]
-    options = flags.parse([*given, *more])
-    folder = base / "data" / "x"
-    train_csv = folder / "x_train_original.csv"
-    data = dataloader.load(folder, "x", train_csv, CPU)
-    items = preparation.item_table(world / "x")
-    return llm_negatives.prepare("x", folder, items, train_csv, data, lambda: cf(data), options, CPU, log)
-
-
-def made(base):
-    """{path: bytes} of what the stage left, but for seconds."""
-    files = {}
-    for path in sorted((base / "data" / "x" / "negatives").rglob("*")):
-        if path.is_file() and path.name != ".hashes":
-            content = path.read_bytes()
-            if path.name in ("settings.json", "report.json"):
-                content = json.loads(content)
-                (content.get("finished", content).get("tuning") or {}).pop("seconds_per_step", None)
-            files[str(path.relative_to(base))] = content
-    return files
-
-
-@pytest.fixture(scope="module")
-def whole(world, tmp_path_factory):
-    """Every source made once."""
-    base = tmp_path_factory.mktemp("whole")
-    results = {hard: run_stage(world, base, hard) for hard in SOURCES}
-    return SimpleNamespace(base=base, results=results, files=made(base))
+from utils import InputError
 
 
 @pytest.mark.parametrize("hard", SOURCES)
@@ -275,141 +213,14 @@ def test_the_report_command(whole, capsys):
     assert "report.json: is no JSON object" in capsys.readouterr().err
 
 
-# ------------------------------------------------------------------------------------------- folders and bad input
-
-
-def test_a_finished_folder_is_used_as_it_is(world, whole, tmp_path):
-    shutil.copytree(whole.base / "data/x/negatives/original/template-encoder-text", tmp_path / "elsewhere")
-    hard, card, origin = run_stage(world, tmp_path, "text", "--hn_folder", str(tmp_path / "elsewhere"), cf=None)
-    assert card == whole.results["text"][1] and origin["folder"] == str(tmp_path / "elsewhere")
-    np.testing.assert_array_equal(hard.rows, whole.results["text"][0].rows)
-    assert origin["sha256"] == whole.results["text"][2]["sha256"]
-    assert not (tmp_path / "data" / "x" / "negatives").exists()
-
-
-def spoil_settings(base):
-    (base / "data/x/negatives/original/template-encoder-tuned/settings.json").write_text("{")
-
-
-def spoil_ratings(base):
-    path = base / "data/x/x_train_original.csv"
-    path.write_text(path.read_text().replace(",5\n", ",4\n", 1))
-
-
-def spoil_profiles(base):
-    path = base / "data/x/negatives/original/template/profiles.jsonl"
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join([*lines[:3], "broken\n", *lines[3:]]))
-
-
-def spoil_cf(base):
-    path = base / "data/x/negatives/original/cf.npy"
-    path.write_bytes(path.read_bytes()[:500])
-
-
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("flag", "value"),
     [
-        (spoil_settings, r"settings\.json: is no JSON object; delete its folder to make it anew"),
-        (spoil_ratings, r"profiles\.jsonl: was made with other ratings .*delete its folder"),
-        (spoil_profiles, r"profiles\.jsonl, line 4: is no answer; delete the line"),
-        (spoil_cf, r"cf\.npy: is no whole array of numbers"),
+        ("--hn_tokens", "40"), ("--hn_triplets", "48"), ("--hn_tune_epochs", "2"), ("--hn_tune_batch", "16"),
+        ("--hn_tune_rate", "1e-3"), ("--hn_lora_rank", "4"), ("--llm_seed", "7"), ("--hn_pairs", "5"),
     ],
-)
-def test_spoilt_files_are_one_line_and_stay(world, whole, tmp_path, spoil, message):
-    shutil.copytree(whole.base / "data", tmp_path / "data")
-    spoil(tmp_path)
-    before = made_raw(tmp_path)
-    with pytest.raises(InputError, match=message):
-        run_stage(world, tmp_path)
-    assert made_raw(tmp_path) == before
-
-
-def made_raw(base):
-    return {path: path.read_bytes() for path in (base / "data").rglob("*") if path.is_file() and path.name[0] != "."}
-
-
-def test_a_last_line_cut_short_is_asked_again(world, whole, tmp_path):
-    shutil.copytree(whole.base / "data", tmp_path / "data")
-    path = tmp_path / "data/x/negatives/original/template/profiles.jsonl"
-    content = path.read_bytes()
-    path.write_bytes(content[:-20])
-    run_stage(world, tmp_path, cf=None)
-    assert path.read_bytes() == content
-
-
-def test_a_data_set_without_texts_is_refused(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(preparation, "item_table", lambda raw: preparation.pd.DataFrame())
-    with pytest.raises(InputError, match=r"--dataset x: has no \.item file, so no texts to make negatives of"):
-        run_stage(world, tmp_path)
-
-
-def test_a_full_disk_while_vectors_are_written_is_an_error_with_a_name(world, tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(OSError, match=r"raw\.npy") as caught:
-        run_stage(world, tmp_path, "untuned")
-    assert caught.value.errno == 28
-    monkeypatch.undo()
-    run_stage(world, tmp_path, "untuned")
-
-
-# ------------------------------------------------------------------------------------------------ the whole command
-
-
-def command(world, tmp_path, *more, model="HNLMRec"):
-    given = {"--dataset": world / "x", "--data_dir": tmp_path / "data", "--result_dir": tmp_path / "result"}
-    given |= {"--model": model, "--epochs": 2, "--embedding_dim": 8, "--path_name": "a", "--device": "cpu"}
-    stage = ["--hn_encoder", str(world / "encoder"), *SMALL] if model == "HNLMRec" else []
-    return [*(str(part) for pair in given.items() for part in pair), *stage, *more]
-
-
-def test_the_whole_command_says_what_it_was_made_with(world, tmp_path, monkeypatch):
-    few = {"epochs": 2, "embedding_dim": 8}
-    parse = flags.parse
-
-    def quick(argv):
-        options = parse(argv)
-        if options.model == "LightGCN":  # of the CF run
-            vars(options).update(few)
-        return options
-
-    monkeypatch.setattr(flags, "parse", quick)
-    main.main(command(world, tmp_path))
-    run, cf_run = tmp_path / "result" / "x" / "a", tmp_path / "result" / "x" / "cf_original_2024"
-    summary = json.loads((run / "summary.json").read_text())
-    negatives = summary["negatives"]
-    assert (negatives["writer"], negatives["encoder"], negatives["source"]) == ("template", "encoder", "tuned")
-    assert negatives["status"]["kept"] > 0 and summary["model"] == "HNLMRec"
-    made_from = json.loads((run / "config.json").read_text())["made_from"]["negatives"]
-    assert made_from["width"] == 16 and set(made_from["sha256"]) == {"vectors.npy", "status.npy"}
-    assert json.loads((cf_run / "summary.json").read_text())["negatives"] is None
-    cf = np.load(tmp_path / "data/x/negatives/original/cf.npy")
-    assert cf.shape == (100, 8) and cf.dtype == np.float32
-
-    # an interrupted CF run is gone on with by the same command, without --resume
-    shutil.rmtree(tmp_path / "data" / "x" / "negatives")
-    (cf_run / "summary.json").unlink()
-    main.main(command(world, tmp_path, "--path_name", "b"))
-    np.testing.assert_array_equal(np.load(tmp_path / "data/x/negatives/original/cf.npy"), cf)
-    assert (run / "metrics.csv").read_bytes() == (run.parent / "b" / "metrics.csv").read_bytes()
-
-    # one on other ratings is not used
-    config = json.loads((cf_run / "config.json").read_text())
-    config["made_from"]["sha256"] = "0"
-    write_json(cf_run / "config.json", config)
-    shutil.rmtree(tmp_path / "data" / "x" / "negatives")
-    with pytest.raises(InputError, match=r"cf_original_2024: was trained on another x_train_original\.csv; delete it"):
-        main.main(command(world, tmp_path, "--path_name", "c"))
-
-
-def test_a_signal_in_the_cf_run_says_how_the_whole_goes_on(world, tmp_path, monkeypatch, capsys):
-    import test_endurance
-
-    with monkeypatch.context() as patch:
-        test_endurance.count_steps(patch, "LightGCN", test_endurance.signal_at(3, 15))
-        assert shell.cli(main.main, command(world, tmp_path)) == 143
-    error = capsys.readouterr().err
-    assert error == shell.AGAIN + "\n" and not (tmp_path / "result" / "x" / "a").exists()
+)  # fmt: skip
+def test_each_flag_changes_the_vectors(world, whole, tmp_path, flag, value):
+    changed, _, _ = run_stage(world, tmp_path, "tuned", flag, value)
+    before = whole.results["tuned"][0].vectors
+    assert changed.vectors.shape != before.shape or (np.asarray(changed.vectors) != np.asarray(before)).any()
