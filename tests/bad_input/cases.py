@@ -7,6 +7,7 @@ matches, without a traceback, and leave all that was there as it was.
 """
 
 import gzip
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,7 +73,38 @@ def unfinished(base):
     (base / "result" / "x" / "before" / "summary.json").unlink()
 
 
+def vectors(change):
+    """A finished folder of hard negatives, {base}/made, in which change(vectors) has been done to vectors.npy."""
+
+    def spoil(base):
+        import hard_negatives  # which imports torch, and so does this process already
+        import numpy as np
+
+        import dataloader
+
+        prepared = base / "data" / "x"
+        data = dataloader.load(prepared, "x", prepared / "x_train_original.csv", "cpu")
+        path = hard_negatives.write_folder(base / "made", data) / "vectors.npy"
+        np.save(path, change(np.array(np.load(path))))
+
+    return spoil
+
+
+def fewer_train_rows(base):
+    """As if somebody had given other splits: every second train row is gone."""
+    path = base / "data" / "x" / "x_train_original.csv"
+    header, *rows = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([header, *rows[::2]]))
+    (path.parent / "prepared.json").unlink()
+
+
+def not_a_number(array):
+    array[3] = float("nan")
+    return array
+
+
 HN = "--model HNLMRec --hn_encoder {llm}"
+MADE = "--model HNLMRec --path_name b --hn_folder {base}/made"
 AUGMENTED = "user_id:token,item_id:token,rating:float\n"
 
 CASES = {
@@ -233,6 +265,34 @@ CASES = {
     ),
     "tuning what is not tuned": Case(r"--hn_triplets: has no use with --hard", f"{HN} --hard text --hn_triplets 50"),
     "negatives for a model without": Case(r"--hn_pairs: LightGCN has no use", "--model LightGCN --hn_pairs 2"),
+    # --------------------------------------------------------------------------- hard negatives: arrays and flags
+    "vectors cut short": Case(
+        r"vectors\.npy: is no whole array of numbers .*; delete the folder", MADE,
+        both(vectors(lambda a: a), lambda base: os.truncate(base / "made" / "vectors.npy", 500)), before=True,
+    ),
+    "vectors that are no numbers": Case(
+        r"vectors\.npy, row 3: has norm nan, expected 1", MADE, vectors(not_a_number), before=True
+    ),
+    "vectors of zeros": Case(r"vectors\.npy, row 0: has norm 0", MADE, vectors(lambda a: 0 * a), before=True),
+    "too few vectors": Case(r"vectors\.npy: holds float16 .*, expected", MADE, vectors(lambda a: a[1:]), before=True),
+    "vectors of another source": Case(
+        r"made: holds vectors of source tuned, --hard text needs text", f"{MADE} --hard text",
+        vectors(lambda a: a), before=True,
+    ),
+    "vectors of other ratings": Case(
+        r"pairs\.npy, row \d+: is no train positive here; .* other ratings", MADE,
+        both(vectors(lambda a: a), fewer_train_rows), before=True,
+    ),
+    "a share above one": Case(r"--hn_alpha 1\.5: must be at most 1", f"{HN} --hn_alpha 1.5"),
+    "no temperature": Case(r"--hn_temperature 0\.0: must be a number of at least", f"{HN} --hn_temperature 0"),
+    "a margin without a hinge": Case(r"--hn_margin: has no use with --rank_loss bpr", f"{HN} --hn_margin 1"),
+    "vectors where none are used": Case(r"--hn_alpha: has no use with --hard none", f"{HN} --hard none --hn_alpha 1"),
+    "more to draw from than drawn": Case(
+        r"--sampler_top 9: must be at most --sampler_candidates, 8",
+        "--model MF --sampler dns --sampler_candidates 8 --sampler_top 9",
+    ),
+    "hardness that rises": Case(r"--ahns 1 1 1: must be three", "--model MF --sampler ahns --ahns 1 1 1"),
+    "layers of a table": Case(r"--layers: has no use with --backbone MF", f"{HN} --backbone MF --layers 2"),
     # --------------------------------------------------------------------------------------- folders, environment
     "a file for the result folder": Case(r"f/x/.*: Not a dir", "--result_dir {base}/f --llm rule", write("f", "")),
     "a file for the data folder": Case(r"f/x.*: Not a dir", "--data_dir {base}/f", write("f", "")),
