@@ -107,15 +107,6 @@ class Run:
                 f"began with ({before['train_csv']}, or what they held then); put that back, or use another --path_name"
             )
 
-    def _check_negatives(self, before, now):
-        """The hard negatives must be those that the run began with, wherever they lie now."""
-        for name in ("width", "sha256"):
-            if before and now and before[name] != now[name]:
-                raise InputError(
-                    f"{now['folder']}: not the hard negatives that the run in {self.folder} began with (other {name}); "
-                    "put those back, or use another --path_name"
-                )
-
     def log(self, *lines):
         tqdm.write("\n".join(lines))  # print() would break a progress bar on the terminal
         sys.stdout.flush()  # whoever pipes the output wants to see it grow
