@@ -187,7 +187,8 @@ def test_hops_and_their_gradient_are_those_of_dense_products(data, layers):
 @pytest.mark.parametrize("model", ["LightGCN", "MF"])
 def test_mixgcf_against_plain_hops_in_value_and_gradient(data, model):
     layers = {"LightGCN": ["--layers", "2"], "MF": []}[model]
-    model = build(data, "--sampler", "mixgcf", "--sampler_candidates", "5", *layers, model=model)
+    words = "--sampler", "mixgcf", "--sampler_candidates", "5", "--lambda_reg", "1"
+    model = build(data, *words, *layers, model=model)
     batch = first_batch(model)
     model.generator.manual_seed(5)
     loss = model.loss(batch)
