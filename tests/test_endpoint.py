@@ -116,7 +116,7 @@ def serve():
 def no_waiting(monkeypatch):
     """Pauses are noted, not slept."""
     pauses = []
-    monkeypatch.setattr(endpoint, "time", SimpleNamespace(sleep=pauses.append))
+    monkeypatch.setattr("feedback.server.time", SimpleNamespace(sleep=pauses.append))
     return pauses
 
 
