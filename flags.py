@@ -86,7 +86,7 @@ def default_in_words(action):
             others[name] = row.defaults.get(action.dest)
         others["--hn_official"] = OFFICIAL.get(action.dest)
         first = first or others["ReFINe++"] or others["HNLMRec"]
-    if first in (None, False, argparse.SUPPRESS):
+    if first is None or first is False or first == argparse.SUPPRESS:
         return None
     names_of = {}
     for name, value in others.items():

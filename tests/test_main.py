@@ -94,7 +94,7 @@ def finished(world, tmp_path_factory):
     """The run folder of a default run that the tests may only read."""
     base = tmp_path_factory.mktemp("finished")
     main.main(flags_for(world, base))
-    (folder,) = (base / "result" / "blocks").iterdir()
+    (folder,) = (base / "result" / "blocks").glob("[!.]*")  # the lock lies beside it
     return folder
 
 
@@ -532,10 +532,11 @@ def test_every_flag_is_covered_here_and_has_a_help_line(capsys):
         parse(["--help"])
     text = capsys.readouterr().out
     switches = {"no_autoencoder", "no_alignment", "llm_constrained", "deterministic", "verbose", "resume"}
+    switches |= {"hn_official", "hn_unfiltered"}
     for flag in flags:
         own = re.search(rf"\n  --{flag}\b(.*?)(?=\n  --|\n\n|$)", text, re.DOTALL)[1]
         assert len(own.split()) > 3, f"--{flag} has no help line"
-        has_default = flag not in switches | {"dataset", "llm_url", "half_stars", "blend"}
+        has_default = flag not in switches | {"dataset", "llm_url", "half_stars", "blend", "hn_url", "hn_folder"}
         assert bool(re.search(r"\(default:\s", own)) == has_default, f"--{flag}: {own}"
         assert f" {flag.upper()} " not in own.partition("(default")[0]
     assert "None" not in text

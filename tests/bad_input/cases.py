@@ -303,7 +303,7 @@ CASES = {
     "a folder that holds no negatives": Case(
         r"x: holds no hard negatives \(no settings\.json\)", "--model HNLMRec --hn_folder {folder}",
     ),
-    "tuning what is not tuned": Case(r"--hn_triplets: has no use with --hard", f"{HN} --hard text --hn_triplets 50"),
+    "tuning what is not tuned": Case(r"--hn_triplets: --hard text leaves it", f"{HN} --hard text --hn_triplets 50"),
     "negatives for a model without": Case(r"--hn_pairs: LightGCN has no use", "--model LightGCN --hn_pairs 2"),
     # --------------------------------------------------------------------------- hard negatives: arrays and flags
     "vectors cut short": Case(
@@ -325,14 +325,14 @@ CASES = {
     ),
     "a share above one": Case(r"--hn_alpha 1\.5: must be at most 1", f"{HN} --hn_alpha 1.5"),
     "no temperature": Case(r"--hn_temperature 0\.0: must be a number of at least", f"{HN} --hn_temperature 0"),
-    "a margin without a hinge": Case(r"--hn_margin: has no use with --rank_loss bpr", f"{HN} --hn_margin 1"),
-    "vectors where none are used": Case(r"--hn_alpha: has no use with --hard none", f"{HN} --hard none --hn_alpha 1"),
+    "a margin without a hinge": Case(r"--hn_margin: --rank_loss bpr leaves it without a use", f"{HN} --hn_margin 1"),
+    "vectors where none are used": Case(r"--hn_alpha: --hard none leaves it", f"{HN} --hard none --hn_alpha 1"),
     "more to draw from than drawn": Case(
         r"--sampler_top 9: must be at most --sampler_candidates, 8",
         "--model MF --sampler dns --sampler_candidates 8 --sampler_top 9",
     ),
     "hardness that rises": Case(r"--ahns 1 1 1: must be three", "--model MF --sampler ahns --ahns 1 1 1"),
-    "layers of a table": Case(r"--layers: has no use with --backbone MF", f"{HN} --backbone MF --layers 2"),
+    "layers of a table": Case(r"--layers: --backbone MF leaves it without a use", f"{HN} --backbone MF --layers 2"),
     # --------------------------------------------------------------------------------------- folders, environment
     "a file for the result folder": Case(r"f/x/.*: Not a dir", "--result_dir {base}/f --llm rule", write("f", "")),
     "a file for the data folder": Case(r"f/x.*: Not a dir", "--data_dir {base}/f", write("f", "")),
