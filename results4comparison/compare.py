@@ -1,6 +1,6 @@
 """Set a run beside the published one.
 
-    python results4comparison/compare.py result/ML-100K/ReFINe++_augment_2024
+    python results4comparison/compare.py result/ML-100K/ReFINe++_2024
     python results4comparison/compare.py some.log --dataset ML-1M --model ReFINe
 
 The first is a finished run, the second any log in the published format.

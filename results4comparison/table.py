@@ -72,7 +72,7 @@ def is_headline(run):
         return False
     if run["model"] in ("ReFINe", "ReFINe++"):
         return labels(run) == AUTHORS and not run["flags"]
-    return run["dataset_augment"] == "original"
+    return run["dataset_augment"] == "original" and "ease_side" not in run["flags"]
 
 
 def is_default_model(run):
