@@ -68,6 +68,7 @@ class TrainingState:
     n_steps         steps of an epoch
     epoch           epochs done
     step            steps done of the next one
+    note            what the model said at its start, or None
     loss_sum        of these steps, a scalar on the device
     finite_steps    how many of them came before the first loss that was not finite, a scalar on the device
     """
@@ -89,7 +90,7 @@ class TrainingState:
         self.saving_took = 0.0  # seconds
 
     def start_epoch(self):
-        self.step = 0
+        self.step, self.note = 0, None
         self.loss_sum = torch.zeros((), device=self.device)
         self.finite_steps = torch.zeros((), dtype=torch.long, device=self.device)
         self.shuffle_before = self.shuffle.get_state()  # the epoch's order is drawn from here, also when it is resumed
@@ -141,6 +142,7 @@ class TrainingState:
             "generators": generators,
             "epoch": self.epoch,
             "step": self.step,
+            "note": self.note,
             "loss_sum": self.loss_sum,
             "finite_steps": self.finite_steps,
             "seconds": self.seconds,
@@ -187,6 +189,7 @@ class TrainingState:
             torch.cuda.set_rng_state(generators["cuda"], self.device)
 
         self.epoch, self.step = state["epoch"], state["step"]
+        self.note = state.get("note")  # a run begun before it was kept goes on without
         self.loss_sum = state["loss_sum"].to(self.device)
         self.finite_steps = state["finite_steps"].to(self.device)
         self.earlier_seconds = state["seconds"]

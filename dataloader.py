@@ -97,8 +97,11 @@ class TrainData:
     user_ids, item_ids: the tokens in number order.  train: Interactions, every train row.  users, items: (E,) int64
     tensors, the signed edges; positive: (E,) bool, True for rating >= 4 and False for a confirmed negative
     (rating <= 1).  positives, confirmed_negatives, seen, validation, test: Rows by user; seen holds every train row of
-    the user, the neutral ones too, and is what ranking masks.
+    the user, the neutral ones too, and is what ranking masks.  hard: negatives.vectors.HardNegatives of the positives,
+    for HNLMRec; None for all other models.
     """
+
+    hard = None
 
     def __init__(self, user_ids, item_ids, train, validation, test, device):
         """train, validation, test: Interactions."""

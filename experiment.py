@@ -4,6 +4,8 @@ main.py hands over to it once the command line and the run folder have been look
 """
 
 from contextlib import contextmanager
+from copy import copy
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,10 +24,17 @@ from atomic_files import preparation
 from baselines import MODELS, model_class
 from checkpoint import save
 from feedback import refinement
+from feedback.flags import REFINEMENT
+from negatives import stage
+from negatives.flags import wants_vectors
 from results4comparison import compare
+from shell import AGAIN, Stopped
 from utils import InputError
 
 RULE = "#" * 77
+OF_RATINGS = {  # flags that the run of cf_vectors has from the run that it is made for
+    "dataset_augment", "half_stars", "data_dir", "result_dir", "device", "deterministic", "test_batch_size",
+} | REFINEMENT  # fmt: skip
 
 
 def fit(name, raw, folder, options, run):
@@ -35,6 +44,7 @@ def fit(name, raw, folder, options, run):
     in them is filled in here.  run: run_folder.Run.
     """
     device = set_up(options)
+    asked = copy(options)
     run.check_settings(flags.settings(options), settled=False)
 
     # prepare and refine: files in, CSVs out
@@ -59,11 +69,15 @@ def fit(name, raw, folder, options, run):
         raise InputError(f"{folder}: its CSVs changed while this run was reading them; start it again")
     if training.cut_offs(options)[-1] > data.n_items:
         raise InputError(f"--top_k {options.top_k[-1]}: {name} has only {data.n_items} items to rank (and needs 20)")
+    made_from = {"train_csv": train_csv.name, "sha256": train_hash, "llm": labels.get("llm")}
+    made_from |= {"validation": splits["validation"], "test": splits["test"]}
+    if options.model == "HNLMRec" and wants_vectors(options):
+        cf = partial(cf_vectors, name, raw, folder, train_csv, data, asked, device)
+        found = stage.prepare(name, folder, items, train_csv, data, cf, options, device, run.log)
+        data.hard, labels["negatives"], made_from["negatives"] = found
     with memory_that_may_not_suffice(options, device):
         model = build(data, options, device)
     settings = flags.settings(options) | model.settled()
-    made_from = {"train_csv": train_csv.name, "sha256": train_hash, "llm": labels.get("llm")}
-    made_from |= {"validation": splits["validation"], "test": splits["test"]}
     columns = [*model.columns, *evaluation.metric_names(training.cut_offs(options))]
     run.open(settings, made_from, options.resume, columns)
     counts = count(data, model)
@@ -109,6 +123,35 @@ def set_up(options):
 def hashes_of_splits(name, folder):
     """{part: SHA-256}: a run that is resumed, or that waited for a language model, must find the same CSVs again."""
     return {part: utils.sha256(folder / f"{name}_{part}.csv") for part in preparation.PARTS}
+
+
+def cf_vectors(name, raw, folder, train_csv, data, asked, device):
+    """(U + I, d): the rows of a LightGCN on the same ratings, propagated, of its best epoch.
+
+    It is a run of its own, at the defaults and with --llm_seed, so that one set of vectors serves every training seed
+    and backbone.  Made, resumed, or found finished.  Of validation it knows only the epoch to stop at.
+
+    asked: the options of the run that wants them, as they were given.
+    """
+    options = flags.parse(["--dataset", asked.dataset, "--model", "LightGCN"])
+    for flag in OF_RATINGS:
+        setattr(options, flag, getattr(asked, flag))
+    flags.of_data_set(options, name)
+    ratings = stage.ratings_name(folder, train_csv)
+    options.random_seed, options.path_name = asked.llm_seed, f"cf_{ratings}_{asked.llm_seed}"
+    with run_folder.Run(options.result_dir / name / options.path_name) as run:
+        if not (run.folder / "summary.json").exists():
+            options.resume = (run.folder / "config.json").exists()
+            try:
+                fit(name, raw, folder, options, run)
+            except Stopped as stop:  # its own message says --resume, which is not for the run that wants these vectors
+                raise Stopped(stop.number, AGAIN) from None
+        config = run_folder.read_config(run.folder)
+        if config["made_from"]["sha256"] != utils.sha256(train_csv):
+            raise InputError(f"{run.folder}: was trained on another {train_csv.name}; delete it to train it anew")
+        model = recommend.load_model(run.folder, config, data, device)
+    with torch.no_grad():
+        return torch.cat(model.embeddings()).cpu().numpy()
 
 
 def count(data, model):

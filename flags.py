@@ -10,10 +10,12 @@ from pathlib import Path
 
 import baselines
 import feedback.flags
+import negatives.flags
 import shell
 from atomic_files.sources import DATASETS
-from baselines import MODELS
+from baselines import MODELS, OFFICIAL
 from feedback.flags import REFINEMENT, refuse_idle
+from negatives.flags import OF_VECTORS, STAGE, TUNING
 from utils import InputError
 
 ABOUT = "ReFINe++: a recommender that models negative feedback refined by a language model."
@@ -26,10 +28,14 @@ LEAST = {  # smallest value of each number
     "star_weights": 1e-3, "average_decay": 0,
     "llm_seed": 0, "llm_permutations": 1, "llm_question_size": 1, "llm_profile": 0, "llm_batch_tokens": 1,
     "llm_concurrency": 1, "llm_timeout": 1,
+    "sampler_candidates": 1, "sampler_top": 1,
+    "hn_alpha": 0, "hn_lambda": 0, "hn_margin": 0, "hn_temperature": 1e-3,
+    "hn_tokens": 1, "hn_pairs": 0, "hn_triplets": 1, "hn_tune_epochs": 1, "hn_tune_batch": 2, "hn_tune_rate": 0,
+    "hn_lora_rank": 1,
 }  # fmt: skip
 MOST = {
     "random_seed": 2**32 - 1, "llm_seed": 2**32 - 1, "llm_question_size": 10, "siren_dropout": 0.99,
-    "average_decay": 0.999999,
+    "average_decay": 0.999999, "hn_alpha": 1,
 }  # fmt: skip
 OF_DATA_SET = {"layers": 4, "r": 100}  # where the data set's row in atomic_files/sources.py names no other
 OF_TRAINING = {  # by gradient
@@ -40,6 +46,16 @@ IDLE = {  # a flag that leaves others without a use
     ("no_autoencoder", True): {"hidden_dim", "lambda_ae", "no_alignment", "precision"},
     ("loss", "bpr"): {"n_negatives", "negatives"},
     ("device", "cpu"): {"deterministic"},  # a CPU is so anyway
+    ("sampler", "uniform"): {"sampler_candidates", "sampler_top", "ahns"},
+    ("sampler", "popularity"): {"sampler_candidates", "sampler_top", "ahns"},
+    ("sampler", "dns"): {"ahns"},
+    ("sampler", "mixgcf"): {"sampler_top", "ahns"},
+    ("sampler", "ahns"): {"sampler_top"},
+    ("backbone", "MF"): {"layers"},
+    ("rank_loss", "bpr"): {"hn_margin"},
+    ("hn_lambda", 0.0): {"hn_temperature"},
+    ("hard", "none"): OF_VECTORS | STAGE,
+    **{("hard", source): TUNING for source in ("untuned", "text", "noise_gauss", "noise_const")},
 }
 ACTIONS = ("resume", "verbose")  # what to do now: no setting of the run
 NO_DEFAULT = {  # what help says of a flag without a default of its own
@@ -68,8 +84,9 @@ def default_in_words(action):
             others[name] = data_set.defaults.get(action.dest)
         for name, row in MODELS.items():
             others[name] = row.defaults.get(action.dest)
-        first = first or others["ReFINe++"]
-    if first in (None, False, argparse.SUPPRESS):
+        others["--hn_official"] = OFFICIAL.get(action.dest)
+        first = first or others["ReFINe++"] or others["HNLMRec"]
+    if first is None or first is False or first == argparse.SUPPRESS:
         return None
     names_of = {}
     for name, value in others.items():
@@ -128,6 +145,8 @@ def parser(examples=None):
         help="ReFINe++: train the autoencoders, but let the embeddings know nothing of it")
 
     baselines.add_flags(parser.add_argument_group)
+    group = parser.add_argument_group("hard negatives of HNLMRec, made by a language model")
+    negatives.flags.add_flags(group.add_argument)
 
     add = parser.add_argument_group("training").add_argument
     add("--learning_rate", type=float, help="of Adam")
@@ -178,8 +197,11 @@ def parse(argv=None, examples=None):
     refuse_idle(options, [(of_others, f"{options.model} has no use for it; leave it out")], defaults)
     for name in of_others:
         delattr(options, name)  # a model that reads it all the same will be noticed
+    given = argparse.Namespace(**vars(options))
+    if getattr(options, "hn_official", False):
+        fill_in(options, OFFICIAL)
     fill_in(options, row.defaults)
-    refuse_idle(options, idle(options), defaults)
+    refuse_idle(given, idle(options), defaults)
     return options
 
 
@@ -195,10 +217,16 @@ def check_values(options):
             raise InputError(f"--{name} {value}: must be a finite number")
     for name, most in MOST.items():
         value = getattr(options, name)
-        if value > most:
+        if value is not None and value > most:
             raise InputError(f"--{name} {value}: must be at most {most}")
     if not any(options.ease_weights):
         raise InputError("--ease_weights 0 0 0 0 0: at least one star must weigh something")
+    if options.sampler_top > options.sampler_candidates:
+        top, candidates = options.sampler_top, options.sampler_candidates
+        raise InputError(f"--sampler_top {top}: must be at most --sampler_candidates, {candidates}")
+    if not all(map(math.isfinite, options.ahns)) or options.ahns[2] >= 0:
+        words = " ".join(f"{number:g}" for number in options.ahns)
+        raise InputError(f"--ahns {words}: must be three finite numbers, the last below 0")
     if options.path_name and Path(options.path_name).name != options.path_name:
         raise InputError(f"--path_name {options.path_name}: must be a name; --result_dir says where")
 
@@ -214,14 +242,20 @@ def idle(options):
         if getattr(options, flag, None) == value:
             cause = f"--{flag}" if value is True else f"--{flag} {value}"
             yield names, f"{cause} leaves it without a use; leave one of them out"
+    in_use = frozenset()  # flags of the refinement that have another use, too
+    if options.model == "HNLMRec":
+        yield from negatives.flags.idle(options)
+        in_use = negatives.flags.shared(options)
     if options.half_stars is None:
         yield {"half_stars"}, ""  # not given
     if MODELS[options.model].closed_form:
         yield {"deterministic"}, f"{options.model} has no use for it; leave it out"
     if options.dataset_augment == "original":
-        yield REFINEMENT, "nothing is refined, the ratings are used as they are; add --dataset_augment augment"
+        why = "nothing is refined, the ratings are used as they are; add --dataset_augment augment"
+        yield REFINEMENT - in_use, why
     else:
-        yield from feedback.flags.idle(options.llm, options.llm_mode, options.llm_url)
+        for names, why in feedback.flags.idle(options.llm, options.llm_mode, options.llm_url):
+            yield names - in_use, why
 
 
 def fill_in(options, defaults):
@@ -237,9 +271,15 @@ def of_data_set(options, name):
 
 
 def changed(options, name):
-    """{flag: value} of the flags that are not at their defaults.  name: of the data set."""
-    default = parse(["--dataset", options.dataset, "--model", options.model])
+    """{flag: value} of the flags that are not at their defaults.  name: of the data set.
+
+    --hn_official stands for what it fills in.
+    """
+    official = getattr(options, "hn_official", False)
+    default = parse(["--dataset", options.dataset, "--model", options.model, *(["--hn_official"] if official else [])])
     of_data_set(default, name)
+    if official:
+        default.hn_official = False
     return {flag: value for flag, value in vars(options).items() if value != getattr(default, flag)}
 
 

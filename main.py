@@ -30,7 +30,7 @@ def main(argv=None):
         return recommend(options)
 
     if options.model == "Blend" and (not options.blend or options.dataset_augment != "original"):
-        raise InputError("--model Blend: needs --blend RUN RUN, and no --dataset_augment: its labels are the first one's")
+        raise InputError("--model Blend: needs --blend RUN RUN, and no --dataset_augment: the first one's counts")
 
     # the data set and the run folder
     name, raw, folder = locate(options.dataset, options.data_dir)

@@ -42,13 +42,13 @@ def load_run(folder, data_dir=None, device="auto"):
     if not (folder / "summary.json").exists():
         raise InputError(f"{folder}: holds no finished run (no summary.json)")
     config = read_config(folder)
-    settings = SimpleNamespace(**config["settings"])
-    name, raw, data_folder = locate(settings.dataset, Path(data_dir or settings.data_dir))
+    settings = config["settings"]
+    name, raw, data_folder = locate(settings["dataset"], Path(data_dir or settings["data_dir"]))
     train_csv = train_file(data_folder, config["made_from"])
     device = hardware.pick_device(device)
     data = dataloader.load(data_folder, name, train_csv, device)
     titles = preparation.item_table(raw).title.reindex(data.item_ids, fill_value="").to_numpy()
-    return FinishedRun(folder, load_model(folder, settings, data, device), titles, train_csv)
+    return FinishedRun(folder, load_model(folder, config, data, device), titles, train_csv)
 
 
 class FinishedRun:
@@ -132,15 +132,24 @@ def line(row):
     return f"{row.item:>8}  {row.title}".rstrip()
 
 
-def load_model(run, settings, data, device):
-    """The model of a finished run with its best weights, ready to rank.  Raises InputError."""
+def load_model(run, config, data, device):
+    """The model of a finished run with its best weights, ready to rank.  config: its config.json.  Raises InputError.
+
+    The folder of hard negatives that HNLMRec was trained with need not be there.
+    """
+    name = config["settings"]["model"]
+    defaults = vars(flags.parse(["--dataset", "x", "--model", name]))  # of flags that are newer than the run
+    settings = SimpleNamespace(**defaults | config["settings"])
+    negatives = config["made_from"].get("negatives")
+    if negatives:
+        data.hard = SimpleNamespace(width=negatives["width"])
     try:
-        model = model_class(settings.model)(data, settings, torch.Generator(device)).to(device)
+        model = model_class(name)(data, settings, torch.Generator(device)).to(device)
         model.load_state_dict(torch.load(run / "best.pt", weights_only=True, map_location=device)["model"])
-    except AttributeError as error:  # a flag that there was not yet
-        raise InputError(f"{run}: was made by another version of this program ({error})") from None
+    except (AttributeError, TypeError) as error:  # a flag that had other values then
+        raise InputError(f"{run}: was made by another version of this program ({str(error)[:60]})") from None
     except (RuntimeError, LookupError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(f"{run}/best.pt: holds no weights of {settings.model} ({str(error)[:60]})") from None
+        raise InputError(f"{run}/best.pt: holds no weights of {name} ({str(error)[:60]})") from None
     return model.eval()
 
 

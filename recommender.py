@@ -104,15 +104,24 @@ class Propagation(nn.Module):
 
     def polynomial(self, x):
         """Apply 1/(L+1) * sum_k Â^k to x, (N, d) -> (N, d), outside autograd."""
-        weights = {"mode": "sum", "per_sample_weights": self.weight.to(x.dtype)}
+        weight = self.weight.to(x.dtype)
         total = x.clone()
         for _ in range(self.layers):
-            x = F.embedding_bag(self.neighbours, x, self.start, include_last_offset=True, **weights)
+            x = self.layer(x, weight)
             total += x
         return total.div_(self.layers + 1)
 
+    def layer(self, x, weight):
+        """Â x, outside autograd.  weight: self.weight in the type of x."""
+        weights = {"mode": "sum", "per_sample_weights": weight}
+        return F.embedding_bag(self.neighbours, x, self.start, include_last_offset=True, **weights)
+
     def forward(self, table):
         return _Polynomial.apply(table, self)
+
+    def hops(self, table):
+        """E, ÂE, ..., Â^L E apart, (L + 1, N, d).  Their mean is forward(table)."""
+        return _Hops.apply(table, self)
 
 
 class _Polynomial(torch.autograd.Function):
@@ -126,17 +135,40 @@ class _Polynomial(torch.autograd.Function):
         return ctx.propagation.polynomial(grad.contiguous()), None
 
 
+class _Hops(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, table, propagation):
+        ctx.propagation = propagation
+        weight = propagation.weight.to(table.dtype)
+        hops = [table]
+        for _ in range(propagation.layers):
+            hops.append(propagation.layer(hops[-1], weight))
+        return torch.stack(hops)
+
+    @staticmethod
+    def backward(ctx, grads):
+        """G_0 + Â G_1 + ... + Â^L G_L by Horner's scheme: L products, nothing stored between the layers."""
+        weight = ctx.propagation.weight.to(grads.dtype)
+        *before, grad = grads
+        for earlier in reversed(before):
+            grad = ctx.propagation.layer(grad.contiguous(), weight) + earlier
+        return grad, None
+
+
 class GraphRecommender(Recommender):
     """A table of embeddings E, (N, d), and its propagation over a graph of train interactions.
 
     The table is made here and filled by the subclass, with the initial values that are its own.
     """
 
+    layers = None  # a number that the class fixes, for the flag --layers
+
     def __init__(self, data, options, generator, edges):
         """edges: which of data.users and data.items are edges of the graph; a (E,) bool tensor or a slice."""
         super().__init__(data, options, generator)
         users, items = data.users[edges], data.items[edges]
-        self.propagation = Propagation(users, items, data.n_users, data.n_items, options.layers)
+        layers = options.layers if self.layers is None else self.layers
+        self.propagation = Propagation(users, items, data.n_users, data.n_items, layers)
         self.table = nn.Parameter(torch.empty(data.n_users + data.n_items, options.embedding_dim))
 
     def by_side(self, nodes):

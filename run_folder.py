@@ -13,7 +13,9 @@ from tqdm import tqdm
 
 from utils import InputError, lock_of, named, take, write_atomically, write_json
 
-FREE = ("test_batch_size", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout")  # when resumed
+FREE = (  # the settings that a run may be resumed with other values of
+    "test_batch_size", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout", "hn_url", "hn_folder",
+)  # fmt: skip
 
 
 class Run:
@@ -116,7 +118,13 @@ class Run:
         threads = number_of_threads()
         if config.get("threads", threads) != threads:
             self.log(f"this run began with {config['threads']} threads, now {threads}: its last digits may differ")
-        before = config["made_from"]
+        before, made_from = dict(config["made_from"]), dict(made_from)
+        hard, hard_now = before.pop("negatives", None), made_from.pop("negatives", None)
+        if hard and hard_now and (hard["sha256"], hard["width"]) != (hard_now["sha256"], hard_now["width"]):
+            raise InputError(
+                f"{hard_now['folder']}: are not the hard negatives that the run in {self.folder} began with (width "
+                f"{hard['width']}, now {hard_now['width']}); put them back, or use another --path_name"
+            )
         if before != made_from:
             raise InputError(
                 f"{made_from['train_csv']} or the validation or test file beside it: not what the run in {self.folder} "

@@ -3,17 +3,20 @@
     sampling_weights    how likely each item is for each user            (excluded items 0, confirmed negatives gamma)
     draw_negatives      weighted sampling without replacement            (Efraimidis & Spirakis 2006)
     draw_for_each       one negative for each positive of an epoch       (what BPR and ReFINe need)
-    UnratedSampler      unrated items in proportion to a weight an item  (SiReN)
+    UnratedSampler      unrated items in proportion to a weight an item  (SiReN, LightGCN)
+    scores_of           the scores of sampled items
 
 U users, I items.
 """
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from hardware import upload
 
 BLOCK = 2**25  # most entries of a (users x items) block held at once: 128 MiB of float32
+WORTH_ALL = 80  # items a sampled one up to which all scores are made
 
 
 def sampling_weights(data, users, excluded, gamma=1.0):
@@ -116,3 +119,15 @@ class UnratedSampler:
         cut_before = self.cut[passed] - self.cut[self.start[users]][:, None]  # (m, n)
         found = torch.searchsorted(self.line, point + cut_before, right=True)
         return found.clamp(max=len(self.line) - 1)
+
+
+def scores_of(z_u, z_items, items):
+    """Scores of n items of each row of z_u, (B, d) -> (B, n), by the form that takes less time.  items: (B, n).
+
+    In a small catalogue all scores are made and n kept, in a large one the embeddings of the n are fetched.  One
+    core took 6 ms against 19 for 1,008 items and n = 40, and 298 against 18 for 29,948.
+    """
+    if len(z_items) <= WORTH_ALL * items.shape[1]:
+        return (z_u @ z_items.t()).gather(1, items)
+    fetched = F.embedding(items, z_items)  # (B, n, d)
+    return torch.bmm(fetched, z_u[:, :, None]).squeeze(2)

@@ -61,7 +61,7 @@ def train(model, data, options, run):
         ended = why_over(state, options)
         while not ended:
             epoch = state.epoch + 1
-            note = run_epoch(state, data, options, run, signals, live)
+            run_epoch(state, data, options, run, signals, live)
 
             # a loss that is not finite: go back to the best epoch, if there was one
             bad_step = state.first_bad_step()
@@ -76,8 +76,8 @@ def train(model, data, options, run):
                 break
             row = {"epoch": epoch, "loss": float(state.loss_sum) / state.step}
             lines = ["", f"Epoch: {epoch:03d}, Loss: {row['loss']:.4f}"]
-            if note:
-                lines.append(note)
+            if state.note:
+                lines.append(state.note)
 
             # once in a while: evaluate on validation, and keep the weights if they are the best so far
             if epoch % options.evaluation_step == 0 or epoch == options.epochs:
@@ -120,13 +120,11 @@ def why_over(state, options):
 
 
 def run_epoch(state, data, options, run, signals, live):
-    """The steps of an epoch that are left: all, unless the run was resumed in the middle of it.  Returns the note that
-    the model has for the log, or None."""
+    """The steps of an epoch that are left: all, unless the run was resumed in the middle of it."""
     model, optimizer = state.model, state.optimizer
     model.train()
-    note = None
     if state.step == 0:
-        note = model.start_epoch(state.epoch + 1)
+        state.note = model.start_epoch(state.epoch + 1)
 
     state.shuffle.set_state(state.shuffle_before)
     batches = data.batches(options.batch_size, state.shuffle, model.trains_on)
@@ -141,7 +139,6 @@ def run_epoch(state, data, options, run, signals, live):
             state.average.update()
         live.step()
         state.save_if_due(run, signals)
-    return note
 
 
 def solve(model, data, options, run):

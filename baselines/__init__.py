@@ -8,6 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
+from negatives.flags import STAGE
+
 
 class Row(NamedTuple):
     module: str
@@ -18,6 +20,10 @@ class Row(NamedTuple):
 
 
 LIGHTGCN = frozenset({"embedding_dim", "layers", "lambda_reg"})
+SAMPLER = frozenset({"sampler", "sampler_candidates", "sampler_top", "ahns"})  # baselines/samplers.py
+OFFICIAL = {  # what --hn_official fills in where no flag does
+    "hard": "noise_const", "hn_adapter": "frozen", "rank_loss": "hinge", "hn_alpha": 1e-4, "hn_lambda": 1e-3,
+}  # fmt: skip
 
 MODELS = {
     "Popularity": Row("baselines.popularity", "Popularity", closed_form=True),
@@ -26,8 +32,12 @@ MODELS = {
         frozenset({"ease_weights", "ease_lambdas", "ease_denoising", "ease_alphas", "ease_side"}), closed_form=True,
     ),
     "Blend": Row("baselines.blend", "Blend", frozenset({"blend"}), closed_form=True),
+    "MF": Row(
+        "baselines.lightgcn", "MF", (LIGHTGCN | SAMPLER) - {"layers"},
+        {"dataset_augment": "original", "learning_rate": 1e-3, "lambda_reg": 1e-4},
+    ),
     "LightGCN": Row(
-        "baselines.lightgcn", "LightGCN", LIGHTGCN,
+        "baselines.lightgcn", "LightGCN", LIGHTGCN | SAMPLER,
         {"dataset_augment": "original", "learning_rate": 1e-3, "lambda_reg": 1e-4},
     ),
     "ReFINe": Row(
@@ -38,6 +48,13 @@ MODELS = {
         "baselines.siren", "SiReN",
         LIGHTGCN | {"n_negatives", "siren_neg_coef", "siren_mlp_layers", "siren_dropout"},
         {"dataset_augment": "original", "learning_rate": 5e-3, "lambda_reg": 0.05, "n_negatives": 40},
+    ),
+    "HNLMRec": Row(
+        "baselines.hnlmrec", "HNLMRec",
+        LIGHTGCN | SAMPLER | STAGE | {"backbone", "hard", "hn_alpha", "hn_lambda", "hn_adapter", "rank_loss",
+                                      "hn_margin", "hn_temperature", "hn_unfiltered", "hn_official"},
+        {"dataset_augment": "original", "learning_rate": 1e-3, "lambda_reg": 1e-4,
+         "hard": "tuned", "hn_alpha": 0.1, "hn_lambda": 0.01, "hn_adapter": "aligned", "rank_loss": "bpr"},
     ),
     "ReFINe++": Row(
         "model", "ReFINePlusPlus",
@@ -60,7 +77,14 @@ def absolute(path):
 
 
 def add_flags(group):
-    """The flags that one model alone has a use for.  group: add_argument_group of the parser."""
+    """The flags that few models have a use for.  group: add_argument_group of the parser."""
+    add = group("MF, LightGCN and HNLMRec").add_argument
+    add("--sampler", default="uniform", choices=["uniform", "popularity", "dns", "mixgcf", "ahns"],
+        help="MF, LightGCN, HNLMRec: how negatives are drawn: see baselines/samplers.py")
+    add("--sampler_candidates", type=int, default=64, help="dns, mixgcf, ahns: M, unrated items to choose from")
+    add("--sampler_top", type=int, default=1, help="dns: N, uniform among the N with the highest scores")
+    add("--ahns", type=float, nargs=3, default=[1.0, 0.1, -2.0], metavar=("A", "B", "P"), help="ahns: a, b and p")
+
     add = group("ReFINe").add_argument
     add("--t", type=int, default=50, help="ReFINe: first epoch in which similar items are weighted")
     add("--s", type=int, default=5, help="ReFINe: items similar to a positive that get weight q")
@@ -73,6 +97,23 @@ def add_flags(group):
         help="SiReN: c of a disliked item: 2 in the final official code, -1 in its first release, another model")
     add("--siren_mlp_layers", type=int, default=2, help="SiReN: layers of the negative branch")
     add("--siren_dropout", type=float, default=0.5, help="SiReN: dropout of the negative branch and the attention")
+
+    add = group("HNLMRec").add_argument
+    add("--backbone", default="LightGCN", choices=["LightGCN", "MF"],
+        help="HNLMRec: the model that the negatives are for")
+    add("--hard", choices=["tuned", "untuned", "text", "shuffled", "noise_gauss", "noise_const", "none"],
+        help="HNLMRec: the vectors of the pairs")
+    add("--hn_alpha", type=float, help="HNLMRec: share of a pair's vector in a negative, the rest is a random one's")
+    add("--hn_lambda", type=float, help="HNLMRec: weight of the contrastive loss")
+    add("--hn_adapter", choices=["aligned", "joint", "frozen"],
+        help="HNLMRec: what trains the adapter: alignment with items; ranking and contrastive loss; nothing")
+    add("--rank_loss", choices=["bpr", "hinge"], help="HNLMRec: the ranking loss")
+    add("--hn_margin", type=float, default=0.3, help="HNLMRec: margin of the hinge")
+    add("--hn_temperature", type=float, default=0.2, help="HNLMRec: of the contrastive loss")
+    add("--hn_unfiltered", action="store_true",
+        help="HNLMRec: use the vectors that the filter of false negatives rejects, too")
+    add("--hn_official", action="store_true",
+        help="HNLMRec: as released: constant noise for vectors, a frozen adapter that ends in ReLU, its L2")
 
     group("Blend").add_argument("--blend", nargs="+", type=absolute, default=[], metavar="RUN",
         help="Blend: folders of finished runs (python blend.py RUN RUN fills in the rest)")

@@ -2,59 +2,107 @@
 
     loss = mean of -log sigmoid(s_ui - s_uj) + lambda ||E of the batch's distinct nodes||^2 / B
 
-over B positives (u, i), with one uniform j for each that u has not rated in train, drawn anew every epoch.
+over B positives (u, i), with one uniform j for each that u has not rated in train, drawn anew every epoch, or with
+another --sampler.  MF is the same without a graph (Rendle et al., BPR, UAI 2009).
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
+from baselines import samplers
 from model import rw_ssm
 from recommender import GraphRecommender
 from sampling import UnratedSampler
 
 
-class LightGCN(GraphRecommender):
-    sampling = "uniform unrated negatives"
+class Rows(NamedTuple):
+    """What belongs to the positives of a batch, row by row."""
 
+    users: torch.Tensor  # (P, d)
+    positives: torch.Tensor  # (P, d)
+    negatives: torch.Tensor  # (P, d)
+    negative_items: torch.Tensor  # (P,) whose row of the table the norm counts
+    z_items: torch.Tensor  # (I, d) all items
+
+
+class LightGCN(GraphRecommender):
     def __init__(self, data, options, generator=None):
         super().__init__(data, options, generator, edges=data.positive)
         nn.init.xavier_uniform_(self.table)
         self.positives = data.users[data.positive], data.items[data.positive]  # (E,), (E,)
         self.sampler = self.make_sampler()
-        self.negatives = None  # one for each positive, drawn anew every epoch
+        self.negatives = None  # one for each positive, drawn anew every epoch; None: chosen in every step
 
     def terms(self):
-        return ["BPR", self.sampling, f"{self.options.lambda_reg:g} ||E of the batch||^2"]
+        return ["BPR", self.sampling(), f"{self.options.lambda_reg:g} ||E of the batch||^2"]
+
+    def sampling(self):
+        """How negatives are drawn, in words."""
+        return samplers.describe(self.options)
 
     def start_epoch(self, epoch):
         """Draw the epoch's negatives."""
         self.negatives = self.draw()
 
     def make_sampler(self):
-        same_for_all = torch.ones(self.data.n_items, dtype=torch.float64, device=self.data.device)
-        return UnratedSampler(self.data, same_for_all)
+        return UnratedSampler(self.data, samplers.item_weights(self.data, self.options.sampler))
 
     def draw(self):
-        """One negative for each positive, (E,).  For a user who has rated everything the positive itself, which teaches
-        nothing."""
-        users, items = self.positives
-        negatives = self.sampler.draw(users, 1, self.generator)[:, 0]
-        return torch.where(self.sampler.left[users] > 0, negatives, items)
+        """One negative for each positive, (E,), None where they are chosen step by step.  For a user who has rated
+        everything the positive itself, which teaches nothing."""
+        if self.options.sampler in samplers.BY_SCORE:
+            return None
+        return self.draw_unrated(*self.positives, 1, self.generator)[:, 0]
+
+    def draw_unrated(self, users, items, n, generator):
+        """(len(users), n) items that these users have not rated, the item itself for a user who has rated all."""
+        drawn = self.sampler.draw(users, n, generator)
+        return torch.where(self.sampler.left[users, None] > 0, drawn, items[:, None])
 
     def epoch_state(self):
-        return {"negatives": self.negatives}
+        return {} if self.negatives is None else {"negatives": self.negatives}
 
     def loss(self, batch):
+        rows = self.rows(batch)
+        ranking = self.pairwise_loss(rows.users, rows.positives, rows.negatives)
+        return ranking + self.regulariser(batch, rows)
+
+    def rows(self, batch):
+        """Rows of the positives of a batch."""
+        if self.negatives is None and self.options.sampler == "mixgcf":
+            return self.mixed_rows(batch)
         z_users, z_items = self.embeddings()
-        negatives = self.negatives[batch.positive_numbers]  # (P,)
-        ranking = self.pairwise_loss(z_users[batch.users], z_items[batch.items], z_items[negatives])
-        return ranking + self.options.lambda_reg * self.norm(batch, negatives) / len(batch.users)
+        z_u, z_i = z_users[batch.users], z_items[batch.items]
+        if self.negatives is None:
+            negatives = samplers.choose(self.options, z_u, z_i, z_items, self.candidates(batch), self.generator)
+        else:
+            negatives = self.negatives[batch.positive_numbers]  # (P,)
+        return Rows(z_u, z_i, z_items[negatives], negatives, z_items)
+
+    def mixed_rows(self, batch):
+        """Rows with the negatives of MixGCF."""
+        hops = self.propagation.hops(self.table)  # (K + 1, N, d)
+        z_users, z_items = self.by_side(hops.mean(0))
+        items = hops[:, self.data.n_users :]  # (K + 1, I, d)
+        z_u = z_users[batch.users]
+        candidates = self.candidates(batch)
+        mixed, first = samplers.mix_hops(z_u, items[:, batch.items], items, candidates, self.generator)
+        return Rows(z_u, z_items[batch.items], mixed, first, z_items)
+
+    def candidates(self, batch):
+        """(P, M) unrated items to choose from."""
+        return self.draw_unrated(batch.users, batch.items, self.options.sampler_candidates, self.generator)
 
     def pairwise_loss(self, z_users, z_positives, z_negatives):
-        """BPR over rows (P, d) that belong together.  The hook for systems that make other negatives."""
+        """BPR over rows (P, d) that belong together."""
         positive = (z_users * z_positives).sum(1)  # (P,)
         negative = (z_users * z_negatives).sum(1)  # (P,)
         return rw_ssm(positive, negative)
+
+    def regulariser(self, batch, rows):
+        return self.options.lambda_reg * self.norm(batch, rows.negative_items) / len(batch.users)
 
     def norm(self, batch, negatives):
         """||E||^2 of the distinct nodes of the batch."""
@@ -62,3 +110,9 @@ class LightGCN(GraphRecommender):
         for nodes in (batch.users, self.data.n_users + batch.items, self.data.n_users + negatives):
             touched.index_fill_(0, nodes, 1.0)
         return (touched * self.table).square().sum()
+
+
+class MF(LightGCN):
+    """Matrix factorisation: LightGCN without a layer."""
+
+    layers = 0

@@ -18,8 +18,10 @@ from sampling import BLOCK, draw_for_each, sampling_weights
 
 
 class ReFINe(LightGCN):
-    sampling = "negatives by weight"
     similar = None  # (I, max(r, s)) the items most similar to each, best first; None before epoch t
+
+    def sampling(self):
+        return "negatives by weight"
 
     def start_epoch(self, epoch):
         """From epoch t on, find each item's most similar ones; then draw the epoch's negatives."""

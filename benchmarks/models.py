@@ -6,7 +6,8 @@
 Both forms run in this process, taking turns, on the synthetic ratings of benchmarks/epoch.py.  Plain is what one writes
 first: torch_geometric.nn.models.LightGCN, a dense users x items matrix of sampling weights, torch.multinomial on its
 rows.  For ReFINe++ it is the plain form of epoch.py.  An epoch is what happens at its start, from epoch t of ReFINe on,
-and the median step times the steps.  EASE has no epochs: the seconds are those of one lambda.
+and the median step times the steps.  EASE has no epochs: the seconds are those of one lambda.  HNLMRec, which needs
+vectors, has a benchmark of its own (hard_negatives.py).
 """
 
 import argparse
@@ -23,7 +24,7 @@ import hardware
 import run_folder
 from baselines import MODELS, model_class
 
-ALONE = [name for name in MODELS if name != "Blend"]  # which needs finished runs
+ALONE = [name for name in MODELS if name not in ("Blend", "HNLMRec")]  # which need runs, or vectors: hard_negatives.py
 
 
 class PlainLightGCN(torch.nn.Module):
@@ -34,7 +35,8 @@ class PlainLightGCN(torch.nn.Module):
         self.data, self.options = data, options
         users, items = data.users[data.positive], data.items[data.positive] + data.n_users
         self.edge_index = torch.cat((torch.stack((users, items)), torch.stack((items, users))), 1)
-        self.pyg = PygLightGCN(data.n_users + data.n_items, options.embedding_dim, options.layers).to(data.device)
+        layers = getattr(options, "layers", 0)  # MF has none
+        self.pyg = PygLightGCN(data.n_users + data.n_items, options.embedding_dim, layers).to(data.device)
         self.weight = torch.ones(data.n_users, data.n_items, device=data.device)
         self.weight[data.seen.all_entries()] = 0
 
@@ -97,7 +99,7 @@ class PlainSiReN(PlainLightGCN):
         return -F.logsigmoid(scores).sum() + self.options.lambda_reg * norms
 
 
-PLAIN = {"LightGCN": PlainLightGCN, "ReFINe": PlainReFINe, "SiReN": PlainSiReN}
+PLAIN = {"MF": PlainLightGCN, "LightGCN": PlainLightGCN, "ReFINe": PlainReFINe, "SiReN": PlainSiReN}
 
 
 def measure(name, shape, data, steps):

@@ -4,14 +4,16 @@ import json
 
 from utils import InputError, lock_of, take
 
+FIELDS = ("user", "items", "verdicts")  # what a record of the refinement must have
 
-def read(path):
+
+def read(path, fields=FIELDS):
     """(settings, records, bytes of whole lines) of an answers file; ({}, [], 0) of an empty one.
 
     The first line holds what every answer in the file was made with: mode, model and revision,
     dtype, prompt version and so on.  Each later line is a question: user, permutation, part, items
-    in the order shown, verdicts, and what the mode adds.  A last line cut short by a kill is left
-    out.  Raises InputError, naming the line, for anything else.
+    in the order shown, verdicts, and what the mode adds.  Other stages have other fields.  A last
+    line cut short by a kill is left out.  Raises InputError, naming the line, for anything else.
     """
     settings, records, whole_bytes = {}, [], 0
     with open(path, "rb") as f:
@@ -23,7 +25,8 @@ def read(path):
                 if number == 1:
                     settings = dict(content)
                 else:
-                    content["user"], content["items"], content["verdicts"]  # must be there
+                    for field in fields:
+                        content[field]  # must be there
                     records.append(content)
             except (ValueError, KeyError, TypeError):
                 raise InputError(
@@ -45,12 +48,14 @@ class Answers:
         answers.records      those of earlier starts
         answers.add(record)  writes one line
 
+    fields: the keys that every record has.
+
     A half-written last line is cut off.  Raises InputError for a file made with other settings,
     and for one that another process is writing to.
     """
 
-    def __init__(self, path, settings):
-        self.path, self.settings, self.records = path, settings, []
+    def __init__(self, path, settings, fields=FIELDS):
+        self.path, self.settings, self.fields, self.records = path, settings, fields, []
         self.lock = lock_of(path)
 
     def __enter__(self):
@@ -71,7 +76,7 @@ class Answers:
 
     def _go_on(self):
         """Read what earlier starts wrote, or begin the file with the settings."""
-        settings, self.records, whole_bytes = read(self.path)
+        settings, self.records, whole_bytes = read(self.path, self.fields)
         # the settings are compared before anything is cut off; those of a start without an answer bind nobody
         if self.records:
             self._check(settings)

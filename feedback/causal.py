@@ -18,6 +18,7 @@ class Prompt:
     left_out: int  # items of the profile that the context has no room for
     # mode score: item text -> tokens of the question about it
     endings: dict = field(default_factory=dict)
+    room: int = ANSWER_TOKENS  # tokens that the answer may have
     # mode generate: what the model said, before and after a reminder, and the places read from that
     raw: list = field(default_factory=list)
     chosen: list | None = None
@@ -25,13 +26,13 @@ class Prompt:
     def shape(self):
         """(sequences, tokens in each) that reading it takes."""
         if not self.endings:
-            return 1, len(self.ids) + ANSWER_TOKENS
+            return 1, len(self.ids) + self.room
         return len(self.endings), len(self.ids) + longest(self.endings.values())
 
 
 class CausalLM(LanguageModel):
-    def __init__(self, weights, device, options, mode, domain):
-        super().__init__(weights, device, options, mode)
+    def __init__(self, weights, device, options, mode, domain, flag="--llm"):
+        super().__init__(weights, device, options, mode, flag)
         self.domain = domain
 
     def answers(self, questions, train, texts):

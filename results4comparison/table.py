@@ -4,10 +4,11 @@
     python results4comparison/table.py systems      ReFINe++ and the systems it is compared with
     python results4comparison/table.py labels       ReFINe++ trained on other labels, all compared
     python results4comparison/table.py ablations    ReFINe++ with parts left out or exchanged
+    python results4comparison/table.py negatives    HNLMRec and the samplers (hard_negatives.py)
     python results4comparison/table.py keep RUN_FOLDER NAME
     python results4comparison/table.py result/ML-100K/*
 
-The first four read ours/<data set>_NAME.json, which are the summary.json files of finished runs,
+The first five read ours/<data set>_NAME.json, which are the summary.json files of finished runs,
 and ours/<data set>_per_user.csv, which holds the test Recall@20 of every user in each of them.
 `keep` adds a finished run to them as NAME, such as rule_2024.
 
@@ -54,9 +55,12 @@ ABLATION = ("ReFINe++", AUTHORS, "--no_autoencoder")
 
 
 def is_system(run):
-    """ReFINe++ as published or on the ratings as they are, or another model with whatever flags."""
-    if run["model"] != "ReFINe++":
-        return True
+    """ReFINe++ as published or on the ratings as they are, or another model with whatever flags.
+
+    HNLMRec without any, and no other --sampler: they have a table of their own.
+    """
+    if run["model"] not in ("ReFINe++", "HNLMRec"):
+        return "sampler" not in run["flags"]
     if run["flags"]:
         return False
     return run["dataset_augment"] == "original" or labels(run) == AUTHORS
@@ -201,6 +205,10 @@ def main(arguments):
             lines = [*against(is_default_model, ("ReFINe++",)), "", *pairs(is_default_model)]
         case ["ablations"]:
             lines = against(is_ablation, (), ABLATION)
+        case ["negatives"]:
+            from results4comparison import hard_negatives  # which needs this file
+
+            lines = hard_negatives.lines()
         case paths:
             lines = folders.table(list(map(Path, paths)))
     print(*lines, sep="\n")

@@ -86,7 +86,7 @@ def test_bad_input_gets_exit_code_2_and_one_line_that_names_culprit_and_cure(tmp
         assert code == 0, (tmp_path / "before").read_text()
     case.spoil(base)
     before = contents(base)
-    flags = case.flags.format(folder=folder, base=base).split()
+    flags = case.flags.format(folder=folder, base=base, llm=llm).split()
     needs = [] if "--model" in flags else ["--llm", llm, *SIZES]
     code = command([*good, *needs, *flags], tmp_path / "stderr")
     error = (tmp_path / "stderr").read_text()

@@ -10,7 +10,7 @@ from torch_geometric.nn.models import LightGCN as PygLightGCN
 
 import flags
 import sampling
-from baselines import MODELS, model_class, refine, siren
+from baselines import MODELS, model_class, refine
 from baselines.ease import EASE
 from baselines.popularity import Popularity
 from baselines.siren import SiReN
@@ -326,7 +326,7 @@ def test_siren_gives_each_edge_of_a_batch_its_coefficient(golden, monkeypatch):
 def test_siren_fetches_the_same_scores_in_a_large_catalogue(data, monkeypatch):
     found = []
     for worth in (0, 10**6):
-        monkeypatch.setattr(siren, "WORTH_ALL", worth)
+        monkeypatch.setattr(sampling, "WORTH_ALL", worth)
         model = build("SiReN", data, "--siren_dropout", "0")
         loss = model.loss(batch_of(model))
         found.append((loss, torch.autograd.grad(loss, list(model.parameters()))))

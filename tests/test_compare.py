@@ -7,7 +7,7 @@ import sys
 import pytest
 import scipy.stats
 
-from results4comparison import compare, table
+from results4comparison import compare, hard_negatives, table
 
 RUNS = json.loads((compare.HERE / "published" / "runs.json").read_text())
 
@@ -150,11 +150,13 @@ def test_of_an_epoch_that_a_resumed_run_printed_twice_the_last_counts(tmp_path):
 
 
 def a_run(folder, seed, llm, recalls, **flags):
-    """A finished run of ReFINe++ with these Recall@20 of users a, b, c, ..."""
+    """A finished run of ReFINe++ with these Recall@20 of users a, b, c, ...; of HNLMRec where llm is a dict."""
     folder.mkdir()
     metrics = {"recall@20": sum(recalls) / len(recalls), "ndcg@20": 0.3, "precision@20": 0.2}
     summary = {"dataset": "D", "model": "ReFINe++", "random_seed": seed, "train_seconds": 60.0, "flags": flags}
     summary |= {"dataset_augment": "augment", "llm": llm, "llm_mode": None}
+    if isinstance(llm, dict):
+        summary |= {"dataset_augment": "original", "llm": None} | llm
     summary |= {"test": metrics, "validation": metrics, "best_epoch": seed}
     (folder / "summary.json").write_text(json.dumps(summary))
     rows = [f"{user},{recall},0.5" for user, recall in zip("abcdef", recalls, strict=True)]
@@ -201,6 +203,67 @@ def test_ablations_are_set_against_the_model_without_autoencoders(kept, capsys):
 def test_systems_hold_refine_plus_plus_without_flags_only(kept, capsys):
     table.main(["systems"])
     assert "bpr" not in capsys.readouterr().out
+
+
+OF_HNLMREC = {
+    "model": "HNLMRec",
+    "negatives": {"writer": "template", "encoder": "sentence-transformers/all-MiniLM-L6-v2"},
+}
+
+
+@pytest.fixture
+def hard(kept, tmp_path):
+    """Runs about negatives beside those of ReFINe++."""
+    none = {"hard": "none"}
+    runs = {
+        "tuned_1": (OF_HNLMREC, [0.4, 0.5, 0.6, 0.7, 0.8, 0.9], {}),
+        "tuned_2": (OF_HNLMREC, [0.6, 0.5, 0.6, 0.5, 0.8, 0.7], {}),
+        "none_1": ({"model": "HNLMRec", "negatives": None}, [0.4, 0.4, 0.5, 0.5, 0.7, 0.8], none),
+        "dns_1": ({"model": "HNLMRec"}, [0.1, 0.9, 0.6, 0.8, 0.7, 0.9], {"sampler": "dns", "sampler_top": 5} | none),
+        "text_1": (OF_HNLMREC, [0.45, 0.5, 0.55, 0.6, 0.8, 0.85], {"hard": "text", "hn_alpha": 0.3}),
+        "mf_1": ({"model": "MF"}, [0.3, 0.5, 0.6, 0.7, 0.7, 0.6], {}),
+        "mf_ahns_1": ({"model": "MF"}, [0.3, 0.5, 0.7, 0.7, 0.7, 0.9], {"sampler": "ahns", "learning_rate": 0.1}),
+        "mf_fast_1": ({"model": "MF"}, [0.3, 0.5, 0.6, 0.7, 0.6, 0.6], {"learning_rate": 0.1}),
+    }
+    for name, (llm, recalls, flags) in runs.items():
+        table.keep(a_run(tmp_path / name, int(name[-1]), llm, recalls, **flags), name)
+
+
+def test_negatives_are_set_against_the_plain_run_of_the_same_backbone(hard, capsys):
+    table.main(["negatives"])
+    rows = {cells(line)[1]: cells(line) for line in capsys.readouterr().out.split("\n\n")[0].splitlines()[2:]}
+    named = "HNLMRec (templates, all-MiniLM-L6-v2)"
+    assert set(rows) == {
+        named, f"{named} --hard text --hn_alpha 0.3", "HNLMRec --hard none", "MF", "MF --learning_rate 0.1",
+        "HNLMRec --sampler dns --sampler_top 5 --hard none", "MF --sampler ahns --learning_rate 0.1",
+    }  # fmt: skip
+    assert rows[named][2] == "2" and rows[named][-3] == "+0.0833" and rows["HNLMRec --hard none"][-3] == ""
+    assert rows["MF"][-3] == rows["MF --learning_rate 0.1"][-3] == ""
+    assert rows["MF --sampler ahns --learning_rate 0.1"][-3] == "+0.0833"  # not against the MF of another rate
+
+
+def test_named_comparisons_have_p_values_adjusted_for_their_number(hard, capsys):
+    table.main(["negatives"])
+    second = capsys.readouterr().out.split("\n\n")[1].splitlines()
+    none, dns = (cells(line) for line in second[2:])
+    assert (none[1], dns[1]) == ("no vectors", "DNS(64, 5), no language model")  # of the others there is no run
+    tuned = [0.5, 0.5, 0.6, 0.6, 0.8, 0.8]
+    p = scipy.stats.ttest_rel(tuned, [0.4, 0.4, 0.5, 0.5, 0.7, 0.8]).pvalue
+    assert float(none[5]) == pytest.approx(p, abs=1e-4) and float(none[6]) == pytest.approx(2 * p, abs=1e-4)
+    assert dns[5] == dns[6]  # the larger of two
+
+
+def test_holm_multiplies_each_p_value_by_what_is_left_and_never_falls():
+    assert hard_negatives.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert hard_negatives.holm([0.5, 0.9]) == [1.0, 1.0] and hard_negatives.holm([]) == []
+
+
+def test_systems_hold_hnlmrec_without_flags_and_no_other_sampler(hard, capsys):
+    table.main(["systems"])
+    names = {cells(line)[1] for line in capsys.readouterr().out.splitlines()[2:]}
+    assert {name for name in names if "ReFINe" not in name} == {
+        "HNLMRec (templates, all-MiniLM-L6-v2)", "MF", "MF --learning_rate 0.1",
+    }  # fmt: skip
 
 
 def test_a_user_of_some_runs_only_is_kept(kept, tmp_path):

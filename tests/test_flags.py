@@ -70,7 +70,7 @@ def test_what_the_data_set_decides_and_what_makes_an_ablation():
 def test_help_states_the_defaults_that_models_and_data_sets_have_and_ends_with_examples():
     text = " ".join(flags.parser("    python main.py ...").format_help().split())
     assert "(default: 0.001; SiReN: 0.005)" in text and "(default: 4; Amazon_Books: 2)" in text
-    assert "(default: 1e-07; LightGCN, ReFINe: 0.0001; SiReN: 0.05)" in text
+    assert "(default: 1e-07; MF, LightGCN, ReFINe, HNLMRec: 0.0001; SiReN: 0.05)" in text
     assert text.endswith("python main.py ...")
     for flag, model in (("t", "ReFINe"), ("q", "ReFINe"), ("siren_dropout", "SiReN"), ("ease_lambdas", "EASE")):
         assert re.search(rf"--{flag} [NX](?: \[X \.\.\.\])? {model}: ", text), flag
@@ -112,7 +112,7 @@ def test_settings_hold_what_a_run_uses_and_nothing_that_it_ignores():
 
 
 LIGHT = ["main.py --help", "main.py --datset x", "main.py --dataset x --llm rule --llm_mode score", "study.py --help"]
-LIGHT += ["llm_feedback.py --help", "study.py"]
+LIGHT += ["llm_feedback.py --help", "llm_negatives.py --help", "study.py"]
 PATHS = "--dataset {folder} --data_dir {base}/data --result_dir {base}/result"
 FINISHED = f"main.py {PATHS} --model Popularity --path_name a"
 

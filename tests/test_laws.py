@@ -6,6 +6,7 @@ withheld item is the one to recommend first.  Popularity cannot know blocks: of 
 put the most liked first, whoever the user is.
 """
 
+import hard_negatives
 import numpy as np
 import pytest
 import torch
@@ -28,6 +29,11 @@ def withheld(user):
 
 @pytest.fixture(scope="module")
 def data():
+    return block_data()
+
+
+def block_data():
+    """Also a random vector for every positive, of which only HNLMRec knows."""
     rows, validation = [], []
     for user in range(USERS):
         block = user // OWN_USERS
@@ -38,7 +44,9 @@ def data():
                 rows.append((user, other * OWN_ITEMS + (user + 4 * n) % OWN_ITEMS, rating))
     users, items, rating = np.array(rows).T
     held = tuple(np.array(validation).T[:2])
-    return train_data(USERS, ITEMS, users, items, rating.astype(float), held, held)
+    data = train_data(USERS, ITEMS, users, items, rating.astype(float), held, held)
+    data.hard = hard_negatives.in_memory(data)
+    return data
 
 
 ALONE = [name for name in MODELS if name != "Blend"]  # which needs finished runs: tests/test_blend.py

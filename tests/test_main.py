@@ -11,12 +11,14 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import hard_negatives
 import numpy as np
 import pandas as pd
 import pytest
 import synthetic
 import torch
 
+import dataloader
 import evaluation
 import main
 import utils
@@ -24,6 +26,7 @@ from baselines import MODELS
 from feedback import answers as answers_file
 from feedback import refinement
 from flags import parse, used_by
+from negatives.flags import STAGE as OF_STAGE
 from recommend import load_run
 
 ROOT = Path(main.__file__).parent
@@ -36,7 +39,19 @@ def world(tmp_path_factory):
     return synthetic.write_data_set(base / "blocks"), synthetic.write_encoder(base / "encoder")
 
 
+@pytest.fixture(scope="module")
+def vectors(world, tmp_path_factory):
+    """A finished folder of hard negatives of the world's ratings; a fifth of the pairs is rejected."""
+    base = tmp_path_factory.mktemp("vectors")
+    main.main([*flags_for(world, base, "Popularity"), "--path_name", "a"])
+    folder = base / "data" / "blocks"
+    data = dataloader.load(folder, "blocks", folder / "blocks_train_original.csv", "cpu")
+    rejected = np.arange(len(data.edges("positive"))) % 5 == 0
+    return hard_negatives.write_folder(base / "made", data, status=4 * rejected)
+
+
 SMALL = "--top_k 5 20 --device cpu"
+STAGE = "--hn_triplets 60 --hn_tune_batch 8 --hn_tune_epochs 1 --hn_pairs 3"  # of HNLMRec, kept short
 
 
 def flags_for(world, base, model="ReFINe++", more=()):
@@ -47,6 +62,8 @@ def flags_for(world, base, model="ReFINe++", more=()):
     sizes = {"epochs": "3", "batch_size": "200", "embedding_dim": "8", "hidden_dim": "12"}
     used = used_by(MODELS[model]) - ({"hidden_dim"} if "--no_autoencoder" in more else set())
     own = [word for flag, size in sizes.items() if flag in used for word in (f"--{flag}", size)]
+    if model == "HNLMRec" and "--hn_folder" not in more:
+        own += ["--hn_encoder", str(world[1]), *STAGE.split()]
     return [*(str(part) for pair in paths.items() for part in pair), *SMALL.split(), "--model", model, *own]
 
 
@@ -77,7 +94,7 @@ def finished(world, tmp_path_factory):
     """The run folder of a default run that the tests may only read."""
     base = tmp_path_factory.mktemp("finished")
     main.main(flags_for(world, base))
-    (folder,) = (base / "result" / "blocks").glob("[!.]*")
+    (folder,) = (base / "result" / "blocks").glob("[!.]*")  # the lock lies beside it
     return folder
 
 
@@ -188,6 +205,13 @@ LightGCN --layers 1
 LightGCN --embedding_dim 6
 LightGCN --lambda_reg 10
 LightGCN --dataset_augment augment
+LightGCN --sampler dns
+LightGCN --sampler_candidates 3 WITH --sampler dns
+LightGCN --sampler_top 9 WITH --sampler dns
+LightGCN --ahns 1 0 -2 WITH --sampler ahns
+MF --embedding_dim 6
+MF --lambda_reg 10
+MF --sampler mixgcf
 ReFINe --t 4
 ReFINe --s 20
 ReFINe --q 0
@@ -205,18 +229,32 @@ EASE --ease_denoising 0 1
 EASE --ease_alphas 0 .5
 EASE --ease_side user
 LightGCN --average_decay .9
+HNLMRec --embedding_dim 6 WITH --hn_folder VECTORS
+HNLMRec --layers 1 WITH --hn_folder VECTORS
+HNLMRec --lambda_reg 10 WITH --hn_folder VECTORS
+HNLMRec --sampler dns WITH --hn_folder VECTORS
+HNLMRec --backbone MF WITH --hn_folder VECTORS
+HNLMRec --hard shuffled WITH --hn_folder VECTORS
+HNLMRec --hn_alpha 0.9 WITH --hn_folder VECTORS
+HNLMRec --hn_lambda 5 WITH --hn_folder VECTORS
+HNLMRec --hn_adapter joint WITH --hn_folder VECTORS
+HNLMRec --rank_loss hinge WITH --hn_folder VECTORS
+HNLMRec --hn_margin 2 WITH --hn_folder VECTORS --rank_loss hinge
+HNLMRec --hn_temperature 5 WITH --hn_folder VECTORS
+HNLMRec --hn_unfiltered WITH --hn_folder VECTORS
+HNLMRec --hn_official WITH --hn_folder VECTORS --hard tuned
 """
 
 
 @pytest.fixture(scope="module")
 def of_model(world, tmp_path_factory):
-    """(model) -> the numbers of a run of it, with which the flag tests below compare theirs."""
-    base = tmp_path_factory.mktemp("of_model")
+    """(model, words) -> the numbers of a run of it, with which the flag tests below compare theirs."""
 
     @cache
-    def run(model):
-        main.main([*flags_for(world, base, model), "--path_name", model, *REFINE.get(model, "").split()])
-        return numbers(base / "result" / "blocks" / model)
+    def run(model, words):
+        base = tmp_path_factory.mktemp("of_model")
+        main.main([*flags_for(world, base, model, words.split()), "--path_name", "a", *words.split()])
+        return numbers(base / "result" / "blocks" / "a")
 
     return run
 
@@ -225,9 +263,12 @@ REFINE = {"ReFINe": "--t 2 --r 3"}  # so that three epochs and 60 items show som
 
 
 @pytest.mark.parametrize("line", OF_MODELS.strip().splitlines())
-def test_flag_changes_the_numbers_of_its_model(command, of_model, line):
-    model, *flags = line.split()
-    assert numbers(command(*REFINE.get(model, "").split(), *flags, model=model)) != of_model(model)
+def test_flag_changes_the_numbers_of_its_model(command, of_model, vectors, line):
+    """Behind WITH stands what both runs are given."""
+    words, _, both = line.replace("VECTORS", str(vectors)).partition(" WITH ")
+    model, *flags = words.split()
+    both = both or REFINE.get(model, "")
+    assert numbers(command(*both.split(), *flags, model=model)) != of_model(model, both)
 
 
 @pytest.mark.parametrize("model", [name for name in MODELS if name != "Blend"])
@@ -235,7 +276,8 @@ def test_every_model_leaves_the_same_files_and_says_what_it_is_made_of(command, 
     run = command("--dataset_augment", "augment", model=model)
     lacking = {"Popularity": {"last.pt", "curves.png"}, "EASE": {"last.pt"}}.get(model, set())
     assert {path.name for path in run.iterdir()} == {path.name for path in finished.iterdir()} - lacking
-    assert set(summary(run)) == set(summary(finished)) and summary(run)["model"] == model
+    own = {"negatives"} if model == "HNLMRec" else set()
+    assert set(summary(run)) == set(summary(finished)) | own and summary(run)["model"] == model
     log = (run / "log.txt").read_text()
     assert re.search(rf"^{re.escape(model)}: \w", log, re.MULTILINE)
     assert ("closed form" in log) == (model in ("Popularity", "EASE"))
@@ -243,7 +285,9 @@ def test_every_model_leaves_the_same_files_and_says_what_it_is_made_of(command, 
     assert summary(run)["epochs_run"] == {"Popularity": 1, "EASE": 8}.get(model, 3)
     assert "hidden_dim" not in log or model == "ReFINe++"  # flags without a use are not echoed
     assert ("n_negatives: 6\n" in log) == (model == "ReFINe++")  # a tenth of the items, filled in
-    assert f"llm: {summary(run)['llm']}\nllm_mode: embed\nunasked_twos: confirmed\n" in log  # the model that was picked
+    seed = "llm_seed: 2024\n" if model == "HNLMRec" else ""  # of its vectors
+    picked = f"llm: {summary(run)['llm']}\nllm_mode: embed\n{seed}unasked_twos: confirmed\n"
+    assert picked in log
     assert len(load_run(run).recommend("u7", k=3)) == 3  # the settings suffice to build the model anew
 
 
@@ -477,22 +521,25 @@ def test_shuffled_labels_need_labels_and_are_used(command, tmp_path):
 def test_every_flag_is_covered_here_and_has_a_help_line(capsys):
     elsewhere = {"dataset", "llm", "resume", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout"}
     elsewhere |= {"model", "deterministic", "verbose", "blend", "half_stars"}
+    elsewhere |= OF_STAGE  # tests/test_llm_negatives.py
     flags = set().union(*(vars(parse(["--dataset", "x", "--model", model])) for model in MODELS))
     here = {line.split()[0].lstrip("-") for line in DIFFERENT_NUMBERS.strip().splitlines()}
     own = {(line.split()[0], line.split()[1].lstrip("-")) for line in OF_MODELS.strip().splitlines()}
     assert flags == here | {flag for _, flag in own} | set(OTHER_EFFECT) | set(CAUSAL) | elsewhere
-    as_lightgcn = {("ReFINe", flag) for flag in MODELS["LightGCN"].flags}
+    as_lightgcn = {(name, flag) for name in ("ReFINe", "MF", "HNLMRec") for flag in MODELS["LightGCN"].flags}
     as_lightgcn |= {("SiReN", "embedding_dim"), ("SiReN", "layers")}
-    of_models = {(name, flag) for name, model in MODELS.items() for flag in model.flags if name != "ReFINe++"}
+    of_models = {(name, flag) for name, model in MODELS.items() for flag in model.flags - OF_STAGE}
+    of_models = {(name, flag) for name, flag in of_models if name != "ReFINe++"}
     assert of_models - as_lightgcn - {("Blend", "blend")} <= own and MODELS["ReFINe++"].flags <= here
     with pytest.raises(SystemExit):
         parse(["--help"])
     text = capsys.readouterr().out
     switches = {"no_autoencoder", "no_alignment", "llm_constrained", "deterministic", "verbose", "resume"}
+    switches |= {"hn_official", "hn_unfiltered"}
     for flag in flags:
         own = re.search(rf"\n  --{flag}\b(.*?)(?=\n  --|\n\n|$)", text, re.DOTALL)[1]
         assert len(own.split()) > 3, f"--{flag} has no help line"
-        has_default = flag not in switches | {"dataset", "llm_url", "half_stars", "blend"}
+        has_default = flag not in switches | {"dataset", "llm_url", "half_stars", "blend", "hn_url", "hn_folder"}
         assert bool(re.search(r"\(default:\s", own)) == has_default, f"--{flag}: {own}"
         assert f" {flag.upper()} " not in own.partition("(default")[0]
     assert "None" not in text

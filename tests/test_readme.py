@@ -22,7 +22,7 @@ ROOT = Path(main.__file__).parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
 TEXT = README + "".join(DOCS.values())
-GRADIENT = [name for name, row in MODELS.items() if not row.closed_form]
+GRADIENT = [name for name, row in MODELS.items() if not row.closed_form and name != "HNLMRec"]
 FIRST, SECOND = re.findall(r"```bash\n(.*?)\n```", README, re.DOTALL)[:2]
 
 

@@ -1,12 +1,16 @@
 """--recommend: what a finished run says about one user."""
 
+import json
 import shutil
 
+import hard_negatives
 import pandas as pd
 import pytest
 import synthetic
 
+import dataloader
 import main
+from atomic_files import preparation
 from flags import parse
 from recommend import load_run
 from utils import InputError
@@ -51,6 +55,38 @@ def test_data_moved_elsewhere_is_named_by_flag(finished, tmp_path, capsys):
     shutil.copytree(finished.parents[2] / "data", tmp_path / "moved")
     main.main(["--recommend", "u7", "--run", str(finished), "--data_dir", str(tmp_path / "moved")])
     assert "Likes" in capsys.readouterr().out
+
+
+def test_a_run_of_hnlmrec_is_looked_at_without_its_vectors(tmp_path, capsys):
+    """The folder they were read from is gone; the adapter has the width that the run noted."""
+    world = synthetic.write_data_set(tmp_path / "blocks")
+    folder = tmp_path / "data" / "blocks"
+    preparation.prepare("blocks", world, folder)
+    data = dataloader.load(folder, "blocks", folder / "blocks_train_original.csv", "cpu")
+    made = hard_negatives.write_folder(tmp_path / "made", data, width=12)
+    paths = {"--dataset": world, "--hn_folder": made, "--data_dir": folder.parent, "--result_dir": tmp_path / "result"}
+    words = [str(part) for pair in paths.items() for part in pair]
+    main.main([*words, "--model", "HNLMRec", "--epochs", "2", "--embedding_dim", "8", "--path_name", "a"])
+    run = tmp_path / "result" / "blocks" / "a"
+    shutil.rmtree(made)
+    capsys.readouterr()
+    main.main(["--recommend", "u7", "--run", str(run)])
+    lines = capsys.readouterr().out.strip().split("\n\n")[3].splitlines()[1:]
+    table = pd.read_csv(run / "recommendations.csv").query("user == 'u7'")
+    assert [line.replace("*", " ").split()[1] for line in lines] == table.item.tolist()
+
+
+def test_a_run_from_before_a_flag_is_looked_at_with_its_default(tmp_path, capsys):
+    world = synthetic.write_data_set(tmp_path / "blocks")
+    paths = {"--dataset": world, "--data_dir": tmp_path / "data", "--result_dir": tmp_path / "result"}
+    words = [str(part) for pair in paths.items() for part in pair]
+    main.main([*words, "--model", "LightGCN", "--epochs", "1", "--embedding_dim", "8", "--path_name", "a"])
+    run = tmp_path / "result" / "blocks" / "a"
+    config = json.loads((run / "config.json").read_text())
+    assert config["settings"].pop("sampler") == "uniform"
+    (run / "config.json").write_text(json.dumps(config))
+    main.main(["--recommend", "u7", "--run", str(run)])
+    assert "Recommended" in capsys.readouterr().out
 
 
 def test_an_unknown_user_an_unfinished_run_and_changed_labels_are_refused(finished, tmp_path):

@@ -7,6 +7,7 @@ matches, without a traceback, and leave all that was there as it was.
 """
 
 import gzip
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,6 +73,38 @@ def unfinished(base):
     (base / "result" / "x" / "before" / "summary.json").unlink()
 
 
+def vectors(change):
+    """A finished folder of hard negatives, {base}/made, in which change(vectors) has been done to vectors.npy."""
+
+    def spoil(base):
+        import hard_negatives  # which imports torch, and so does this process already
+        import numpy as np
+
+        import dataloader
+
+        prepared = base / "data" / "x"
+        data = dataloader.load(prepared, "x", prepared / "x_train_original.csv", "cpu")
+        path = hard_negatives.write_folder(base / "made", data) / "vectors.npy"
+        np.save(path, change(np.array(np.load(path))))
+
+    return spoil
+
+
+def fewer_train_rows(base):
+    """As if somebody had given other splits: every second train row is gone."""
+    path = base / "data" / "x" / "x_train_original.csv"
+    header, *rows = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([header, *rows[::2]]))
+    (path.parent / "prepared.json").unlink()
+
+
+def not_a_number(array):
+    array[3] = float("nan")
+    return array
+
+
+HN = "--model HNLMRec --hn_encoder {llm}"
+MADE = "--model HNLMRec --path_name b --hn_folder {base}/made"
 AUGMENTED = "user_id:token,item_id:token,rating:float\n"
 
 CASES = {
@@ -243,6 +276,66 @@ CASES = {
     "pickled weights": Case(
         r"no \.safetensors", "--llm {folder}", write("x/pytorch_model.bin", ""),
     ),
+    # --------------------------------------------------------------------------- hard negatives: models and folders
+    "a writer that cannot write": Case(r"--hn_writer .*llm: is an encoder, which cannot", f"{HN} --hn_writer {{llm}}"),
+    "an encoder that also decodes": Case(
+        r"--hn_encoder .*t5: is an encoder-decoder", "--model HNLMRec --hn_encoder {base}/t5", both(
+            write("t5/config.json", '{"model_type": "t5", "architectures": ["T5Model"]}'),
+            write("t5/model.safetensors", ""),
+        ),
+    ),
+    "an encoder without weights": Case(
+        r"--hn_encoder .*x: the folder has no \.safetensors", "--model HNLMRec --hn_encoder {folder}",
+    ),
+    "negatives without texts": Case(
+        r"--dataset x: has no \.item file, so no texts to make negatives of", HN,
+        lambda base: (base / "x" / "x.item").unlink(),
+    ),
+    "a writer at no address": Case(r"--hn_url localhost:1: must begin with http", f"{HN} --hn_url localhost:1"),
+    "fewer tokens than the frame": Case(r"--hn_tokens 7: the frame alone takes", f"{HN} --hn_tokens 7"),
+    "more tokens than the encoder reads": Case(r"--hn_tokens 9999: llm reads at most 512", f"{HN} --hn_tokens 9999"),
+    "fewer triplets than a batch": Case(r"--hn_triplets 15: less than one batch of", f"{HN} --hn_triplets 15"),
+    "profiles of other ratings": Case(
+        r"profiles\.jsonl: was made with other ratings", HN,
+        write("data/x/negatives/original/template/profiles.jsonl", '{"ratings": "other"}\n'),
+    ),
+    "a broken line among profiles": Case(
+        r"profiles\.jsonl, line 2: is no answer; delete the line", HN,
+        write("data/x/negatives/original/template/profiles.jsonl", '{"ratings": "other"}\n{\n{}\n'),
+    ),
+    "a folder that holds no negatives": Case(
+        r"x: holds no hard negatives \(no settings\.json\)", "--model HNLMRec --hn_folder {folder}",
+    ),
+    "tuning what is not tuned": Case(r"--hn_triplets: --hard text leaves it", f"{HN} --hard text --hn_triplets 50"),
+    "negatives for a model without": Case(r"--hn_pairs: LightGCN has no use", "--model LightGCN --hn_pairs 2"),
+    # --------------------------------------------------------------------------- hard negatives: arrays and flags
+    "vectors cut short": Case(
+        r"vectors\.npy: is no whole array of numbers .*; delete the folder", MADE,
+        both(vectors(lambda a: a), lambda base: os.truncate(base / "made" / "vectors.npy", 500)), before=True,
+    ),
+    "vectors that are no numbers": Case(
+        r"vectors\.npy, row 3: has norm nan, expected 1", MADE, vectors(not_a_number), before=True
+    ),
+    "vectors of zeros": Case(r"vectors\.npy, row 0: has norm 0", MADE, vectors(lambda a: 0 * a), before=True),
+    "too few vectors": Case(r"vectors\.npy: holds float16 .*, expected", MADE, vectors(lambda a: a[1:]), before=True),
+    "vectors of another source": Case(
+        r"made: holds vectors of source tuned, --hard text needs text", f"{MADE} --hard text",
+        vectors(lambda a: a), before=True,
+    ),
+    "vectors of other ratings": Case(
+        r"pairs\.npy, row \d+: is no train positive here; .* other ratings", MADE,
+        both(vectors(lambda a: a), fewer_train_rows), before=True,
+    ),
+    "a share above one": Case(r"--hn_alpha 1\.5: must be at most 1", f"{HN} --hn_alpha 1.5"),
+    "no temperature": Case(r"--hn_temperature 0\.0: must be a number of at least", f"{HN} --hn_temperature 0"),
+    "a margin without a hinge": Case(r"--hn_margin: --rank_loss bpr leaves it without a use", f"{HN} --hn_margin 1"),
+    "vectors where none are used": Case(r"--hn_alpha: --hard none leaves it", f"{HN} --hard none --hn_alpha 1"),
+    "more to draw from than drawn": Case(
+        r"--sampler_top 9: must be at most --sampler_candidates, 8",
+        "--model MF --sampler dns --sampler_candidates 8 --sampler_top 9",
+    ),
+    "hardness that rises": Case(r"--ahns 1 1 1: must be three", "--model MF --sampler ahns --ahns 1 1 1"),
+    "layers of a table": Case(r"--layers: --backbone MF leaves it without a use", f"{HN} --backbone MF --layers 2"),
     # --------------------------------------------------------------------------------------- folders, environment
     "a file for the result folder": Case(r"f/x/.*: Not a dir", "--result_dir {base}/f --llm rule", write("f", "")),
     "a file for the data folder": Case(r"f/x.*: Not a dir", "--data_dir {base}/f", write("f", "")),

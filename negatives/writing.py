@@ -1,0 +1,278 @@
+"""Profiles and titles written by a causal language model, here or behind a URL.
+
+    Asked         a request for one JSON object, and the record that its answer goes into
+    read_reply    what is taken from a reply
+    LocalWriter, ServerWriter    answer(list of Asked) -> records
+
+Three kinds of requests: the profile of an item, that of a user (given item profiles), and a title that is close to an
+item the user likes and that they would not want.  Greedy; one reminder; a reply that cannot be read is never used, and
+nothing is put in its place.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from feedback.causal import CausalLM
+from feedback.endpoint import defused
+from feedback.prompts import DOMAINS
+from feedback.questions import Question
+from feedback.server import Server
+from feedback.weights import dtype_of, is_causal, revision
+from utils import InputError
+
+WRITING_VERSION = 1  # raise it when a wording or the reader changes, so that old replies are not mixed with new
+ITEM_WORDS, USER_WORDS, TITLE_WORDS = 200, 100, 20  # that an answer may have
+SHOWN_WORDS = 30  # of an item's profile, beside its title in a user's list
+ROOM = {"summarization": 384, "hard_negative_item": 128}  # tokens of a reply
+LONGEST_REPLY, MOST_TRIES = 20_000, 50  # characters looked at, and places where an object may begin
+REMINDER = "That could not be read. Reply with nothing but the JSON object, on one line, within the number of words."
+NONE = {"", "none", "null", "n/a", "unknown"}
+NOBODY = Question("", 0, 0, *[np.zeros(0, int)] * 3)
+
+
+@dataclass
+class Asked:
+    names: dict  # of the record: {"kind", "id"}, or {"user", "item"}
+    build: Callable  # Question -> prompt
+    key: str  # of the answer in the JSON object
+    most_words: int
+    question: Question = NOBODY  # the likes and dislikes that may be shortened to fit
+    column: str = "summarization"  # the answer's name in the record
+    reply: tuple = field(default=("", "", "unreadable"))  # answer, reasoning, status
+
+    @property
+    def room(self):
+        return ROOM[self.key]
+
+    def record(self, backend):
+        text, reasoning, status = self.reply
+        return self.names | {self.column: text, "reasoning": reasoning, "backend": backend, "status": status}
+
+
+# --------------------------------------------------------------------------------------------------------- prompts
+
+
+def form(key, what, most_words):
+    return (
+        f'Reply with one JSON object on one line: {{"{key}": "{what}, at most {most_words} words", '
+        f'"reasoning": "why, in one sentence"}}. Write None for {key} where you cannot tell.'
+    )
+
+
+def item_profiles(known, domain, done):
+    """An Asked for each item whose key ("item", token) is not in `done`."""
+    one = DOMAINS[domain][0]
+
+    def prompt(text, question):
+        return f"A {one}: {text}\nWho would enjoy it? " + form("summarization", "who would like it and why", ITEM_WORDS)
+
+    for token, text in zip(known.item_ids, known.texts, strict=True):
+        if ("item", token) not in done:
+            yield Asked({"kind": "item", "id": token}, partial(prompt, text), "summarization", ITEM_WORDS)
+
+
+def user_profiles(known, domain, done, summaries, most):
+    """The same of users.  summaries: (I,) item profiles, "" where there is none.  most: entries a side."""
+    entries = []
+    for title, summary in zip(known.titles, summaries, strict=True):
+        shown = " ".join(summary.split()[:SHOWN_WORDS])
+        entries.append(f"- {title}: {shown}" if shown else f"- {title}")
+
+    def prompt(question):
+        lines = [f"One person has rated {DOMAINS[domain][1]}."]
+        for head, items in (("Liked:", question.likes), ("Disliked:", question.dislikes)):
+            if len(items):
+                lines += [head, *(entries[item] for item in items)]
+        what = form("summarization", "what this person likes and dislikes", USER_WORDS)
+        return "\n".join([*lines, f"What does this person enjoy? {what}"])
+
+    for user, token in enumerate(known.user_ids):
+        if ("user", token) not in done:
+            likes = known.liked(user)[np.argsort(-known.stars(user)[known.stars(user) >= 4], kind="stable")]
+            question = Question(token, 0, 0, NOBODY.items, likes[:most], known.disliked(user)[:most])
+            yield Asked({"kind": "user", "id": token}, prompt, "summarization", USER_WORDS, question)
+
+
+def titles(known, domain, done, pairs, users, items):
+    """An Asked for each pair whose key (user token, item token) is not in `done`.  users, items: profiles."""
+    one, several = DOMAINS[domain]
+
+    def prompt(user, item, question):
+        person = f"A person: {users[user]}\n" if users[user] else ""  # first: a server may keep it for the next request
+        about = f" ({items[item]})" if items[item] else ""
+        return (
+            f"{person}They like the {one} {known.titles[item]}{about}. Among {several}, name one that looks like a "
+            "match for this person and is close to that one, but that they would not want. "
+            + form("hard_negative_item", "its title", TITLE_WORDS)
+        )
+
+    for user, item in pairs:
+        names = {"user": known.user_ids[user], "item": known.item_ids[item]}
+        if tuple(names.values()) not in done:
+            build = partial(prompt, user, item)
+            yield Asked(names, build, "hard_negative_item", TITLE_WORDS, column="hard_negative")
+
+
+# ---------------------------------------------------------------------------------------------------------- reader
+
+
+def read_reply(text, key, most_words):
+    """(answer, reasoning, status) of a reply: ok, none, too_long or unreadable.  Only ok has an answer.
+
+    The first object in the text that can be decoded counts, whatever is around it.
+    """
+    found = first_object(text)
+    if key not in found or "reasoning" not in found:
+        return "", "", "unreadable"
+    answer, reasoning = found[key], found["reasoning"] or ""
+    if not isinstance(answer, str | None) or not isinstance(reasoning, str):
+        return "", "", "unreadable"
+    answer, reasoning = (" ".join((part or "").split()) for part in (answer, reasoning))
+    if answer.lower().rstrip(".") in NONE:
+        return "", reasoning, "none"
+    if len(answer.split()) > most_words:
+        return "", reasoning, "too_long"
+    return answer, reasoning, "ok"
+
+
+def first_object(text):
+    """The first JSON object in a text as a dict, {} where there is none."""
+    text, place = text[:LONGEST_REPLY], -1
+    for _ in range(MOST_TRIES):
+        place = text.find("{", place + 1)
+        if place < 0:
+            break
+        try:
+            found, _ = json.JSONDecoder().raw_decode(text, place)
+        except (ValueError, RecursionError):
+            continue
+        return found
+    return {}
+
+
+def opening(key):
+    """What a model without a chat template goes on from; the reader puts it back."""
+    return f'{{"{key}": "'
+
+
+# --------------------------------------------------------------------------------------------------------- writers
+
+
+def with_progress(records, total, words):
+    return tqdm(records, total=total, desc=words, unit="answer", disable=None)
+
+
+class LocalWriter:
+    """A causal language model on this machine.  Loaded only where something is left to ask."""
+
+    def __init__(self, weights, options, device, domain):
+        """Raises InputError for a model that is none."""
+        name = options.hn_writer
+        if not is_causal(weights, "--hn_writer"):
+            raise InputError(f"--hn_writer {name}: is an encoder, which cannot write; take a causal model or template")
+        self.name, self.weights, self.domain, self.device = Path(name).name, weights, domain, device
+        self.options = type(options)(**vars(options) | {"llm_constrained": False})
+        self.revision = revision(weights)
+        self.settings = {"revision": self.revision, "dtype": dtype_of(options, device)}
+        self.settings |= {"batch_tokens": options.llm_batch_tokens}
+        self.backend = {"model": self.name, "revision": self.revision if isinstance(self.revision, str) else None}
+        self.lm = None
+
+    def answer(self, asked):
+        """Yields the record of each request, all of the same kind, batch by batch."""
+        asked = list(asked)
+        if not asked:
+            return
+        if self.lm is None:
+            self.lm = CausalLM(self.weights, self.device, self.options, "generate", self.domain, "--hn_writer")
+        self.chat = self.lm.tokens.chat
+        waiting = []
+        for each in asked:
+            prompt = self.prompt(each)
+            if prompt:
+                waiting.append((each, prompt))
+            else:  # longer than the model's context
+                each.reply = "", "", "failed"
+                yield each.record(self.backend)
+
+        request_of = {id(prompt): each for each, prompt in waiting}
+        for batch in self.lm.batches([prompt for _, prompt in waiting]):
+            self.say(batch, request_of)
+            again = [prompt for prompt in batch if self.add_reminder(prompt, request_of[id(prompt)])]
+            self.say(again, request_of)
+            for prompt in batch:
+                yield request_of[id(prompt)].record(self.backend)
+
+    def prompt(self, each, *more):
+        """A causal.Prompt, None where it does not fit.  more: what was said before, and the reminder."""
+
+        def build(question):
+            messages = [each.build(question), *more]
+            if not self.chat:
+                messages[-1] += "\n" + opening(each.key)
+            return self.lm.tokens.conversation(*messages)
+
+        prompt = self.lm.fit(each.question, build, each.room)
+        if prompt:
+            prompt.room = each.room
+        return prompt
+
+    def add_reminder(self, prompt, each):
+        """Make what was said, and a reminder, part of a prompt whose reply was of no use; returns whether."""
+        if each.reply[2] not in ("unreadable", "too_long"):
+            return False
+        said = prompt.raw[0].strip()[:200]
+        reminded = self.prompt(each, said, REMINDER if self.chat else f"\n{REMINDER}")
+        if reminded:
+            prompt.ids = reminded.ids
+        return bool(reminded)
+
+    def say(self, batch, request_of):
+        if not batch:
+            return
+        rows, sizes = [prompt.ids for prompt in batch], [0] * len(batch)
+        complete = partial(self.lm.complete, new_tokens=batch[0].room)
+        for prompt, (text, _) in zip(batch, self.lm.in_halves(complete, rows, sizes), strict=True):
+            each = request_of[id(prompt)]
+            prompt.raw.append(text)
+            each.reply = read_reply(text if self.chat else opening(each.key) + text, each.key, each.most_words)
+
+
+class ServerWriter:
+    """A model behind --hn_url."""
+
+    def __init__(self, options, domain):
+        name = "auto" if options.hn_writer == "template" else options.hn_writer
+        self.server = Server(options.hn_url, name, options.llm_concurrency, options.llm_timeout, "--hn_url")
+        self.name, self.domain = Path(self.server.llm).name, domain
+        self.settings = {"through": "endpoint"}
+        self.backend = {"endpoint": self.server.url, "model": self.server.llm}
+
+    def answer(self, asked):
+        """Yields the record of each request, in the order in which the answers come."""
+        yield from self.server.ask_all(self.ask, list(asked))
+
+    def ask(self, each):
+        def say(question, *more):
+            messages = [defused(each.build(question)), *more]
+            text, _ = self.server.say(messages, each.room)
+            return text
+
+        fitted = self.server.shorten(each.question, say)
+        if not fitted:
+            each.reply = "", "", "failed"
+            return each.record(self.backend)
+        text, _ = fitted
+        each.reply = read_reply(text, each.key, each.most_words)
+        if each.reply[2] in ("unreadable", "too_long"):
+            said = text.strip()[:200] or "-"  # some servers refuse an empty message
+            fitted = self.server.shorten(each.question, lambda question: say(question, said, REMINDER))
+            if fitted:
+                each.reply = read_reply(fitted[0], each.key, each.most_words)
+        return each.record(self.backend)

@@ -1,0 +1,89 @@
+"""HNLMRec's vectors against each other, and against samplers that need no language model.
+
+    python results4comparison/table.py negatives
+
+The first table has a row for each experiment in ours/, with its difference to the plain run of the same backbone, that
+is to --hard none, or to the model without its sampler.  The second has the comparisons of the default, tuned vectors
+that were named before any of them was looked at, with p values adjusted for their number by Holm's method.
+"""
+
+from results4comparison import cells, table
+from results4comparison.cells import markdown
+
+MODELS = ("MF", "LightGCN", "HNLMRec")
+OF_NEGATIVES = ("hard", "hn_", "rank_loss", "sampler", "ahns")  # how flags about negatives begin
+NAMED = {  # what HNLMRec without flags is compared with, and the flags of that
+    "no vectors": {"hard": "none"},
+    "its vectors, shuffled among the pairs": {"hard": "shuffled"},
+    "vectors of the encoder untuned": {"hard": "untuned"},
+    "vectors of titles": {"hard": "text"},
+    "DNS(64, 5), no language model": {"hard": "none", "sampler": "dns", "sampler_top": 5},
+}
+COLUMNS = ["data set", "model", *cells.FIGURES, *cells.DIFFERENCE]
+
+
+def is_about_negatives(run):
+    return run["model"] in MODELS and run["dataset_augment"] == "original"
+
+
+def lines():
+    """Both tables, with a sentence below."""
+    groups = table.kept(is_about_negatives)
+    rows = sorted(row(experiment, runs, groups) for experiment, runs in groups.items())
+    first = markdown(COLUMNS, [[one.dataset, *one.cells] for one in rows])
+    compared = comparisons(groups)
+    header = ["data set", "tuned vectors less", *cells.DIFFERENCE, "p, Holm"]
+    note = f"{len(compared)} tests named beforehand; of p values the last column counts."
+    return [*first, "", *markdown(header, compared), "", note]
+
+
+def row(experiment, runs, groups):
+    tested = cells.NO_DIFFERENCE
+    base = plain(groups, experiment, runs)
+    if base is not None and base is not runs:
+        tested = cells.difference(table.recalls(experiment.dataset, runs), table.recalls(experiment.dataset, base))
+    recall = cells.mean_recall(runs.values())
+    model = f"{experiment.model} {experiment.flags}".strip()
+    return table.Row(experiment.dataset, recall, [model, *cells.figures(list(runs.values())), *tested])
+
+
+def plain(groups, experiment, runs):
+    """The runs of the same model, with the same flags but those about negatives, and without vectors; None."""
+    run = next(iter(runs.values()))
+    wanted = {name: value for name, value in run["flags"].items() if not name.startswith(OF_NEGATIVES)}
+    if run["model"] == "HNLMRec":
+        wanted["hard"] = "none"
+    return find(groups, experiment.dataset, run["model"], wanted)
+
+
+def find(groups, dataset, model, flags):
+    """The runs with exactly these flags, None where there are none."""
+    for experiment, runs in groups.items():
+        run = next(iter(runs.values()))
+        if (experiment.dataset, run["model"], run["flags"]) == (dataset, model, flags):
+            return runs
+    return None
+
+
+def comparisons(groups):
+    """Rows of the second table: those comparisons of NAMED of which there are runs."""
+    rows, p_values = [], []
+    for dataset in sorted({experiment.dataset for experiment in groups}):
+        tuned = find(groups, dataset, "HNLMRec", {})
+        for words, flags in NAMED.items():
+            other = find(groups, dataset, "HNLMRec", flags)
+            if not tuned or not other:
+                continue
+            pair = table.recalls(dataset, tuned), table.recalls(dataset, other)
+            rows.append([dataset, words, *cells.difference(*pair)])
+            p_values.append(cells.paired(*pair).p)
+    return [[*one, cells.p_value(p)] for one, p in zip(rows, holm(p_values), strict=True)]
+
+
+def holm(p_values):
+    """The p values adjusted for their number (Holm 1979): the k-th smallest of n times n - k + 1, never falling."""
+    adjusted, least = [0.0] * len(p_values), 0.0
+    for k, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        least = max(least, min(1.0, p_values[place] * (len(p_values) - k)))
+        adjusted[place] = least
+    return adjusted

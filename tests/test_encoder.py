@@ -1,0 +1,326 @@
+"""The encoder of hard negatives and its tuning, with a tiny BERT and a tiny Llama."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import synthetic
+import tiny_llm
+import torch
+
+from negatives import tuning
+from negatives.encoder import Encoder, pool
+from negatives.inputs import Inputs, Texts, shared_room
+from negatives.tuning import Tuning, contrast
+from utils import InputError
+
+USERS, ITEMS = 6, 40
+TEXTS = Texts(
+    [f"film {user} Drama" if user else "" for user in range(USERS)],
+    ["War film odd " * (item % 3) for item in range(ITEMS)],
+    [f"Film {item}" for item in range(ITEMS)],
+)
+OPTIONS = SimpleNamespace(
+    llm_dtype="float32", llm_seed=2024, hn_triplets=16, hn_tune_batch=4, hn_tune_epochs=2, hn_tune_rate=2e-4,
+    hn_lora_rank=4,
+)  # fmt: skip
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A BERT that puts nothing around a text, and a Llama with an end-of-sequence token, both untrained."""
+    base = tmp_path_factory.mktemp("encoders")
+    tokenizer = tiny_llm.train_tokenizer([*TEXTS.titles, *TEXTS.items, "Find what seems to suit this person, but"])
+    tokenizer.save_pretrained(base / "llama")
+    tiny_llm.new_model(tokenizer).save_pretrained(base / "llama")
+    return {"bert": synthetic.write_encoder(base / "bert"), "llama": base / "llama"}
+
+
+@pytest.fixture(params=["bert", "llama"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def weights(folders, kind):
+    return folders[kind]
+
+
+def cf_vectors(seed=0):
+    generator = np.random.default_rng(seed)
+    return [generator.normal(size=(n, 5)).astype(np.float32) for n in (USERS, ITEMS)]
+
+
+def build(weights, most=96, slots=True, cf=None):
+    inputs = Inputs("tiny", weights, TEXTS, most, slots)
+    encoder = Encoder(weights, inputs, OPTIONS, CPU)
+    if slots:
+        encoder.add_slots(*(cf or cf_vectors()), 2024)
+    return inputs, encoder
+
+
+# ------------------------------------------------------------------------------------------------------------ input
+
+
+def test_a_query_is_made_of_parts(weights, kind):
+    inputs, _ = build(weights)
+    row = inputs.query(2, 7)
+    assert [(name, number) for _, name, number in row.slots] == [("user", 2), ("item", 7)]
+    (first, *_), (second, *_) = row.slots
+    plain = inputs.plain
+    assert row.ids[:first] == inputs.begin + inputs.frame
+    assert row.ids[first + 1 : second] == plain(TEXTS.users[2])
+    assert row.ids[second + 1 :] == plain(TEXTS.titles[7]) + plain(TEXTS.items[7]) + inputs.end
+    assert inputs.end == ([inputs.tokenizer.eos_token_id] if kind == "llama" else [])
+    assert inputs.document(7).ids[1:] == row.ids[second + 1 :] and len(inputs.document(7).slots) == 1
+    without, _ = build(weights, slots=False)
+    assert without.query(2, 7).slots == [] and len(without.query(2, 7).ids) == len(row.ids) - 2
+
+
+@pytest.mark.parametrize("title", ["[UserEmb]", "[PAD] [UNK]", "<|end|><|user|>", '{"a": "[SEP]"}', "[CLS]"])
+def test_a_title_stays_text(weights, title):
+    texts = Texts(TEXTS.users, TEXTS.items, [title, *TEXTS.titles[1:]])
+    inputs = Inputs("tiny", weights, texts, 96, slots=True)
+    row = inputs.query(1, 0)
+    assert len(row.slots) == 2
+    special = set(inputs.tokenizer.all_special_ids) - {inputs.tokenizer.unk_token_id}
+    own = [place for place, *_ in row.slots]
+    rest = [token for place, token in enumerate(row.ids[: len(row.ids) - len(inputs.end)]) if place not in own]
+    assert not special & set(rest)
+
+
+def test_rows_are_cut_to_fit_and_their_length_is_known_before(weights):
+    long = Texts(["film Drama War even " * 9] * USERS, ["War odd " * (3 * item) for item in range(ITEMS)], TEXTS.titles)
+    probe = Inputs("tiny", weights, long, 500, slots=True)
+    most = probe.fixed + 30
+    inputs = Inputs("tiny", weights, long, most, slots=True)
+    pairs = np.array([(user, item) for user in range(USERS) for item in range(ITEMS)])
+    lengths = [len(inputs.query(*pair).ids) for pair in pairs]
+    assert max(lengths) == most and min(lengths) < most + 1
+    np.testing.assert_array_equal(lengths, inputs.query_lengths(pairs))
+    title = inputs.plain(TEXTS.titles[39])
+    query = inputs.query(0, 39).ids
+    place = inputs.query(0, 39).slots[1][0] + 1
+    assert query[place : place + len(title)] == title  # the title stays whole
+    assert len(inputs.document(39).ids) <= most
+
+
+@pytest.mark.parametrize(
+    ("lengths", "room", "cut"), [((5, 5), 20, (5, 5)), ((9, 9), 10, (5, 5)), ((9, 2), 10, (8, 2)), ((2, 9), 7, (2, 5)),
+    ((3, 3), 0, (0, 0))],
+)  # fmt: skip
+def test_two_profiles_share_the_room(lengths, room, cut):
+    first, second = ([*range(n)] for n in lengths)
+    assert tuple(map(len, shared_room(first, second, room))) == cut
+
+
+def test_unfit_numbers_of_tokens_are_refused(weights):
+    with pytest.raises(InputError, match=r"--hn_tokens 5: the frame alone takes \d+; take more"):
+        build(weights, most=5)
+    with pytest.raises(InputError, match=r"--hn_tokens 2000: tiny reads at most (512|1024)"):
+        build(weights, most=2000)
+
+
+def test_an_encoder_decoder_is_refused(folders, tmp_path):
+    for path in folders["bert"].iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    config = {"model_type": "t5", "architectures": ["T5Model"], "is_encoder_decoder": True}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="--hn_encoder tiny: is an encoder-decoder; take an encoder"):
+        build(tmp_path)
+
+
+# ---------------------------------------------------------------------------------------------------------- vectors
+
+
+def test_other_cf_vectors_give_another_vector(weights):
+    inputs, encoder = build(weights)
+    row, document = inputs.query(2, 7), inputs.document(7)
+    users, items = cf_vectors()
+    users[2] += 1
+    _, other = build(weights, cf=(users, items))
+    # the row's length counts, not the table's: the others' vectors have changed a little with the table's scale
+    assert np.abs(encoder.encode([row]) - other.encode([row])).max() > 1e-4
+    assert np.abs(encoder.encode([document]) - other.encode([document])).max() < 1e-6
+    assert np.abs(encoder.encode([inputs.query(2, 7)]) - encoder.encode([inputs.query(3, 7)])).max() > 1e-4
+
+
+def test_padding_and_neighbours_change_nothing(weights):
+    inputs, encoder = build(weights)
+    rows = [inputs.query(user, item) for user in range(3) for item in range(0, ITEMS, 5)]
+    alone = np.concatenate([encoder.encode([row]) for row in rows])
+    np.testing.assert_allclose(encoder.encode(rows), alone, atol=1e-5)
+    np.testing.assert_allclose(encoder.encode_all(rows[::-1])[::-1], alone, atol=1e-5)
+
+
+def test_pooling_wherever_the_padding_is():
+    states = torch.arange(24.0).view(2, 4, 3)
+    right, left = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]]), torch.tensor([[0, 1, 1, 1], [0, 0, 0, 1]])
+    assert torch.equal(pool(states, right, last=True), torch.stack((states[0, 2], states[1, 0])))
+    assert torch.equal(pool(states, left, last=True), torch.stack((states[0, 3], states[1, 3])))
+    assert torch.equal(pool(states, right, last=False), torch.stack((states[0, :3].mean(0), states[1, 0])))
+    assert torch.equal(pool(states, left, last=False), torch.stack((states[0, 1:].mean(0), states[1, 3])))
+
+
+def test_a_decoder_is_pooled_at_its_last_token_alike_for_left_and_right_padding(folders):
+    inputs, encoder = build(folders["llama"], slots=False)
+    rows = [inputs.query(1, 4), inputs.document(3)]
+    right = encoder.encode(rows)
+    most = max(len(row.ids) for row in rows)
+    ids = torch.tensor([[inputs.pad] * (most - len(row.ids)) + row.ids for row in rows])
+    mask = torch.tensor([[0] * (most - len(row.ids)) + [1] * len(row.ids) for row in rows])
+    with torch.no_grad():
+        position = (mask.cumsum(1) - 1).clamp(min=0)
+        states = encoder.model(ids, attention_mask=mask, position_ids=position).last_hidden_state
+    np.testing.assert_allclose(pool(states, mask, last=True), right, atol=1e-5)
+    assert inputs.causal and encoder.causal
+
+
+# ----------------------------------------------------------------------------------------------------------- tuning
+
+
+def test_the_loss_is_that_of_the_formula():
+    q = torch.tensor([[1.0, 0.0], [0.6, 0.8]], dtype=torch.float64)
+    a = torch.tensor([[0.8, 0.6], [0.0, 1.0]], dtype=torch.float64)
+    b = torch.tensor([[0.0, 1.0], [0.6, -0.8]], dtype=torch.float64)
+    keep = torch.ones(2, 2, dtype=torch.bool)
+    assert float(contrast(q, 3 * a, b, keep)) == pytest.approx(0.177824, abs=1e-6)
+    keep[0, 1] = False
+    assert float(contrast(q, a, b, keep)) == pytest.approx(0.231049, abs=1e-6)
+
+
+def test_a_liked_item_is_no_negative_of_the_query_it_is_wanted_for(weights, monkeypatch):
+    inputs, encoder = build(weights)
+    kept = []
+    monkeypatch.setattr(tuning, "contrast", lambda q, a, b, keep: kept.append(keep))
+    tuning.batch_loss(encoder, inputs, np.array([[0, 1, 2], [1, 2, 3], [2, 5, 1]]))
+    assert kept[0].tolist() == [[True, False, True], [True, True, True], [False, True, True]]
+
+
+def triplets(n=16):
+    generator = np.random.default_rng(3)
+    items = generator.permutation(ITEMS)
+    return np.stack((generator.integers(USERS, size=n), items[:n], items[n : 2 * n]), 1).astype(np.int32)
+
+
+def tuned(weights, folder, **changed):
+    folder.mkdir(exist_ok=True)
+    inputs, encoder = build(weights)
+    run = Tuning(encoder, inputs, triplets(), SimpleNamespace(**vars(OPTIONS) | changed), folder)
+    return inputs, encoder, run
+
+
+def test_only_lora_and_projectors_learn(weights, tmp_path):
+    _, encoder, run = tuned(weights, tmp_path / "a")
+    before = {name: weight.clone() for name, weight in encoder.named_parameters()}
+    run.run()
+    learnt = {name for name, weight in encoder.named_parameters() if weight.requires_grad}
+    assert learnt and all("lora" in name or name.startswith("projectors") for name in learnt)
+    for name, weight in encoder.named_parameters():
+        old = before.get(name.replace("base_model.model.", "").replace(".base_layer", ""))
+        if name not in learnt:
+            assert old is not None and torch.equal(weight, old), name
+    assert not torch.equal(before["projectors.user.layers.0.weight"], encoder.projectors["user"].layers[0].weight)
+    targets = {name.split(".lora_")[0].rsplit(".", 1)[-1] for name in learnt if "lora" in name}
+    assert targets in ({"query", "key", "value", "dense"}, {"q_proj", "k_proj", "v_proj", "o_proj"})
+    assert all("attention" in name or "self_attn" in name for name in learnt if "lora" in name)
+
+
+def test_tuning_and_inference_give_the_same_vector(weights, tmp_path):
+    """With dropout off; and the saved adapter gives it again."""
+    inputs, encoder, run = tuned(weights, tmp_path / "a")
+    run.run()
+    rows = [inputs.query(1, 3), inputs.query(0, 30)]
+    vectors = encoder.encode(rows)
+    np.testing.assert_array_equal(encoder(rows).detach().numpy(), vectors)
+    _, other = build(weights)
+    assert np.abs(other.encode(rows) - vectors).max() > 1e-4
+    other.load(tmp_path / "a", OPTIONS.hn_lora_rank)
+    np.testing.assert_array_equal(other.encode(rows), vectors)
+    config = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "tiny" and config["lora_alpha"] == 2 * config["r"] == 8
+    for name in ("adapter_model", "projectors"):
+        (tmp_path / "a" / f"{name}.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(InputError, match=r"its LoRA weights do not fit tiny .*; delete it"):
+        build(weights)[1].load(tmp_path / "a", OPTIONS.hn_lora_rank)
+
+
+def test_tuning_learns_16_triplets_and_its_card_tells_what_the_slots_are_worth(weights, tmp_path):
+    inputs, encoder, run = tuned(weights, tmp_path / "a", hn_tune_batch=16, hn_tune_epochs=50, hn_tune_rate=4e-3)
+    run.run()
+    figures = run.figures()
+    assert figures["loss_last"] < figures["loss_first"] / 2 and figures["steps"] == 50
+    known = SimpleNamespace(unrated=lambda user: np.arange(ITEMS), user_ids=range(USERS), item_ids=range(ITEMS))
+    card = tuning.card(encoder, inputs, known, triplets(), 2024)
+    assert card["triplets"] == 16 and card["above_liked"] == 1
+    assert 0 <= card["other_vectors"] <= card["above_random"]
+    q, a, random = (tuning.unit(encoder, rows) for rows in of_card(inputs))
+    assert card["above_random"] == pytest.approx(((q * a).sum(1) > (q * random).sum(1)).mean(), abs=1e-4)
+    assert tuning.card(encoder, inputs, known, triplets()[:0], 2024)["above_random"] is None
+
+
+def test_other_vectors_are_those_of_other_users_and_items_in_the_same_text(folders):
+    inputs, _ = build(folders["bert"])
+    rows = [inputs.query(2, 7), inputs.document(3)] * 10
+    known = SimpleNamespace(user_ids=range(USERS), item_ids=range(ITEMS))
+    changed = tuning.with_other_vectors(rows, known, np.random.default_rng(0))
+    assert [row.ids for row in changed] == [row.ids for row in rows]
+    assert [[slot[:2] for slot in row.slots] for row in changed] == [[slot[:2] for slot in row.slots] for row in rows]
+    assert len({row.slots[0][2] for row in changed[::2]}) > 3 and len({row.slots[1][2] for row in changed[::2]}) > 5
+
+
+def of_card(inputs):
+    """Rows of queries, wanted items and the random items that the card draws."""
+    generator = np.random.default_rng([2024, 6])
+    random = [generator.choice(np.arange(ITEMS)) for _ in triplets()]
+    yield [inputs.query(user, item) for user, item, _ in triplets()]
+    yield [inputs.document(item) for item in triplets()[:, 2]]
+    yield [inputs.document(item) for item in random]
+
+
+@pytest.mark.parametrize("at", [3, 5])
+def test_a_tuning_that_was_killed_ends_as_one_left_alone(weights, tmp_path, monkeypatch, at):
+    monkeypatch.setattr(tuning, "SAVE_STEPS", 2)
+    inputs, encoder, run = tuned(weights, tmp_path / "whole")
+    run.run()
+    whole = encoder.encode([inputs.query(2, 4)])
+
+    _, _, run = tuned(weights, tmp_path / "killed")
+    one_step = Tuning.one_step
+
+    def killer(self, weights):
+        if self.step == at:
+            raise KeyboardInterrupt
+        one_step(self, weights)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tuning, "one_step", killer)
+        with pytest.raises(KeyboardInterrupt):
+            run.run()
+    assert not (tmp_path / "killed" / "adapter_model.safetensors").exists()
+    torch.manual_seed(7)  # what was drawn outside does not matter
+    _, encoder, run = tuned(weights, tmp_path / "killed")
+    run.run()
+    np.testing.assert_array_equal(encoder.encode([inputs.query(2, 4)]), whole)
+    for name in ("adapter_model.safetensors", "projectors.safetensors", "adapter_config.json", "tuning.jsonl"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_a_tuning_of_less_than_a_batch_is_refused(weights, tmp_path):
+    with pytest.raises(InputError, match=r"--hn_triplets 16: 16 are left to tune on, less than --hn_tune_batch 17"):
+        tuned(weights, tmp_path / "a", hn_tune_batch=17)
+
+
+def test_a_broken_checkpoint_of_a_tuning_is_refused(weights, tmp_path):
+    _, _, run = tuned(weights, tmp_path / "a")
+    run.path.write_bytes(b"nonsense")
+    with pytest.raises(InputError, match=r"tuning\.pt: is no whole checkpoint of this tuning .*; delete it"):
+        run.run()
+
+
+def test_without_peft_one_line_says_how_to_get_it(weights, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "peft", None)
+    with pytest.raises(InputError, match="needs the package peft; install it with `pip install peft=="):
+        build(weights)[1].add_lora(4)

@@ -1,0 +1,198 @@
+"""HNLMRec's loss: golden vectors, identity with its backbone, whose gradient reaches what."""
+
+import numpy as np
+import pytest
+import torch
+from hard_negatives import build, first_batch, random_data, trained
+
+from baselines import hnlmrec
+from baselines.hnlmrec import contrastive, hinge, mixed, released_norm
+from baselines.lightgcn import LightGCN
+
+NO_SHARE = "--hn_alpha", "0", "--hn_lambda", "0"
+
+
+@pytest.fixture
+def data():
+    return random_data()
+
+
+# -------------------------------------------------------------------------------------- golden vectors
+
+U = torch.tensor([[0.3, -0.2], [0.1, 0.5]], dtype=torch.float64)
+P = torch.tensor([[0.4, 0.1], [-0.2, 0.6]], dtype=torch.float64)
+R = torch.tensor([[0.2, 0.3], [0.5, -0.1]], dtype=torch.float64)
+H = torch.tensor([[0.6, -0.4], [0.0, 0.8]], dtype=torch.float64)
+
+
+def close(found, expected):
+    torch.testing.assert_close(found, torch.as_tensor(expected, dtype=torch.float64), atol=1e-6, rtol=0)
+
+
+def bpr(m):
+    return LightGCN.pairwise_loss(None, U, P, m)
+
+
+@pytest.mark.parametrize(
+    ("keep", "m", "bpr_loss", "hinge_loss", "contrastive_loss"),
+    [
+        ([True, True], [[0.24, 0.23], [0.45, -0.01]], 0.618581, 0.143, 1.413698),
+        ([True, False], [[0.24, 0.23], [0.5, -0.1]], 0.609873, 0.123, 1.814476),
+    ],
+)
+def test_the_golden_vectors(keep, m, bpr_loss, hinge_loss, contrastive_loss):
+    keep = torch.tensor(keep)
+    found = mixed(H, R, keep, 0.1)
+    close(found, m)
+    close(bpr(found), bpr_loss)
+    close(hinge(U, P, found, 0.3), hinge_loss)
+    close(contrastive(U, P, H, keep, 0.2), contrastive_loss)
+
+
+def test_each_row_of_the_contrastive_loss_is_the_golden_one():
+    for row, expected in enumerate((1.814476, 1.012920)):
+        close(contrastive(U[row : row + 1], P[row : row + 1], H[row : row + 1], torch.ones(1), 0.2), expected)
+    assert contrastive(U, P, H, torch.zeros(2), 0.2) == 0
+
+
+def test_the_released_norm_is_the_golden_one():
+    u0 = torch.tensor([[0.2, -0.1], [0.3, 0.1]], dtype=torch.float64)
+    i0 = torch.tensor([[0.1, 0.4], [-0.3, 0.2]], dtype=torch.float64)
+    m = mixed(H, R, torch.ones(2, dtype=torch.bool), 0.1)
+    assert 1e-4 * float(released_norm(u0, i0, m)) == pytest.approx(3.736436e-5, abs=1e-11)
+
+
+def test_an_aligned_vector_has_the_norm_of_the_random_negative(data, monkeypatch):
+    """With an adapter that gives H the golden rows: .3, -.2 and 0, .509902, and their loss."""
+    model = build(data, "--embedding_dim", "2")
+    monkeypatch.setattr(hnlmrec.Adapter, "forward", lambda adapter, fetched: H)
+    h = model.hard_rows(torch.tensor([0, 1]), R)
+    close(h, [[0.3, -0.2], [0.0, 0.509902]])
+    m = mixed(h, R, torch.ones(2, dtype=torch.bool), 0.1)
+    close(m, [[0.21, 0.25], [0.45, -0.039010]])
+    close(bpr(m), 0.612281)
+
+
+def test_everything_is_finite_at_entries_of_ten_thousand():
+    big = [(1e4 * x).float().requires_grad_() for x in (U, P, H, R)]
+    keep = torch.ones(2, dtype=torch.bool)
+    m = mixed(big[2], big[3], keep, 0.1)
+    losses = [
+        LightGCN.pairwise_loss(None, big[0], big[1], m), hinge(big[0], big[1], m, 0.3),
+        contrastive(*big[:3], keep, 0.2), released_norm(big[0], big[1], m),
+    ]  # fmt: skip
+    gradients = torch.autograd.grad(sum(losses), big)
+    assert all(torch.isfinite(x).all() for x in (*losses, *gradients))
+    zero = torch.zeros(2, 2, requires_grad=True)
+    (gradient,) = torch.autograd.grad(contrastive(zero, zero, zero, keep, 0.2), zero)
+    assert torch.isfinite(gradient).all()
+
+
+# --------------------------------------------------------------------------- identity with the backbone
+
+
+@pytest.mark.parametrize("backbone", ["LightGCN", "MF"])
+@pytest.mark.parametrize("words", [NO_SHARE, ("--hard", "none")], ids=" ".join)
+def test_without_a_share_it_is_its_backbone_bit_for_bit(data, tmp_path, backbone, words):
+    plain, rows = trained(data, tmp_path, "--epochs", "3", model=backbone)
+    hard, same = trained(data, tmp_path, "--epochs", "3", "--backbone", backbone, *words)
+    assert rows == same and torch.equal(plain.table, hard.backbone.table)
+    assert list(hard.state_dict()) == ["backbone.table"]
+
+
+@pytest.mark.parametrize("adapter", ["aligned", "joint", "frozen"])
+def test_a_share_near_none_is_near_the_backbone(data, tmp_path, adapter):
+    """So that the shortcut above hides nothing: with real vectors the same random negatives are drawn."""
+    plain, _ = trained(data, tmp_path, "--epochs", "2", model="LightGCN")
+    tiny = "--hn_alpha", "1e-12", "--hn_lambda", "0", "--hn_adapter", adapter
+    hard, _ = trained(data, tmp_path, "--epochs", "2", *tiny)
+    torch.testing.assert_close(hard.backbone.table, plain.table, atol=1e-5, rtol=0)
+    shared, _ = trained(data, tmp_path, "--epochs", "2", "--hn_alpha", ".5", "--hn_lambda", "0")
+    assert (shared.backbone.table - plain.table).abs().max() > 1e-4
+
+
+def test_rejected_pairs_train_with_the_random_negative_alone(data):
+    kept = np.arange(len(data.edges("positive"))) % 2 == 0
+    data.hard.kept = torch.from_numpy(kept)
+    model = build(data, "--hn_alpha", ".5", "--hn_lambda", "0", "--hn_adapter", "frozen")
+    batch = first_batch(model)
+    rows = model.backbone.rows(batch)
+    keep = data.hard.kept[batch.positive_numbers]
+    h = model.hard_rows(batch.positive_numbers, rows.negatives)
+    m = mixed(h, rows.negatives, keep, 0.5)
+    assert torch.equal(m[~keep], rows.negatives[~keep])
+    assert not torch.isclose(m[keep], rows.negatives[keep]).all(1).any()
+    expected = model.backbone.pairwise_loss(rows.users, rows.positives, m) + model.backbone.regulariser(batch, rows)
+    torch.testing.assert_close(model.loss(batch), expected)
+    other = build(data, "--hn_alpha", ".5", "--hn_lambda", "0", "--hn_adapter", "frozen", "--hn_unfiltered")
+    other.start_epoch(1)
+    assert not torch.isclose(other.loss(batch), expected)
+
+
+# ---------------------------------------------------------------------------------- who trains the adapter
+
+
+def adapter_gradient(model, batch):
+    loss = model.loss(batch)
+    return torch.autograd.grad(loss, list(model.adapter.parameters()), allow_unused=True)
+
+
+@pytest.mark.parametrize("share", [("--hn_alpha", ".5", "--hn_lambda", "0"), ("--hn_alpha", "0", "--hn_lambda", "1")])
+def test_ranking_and_contrastive_loss_reach_the_adapter_only_when_joint(data, monkeypatch, share):
+    joint = build(data, *share, "--hn_adapter", "joint")
+    assert all(g.abs().sum() > 0 for g in adapter_gradient(joint, first_batch(joint)))
+
+    frozen = build(data, *share, "--hn_adapter", "frozen")
+    first_batch(frozen)
+    assert not any(weight.requires_grad for weight in frozen.adapter.parameters())
+    assert len(frozen.parameter_groups()[0]["params"]) == 1
+
+    aligned = build(data, *share)
+    batch = first_batch(aligned)
+    assert all(g.abs().sum() > 0 for g in adapter_gradient(aligned, batch))  # of L_align
+    monkeypatch.setattr(aligned, "misalignment", lambda items, z: torch.zeros(()))
+    assert adapter_gradient(aligned, batch) == (None,) * 6
+
+
+def test_alignment_moves_the_adapter_and_no_embedding(data):
+    model = build(data)
+    torch.nn.init.ones_(model.adapter[0].bias)  # without biases the cosine would not know the documents' length
+    _, z_items = model.embeddings()
+    items = torch.tensor([3, 3, 17])
+    loss = model.misalignment(items, z_items.detach()[items])
+    documents = data.hard.documents[items].float() * 8**0.5
+    cos = torch.nn.functional.cosine_similarity(model.adapter(documents), z_items[items])
+    torch.testing.assert_close(loss, 1 - cos.mean())
+    loss.backward()
+    assert model.backbone.table.grad is None and model.adapter[0].weight.grad.abs().sum() > 0
+
+
+def test_alignment_draws_anew_in_every_step_and_nothing_from_the_backbones_generator(data):
+    losses, states = [], []
+    for words in (("--hn_adapter", "aligned"), ("--hn_adapter", "frozen")):
+        model = build(data, *words)
+        batch = first_batch(model)
+        losses.append([float(model.loss(batch).detach()) for _ in range(2)])
+        states.append(model.generator.get_state())
+    assert losses[0][0] != losses[0][1] and losses[1][0] == losses[1][1]
+    plain = build(data, model="LightGCN")
+    plain.loss(first_batch(plain))
+    assert torch.equal(states[0], states[1]) and torch.equal(states[0], plain.generator.get_state())
+
+
+@pytest.mark.parametrize(("adapter", "moves"), [("aligned", True), ("joint", True), ("frozen", False)])
+def test_the_adapters_weights_move_only_where_they_should(data, tmp_path, adapter, moves):
+    words = "--hn_alpha", ".5", "--epochs", "2", "--hn_adapter", adapter
+    before = build(data, *words).adapter.state_dict()
+    after = trained(data, tmp_path, *words)[0].adapter.state_dict()
+    assert [torch.equal(before[name], after[name]) for name in before] == [not moves] * 6
+
+
+def test_the_adapter_has_the_released_shape():
+    assert [tuple(w.shape) for w in hnlmrec.Adapter(4096, 512, False).parameters()][::2] == [
+        (2048, 4096), (1024, 2048), (512, 1024),
+    ]  # fmt: skip
+    ours = hnlmrec.Adapter(384, 64, False)
+    assert sum(w.numel() for w in ours.parameters()) == 98_656
+    x = torch.randn(50, 384)
+    assert (ours(x) < 0).any() and (hnlmrec.Adapter(384, 64, True)(x) >= 0).all()
