@@ -104,7 +104,10 @@ def fit(name, raw, folder, options, run):
     summary |= {"validation": validation, "test": test}
     summary |= {"peak_memory_mb": hardware.peak_memory_mb(device), "device": hardware.device_name(device)}
     summary |= {"dataset_augment": options.dataset_augment, **labels}
-    summary |= {"flags": flags.ablation(options, name), "commit": run_folder.commit()}
+    changed = flags.ablation(options, name)
+    if options.model == "Blend":
+        changed["blend"] = list(model.columns)  # of which runs and seeds: config.json
+    summary |= {"flags": changed, "commit": run_folder.commit()}
     published = compare.published(name, options.model)
     artefacts.plot_curves(run.folder / "curves.png", run.epochs, summary, published)
     run.log("", *compare.table(summary, published), "", f"Run folder: {run.folder}")

@@ -2,6 +2,7 @@
 
     python results4comparison/table.py headline     one row a system on ML-100K, for the front page
     python results4comparison/table.py systems      ReFINe++ and the systems it is compared with
+    python results4comparison/table.py beyond       what goes beyond the published result
     python results4comparison/table.py labels       ReFINe++ trained on other labels, all compared
     python results4comparison/table.py ablations    ReFINe++ with parts left out or exchanged
     python results4comparison/table.py negatives    HNLMRec and the samplers (hard_negatives.py)
@@ -59,7 +60,7 @@ def is_system(run):
 
     HNLMRec without any, and no other --sampler: they have a table of their own.
     """
-    if run["model"] not in ("ReFINe++", "HNLMRec"):
+    if run["model"] not in ("ReFINe++", "HNLMRec", "Blend"):
         return "sampler" not in run["flags"]
     if run["flags"]:
         return False
@@ -73,6 +74,13 @@ def is_headline(run):
     if run["model"] in ("ReFINe", "ReFINe++"):
         return labels(run) == AUTHORS and not run["flags"]
     return run["dataset_augment"] == "original" and "ease_side" not in run["flags"]
+
+
+def is_beyond(run):
+    """Stars weighted, alone or blended; and what these are set against."""
+    if run["model"] == "Blend" or "star_weights" in run["flags"]:
+        return True
+    return experiment_of(run)[1:] == SYSTEM or (is_headline(run) and "ease_alphas" in run["flags"])
 
 
 def is_default_model(run):
@@ -201,6 +209,8 @@ def main(arguments):
             lines = headline()
         case ["systems"]:
             lines = against(is_system, ("ReFINe", "ReFINe++"), SYSTEM)
+        case ["beyond"]:
+            lines = against(is_beyond, ("ReFINe++",), SYSTEM)
         case ["labels"]:
             lines = [*against(is_default_model, ("ReFINe++",)), "", *pairs(is_default_model)]
         case ["ablations"]:
