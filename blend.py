@@ -8,13 +8,13 @@ compare.py, table.py and --recommend take it.  Short for main.py --model Blend -
 data set of the first run; other flags of main.py may follow.  How: baselines/blend.py.
 """
 
-import json
 import sys
 from itertools import takewhile
 from pathlib import Path
 
 import main
 import shell
+from run_folder import read_config
 from utils import InputError
 
 
@@ -28,8 +28,10 @@ def blend(argv=None):
     for run in runs:
         if not (Path(run) / "summary.json").exists():
             raise InputError(f"{run}: holds no finished run (no summary.json)")
-    settings = json.loads((Path(runs[0]) / "config.json").read_text(encoding="utf-8"))["settings"]
+    settings = read_config(Path(runs[0]))["settings"]
     where = ["--dataset", settings["dataset"], "--data_dir", settings["data_dir"]]
+    if "half_stars" in settings:
+        where += ["--half_stars", settings["half_stars"]]
     return main.main([*where, "--model", "Blend", "--blend", *runs, *argv[len(runs) :]])
 
 

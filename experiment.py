@@ -54,6 +54,8 @@ def fit(name, raw, folder, options, run):
     items = preparation.rated_items(name, raw, folder, run.log)
     if options.model == "Blend":
         train_csv, labels = recommend.ratings_of(options.blend[0])
+        if recommend.held_out(options.blend[0]) != (splits["validation"], splits["test"]):
+            raise InputError(f"{options.blend[0]}: was tested on other validation or test rows than those in {folder}")
     elif options.dataset_augment == "augment":
         train_csv, labels = refinement.refine(name, folder, items, options, device, run.log)
         options.llm, options.llm_mode = labels["llm"], labels["llm_mode"]  # what was picked, for the settings
@@ -67,7 +69,7 @@ def fit(name, raw, folder, options, run):
         raise InputError(f"{folder}: its CSVs changed while this run was reading them; start it again")
     if training.cut_offs(options)[-1] > data.n_items:
         raise InputError(f"--top_k {options.top_k[-1]}: {name} has only {data.n_items} items to rank (and needs 20)")
-    made_from = {"train_csv": train_csv.name, "sha256": train_hash, "llm": labels["llm"]}
+    made_from = {"train_csv": train_csv.name, "sha256": train_hash, "llm": labels.get("llm")}
     made_from |= {"validation": splits["validation"], "test": splits["test"]}
     if options.model == "HNLMRec" and wants_vectors(options):
         cf = partial(cf_vectors, name, raw, folder, train_csv, data, asked, device)

@@ -25,7 +25,7 @@ LEAST = {  # smallest value of each number
     "learning_rate": 0, "batch_size": 1, "epochs": 1, "early_stopping_step": 1, "evaluation_step": 1,
     "test_batch_size": 1, "random_seed": 0, "top_k": 1, "ease_lambdas": 1e-3,
     "ease_weights": 0, "ease_denoising": 0, "ease_alphas": 0,
-    "star_weights": 0, "average_decay": 0,
+    "star_weights": 1e-3, "average_decay": 0,
     "llm_seed": 0, "llm_permutations": 1, "llm_question_size": 1, "llm_profile": 0, "llm_batch_tokens": 1,
     "llm_concurrency": 1, "llm_timeout": 1,
     "sampler_candidates": 1, "sampler_top": 1,
@@ -219,6 +219,8 @@ def check_values(options):
         value = getattr(options, name)
         if value is not None and value > most:
             raise InputError(f"--{name} {value}: must be at most {most}")
+    if not any(options.ease_weights):
+        raise InputError("--ease_weights 0 0 0 0 0: at least one star must weigh something")
     if options.sampler_top > options.sampler_candidates:
         top, candidates = options.sampler_top, options.sampler_candidates
         raise InputError(f"--sampler_top {top}: must be at most --sampler_candidates, {candidates}")

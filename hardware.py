@@ -3,7 +3,6 @@
 import ctypes
 import os
 import platform
-import resource
 from contextlib import suppress
 from pathlib import Path
 
@@ -77,6 +76,8 @@ def peak_memory_mb(device):
         return round(torch.cuda.max_memory_allocated(device) / 2**20)
     kilobytes = figure_in(PROCESS / "status", "VmHWM:")
     if kilobytes is None:
+        import resource  # of Unix
+
         kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # since the process began
         kilobytes /= 2**10 if platform.system() == "Darwin" else 1  # which counts bytes
     return round(kilobytes / 2**10)

@@ -26,7 +26,7 @@ def run(trials, jobs):
 
     Raises InputError with the last words of a run that failed, once all have ended.
     """
-    left = [trial for trial in trials if not trial.finished]
+    left = list({trial.folder: trial for trial in trials if not trial.finished}.values())  # two may be one run
     if not left:
         return
     slots = queue.SimpleQueue()  # (number, environment) that no run is using

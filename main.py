@@ -18,6 +18,7 @@ import run_folder
 import shell
 from atomic_files.folders import locate
 from naming import run_name
+from utils import InputError
 
 
 def main(argv=None):
@@ -27,6 +28,9 @@ def main(argv=None):
         from recommend import recommend
 
         return recommend(options)
+
+    if options.model == "Blend" and (not options.blend or options.dataset_augment != "original"):
+        raise InputError("--model Blend: needs --blend RUN RUN, and no --dataset_augment: the first one's counts")
 
     # the data set and the run folder
     name, raw, folder = locate(options.dataset, options.data_dir)

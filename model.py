@@ -93,7 +93,7 @@ def weights_of_stars(data, weights):
 
     weights: of a refined rating that is liked (4.5), of a 4 and of a 5.
     """
-    if len(set(weights)) == 1:
+    if set(weights) == {1}:
         return None
     rating = data.train.rating[data.train.rating >= 4]
     refined, four, five = weights

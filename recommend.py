@@ -102,6 +102,12 @@ def ratings_of(folder):
     return train_file(data_folder, config["made_from"]), labels
 
 
+def held_out(folder):
+    """SHA-256 of the validation and of the test CSV of a run."""
+    made_from = read_config(Path(folder))["made_from"]
+    return made_from.get("validation"), made_from.get("test")
+
+
 def recommend(options):
     """The command: print what the run recommends to the user, and what it knows of them."""
     given = options.data_dir != flags.parser().get_default("data_dir")
@@ -137,9 +143,11 @@ def load_model(run, config, data, device):
     negatives = config["made_from"].get("negatives")
     if negatives:
         data.hard = SimpleNamespace(width=negatives["width"])
-    model = model_class(name)(data, settings, torch.Generator(device)).to(device)
     try:
+        model = model_class(name)(data, settings, torch.Generator(device)).to(device)
         model.load_state_dict(torch.load(run / "best.pt", weights_only=True, map_location=device)["model"])
+    except (AttributeError, TypeError) as error:  # a flag that had other values then
+        raise InputError(f"{run}: was made by another version of this program ({str(error)[:60]})") from None
     except (RuntimeError, LookupError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(f"{run}/best.pt: holds no weights of {name} ({str(error)[:60]})") from None
     return model.eval()

@@ -52,7 +52,7 @@ class Run:
             if done is None:
                 raise InputError(f"{self.folder}: holds a finished run; {another}")
             if not resume or (epochs or 0) <= done:
-                more = f"--resume with --epochs above {done} goes on with it"
+                more = f"--path_name {self.folder.name} --resume with --epochs above {done} goes on with it"
                 raise InputError(f"{self.folder}: holds a finished run; {another}, {more}")
         elif not resume:
             raise InputError(f"{self.folder}: holds a run; --resume goes on with it, {another}")

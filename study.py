@@ -160,7 +160,7 @@ def study(argv=None):
         rows.append(row_of(dataset, model, grid, options))
         everything += rows[-1].trials
     if options.list:
-        left = [trial for trial in everything if not trial.finished]
+        left = {trial.folder: trial for trial in everything if not trial.finished}.values()  # two may be one run
         return print(*(shlex.join(trial.command) for trial in left), sep="\n")
     everything.sort(key=lambda trial: options.seeds.index(trial.seed))  # something of every model first
     jobs.run(everything, options.jobs)

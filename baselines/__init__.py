@@ -5,6 +5,7 @@ The table is literal and needs no torch, so that --help, a typo and a refused fl
 """
 
 from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
 from negatives.flags import STAGE
@@ -71,6 +72,10 @@ def model_class(name):
     return getattr(import_module(row.module), row.class_name)
 
 
+def absolute(path):
+    return str(Path(path).resolve())
+
+
 def add_flags(group):
     """The flags that few models have a use for.  group: add_argument_group of the parser."""
     add = group("MF, LightGCN and HNLMRec").add_argument
@@ -110,7 +115,7 @@ def add_flags(group):
     add("--hn_official", action="store_true",
         help="HNLMRec: as released: constant noise for vectors, a frozen adapter that ends in ReLU, its L2")
 
-    group("Blend").add_argument("--blend", nargs="+", default=[], metavar="RUN",
+    group("Blend").add_argument("--blend", nargs="+", type=absolute, default=[], metavar="RUN",
         help="Blend: folders of finished runs (python blend.py RUN RUN fills in the rest)")
 
     add = group("EASE").add_argument
@@ -121,6 +126,6 @@ def add_flags(group):
     add("--ease_denoising", type=float, nargs="+", default=[0],
         help="EASE: values of p to choose from; p times an item's own weight is added to its ridge penalty")
     add("--ease_alphas", type=float, nargs="+", default=[0],
-        help="EASE: values of alpha to choose from; a user counts by (sum of weights)^-alpha")
+        help="EASE: values of alpha to choose from; in X'X a user's row is divided by (its sum of weights)^alpha")
     add("--ease_side", default="item", choices=["item", "user"],
         help="EASE: learn weights between items, or between users")  # fmt: skip

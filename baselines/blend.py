@@ -15,10 +15,11 @@ import pandas as pd
 import torch
 
 from recommender import Recommender
+from run_folder import FREE, read_config
 from utils import InputError
 
 STEPS = {1: 1, 2: 20, 3: 10, 4: 5}  # by number of experiments: weights are multiples of 1 / this
-NO_EXPERIMENT = {"random_seed", "llm_seed", "path_name", "result_dir", "data_dir", "device", "test_batch_size"}
+NO_EXPERIMENT = {"random_seed", "llm_seed", "path_name", "device", *FREE}
 BLOCK = 1024  # users whose scores are held at once
 
 
@@ -59,8 +60,11 @@ def by_experiment(folders):
     """{name: [run folder, ...]} of runs that differ in their seeds alone; the name is the folder's without its seed."""
     groups = {}
     for folder in map(Path, folders):
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))["settings"]
+        config = read_config(folder)
+        settings = config["settings"]
         experiment = {flag: value for flag, value in settings.items() if flag not in NO_EXPERIMENT}
+        if experiment.get("llm") == "file":  # somebody's labels: by what they are
+            experiment["labels"] = config["made_from"]["sha256"]
         groups.setdefault(json.dumps(experiment, sort_keys=True), []).append((folder, settings["random_seed"]))
     names = {}
     for runs in groups.values():
@@ -87,7 +91,7 @@ def standardised(folder, data, base):
     The last column takes the mean away.  A user or item that the run does not know has zeros, so that its score is the
     mean.  Raises InputError where the run knows one that data does not.
     """
-    from recommend import load_run  # it builds models, so it is not imported with them
+    from recommend import held_out, load_run  # which builds models, so it is not imported with them
 
     if held_out(folder) != held_out(base):
         raise InputError(f"{folder}: was tested on other validation or test rows than {base}")
@@ -106,12 +110,6 @@ def standardised(folder, data, base):
     if of_users is None or of_items is None:
         raise InputError(f"{folder}: ranks users or items that {base} does not know; name it first")
     return of_users, of_items
-
-
-def held_out(folder):
-    """SHA-256 of the validation and test CSV of a run."""
-    made_from = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))["made_from"]
-    return made_from["validation"], made_from["test"]
 
 
 def placed(rows, ids, wanted):

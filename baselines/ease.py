@@ -33,7 +33,8 @@ class EASE(Recommender):
         self.by_user = options.ease_side == "user"
         choices = product(options.ease_alphas, options.ease_denoising, options.ease_lambdas)
         self.grid = [dict(zip(self.columns, map(float, choice), strict=True)) for choice in choices]
-        refuse_what_does_not_fit(data, data.n_users if self.by_user else data.n_items)
+        side = data.n_users if self.by_user else data.n_items
+        refuse_what_does_not_fit(data, side, scaled=any(options.ease_alphas))
 
         stars = torch.from_numpy(data.train.rating).clamp(1, 5).floor().long().to(data.device)  # 0.5 -> 1, 4.5 -> 4
         weights = torch.tensor(options.ease_weights, dtype=torch.float32, device=data.device)  # (5,)
@@ -42,7 +43,6 @@ class EASE(Recommender):
         self.x = torch.zeros(data.n_users, data.n_items, device=data.device)  # (U, I)
         self.x[users, items] = weights[stars - 1]
         self.alpha = None  # that gram is of
-        side = data.n_users if self.by_user else data.n_items
         self.register_buffer("b", torch.zeros(side, side, device=data.device))
 
     def terms(self):
@@ -85,9 +85,9 @@ def spaced(numbers):
     return " ".join(f"{number:g}" for number in numbers)
 
 
-def refuse_what_does_not_fit(data, side):
-    """Raises InputError where X, scaled X, X'X, its factor and B would take more memory than there is."""
-    needed = 4 * (2 * data.n_users * data.n_items + 3 * side * side)  # bytes of float32
+def refuse_what_does_not_fit(data, side, scaled):
+    """Raises InputError where X, X with scaled rows, X'X, its factor and B would take more memory than there is."""
+    needed = 4 * ((1 + scaled) * data.n_users * data.n_items + 3 * side * side)  # bytes of float32
     free = available_memory(torch.device(data.device))
     if free is not None and needed > free:
         raise InputError(

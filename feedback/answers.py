@@ -77,9 +77,11 @@ class Answers:
     def _go_on(self):
         """Read what earlier starts wrote, or begin the file with the settings."""
         settings, self.records, whole_bytes = read(self.path, self.fields)
-        # the settings are compared before anything is cut off
-        if whole_bytes:
+        # the settings are compared before anything is cut off; those of a start without an answer bind nobody
+        if self.records:
             self._check(settings)
+        else:
+            whole_bytes = 0
         self.file.truncate(whole_bytes)
         if not whole_bytes:
             self._write(self.settings)

@@ -45,6 +45,15 @@ def test_a_half_written_last_line_is_dropped_and_the_next_start_heals_it(tmp_pat
     assert users(path) == ["1", "2", "3"] and len(path.read_text().splitlines()) == 4
 
 
+def test_settings_without_an_answer_bind_nobody(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    write(path, {"llm": "x"}, [])
+    write(path, {"llm": "y"}, ["1"])
+    assert read(path)[0] == {"llm": "y"} and users(path) == ["1"]
+    with pytest.raises(InputError, match="other llm"):
+        write(path, {"llm": "x"}, [])
+
+
 def test_a_file_cut_off_in_its_settings_starts_over(tmp_path):
     path = tmp_path / "answers.jsonl"
     path.write_text('{"llm": ')

@@ -102,16 +102,27 @@ def test_runs_that_cannot_be_blended_are_refused_in_one_line(runs, tmp_path, cap
     config["made_from"]["test"] = "0" * 64
     (other / "config.json").write_text(json.dumps(config))
     result = ["--result_dir", str(tmp_path / "result")]
+    elsewhere = shutil.copytree(runs["ease"].parents[2] / "data" / "tiny", tmp_path / "data" / "tiny")
+    (elsewhere / "prepared.json").unlink()
+    test = elsewhere / "tiny_test.csv"
+    test.write_text("".join(test.read_text().splitlines(keepends=True)[:-1]))
+    moved = shutil.copytree(runs["ease"], tmp_path / "moved")
+    config["made_from"] = json.loads((runs["ease"] / "config.json").read_text())["made_from"]
+    config["settings"]["data_dir"] = str(tmp_path / "data")
+    (moved / "config.json").write_text(json.dumps(config))
     cases = (
         ([runs["ease"]], "give at least two folders of finished runs, each once"),
         ([runs["ease"], runs["ease"]], "give at least two folders of finished runs, each once"),
         ([runs["ease"], tmp_path / "gone"], "gone: holds no finished run (no summary.json)"),
+        ([moved, runs["a_1"]], "moved: was tested on other validation or test rows than those in"),
         ([runs["ease"], other], "other: was tested on other validation or test rows than"),
     )
     for folders, words in cases:
         assert shell.cli(blend.blend, [*map(str, folders), *result]) == 2
         error = capsys.readouterr().err
         assert words in error and error.count("\n") == 1
+    assert shell.cli(main.main, ["--dataset", "x", "--model", "Blend"]) == 2
+    assert "--model Blend: needs --blend RUN RUN" in capsys.readouterr().err
     assert not (tmp_path / "result").exists()
 
 

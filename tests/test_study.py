@@ -286,3 +286,12 @@ def test_a_run_that_cannot_be_started_does_not_hold_up_the_others(base, monkeypa
     with pytest.raises(OSError, match="no more processes"):
         jobs.run(trials, 1)
     assert started
+
+
+def test_two_models_that_are_one_run_are_run_once(base, tmp_path, capsys):
+    same = [f"LightGCN {FAST}", f"LightGCN {FAST} --layers 4"]  # the default
+    words = ["--datasets", base / "blocks", "--data_dir", base / "data", "--result_dir", tmp_path, "--models", *same]
+    study.study([str(word) for word in [*words, "--list"]])
+    assert len(capsys.readouterr().out.strip().splitlines()) == 1
+    study.study([str(word) for word in words])
+    assert len([path for path in (tmp_path / "blocks").glob("LightGCN*") if path.is_dir()]) == 1
