@@ -156,6 +156,29 @@ def test_flags_without_a_use_and_numbers_out_of_range_are_refused(words, message
     options_of("HNLMRec", "--hard", "none", "--rank_loss", "hinge", "--hn_margin", "0.5")
 
 
+SEED, WRITING = {"llm_seed"}, {"llm_seed", "llm_domain", "llm_profile"}
+
+
+@pytest.mark.parametrize(
+    ("words", "shared"),
+    [
+        ("", SEED), ("--hard none", set()), ("--hn_folder f", set()), ("--hn_encoder f", SEED | {"llm_dtype"}),
+        ("--hn_writer f", WRITING | {"llm_dtype", "llm_batch_tokens"}),
+        ("--hn_url http://x", WRITING | {"llm_concurrency", "llm_timeout"}),
+    ],
+)  # fmt: skip
+def test_a_run_without_refinement_has_those_of_its_flags_that_the_stage_reads(words, shared):
+    options = options_of("HNLMRec", *words.split())
+    assert {flag for flag in flags.settings(options) if flag.startswith("llm")} == shared
+    assert ("hn_tokens" in flags.settings(options)) == (words not in ("--hard none", "--hn_folder f"))
+    given = ["--llm_domain", "books"]
+    if "llm_domain" in shared:
+        assert options_of("HNLMRec", *words.split(), *given).llm_domain == "books"
+    else:
+        with pytest.raises(flags.InputError, match="--llm_domain: nothing is refined"):
+            options_of("HNLMRec", *words.split(), *given)
+
+
 def test_a_folder_without_item_documents_serves_all_but_alignment(data):
     data.hard.documents = None
     build(data, "--hn_adapter", "joint").start_epoch(1)

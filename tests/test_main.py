@@ -285,7 +285,7 @@ def test_every_model_leaves_the_same_files_and_says_what_it_is_made_of(command, 
     assert summary(run)["epochs_run"] == {"Popularity": 1, "EASE": 8}.get(model, 3)
     assert "hidden_dim" not in log or model == "ReFINe++"  # flags without a use are not echoed
     assert ("n_negatives: 6\n" in log) == (model == "ReFINe++")  # a tenth of the items, filled in
-    seed = "llm_seed: 2024\n" if model == "HNLMRec" else ""  # of its vectors
+    seed = "llm_seed: 2024\nllm_dtype: auto\n" if model == "HNLMRec" else ""  # of its vectors
     picked = f"llm: {summary(run)['llm']}\nllm_mode: embed\n{seed}unasked_twos: confirmed\n"
     assert picked in log
     assert len(load_run(run).recommend("u7", k=3)) == 3  # the settings suffice to build the model anew
