@@ -100,7 +100,7 @@ def test_only_a_run_that_can_go_on_keeps_its_checkpoint(run):
 @pytest.mark.parametrize("flags", [("--epochs", 2), ("--epochs", 2, "--resume"), ("--epochs", 1, "--resume")])
 def test_a_finished_run_says_how_it_goes_on(run, flags):
     run("a", "--epochs", 2)
-    words = "holds a finished run; --path_name NAME starts another, --resume with --epochs above 2 goes on with it"
+    words = "--path_name NAME starts another, --path_name a --resume with --epochs above 2 goes on with it"
     with pytest.raises(InputError, match=words):
         run("a", *flags)
 

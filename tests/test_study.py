@@ -282,7 +282,7 @@ def test_a_run_that_cannot_be_started_does_not_hold_up_the_others(base, monkeypa
         raise OSError("no more processes")
 
     monkeypatch.setattr(jobs, "start", unable)
-    trials = [SimpleNamespace(finished=False, model=["LightGCN"]) for _ in range(3)]
+    trials = [SimpleNamespace(finished=False, model=["LightGCN"], folder=number) for number in range(3)]
     with pytest.raises(OSError, match="no more processes"):
         jobs.run(trials, 1)
     assert started

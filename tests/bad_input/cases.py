@@ -21,6 +21,8 @@ class Case:
     before: bool = False  # a finished run first
 
 
+ANSWER = '{"user": "1", "permutation": 0, "part": 0, "items": ["1"], "verdicts": ["liked"]}\n'
+PROFILE = '{"kind": "item", "id": "1", "summarization": "x", "reasoning": "x", "backend": "template", "status": "ok"}\n'
 HEADER = "user_id:token\titem_id:token\trating:float\n"
 
 
@@ -204,7 +206,7 @@ CASES = {
     ),
     "answers of other settings": Case(
         r"answers\.jsonl: was made with other ratings",
-        spoil=write("data/x/feedback/llm-embed/answers.jsonl", '{"llm": "x"}\n'),
+        spoil=write("data/x/feedback/llm-embed/answers.jsonl", '{"llm": "x"}\n' + ANSWER),
     ),
     # -------------------------------------------------------------------------------------------------- run folder
     "a finished run": Case(r"holds a finished run; --path_name", "--model Popularity --path_name before", before=True),
@@ -297,7 +299,7 @@ CASES = {
     "fewer triplets than a batch": Case(r"--hn_triplets 15: less than one batch of", f"{HN} --hn_triplets 15"),
     "profiles of other ratings": Case(
         r"profiles\.jsonl: was made with other ratings", HN,
-        write("data/x/negatives/original/template/profiles.jsonl", '{"ratings": "other"}\n'),
+        write("data/x/negatives/original/template/profiles.jsonl", '{"ratings": "other"}\n' + PROFILE),
     ),
     "a broken line among profiles": Case(
         r"profiles\.jsonl, line 2: is no answer; delete the line", HN,
