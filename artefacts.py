@@ -5,6 +5,7 @@ import textwrap
 import numpy as np
 import pandas as pd
 
+from results4comparison.compare import flag_words
 from utils import write_atomically
 
 
@@ -69,9 +70,7 @@ def plot_curves(path, epochs, summary, published):
 
 def title(summary):
     """Model and its flags, data set, labels and seed."""
-    words = [summary["model"]]
-    for name, value in summary["flags"].items():
-        words.append(f"--{name}" if value is True else f"--{name} {value}")
+    words = [summary["model"], *flag_words(summary["flags"])]
     labels = "ratings as they are"
     if summary["dataset_augment"] == "augment":
         labels = f"labels: {summary['llm']}"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import main
 import shell
-from run_folder import read_config
+from run_folder import read_config, require_finished
 from utils import InputError
 
 
@@ -26,8 +26,7 @@ def blend(argv=None):
     if len(runs) < 2 or len({Path(run).resolve() for run in runs}) < len(runs):
         raise InputError("give at least two folders of finished runs, each once")
     for run in runs:
-        if not (Path(run) / "summary.json").exists():
-            raise InputError(f"{run}: holds no finished run (no summary.json)")
+        require_finished(Path(run))
     settings = read_config(Path(runs[0]))["settings"]
     where = ["--dataset", settings["dataset"], "--data_dir", settings["data_dir"]]
     if "half_stars" in settings:

@@ -189,7 +189,7 @@ class TrainingState:
             torch.cuda.set_rng_state(generators["cuda"], self.device)
 
         self.epoch, self.step = state["epoch"], state["step"]
-        self.note = state.get("note")  # a run begun before it was kept goes on without
+        self.note = state["note"]
         self.loss_sum = state["loss_sum"].to(self.device)
         self.finite_steps = state["finite_steps"].to(self.device)
         self.earlier_seconds = state["seconds"]

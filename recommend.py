@@ -26,7 +26,7 @@ import utils
 from atomic_files import preparation
 from atomic_files.folders import locate
 from baselines import model_class
-from run_folder import read_config
+from run_folder import read_config, require_finished
 from utils import InputError
 
 SHOWN = 20  # of a user's likes and confirmed negatives; the rest is counted
@@ -39,15 +39,14 @@ def load_run(folder, data_dir=None, device="auto"):
     finished run, or its train CSV is gone or changed.
     """
     folder = Path(folder)
-    if not (folder / "summary.json").exists():
-        raise InputError(f"{folder}: holds no finished run (no summary.json)")
+    require_finished(folder)
     config = read_config(folder)
     settings = config["settings"]
     name, raw, data_folder = locate(settings["dataset"], Path(data_dir or settings["data_dir"]))
     train_csv = train_file(data_folder, config["made_from"])
     device = hardware.pick_device(device)
     data = dataloader.load(data_folder, name, train_csv, device)
-    titles = preparation.item_table(raw).title.reindex(data.item_ids, fill_value="").to_numpy()
+    titles = preparation.item_table(raw, data.item_ids).title.reindex(data.item_ids, fill_value="").to_numpy()
     return FinishedRun(folder, load_model(folder, config, data, device), titles, train_csv)
 
 

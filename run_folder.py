@@ -212,6 +212,12 @@ def check_epochs(folder, settings, before):
         )
 
 
+def require_finished(folder):
+    """Raises InputError for the folder of a run that has no result."""
+    if not (folder / "summary.json").exists():
+        raise InputError(f"{folder}: holds no finished run (no summary.json)")
+
+
 def read_config(folder):
     """config.json of a run folder: {"settings", "made_from", ...}.  Raises InputError where it is none."""
     try:

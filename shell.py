@@ -1,8 +1,10 @@
 """What a command owes the shell: exit codes, one line on stderr, and an end where it can go on later."""
 
+import argparse
 import signal
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 from utils import InputError
 
@@ -46,6 +48,27 @@ def fail(message):
     """One line on stderr; returns the exit code of unusable input."""
     print("error:", " ".join(str(message).split()), file=sys.stderr)
     return 2
+
+
+def report_command(argv, doc, path_help, lines, add_flags=lambda add: None):
+    """A program with one command, `report PATH`, which prints a report card; returns the exit code.
+
+    doc: what the program is, and examples below a blank line.  lines: options -> the card's lines; what takes long to
+    import it imports itself, so that --help and a typo are answered at once.  add_flags: gets add_argument.
+    """
+    about, _, examples = doc.partition("\n\n")
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=about, epilog=examples, formatter_class=style, allow_abbrev=False)
+    parser.error = lambda message: sys.exit(fail(f"{message} (--help lists what there is)"))
+    parser.add_argument("command", choices=["report"], help="print a report card")
+    parser.add_argument("path", type=Path, help=path_help)
+    add_flags(parser.add_argument)
+    options = parser.parse_args(argv)
+    try:
+        print(*lines(options), sep="\n")
+    except InputError as error:
+        return fail(error)
+    return 0
 
 
 @contextmanager

@@ -78,6 +78,17 @@ def locked(folder, log=print):
         lock.release()
 
 
+def refuse_other_settings(path, there, now, cure):
+    """Raises InputError where a file was made with other settings than these, {name: JSON value}.
+
+    there: the settings in the file; what it has beyond `now` is not looked at.
+    """
+    for name, value in now.items():
+        if there.get(name) != value:
+            was, now_is = (v if len(str(v)) < 40 else "..." for v in (there.get(name), value))  # hashes are unreadable
+            raise InputError(f"{path}: was made with other {name} ({was} there, {now_is} now); {cure}")
+
+
 def write_json(path, content):
     write_atomically(Path(path), lambda p: p.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8"))
 

@@ -2,7 +2,7 @@
 
 import json
 
-from utils import InputError, lock_of, take
+from utils import InputError, lock_of, refuse_other_settings, take
 
 FIELDS = ("user", "items", "verdicts")  # what a record of the refinement must have
 
@@ -79,22 +79,12 @@ class Answers:
         settings, self.records, whole_bytes = read(self.path, self.fields)
         # the settings are compared before anything is cut off; those of a start without an answer bind nobody
         if self.records:
-            self._check(settings)
+            refuse_other_settings(self.path, settings, self.settings, "delete its folder to ask anew")
         else:
             whole_bytes = 0
         self.file.truncate(whole_bytes)
         if not whole_bytes:
             self._write(self.settings)
-
-    def _check(self, settings_there):
-        """Answers that were made otherwise are not mixed with new ones."""
-        for name, now in self.settings.items():
-            there = settings_there.get(name)
-            if there != now:
-                raise InputError(
-                    f"{self.path}: was made with other {name} "
-                    f"({_short(there)} there, {_short(now)} now); delete its folder to ask anew"
-                )
 
     def _write(self, record):
         line = json.dumps(record, ensure_ascii=False) + "\n"
@@ -108,7 +98,3 @@ class Answers:
     def __exit__(self, *_):
         self.file.close()
         self.lock.release()
-
-
-def _short(value):
-    return value if len(str(value)) < 40 else "..."  # hashes would make the line unreadable

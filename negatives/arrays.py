@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from negatives.vectors import create
-from utils import InputError, write_atomically, write_json
+from utils import InputError, refuse_other_settings, write_atomically, write_json
 
 ROWS_AT_ONCE = 4096  # of a mapped array
 NOTE_SECONDS = 1  # between two notes of how far an array is
@@ -27,12 +27,7 @@ class Progress:
             self.write()
             return
         there = read_settings(self.path)
-        for name, now in settings.items():
-            if there.get(name) != now:
-                raise InputError(
-                    f"{self.path}: was made with other {name} ({short(there.get(name))} there, {short(now)} now); "
-                    "delete its folder to make it anew"
-                )
+        refuse_other_settings(self.path, there, settings, "delete its folder to make it anew")
         self.finished = there.get("finished", {})
 
     def note(self, step, value=True):
@@ -50,10 +45,6 @@ def read_settings(path):
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         raise InputError(f"{path}: is no JSON object; delete its folder to make it anew") from None
-
-
-def short(value):
-    return value if len(str(value)) < 40 else "..."  # hashes would make the line unreadable
 
 
 def fill(progress, name, shape, dtype, batches, words):

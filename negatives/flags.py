@@ -1,12 +1,13 @@
 """The flags of the stage that makes hard negatives (llm_negatives.py), and which have a use beside which.
 
-Imports nothing, so that --help is quick.
+Imports nothing that takes long, so that --help is quick.
 """
+
+from feedback.flags import DEFAULT_LLM
 
 TUNING = {"hn_triplets", "hn_tune_epochs", "hn_tune_batch", "hn_tune_rate", "hn_lora_rank"}
 STAGE = {"hn_writer", "hn_url", "hn_encoder", "hn_tokens", "hn_pairs", "hn_folder"} | TUNING
 OF_VECTORS = {"hn_alpha", "hn_lambda", "hn_adapter", "hn_temperature", "hn_unfiltered"}  # how training uses them
-DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 def add_flags(add):
@@ -17,7 +18,7 @@ def add_flags(add):
         "or local folder; with --hn_url the server's name for it, template then means the first it lists")
     add("--hn_url", help="ask a server with an OpenAI-compatible interface, such as http://localhost:11434/v1")
     # who turns them into vectors
-    add("--hn_encoder", default=DEFAULT_ENCODER,
+    add("--hn_encoder", default=DEFAULT_LLM,
         help="the model whose hidden states are the vectors: an encoder, or a decoder without encoder")
     add("--hn_tokens", type=int, default=96, help="tokens that it reads at most; profiles are cut to fit")
     add("--hn_pairs", type=int, default=0, help="train positives a user that get a vector, drawn at random; 0: all")
@@ -58,6 +59,6 @@ def shared(options):
         used |= {"llm_domain", "llm_profile", "llm_concurrency", "llm_timeout"}
     elif options.hn_writer != "template":
         used |= {"llm_domain", "llm_profile", "llm_dtype", "llm_batch_tokens"}
-    if options.hn_encoder != DEFAULT_ENCODER:  # which its files alone show to be a causal model
+    if options.hn_encoder != DEFAULT_LLM:  # which its files alone show to be a causal model
         used.add("llm_dtype")
     return used

@@ -88,9 +88,10 @@ class Stage:
 
     def run(self):
         """Make what is not there yet; returns the folder."""
-        texts = self.profiles()
+        texts, inputs = self.profiles(), None
         if not (self.base / "cf.npy").exists():
-            self.inputs(texts)  # a model or --hn_tokens that will not do shows before the CF run, which takes minutes
+            # a model or --hn_tokens that will not do shows before the CF run, which takes minutes
+            inputs = self.inputs(texts)
         cf = self.cf_table()
         scores = mining.Scores(cf, len(self.known.user_ids))
         out = self.base / f"{self.writer_name}-{Path(self.encoder_name).name}-{self.source}"
@@ -100,7 +101,7 @@ class Stage:
         if progress.finished.get("report") == version and (out / "report.json").exists():
             return out
         self.log(f"hard negatives: making {out}")
-        options, inputs = self.options, self.inputs(texts)
+        options, inputs = self.options, inputs or self.inputs(texts)
         pairs = mining.choose_pairs(self.known.pairs, options.hn_pairs, options.llm_seed)
         work = Work(progress, self.known, inputs, scores, pairs, self.source, self.weights, options, self.device)
         if self.source == "text":

@@ -32,6 +32,11 @@ class Experiment(NamedTuple):
     labels: str
     flags: str
 
+    @property
+    def name(self):
+        """The model and its flags."""
+        return f"{self.model} {self.flags}".strip()
+
 
 def labels(run):
     """What the run was trained on, in words.  run: a summary."""

@@ -86,8 +86,7 @@ def table(paths):
     rows = []
     for experiment, runs in groups.items():
         warn_of_doubles(runs)
-        model = f"{experiment.model} {experiment.flags}".strip()
-        rows.append(Row(experiment.dataset, model, list(runs.values()), list(runs)))
+        rows.append(Row(experiment.dataset, experiment.name, list(runs.values()), list(runs)))
     rows.sort(key=lambda row: (row.dataset, mean_recall(row.runs)))
     everything, tests = tables(rows)
     return [*markdown(*everything), "", *markdown(*tests)]

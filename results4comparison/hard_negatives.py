@@ -29,22 +29,15 @@ def is_about_negatives(run):
 def lines():
     """Both tables, with a sentence below."""
     groups = table.kept(is_about_negatives)
-    rows = sorted(row(experiment, runs, groups) for experiment, runs in groups.items())
-    first = markdown(COLUMNS, [[one.dataset, *one.cells] for one in rows])
+    rows = [table.kept_row(experiment, runs, plain(groups, experiment, runs)) for experiment, runs in groups.items()]
+    cells_of = []
+    for dataset, _, (model, _, *figures) in sorted(rows):  # the labels are the same in all
+        cells_of.append([dataset, model, *figures])
+    first = markdown(COLUMNS, cells_of)
     compared = comparisons(groups)
     header = ["data set", "tuned vectors less", *cells.DIFFERENCE, "p, Holm"]
     note = f"{len(compared)} tests named beforehand; of p values the last column counts."
     return [*first, "", *markdown(header, compared), "", note]
-
-
-def row(experiment, runs, groups):
-    tested = cells.NO_DIFFERENCE
-    base = plain(groups, experiment, runs)
-    if base is not None and base is not runs:
-        tested = cells.difference(table.recalls(experiment.dataset, runs), table.recalls(experiment.dataset, base))
-    recall = cells.mean_recall(runs.values())
-    model = f"{experiment.model} {experiment.flags}".strip()
-    return table.Row(experiment.dataset, recall, [model, *cells.figures(list(runs.values())), *tested])
 
 
 def plain(groups, experiment, runs):

@@ -168,8 +168,7 @@ def kept_row(experiment, runs, base):
     if base is not None and base is not runs:
         tested = difference(recalls(dataset, runs), recalls(dataset, base))
     recall = mean_recall(runs.values())
-    model = f"{experiment.model} {experiment.flags}".strip()
-    return Row(dataset, recall, [model, experiment.labels, *figures(list(runs.values())), *tested])
+    return Row(dataset, recall, [experiment.name, experiment.labels, *figures(list(runs.values())), *tested])
 
 
 def pairs(wanted):

@@ -2,11 +2,10 @@
 
 import numpy as np
 import torch
-from synthetic import Silent, train_data
+from synthetic import Silent, built, train_data
 
 import flags
 import training
-from baselines import model_class
 from negatives import vectors
 from negatives.vectors import HardNegatives
 from utils import write_json
@@ -62,15 +61,17 @@ def random_data():
     return data
 
 
+SMALL = ("--embedding_dim", "6", "--batch_size", "40")
+
+
 def options_of(model, *given):
-    options = flags.parse(["--dataset", "x", "--model", model, "--embedding_dim", "6", "--batch_size", "40", *given])
+    options = flags.parse(["--dataset", "x", "--model", model, *SMALL, *given])
     flags.of_data_set(options, "x")
     return options
 
 
 def build(data, *given, model="HNLMRec"):
-    torch.manual_seed(1)
-    return model_class(model)(data, options_of(model, *given), torch.Generator().manual_seed(2))
+    return built(model, data, *SMALL, *given)
 
 
 def trained(data, folder, *given, model="HNLMRec"):

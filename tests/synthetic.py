@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+import flags
+from baselines import model_class
 from dataloader import Interactions, TrainData
 
 USERS, ITEMS = 40, 60
@@ -18,6 +20,14 @@ def train_data(n_users, n_items, users, items, rating, validation=None, test=Non
     held_out = [Interactions(*pairs, np.full(len(pairs[0]), 5.0)) for pairs in (validation or nobody, test or nobody)]
     ids = np.arange(n_users), np.arange(n_items)
     return TrainData(*ids, Interactions(users, items, rating), *held_out, device)
+
+
+def built(name, data, *words):
+    """A model with these flags of main.py, its weights and draws the same every time."""
+    options = flags.parse(["--dataset", "x", "--model", name, *words])
+    flags.of_data_set(options, "x")
+    torch.manual_seed(1)
+    return model_class(name)(data, options, torch.Generator(data.device).manual_seed(2)).to(data.device)
 
 
 class Silent:

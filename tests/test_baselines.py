@@ -5,12 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from synthetic import train_data
+from synthetic import built, train_data
 from torch_geometric.nn.models import LightGCN as PygLightGCN
 
 import flags
 import sampling
-from baselines import MODELS, model_class, refine
+from baselines import MODELS, refine
 from baselines.ease import EASE
 from baselines.popularity import Popularity
 from baselines.siren import SiReN
@@ -29,10 +29,7 @@ def data():
 
 def build(name, data, *given):
     sizes = [] if MODELS[name].closed_form else ["--embedding_dim", "8"]
-    options = flags.parse(["--dataset", "x", "--model", name, *sizes, *given])
-    flags.of_data_set(options, "x")
-    torch.manual_seed(1)
-    return model_class(name)(data, options, torch.Generator().manual_seed(2))
+    return built(name, data, *sizes, *given)
 
 
 def generator(seed=0):

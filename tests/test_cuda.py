@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 import torch.utils._python_dispatch as dispatch
-from synthetic import Silent, train_data
+from synthetic import Silent, built, train_data
 
 import flags
 import hardware
@@ -45,11 +45,8 @@ def build(words, data, *more):
     sizes = {"embedding_dim": 8, "hidden_dim": 12, "batch_size": 100, "t": 2, "r": 3, "epochs": 4}
     usable = flags.used_by(MODELS[words[0]]) - ({"hidden_dim"} if "--no_autoencoder" in words else set())
     small = [word for name, size in sizes.items() if name in usable for word in (f"--{name}", str(size))]
-    options = flags.parse(["--dataset", "x", "--model", *words, *small, *more])
-    flags.of_data_set(options, "x")
-    torch.manual_seed(1)
-    model = model_class(words[0])(data, options, torch.Generator(data.device).manual_seed(2))
-    return model.to(data.device), options
+    model = built(words[0], data, *words[1:], *small, *more)
+    return model, model.options
 
 
 # -------------------------------------------------------------------------- without a device, on the CPU

@@ -4,11 +4,11 @@ import numpy as np
 import oracle
 import pytest
 import torch
-from synthetic import train_data
+from synthetic import built, train_data
 
 import flags
 import sampling
-from baselines import model_class, samplers
+from baselines import samplers
 
 USERS, ITEMS = 12, 40
 STARS = np.array([5.0, 4.0, 3.0, 2.0, 1.0])
@@ -23,10 +23,7 @@ def data():
 
 
 def build(data, *given, model="LightGCN"):
-    options = flags.parse(["--dataset", "x", "--model", model, "--embedding_dim", "6", *given])
-    flags.of_data_set(options, "x")
-    torch.manual_seed(1)
-    return model_class(model)(data, options, torch.Generator().manual_seed(2))
+    return built(model, data, "--embedding_dim", "6", *given)
 
 
 def generator(seed=0):
