@@ -49,7 +49,8 @@ def prepare(name, raw, folder, log=print, half_stars=None):
     if not stamp.exists() and were_put_there_by_hand(paths):
         if half_stars:
             raise InputError(f"{idle}; {folder}/{name}_*.csv are used as found")
-        return log(f"splits: {folder}/{name}_*.csv as found (not prepared here)")
+        log(f"splits: {folder}/{name}_*.csv as found (not prepared here)")
+        return say_whether_published(name, folder, known, log)
     if known:
         fetch(name, raw, log)
     made_from = fingerprint(name, raw) | {"rules": RULES_VERSION}
@@ -64,12 +65,7 @@ def prepare(name, raw, folder, log=print, half_stars=None):
     write_splits(tables, paths, stamp, made_from)
     log(f"splits: prepared {folder}/{name}_*.csv from {inter}")
 
-    # Of some data sets it is known what should have come out.
-    if known and known.splits:
-        if are_published(name, folder, known.splits):
-            log("splits: byte for byte the published ones")
-        else:
-            log("splits: NOT the published ones (another source?)")
+    say_whether_published(name, folder, known, log)
 
 
 def split_files(inter, item, known, half_stars, log):
@@ -143,12 +139,14 @@ def write_splits(tables, paths, stamp, made_from):
         os.replace(temporary[path], path)
 
 
-def are_published(name, folder, blob_of_part):
-    """Whether the CSVs are the published ones, which are pinned by their git blob ids."""
-    for part, blob in blob_of_part.items():
+def say_whether_published(name, folder, known, log):
+    """The published CSVs are pinned by their git blob ids.  known: row of DATASETS, None for a user's own data."""
+    if known is None:
+        return
+    for part, blob in known.splits.items():
         if git_blob_id(folder / f"{name}_{part}.csv") != blob:
-            return False
-    return True
+            return log("splits: NOT the published ones (another source?)")
+    log("splits: byte for byte the published ones")
 
 
 def raw_files(raw):

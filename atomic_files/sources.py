@@ -194,6 +194,7 @@ DATASETS = {
             "validation": "474b0a7448e43441e02b924b4fc446f5492654f8",
             "test": "c1407e658b3e0815ace9822ea64dbfed13165d6a",
         },
+        labels="40e29bb86d51752fe10a7bc1cd2e3d96c53bbbda",
         defaults={"r": 250},
     ),
     "Netflix-1M": DataSet(
@@ -213,7 +214,27 @@ DATASETS = {
             "validation": "1d16d5157068acc8230ad6b234b5f6992401689d",
             "test": "d1b455f977e866fa707819dbb1df54ae1e563390",
         },
+        labels="771c07bced85dba460ce294a103b2bfa55d1c7ad",
     ),
-    "Amazon_Digital_Music": amazon("Amazon_Digital_Music", domain="music"),
-    "Amazon_Books": amazon("Amazon_Books", domain="books", defaults={"layers": 2}),
+    "Amazon_Digital_Music": amazon(
+        "Amazon_Digital_Music",
+        domain="music",
+        splits={
+            "train_original": "2fd87cad23f736fddce491ddffbcb057b8ea05ef",
+            "validation": "6a942ba0108749460403ca53b5fd7d92dcd57c75",
+            "test": "182119cc4c3f601d253cfef62bc89c875b7c4ad8",
+        },
+        labels="dac24d3d94cf865b015dfbc5e7e16df854b7c0f2",
+    ),
+    "Amazon_Books": amazon(
+        "Amazon_Books",
+        domain="books",
+        defaults={"layers": 2},
+        splits={
+            "train_original": "cc9a161e2c5055808411b7d8395ac1f6dfb91c6d",
+            "validation": "3fe96a092f12828ed143f29863fbdde88cd871ee",
+            "test": "a3ac9499f5124ddef4d8eba80047736a2fc53a58",
+        },
+        labels="e9b9200d12833f95584cd2279feefe0987ffa1d4",
+    ),
 }

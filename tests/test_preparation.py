@@ -333,7 +333,30 @@ def test_csvs_put_there_by_hand_are_used_as_they_are(tmp_path):
     before, lines = snapshot(tmp_path), []
     preparation.prepare("tiny", tmp_path, tmp_path, lines.append)
     assert snapshot(tmp_path) == before
-    assert "as found" in lines[0]
+    assert "as found" in lines[0] and len(lines) == 1  # of a user's own data set nothing was published
+
+
+@pytest.mark.parametrize("changed", [None, *PARTS])
+def test_published_csvs_put_there_by_hand_are_recognised(tmp_path, monkeypatch, changed):
+    put_csvs(tmp_path, "a x 5", "a y 4", "a z 4")
+    blobs = {part: utils.git_blob_id(tmp_path / f"tiny_{part}.csv") for part in PARTS}
+    monkeypatch.setitem(DATASETS, "tiny", DataSet({}, [], splits=blobs))
+    if changed:
+        with (tmp_path / f"tiny_{changed}.csv").open("a") as file:
+            file.write("b,z,4\n")
+    lines = []
+    preparation.prepare("tiny", tmp_path, tmp_path, lines.append)
+    assert lines[1].startswith("splits: NOT the published ones" if changed else "splits: byte for byte the published")
+
+
+def test_splits_and_labels_of_all_published_data_sets_are_known():
+    """By 40 hexadecimal digits each, no two the same."""
+    blobs = []
+    for known in DATASETS.values():
+        assert set(known.splits) == set(PARTS)
+        blobs += [*known.splits.values(), known.labels]
+    assert all(len(blob) == 40 and int(blob, 16) for blob in blobs)
+    assert len(set(blobs)) == len(blobs) == 20
 
 
 @pytest.mark.parametrize("part", PARTS)
