@@ -68,8 +68,12 @@ def is_system(run):
 
 
 def is_headline(run):
-    """A system on ML-100K at its defaults, or at the flags chosen for it on validation."""
-    if run["dataset"] != "ML-100K" or not is_system(run):
+    return run["dataset"] == "ML-100K" and is_chosen_system(run)
+
+
+def is_chosen_system(run):
+    """A system at its defaults, or at the flags chosen for it on validation."""
+    if not is_system(run):
         return False
     if run["model"] in ("ReFINe", "ReFINe++"):
         return labels(run) == AUTHORS and not run["flags"]
