@@ -1,0 +1,93 @@
+"""Stages: folders that are made once and never changed, named after all that they depend on.
+
+    data/<name>/conrec/<stage>-<10 hex digits>/
+
+The digits are those of the SHA-256 of made_from.json: the stage before, the settings that matter to this one, seed, kind
+of device and version of its code.  Runs that begin alike share the folders of their beginning.  A folder is finished
+once it has done.json, written last, with the SHA-256 of each file.  Deleting a folder is always safe.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from utils import InputError, locked, sha256, write_json
+
+DONE, ORIGIN = "done.json", "made_from.json"
+
+
+class Stage(NamedTuple):
+    """A finished stage."""
+
+    name: str
+    folder: Path
+    hash: str  # 64 hex digits: what the next stage names as its origin
+
+
+class Stages:
+    """Makes the stages of a run one after the other, and finds those that are made already."""
+
+    def __init__(self, base, seed, device, log=print):
+        """base: data/<name>/conrec.  device: torch's, of which the kind counts."""
+        self.base, self.seed, self.device, self.log = Path(base), seed, device.type, log
+        self.last = None  # the Stage made or found last
+
+    def make(self, name, settings, version, build):
+        """The Stage after the last one: build(folder) fills the folder where it is not finished.
+
+        settings: plain JSON values.  version: of the code that makes it.  A killed build finds what it left in the
+        folder.  Raises InputError where the folder was changed after it was finished.
+        """
+        made_from = {"stage": name, "after": self.last.hash if self.last else None, "settings": settings}
+        made_from |= {"seed": self.seed, "device": self.device, "version": version}
+        digest = hash_of(made_from)
+        folder = self.base / f"{name}-{digest[:10]}"
+        with locked(folder, self.log):
+            if (folder / DONE).exists():
+                check(folder, made_from)
+                self.log(f"{name}: {folder}, made before")
+            else:
+                folder.mkdir(parents=True, exist_ok=True)
+                write_json(folder / ORIGIN, made_from)
+                build(folder)
+                finish(folder)
+                self.log(f"{name}: {folder}")
+        self.last = Stage(name, folder, digest)
+        return self.last
+
+
+def hash_of(made_from):
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
+
+def files_of(folder):
+    """Relative names of the files that count: neither hidden ones (temporary files, locks) nor done.json itself."""
+    names = []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not any(part.startswith(".") for part in path.parts[-name.count("/") - 1 :]):
+            names.append(name)
+    return [name for name in names if name != DONE]
+
+
+def finish(folder):
+    write_json(folder / DONE, {name: sha256(folder / name) for name in files_of(folder)})
+
+
+def check(folder, made_from):
+    """Raises InputError for a finished folder that is not as it was left."""
+    cure = f"delete {folder} to have it made anew"
+    try:
+        hashes = dict(json.loads((folder / DONE).read_text(encoding="utf-8")))
+        origin = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        raise InputError(f"{folder}: its {DONE} or {ORIGIN} cannot be read; {cure}") from None
+    for name, digest in hashes.items():
+        path = folder / name
+        if not path.is_file():
+            raise InputError(f"{path}: is gone, which a finished stage must have; {cure}")
+        if sha256(path) != digest:
+            raise InputError(f"{path}: was changed after the stage was finished; put it back, or {cure}")
+    if origin != made_from:
+        raise InputError(f"{folder}/{ORIGIN}: is of another stage; {cure}")
