@@ -31,7 +31,7 @@ def main(argv=None):
 
         return recommend(options)
     if "filter" in options:
-        from conrec.filter import apply
+        from conrec.filter_lists import apply
 
         return apply(options)
 

@@ -126,9 +126,12 @@ class Run:
                 f"{hard['width']}, now {hard_now['width']}); put them back, or use another --path_name"
             )
         if before != made_from:
+            files, had = f"{made_from['train_csv']} or the validation or test file beside it", before["train_csv"]
+            if "item_file" in made_from:  # CoNRec reads the raw files themselves
+                files = f"{made_from['train_csv']}, {made_from['item_file']} or a model's folder"
             raise InputError(
-                f"{made_from['train_csv']} or the validation or test file beside it: not what the run in {self.folder} "
-                f"began with ({before['train_csv']}, or what they held then); put that back, or use another --path_name"
+                f"{files}: not what the run in {self.folder} began with ({had}, or what they held then); put that back, "
+                "or use another --path_name"
             )
 
     def log(self, *lines, shown=True):

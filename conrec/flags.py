@@ -60,7 +60,7 @@ def add_flags(add):
     add("--conrec_rq_epochs", type=int, default=200, help="CoNRec: epochs of the RQ-VAE that makes the IDs")
     # stages
     add("--conrec_stages", nargs="+", default=list(STAGES), choices=STAGES,
-        help="CoNRec: the trained stages, in this order; the last three (GRPO) need warmup")
+        help="CoNRec: the trained stages, in this order, warmup among them; the last three are GRPO")
     add("--conrec_sft_steps", type=int, nargs=3, default=[750, 750, 1000],
         help="CoNRec: steps of translation, alignment and warmup")
     add("--conrec_steps", type=int, default=300, help="CoNRec: steps of each GRPO stage")
@@ -107,8 +107,8 @@ def check(options):
         raise InputError(f"{words}: names a stage twice; each can be trained once")
     if stages != [stage for stage in STAGES if stage in stages]:
         raise InputError(f"{words}: must keep the order {' '.join(STAGES)}")
-    if set(stages) & set(GRPO) and "warmup" not in stages:
-        raise InputError(f"{words}: {', '.join(GRPO)} go on from warmup; add it")
+    if "warmup" not in stages:
+        raise InputError(f"{words}: nothing is predicted, and GRPO has nothing to go on from, without warmup; add it")
     if options.conrec_order == "file" and options.conrec_clock == "wall":
         raise InputError("--conrec_order file: says nothing of real time; leave out --conrec_clock wall")
     if 0 in options.conrec_rates:
@@ -151,14 +151,9 @@ def idle_beside_system(options):
 
 
 def idle_beside_stages(options):
-    stages = set(options.conrec_stages)
-    why = f"--conrec_stages {' '.join(options.conrec_stages)} leaves it without a use; leave it out"
-    if not stages & set(GRPO):
-        yield OF_GRPO, why
-    if not stages & set(SFT):
-        yield {"conrec_sft_steps"}, why
-    if "warmup" not in stages:
-        yield {"conrec_warmup_context"}, why
+    if not set(options.conrec_stages) & set(GRPO):
+        words = f"--conrec_stages {' '.join(options.conrec_stages)}"
+        yield OF_GRPO, f"{words} leaves it without a use; leave it out"
     why = f"--conrec_reward {options.conrec_reward} leaves it without a use; leave it out"
     if options.conrec_reward not in ("c", "d"):
         yield {"conrec_gamma"}, why

@@ -9,12 +9,14 @@ once it has done.json, written last, with the SHA-256 of each file.  Deleting a 
 
 import hashlib
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
+from conrec import processes
 from utils import InputError, locked, sha256, write_json
 
-DONE, ORIGIN = "done.json", "made_from.json"
+DONE, ORIGIN, LAST = "done.json", "made_from.json", "last.pt"
 
 
 class Stage(NamedTuple):
@@ -31,30 +33,30 @@ class Stages:
     def __init__(self, base, seed, device, log=print):
         """base: data/<name>/conrec.  device: torch's, of which the kind counts."""
         self.base, self.seed, self.device, self.log = Path(base), seed, device.type, log
-        self.last = None  # the Stage made or found last
 
-    def make(self, name, settings, version, build):
-        """The Stage after the last one: build(folder) fills the folder where it is not finished.
+    def make(self, name, after, settings, version, build):
+        """The Stage `name` after another (or None): build(folder) fills the folder where it is not finished.
 
         settings: plain JSON values.  version: of the code that makes it.  A killed build finds what it left in the
-        folder.  Raises InputError where the folder was changed after it was finished.
+        folder.  Of several processes the first alone looks, locks and finishes; all of them build.
+        Raises InputError where the folder was changed after it was finished.
         """
-        made_from = {"stage": name, "after": self.last.hash if self.last else None, "settings": settings}
+        made_from = {"stage": name, "after": after.hash if after else None, "settings": settings}
         made_from |= {"seed": self.seed, "device": self.device, "version": version}
+        made_from = json.loads(json.dumps(made_from))  # as it will be read again
         digest = hash_of(made_from)
         folder = self.base / f"{name}-{digest[:10]}"
-        with locked(folder, self.log):
-            if (folder / DONE).exists():
-                check(folder, made_from)
-                self.log(f"{name}: {folder}, made before")
-            else:
-                folder.mkdir(parents=True, exist_ok=True)
-                write_json(folder / ORIGIN, made_from)
+        with locked(folder, self.log) if processes.FIRST else nullcontext():
+            if not processes.from_first(processes.FIRST and is_finished(folder, made_from)):
+                if processes.FIRST:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    write_json(folder / ORIGIN, made_from)
                 build(folder)
-                finish(folder)
+                if processes.FIRST:
+                    finish(folder)
+                processes.from_first(True)  # the others wait until it is written
                 self.log(f"{name}: {folder}")
-        self.last = Stage(name, folder, digest)
-        return self.last
+        return Stage(name, folder, digest)
 
 
 def hash_of(made_from):
@@ -72,11 +74,14 @@ def files_of(folder):
 
 
 def finish(folder):
-    write_json(folder / DONE, {name: sha256(folder / name) for name in files_of(folder)})
+    write_json(folder / DONE, {name: sha256(folder / name) for name in files_of(folder) if name != LAST})
+    (folder / LAST).unlink(missing_ok=True)
 
 
-def check(folder, made_from):
+def is_finished(folder, made_from):
     """Raises InputError for a finished folder that is not as it was left."""
+    if not (folder / DONE).exists():
+        return False
     cure = f"delete {folder} to have it made anew"
     try:
         hashes = dict(json.loads((folder / DONE).read_text(encoding="utf-8")))
@@ -91,3 +96,4 @@ def check(folder, made_from):
             raise InputError(f"{path}: was changed after the stage was finished; put it back, or {cure}")
     if origin != made_from:
         raise InputError(f"{folder}/{ORIGIN}: is of another stage; {cure}")
+    return True

@@ -163,12 +163,11 @@ class Grpo:
     def __init__(self, policy, catalog, context, anchors, targets, validation, options, beta, twice=None):
         """anchors, targets: (users, positions) and reward.Targets of the same instances.  beta: weight of the KL.
 
-        twice: places among the targets' rows whose prompts are shown twice, each time thinned (--conrec_clean).
+        twice: places among the anchors whose prompts are shown twice, each time thinned (--conrec_clean).
         """
         self.policy, self.backbone, self.context, self.validation = policy, policy.backbone, context, validation
         device = self.backbone.device
-        rows = targets.rows.numpy()
-        self.users, self.positions = anchors[0][rows], anchors[1][rows]
+        self.users, self.positions = anchors
         gts = targets.next if options.conrec_reward == "next" else targets.gts
         self.gts, self.fps = gts.to(device), targets.fps.to(device)
         self.E = torch.from_numpy(catalog.E).to(device)
@@ -176,7 +175,7 @@ class Grpo:
         self.kind, self.gamma, self.beta = options.conrec_reward, options.conrec_gamma, beta
         self.n_prompts, self.group = options.conrec_prompts, options.conrec_group
         twice = np.zeros(0, np.int64) if twice is None else twice
-        self.pool = np.concatenate([np.arange(len(rows)), twice])  # with the second showing of some at the end
+        self.pool = np.concatenate([np.arange(len(self.users)), twice])  # with the second showing of some at the end
         self.thin = np.isin(self.pool, twice)
         self.n_templates = prompts.TEMPLATES if self.backbone.words else 1
         self.backbone.keep_reference()
@@ -235,9 +234,8 @@ class Validation:
 
 
 def to_clean(policy, context, anchors, targets, catalog, gamma):
-    """Places among the targets' rows whose predictions lie nearer future positives than the targets, in the mean."""
-    rows = targets.rows.numpy()
-    items, _ = policy.predict(anchors[0][rows], anchors[1][rows], context)
+    """Places among the anchors whose predictions lie nearer future positives than the targets, in the mean."""
+    items, _ = policy.predict(*anchors, context)
     E, items = torch.from_numpy(catalog.E), torch.from_numpy(items)
-    worth = reward.rewards(items, targets.gts.cpu(), targets.fps.cpu(), E, "c", gamma)
+    worth = reward.rewards(items, targets.gts, targets.fps, E, "c", gamma)
     return np.flatnonzero((worth.p - worth.n).mean(1).numpy() > 0)

@@ -25,6 +25,7 @@ from tqdm import tqdm
 import checkpoint
 import hardware
 from conrec import processes
+from conrec.stages import LAST
 from shell import Stopped, deferred_signals
 from utils import InputError, write_atomically, write_json
 
@@ -33,7 +34,6 @@ COLUMNS = (  # of metrics.csv; a cell is empty where a stage has no such figure
     "seconds",
 )  # fmt: skip
 WEIGHT_DECAY, CLIP, WARM = 0.05, 1.0, 0.01  # AdamW; gradient norm; share of the steps in which the rate rises
-LAST = "last.pt"
 
 
 class Plan(NamedTuple):
