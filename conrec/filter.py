@@ -2,23 +2,19 @@
 
     score(u, i) = max over the predicted dislikes e of u of  E(i) . E(e);  above theta the item is dropped
 
-    vectors      the predicted dislikes as vectors
-    write        items.safetensors, pes.safetensors and filter.json of a run folder
+    vectors      the predicted dislikes as vectors: pes.safetensors
     scores       of (user, item) pairs
     theta        the threshold that costs a given share of liked items
+    leave        what is left of lists
     outcome      theta from validation, what it removes in test, beside controls: filter.json
 
-The command that filters a run's lists is in filter_lists.py.
+The command that filters a run's lists is in filter_lists.py, what it is worth to them in filter_report.py.
 """
 
-import json
-
 import numpy as np
-import safetensors.numpy
 
 from conrec import simple
 from conrec.events import TEST, VALIDATION
-from utils import write_atomically, write_json
 
 BUDGETS = (0.01, 0.02, 0.05, 0.10)  # shares of liked items that may go, in filter.json
 AT_ONCE = 2**16  # pairs whose similarities are worked out together
@@ -33,31 +29,15 @@ def vectors(predictions, E):
     return found
 
 
-def write(folder, events, predictions, E, found):
-    """Write what filtering other runs takes.
-
-    items.safetensors: E (I, d) float16, the ids in its metadata as JSON.  pes.safetensors: pes (U, 20, d) float16 of
-    predictions["now"], likewise.  filter.json: found, what outcome returned.
-    """
-    tables = {
-        "items": ({"E": np.asarray(E, np.float16)}, events.item_ids),
-        "pes": ({"pes": vectors(predictions["now"], E)}, events.user_ids),
-    }
-    for name, (arrays, ids) in tables.items():
-        note = {"ids": json.dumps(list(ids))}
-        content = safetensors.numpy.save(arrays, metadata=note)
-        write_atomically(folder / f"{name}.safetensors", lambda path, content=content: path.write_bytes(content))
-    write_json(folder / "filter.json", found)
-
-
 def scores(predictions, E, users, items):
     """(n,) float32 score(u, i) of the pairs (users, items), in [-1, 1]; -inf for users without predictions.
 
-    E (I, d) is taken as it is kept, in float16, so that a threshold means the same before and after.
+    users, items: numbers, -1 where there is none: also -inf.  E (I, d) is taken as it is kept, in float16, so that a
+    threshold means the same before and after.
     """
     E = np.asarray(E, np.float16).astype(np.float32)
     found = np.full(len(users), -np.inf, np.float32)
-    known = np.flatnonzero(predictions[users, 0] >= 0)
+    known = np.flatnonzero((users >= 0) & (items >= 0) & (predictions[users, 0] >= 0))
     for rows in np.split(known, range(AT_ONCE, len(known), AT_ONCE)):
         disliked = E[predictions[users[rows]]]  # (b, 20, d)
         found[rows] = np.einsum("bkd,bd->bk", disliked, E[items[rows]], optimize=True).max(1).clip(-1, 1)
@@ -75,6 +55,25 @@ def theta(of_positives, budget):
     m = int(budget * n + 1e-9)  # .07 x 100 is 7
     descending = np.sort(of_positives)[::-1]
     return float(descending[m] if m < n else np.nextafter(descending[-1], -np.inf))
+
+
+def leave(users, gone, k):
+    """(rows,) bool: the rows that are left of lists, each user's best first, when those `gone` are taken out.
+
+    k: length of a list; one that runs out of others is filled up with the best of what was to go.  None: any length.
+    """
+    if k is None:
+        return ~gone
+    order = np.lexsort((gone, users))  # of each user, what stays, then what goes; stable, so each by rank
+    place = np.empty(len(users), np.int64)
+    place[order] = places(users[order])
+    return place < k
+
+
+def places(users):
+    """(rows,) 0, 1, ... within each user of rows that come by user."""
+    first = np.flatnonzero(np.diff(users, prepend=users[:1] - 1)) if len(users) else np.zeros(0, np.int64)
+    return np.arange(len(users)) - np.repeat(first, np.diff(first, append=len(users)))
 
 
 # ------------------------------------------------------------------------------ theta and what it removes
