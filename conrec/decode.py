@@ -40,7 +40,7 @@ def search(backbone, trie, prompts, is_closed, n_beams):
     scores, nodes = grow(trie, reading.start(trie), torch.zeros(len(prompts), 1, device=trie.device), None, is_closed)
     for _ in range(1, LEVELS):
         # the best nodes; sorting is stable, so that ties go by node
-        scores, chosen = scores.sort(1, descending=True, stable=True)
+        scores, chosen = scores.sort(dim=1, descending=True, stable=True)
         scores, chosen = scores[:, :n_beams], chosen[:, :n_beams]
         nodes = nodes.gather(1, chosen).clamp(min=1)  # a beam that came to nothing reads some node, and stays -inf
         codes, parents = chosen % trie.K, chosen // trie.K
@@ -50,7 +50,7 @@ def search(backbone, trie, prompts, is_closed, n_beams):
 
 
 def grow(trie, logprobs, scores, nodes, is_closed):
-    """Scores and numbers of all children: (B, w K).  logprobs (B, w, K), or (B, K) at the root; scores, nodes (B, w)."""
+    """Scores and numbers of all children, (B, w K).  logprobs (B, w, K), at the root (B, K); scores, nodes (B, w)."""
     if nodes is None:  # at the root
         logprobs, nodes = logprobs.unsqueeze(1), torch.zeros_like(scores, dtype=torch.long)
     codes = torch.arange(trie.K, device=nodes.device).expand(*nodes.shape, trie.K)

@@ -4,8 +4,8 @@
     J   = mean over prompts, i, t of  min(rho A_i, clip(rho, .8, 1.2) A_i)  -  beta * mean of k3
     k3  = exp(l) - l - 1,   l = log pi_ref(y_t) - log pi(y_t)
 
-B prompts, G items sampled for each, 3 tokens an item.  The trie is part of the policy: all probabilities are those among
-the children of a node, so everything sampled is a catalog item.
+B prompts, G items sampled for each, 3 tokens an item.  The trie is part of the policy: all probabilities are those
+among the children of a node, so everything sampled is a catalog item.
 """
 
 from typing import NamedTuple
@@ -36,7 +36,7 @@ def rollout(backbone, trie, prompts, draws):
     reading = backbone.read(prompts)
     nodes = torch.zeros(draws.shape[:2], dtype=torch.long, device=trie.device)
     columns = torch.arange(draws.shape[1], device=trie.device).expand_as(nodes)
-    chosen, entropy = [], []
+    codes, chosen, entropy = None, [], []
     for level in range(LEVELS):
         if level == 0:
             logprobs = reading.start(trie).unsqueeze(1).expand(-1, draws.shape[1], -1)  # (B, G, K)
@@ -51,7 +51,7 @@ def rollout(backbone, trie, prompts, draws):
 
 
 def sampled(logprobs, draws):
-    """(..., K) log-probabilities and (...) draws in [0, 1) -> (...) the first code whose running sum passes the draw."""
+    """(..., K) log-probabilities, (...) draws in [0, 1) -> (...) the first code whose running sum passes the draw."""
     chances = logprobs.double().exp()
     sums = chances.cumsum(-1)
     passed = sums > draws.unsqueeze(-1) * sums[..., -1:]

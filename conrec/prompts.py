@@ -2,8 +2,8 @@
 
 A prompt is a list of parts: a str is text, an int the number of an item, whose three ID tokens are put in, and a
 Control one of the tiny decoder's control tokens.  Both pieces come from here: what is asked, and the answer.
-Knows neither codes nor tokenizers: backbone.tokens(parts) makes tokens of a prompt, backbone.answer(parts) of an answer.
-The wording is ours.  Titles are data: they are read as text, whatever they say.
+Knows neither codes nor tokenizers: backbone.tokens(parts) makes tokens of a prompt, backbone.answer(parts) of an
+answer.  The wording is ours.  Titles are data: they are read as text, whatever they say.
 """
 
 from feedback.prompts import DOMAINS
@@ -166,8 +166,12 @@ def joined(parts):
     """Neighbouring texts as one, so that a tokenizer sees whole phrases."""
     result = []
     for part in parts:
-        if type(part) is str and result and type(result[-1]) is str:
+        if result and is_text(part) and is_text(result[-1]):
             result[-1] += part
         else:
             result.append(part)
     return [part for part in result if part != ""]
+
+
+def is_text(part):
+    return isinstance(part, str) and not isinstance(part, Control)

@@ -2,10 +2,10 @@
 
 B prompts of at most L tokens, W continuations of each, V tokens in the vocabulary, K codes a level.
 
-A Reading fills the cache with the prompts.  The next tokens of all W continuations are then read as one row a prompt, with
-a boolean mask: the prompt without its padding, the token's own ancestors, itself; its position is the prompt's length
-plus its depth.  WholeRows asks the same of ordinary rows, prompt and continuation together: many times slower, for models
-whose attention ignores such masks, and the oracle of the tests.
+A Reading fills the cache with the prompts.  The next tokens of all W continuations are then read as one row a prompt,
+with a boolean mask: the prompt without its padding, the token's own ancestors, itself; its position is the prompt's
+length plus its depth.  WholeRows asks the same of ordinary rows, prompt and continuation together: many times slower,
+for models whose attention ignores such masks, and the oracle of the tests.
 """
 
 import torch

@@ -79,7 +79,7 @@ def neighbours_in_common(one, other, seed):
 
 
 def stability(model, plain, x, noise, seed):
-    """Shares of items that keep code 1, codes 1 and 2, all codes, when noise of this length is added to their vectors."""
+    """Shares of items that keep code 1, codes 1 and 2, all codes, when their vectors get noise of this length."""
     generator = torch.Generator().manual_seed(seed)
     step = torch.nn.functional.normalize(torch.randn(x.shape, generator=generator), dim=1)
     moved = x + noise * x.norm(dim=1, keepdim=True) * step

@@ -2,14 +2,15 @@
 
     catalog folder: sids.csv (item, a, b, c, title), rqvae.safetensors, report.json
 
-RQ-VAE (Lee et al., 2022; for IDs of items: Rajput et al., TIGER, 2023):  z = enc(x), R_1 = z, Z_k the code nearest to R_k
-in codebook k, R_{k+1} = R_k - Z_k, z_q = sum Z_k;
+RQ-VAE (Lee et al., 2022; for IDs of items: Rajput et al., TIGER, 2023):  z = enc(x), R_1 = z, Z_k the code nearest to
+R_k in codebook k, R_{k+1} = R_k - Z_k, z_q = sum Z_k;
 
     loss = |x - dec(z_q)|^2 + 0.25 sum_k |R_k - sg[Z_k]|^2,  gradients straight through from z_q to z
 
 The codes are running means (EMA) of the residuals nearest to them, so no term of the loss moves them.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +28,8 @@ from utils import InputError, write_atomically, write_json
 SIDS_VERSION = 1  # raise it when the codes of the same vectors would be others
 WIDTHS = (256, 128, 32)  # of the encoder, after the vectors' own
 COMMITMENT, DECAY, DEAD = 0.25, 0.95, 0.05
-RATE, WEIGHT_DECAY, BATCH = 1e-3, 1e-4, 1024
+RATE, WEIGHT_DECAY = 1e-3, 1e-4
+BATCH = 256  # with 1,024 ML-100K's error after 200 epochs is .61 instead of .55: too few steps
 
 
 class Catalog(NamedTuple):
@@ -103,7 +105,7 @@ class RQVAE(nn.Module):
 
 def mlp(widths):
     layers = []
-    for inner, outer in zip(widths, widths[1:], strict=False):
+    for inner, outer in itertools.pairwise(widths):
         layers += [nn.Linear(inner, outer), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -114,7 +116,7 @@ def distances(rows, codebook):
 
 
 def k_means(rows, K, seed):
-    """(centres (K, e) float32, members (K,)); with fewer rows than K the other centres are rows again, without members."""
+    """(centres (K, e) float32, members (K,)); of fewer rows than K some are centres again, without members."""
     from sklearn.cluster import KMeans  # takes a second
 
     found = KMeans(min(K, len(rows)), n_init=1, random_state=seed).fit(rows)
@@ -169,7 +171,7 @@ def free_code(rest, code, codebooks, taken):
         for c in np.argsort(np.square(rest - codebooks[1][b] - codebooks[2]).sum(1), kind="stable"):
             if (int(code[0]), int(b), int(c)) not in taken:
                 return code[0], b, c
-    raise InputError(f"--conrec_codes {codebooks.shape[1]}: too small for unique IDs of all items; give a larger number")
+    raise InputError(f"--conrec_codes {codebooks.shape[1]}: too small for unique IDs of all items; give a larger one")
 
 
 def codes_for(n_items):

@@ -1,7 +1,7 @@
 """The catalog's semantic IDs as a tree, and IDs as tokens.
 
-Nodes are numbered breadth first, in order of their codes: 0 is the root, and a node's children have consecutive numbers.
-The tables are in CSR form; looking a child up is a binary search.  Knows integers only.
+Nodes are numbered breadth first, in order of their codes: 0 is the root, and a node's children have consecutive
+numbers.  The tables are in CSR form; looking a child up is a binary search.  Knows integers only.
 """
 
 import numpy as np
