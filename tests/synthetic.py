@@ -113,8 +113,8 @@ def write_planted_world(folder, n_users=300, n_items=200, n_events=60, seed=0):
 
 
 def write_planted_vectors(path, n_items=200, seed=0):
-    """The items of write_planted_world as vectors: an .npz of item_id (I,) and embedding (I, 24) float32, in which those
-    of a topic lie together."""
+    """The items of write_planted_world as vectors, those of a topic together: an .npz of item_id (I,) and embedding
+    (I, 24) float32."""
     topics = np.arange(n_items) % len(TOPICS)
     noise = np.random.RandomState(seed).normal(scale=0.1, size=(n_items, 24))
     embedding = np.eye(24)[topics] + noise
