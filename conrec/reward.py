@@ -47,7 +47,8 @@ def swing(negatives, a1=15, a2=0, theta=0.3, above=5):
     neighbours = []
     for item in range(values.shape[0]):
         row = slice(values.indptr[item], values.indptr[item + 1])
-        order = np.lexsort((values.indices[row], -values.data[row]))
+        rounded = values.data[row].round(12)  # equal in theory: also equal here
+        order = np.lexsort((values.indices[row], -rounded))
         neighbours.append(values.indices[row][order].astype(np.int64))
     return neighbours
 
