@@ -130,8 +130,8 @@ class Run:
             if "item_file" in made_from:  # CoNRec reads the raw files themselves
                 files = f"{made_from['train_csv']}, {made_from['item_file']} or a model's folder"
             raise InputError(
-                f"{files}: not what the run in {self.folder} began with ({had}, or what they held then); put that back, "
-                "or use another --path_name"
+                f"{files}: not what the run in {self.folder} began with ({had}, or what they held then); put that "
+                "back, or use another --path_name"
             )
 
     def log(self, *lines, shown=True):

@@ -1,4 +1,4 @@
-"""What a trained stage can do: on the test instances in every context trained so far, and of what earlier stages taught.
+"""What a trained stage can do on the test instances, in every context so far, and what is left of earlier stages.
 
     of_stage     -> figures.json and per_user.csv of a stage's evaluation
     coverage     which targets cover what a user dislikes most

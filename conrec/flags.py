@@ -96,7 +96,8 @@ def add_looking_flags(add):
     """The flags that filter a finished run."""
     add("--filter", metavar="RUN",
         help="filter what this run recommends (a run folder, or a CSV with user and item) by the CoNRec run --run")
-    add("--filter_pool", type=int, default=100, help="with --filter: items of a user that the filtered 20 are out of")  # fmt: skip
+    add("--filter_pool", type=int, default=100,
+        help="with --filter: best items of a user, of which 20 are left")  # fmt: skip
 
 
 def check(options):

@@ -30,7 +30,7 @@ def leave_behind(job, chain, ids, predicted, baselines):
     run.restore_epochs(chain.rows)
     stages = with_forget_rates(chain.figures, chain.reports)
     write_csv(folder / "stages.csv", pd.DataFrame(stages))
-    shutil.copytree(chain.last.folder / "model", folder / "model", dirs_exist_ok=True)
+    copy_folder(chain.last.folder / "model", folder / "model")
     for made, file in ((ids, "sids.csv"), (predicted, "predictions.csv")):
         copy(made.folder / file, folder / file)
     write_json(folder / "coverage.json", coverage(job.events, job.known.test, job.catalog.codes))
@@ -139,8 +139,8 @@ def leave_filter(job, folder):
     predictions = read_predictions(folder / "predictions.csv", job.events)
     found = filters.outcome(job.events, predictions, job.catalog.E, job.options.conrec_budget)
     write_json(folder / "filter.json", found)
-    save_tensor(folder / "items.safetensors", "E", job.catalog.E.astype(np.float16), {"items": job.events.item_ids.tolist()})
-    pes = filters.vectors(predictions["now"], job.catalog.E)
+    E, pes = job.catalog.E.astype(np.float16), filters.vectors(predictions["now"], job.catalog.E)
+    save_tensor(folder / "items.safetensors", "E", E, {"items": job.events.item_ids.tolist()})
     save_tensor(folder / "pes.safetensors", "pes", pes, {"users": job.events.user_ids.tolist()})
     return found
 
@@ -169,6 +169,12 @@ def read_predictions(path, events):
 
 def copy(source, path):
     write_atomically(path, lambda p: shutil.copyfile(source, p))
+
+
+def copy_folder(source, folder):
+    folder.mkdir(exist_ok=True)
+    for path in sorted(source.iterdir()):
+        copy(path, folder / path.name)
 
 
 # ------------------------------------------------------------------------------------------- tables and pictures

@@ -74,7 +74,7 @@ class Chain:
             self.loaded = None  # known by its folder, once it is finished
 
         self.last = self.stages.make(name, before, self.settings_of(name), tasks.TASKS_VERSION, build)
-        self.rows += pd.read_csv(self.last.folder / "metrics.csv", dtype=str, keep_default_na=False).to_dict("records")
+        self.rows += training.read_rows(self.last.folder / "metrics.csv")
         self.reports[name] = read_json(self.last.folder / "stage.json")
 
     def load(self, stage):

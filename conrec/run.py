@@ -16,8 +16,8 @@ import utils
 from atomic_files import preparation
 from atomic_files.fetch import fetch
 from atomic_files.sources import DATASETS
-from conrec import backbone as backbones
 from conrec import adapter, evaluation, leaving, processes, sids, simple, systems, training
+from conrec import backbone as backbones
 from conrec import events as events_of
 from conrec.making import Chain, Known
 from conrec.policy import Policy
@@ -55,7 +55,7 @@ def fit(name, raw, folder, options, run):
     check_lists(job)
     job.known = Known(job.events)
     if options.conrec_reversed or options.conrec_system == "sasrec":
-        return systems.fit(job, origin)
+        return systems.fit(job, origin, make_events, open_run)
     vectors = item_vectors(texts_of(job), job.events.item_ids, options)
     origin |= {"vectors": vectors.settings, **of_backbone(job)}
     hardware.reset_peak_memory(device)
@@ -88,7 +88,7 @@ def silent(*lines):
 
 
 def find_files(job):
-    """Fetch what a known data set lacks; returns {"train_csv", "sha256", "item_file", "items", ...} of the raw files."""
+    """Fetch what a known data set lacks; returns {"train_csv", "sha256", "item_file", "items"} of its files."""
     if job.name in DATASETS and processes.FIRST:
         fetch(job.name, job.raw, job.log)
     processes.from_first(True)
@@ -105,8 +105,8 @@ def check_lists(job):
     most, k = int(np.diff(job.events.first).max()), max(job.top_k)
     if job.events.n_items - most < k:
         raise InputError(
-            f"--top_k {k}: {job.name} has {job.events.n_items} items with a title, of which a user has rated {most}, so "
-            "fewer are left to predict (and CoNRec needs 20)"
+            f"--top_k {k}: {job.name} has {job.events.n_items} items with a title, and a user has rated {most} of "
+            "them, so fewer are left to predict (and CoNRec needs 20)"
         )
 
 

@@ -2,9 +2,9 @@
 
     data/<name>/conrec/<stage>-<10 hex digits>/
 
-The digits are those of the SHA-256 of made_from.json: the stage before, the settings that matter to this one, seed, kind
-of device and version of its code.  Runs that begin alike share the folders of their beginning.  A folder is finished
-once it has done.json, written last, with the SHA-256 of each file.  Deleting a folder is always safe.
+The digits are those of the SHA-256 of made_from.json: the stage before, the settings that matter to this one, seed,
+kind of device and version of its code.  Runs that begin alike share the folders of their beginning.  A folder is
+finished once it has done.json, written last, with the SHA-256 of each file.  Deleting a folder is always safe.
 """
 
 import hashlib

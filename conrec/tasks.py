@@ -121,7 +121,7 @@ class Warmup(Supervised):
         """anchors: (users, positions) of the train instances."""
         super().__init__(policy)
         self.context, self.anchors, self.validation = context, anchors, validation
-        negatives = matrix_in_order(policy.events)
+        negatives = in_order(policy.events)
         self.rows = [items for items in negatives if len(items) > 1]
         self.in_rows = context == "negatives" and not self.backbone.words
 
@@ -148,7 +148,7 @@ class Warmup(Supervised):
         return self.validation(self.context)
 
 
-def matrix_in_order(events):
+def in_order(events):
     """For each user the items of the train negatives, oldest first."""
     kept = events.is_negative & (events.parts == 0)
     users, items = events.users[kept], events.items[kept]
@@ -212,7 +212,8 @@ class Grpo:
         logprobs = self.backbone.branch(asked, sampled.items, trie)  # (B, G, 3)
         loss, kl = grpo.loss(logprobs, reference, advantages, self.beta)
         distinct = np.mean([len(items.unique()) for items in sampled.items])
-        figures = {"reward": worth.r, "n": worth.n, "p": worth.p, "zero_std": same, "kl": kl, "entropy": sampled.entropy}
+        figures = worth._asdict() | {"zero_std": same, "kl": kl, "entropy": sampled.entropy}
+        figures["reward"] = figures.pop("r")
         figures = {name: value.float().mean().item() for name, value in figures.items()}
         return loss, figures | {"distinct": float(distinct)}
 

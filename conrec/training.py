@@ -246,6 +246,12 @@ def write_rows(path, rows):
     write_atomically(path, write)
 
 
+def read_rows(path):
+    """The rows of a metrics.csv, cells as written."""
+    with open(path, newline="", encoding="utf-8") as f:
+        return list(csv.DictReader(f))
+
+
 def progress(plan, loop):
     hidden = None if processes.FIRST else True
     return tqdm(

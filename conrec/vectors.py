@@ -62,7 +62,7 @@ class OfFile:
 
 
 def item_vectors(texts, item_ids, options):
-    """OfTexts or OfFile: .settings, what the vectors depend on, and .make(device) -> (I, d) float32 unit vectors, centred.
+    """OfTexts or OfFile: .settings, what the vectors depend on; .make(device) -> (I, d) float32, centred, of length 1.
 
     Raises InputError for what holds no such vectors; nothing is encoded yet.
     """
