@@ -200,6 +200,8 @@ def parse(argv=None, examples=None):
     if options.filter is None:
         refuse_idle(options, [({"filter_pool"}, "has no use without --filter")], vars(command_line.parse_args([])))
         del options.filter, options.filter_pool
+    else:
+        del options.recommend
     if training:
         del options.recommend, options.run
     options.top_k = sorted(set(options.top_k))
