@@ -11,6 +11,7 @@ The codes are running means (EMA) of the residuals nearest to them, so no term o
 """
 
 import itertools
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -118,8 +119,11 @@ def distances(rows, codebook):
 def k_means(rows, K, seed):
     """(centres (K, e) float32, members (K,)); of fewer rows than K some are centres again, without members."""
     from sklearn.cluster import KMeans  # takes a second
+    from sklearn.exceptions import ConvergenceWarning
 
-    found = KMeans(min(K, len(rows)), n_init=1, random_state=seed).fit(rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than centres: small catalogs have that
+        found = KMeans(min(K, len(rows)), n_init=1, random_state=seed).fit(rows)
     drawn = np.random.default_rng(seed).integers(len(rows), size=max(K - len(rows), 0))
     centres = np.concatenate([found.cluster_centers_, rows[drawn]]).astype(np.float32)
     return centres, np.bincount(found.labels_, minlength=K).astype(np.float32)
@@ -171,7 +175,12 @@ def free_code(rest, code, codebooks, taken):
         for c in np.argsort(np.square(rest - codebooks[1][b] - codebooks[2]).sum(1), kind="stable"):
             if (int(code[0]), int(b), int(c)) not in taken:
                 return code[0], b, c
-    raise InputError(f"--conrec_codes {codebooks.shape[1]}: too small for unique IDs of all items; give a larger one")
+    raise too_small(codebooks.shape[1])
+
+
+def too_small(K):
+    """K of codes_for() never is: there are more pairs of codes below a first one than items."""
+    return InputError(f"--conrec_codes {K}: too small for unique IDs of all items; give a larger one")
 
 
 def codes_for(n_items):
@@ -185,6 +194,8 @@ def make(texts, vectors, K, seed, epochs, folder, *, item_ids, titles, popular=(
     texts: (I,) what was encoded; vectors: (I, d) float32 unit vectors, centred (embed.encode_texts); popular: item
     numbers whose codes the report shows.  Raises InputError where K is too small for unique IDs.
     """
+    if len(vectors) > K**LEVELS:
+        raise too_small(K)
     model = train(vectors, K, seed, epochs)
     z = model.encoder(torch.from_numpy(np.ascontiguousarray(vectors, np.float32)))
     plain = model.quantise(z)[0].numpy()

@@ -17,11 +17,12 @@ CHAT = (
 )
 
 
-def catalog(n=40, K=5, seed=0):
+def catalog(n=60, K=5, seed=0):
     """n items whose IDs share prefixes."""
     everything = np.stack(np.unravel_index(np.arange(K**3), (K, K, K)), 1)
     codes = np.random.default_rng(seed).permutation(everything)[:n]
-    titles = [f"The film of {'day night war love'.split()[item % 4]} number {item}" for item in range(n)]
+    topics = ["day", "night", "war", "love"]
+    titles = [f"The film of {topics[item % 4]} number {item}" for item in range(n)]
     E = np.random.default_rng(seed).normal(size=(n, 8)).astype(np.float32)
     E /= np.linalg.norm(E, axis=1, keepdims=True)
     return Catalog(codes, E, titles, K, np.array([str(item) for item in range(n)]))

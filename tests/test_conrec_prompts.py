@@ -122,5 +122,6 @@ def test_without_positives_only_negatives_go(vocabulary):
 
 def test_one_negative_that_does_not_fit_is_refused(vocabulary):
     shortest = len(vocabulary.tokens(prompts.choice([3], None, [30, 31])))
-    with pytest.raises(InputError, match=f"takes {shortest} tokens, and the model's context has room for {shortest - 1}"):
+    expected = f"takes {shortest} tokens, and the model's context has room for {shortest - 1}"
+    with pytest.raises(InputError, match=expected):
         fit(vocabulary, shortest - 1, [1, 2, 3], [4, 5])
