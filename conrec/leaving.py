@@ -40,7 +40,7 @@ def leave_behind(job, chain, ids, predicted, baselines):
     summary = summary_of(job, per_user, baselines) | {"system": job.options.conrec_system}
     summary["validation"] = best_validation(chain)
     summary["sids"] = json.loads((ids.folder / "report.json").read_text(encoding="utf-8"))
-    summary["stages"] = {name: report | figures_of(stages, name) for name, report in chain.reports.items()}
+    summary |= {"stages": chain.reports, "evaluated": stages}
     summary["filter"] = found
     summary["train_seconds"] = round(sum(report["seconds"] for report in chain.reports.values()), 1)
     write_per_user(folder / "per_user.csv", per_user, baselines, job)
@@ -115,12 +115,6 @@ def with_forget_rates(rows, reports):
         since = after is not None and row["ila"] is not None and row["stage"] not in ("translation", "alignment")
         found.append(row | {"forget": metrics.forget_rate(after, row["ila"]) if since else None})
     return found
-
-
-def figures_of(stages, name):
-    """The stage's last row of stages.csv, without what stands elsewhere."""
-    row = [row for row in stages if row["stage"] == name][-1]
-    return {key: value for key, value in row.items() if key not in ("stage", "seconds")}
 
 
 def best_validation(chain):

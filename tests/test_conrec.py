@@ -15,6 +15,7 @@ import flags
 import main
 from conrec import training
 from conrec.stages import DONE
+from results4comparison import dislikes, table
 from shell import Stopped
 from utils import InputError
 
@@ -290,3 +291,113 @@ def test_lists_of_another_length_are_refused(words, capsys):
 def test_no_other_model_takes_the_flags_of_conrec():
     with pytest.raises(InputError, match="--conrec_steps: LightGCN has no use for it"):
         flags.parse(["--dataset", "x", "--model", "LightGCN", "--conrec_steps", "3"])
+
+
+SHORT = "--conrec_stages warmup recent both"
+DIFFERENT = """
+--random_seed 7
+--top_k 3 20
+--conrec_negative 1
+--conrec_clock wall
+--conrec_day 2
+--conrec_recent 1
+--conrec_window 1
+--conrec_codes 24
+--conrec_rq_epochs 4
+--conrec_sft_steps 3 4 6
+--conrec_warmup_context both
+--conrec_history 2 5
+--conrec_history 5 2
+--conrec_rates 1e-2 3e-4
+--conrec_rates 1e-3 3e-3
+--conrec_steps 4
+--conrec_reward next
+--conrec_reward a
+--conrec_reward b
+--conrec_reward d
+--conrec_reward e
+--conrec_gamma 0.9
+--conrec_neighbours 0
+--conrec_prompts 5
+--conrec_group 5
+--conrec_beta .5 .04 .1
+--conrec_beta .02 .04 .5
+--conrec_clean
+--conrec_beams 60
+--conrec_budget 0.3
+"""
+
+
+def found_by(folder):
+    """All that a run computed, as text."""
+    names = ("predictions.csv", "per_user.csv", "filter.json", "sids.csv")
+    return [(folder / name).read_text() for name in names] + [figures(folder)]
+
+
+@pytest.fixture(scope="module")
+def short(world, tmp_path_factory):
+    """The base folder of a finished run of SHORT, whose stages the tests add to."""
+    base = tmp_path_factory.mktemp("short")
+    main.main(arguments(world, base, "--path_name", "a", *SHORT.split()))
+    return base
+
+
+@pytest.mark.parametrize("words", DIFFERENT.strip().splitlines())
+def test_every_flag_changes_something(world, short, words):
+    name = words.strip("-").replace(" ", "_")
+    main.main(arguments(world, short, "--path_name", name, *SHORT.split(), *words.split()))
+    assert found_by(folder_of(short, name)) != found_by(folder_of(short))
+
+
+@pytest.mark.parametrize("words", ["--conrec_order file", "--llm_batch_tokens 200"])
+def test_what_changes_no_result_here(world, short, tmp_path, words):
+    """The rows lie in order of time; micro-batches change a loss to rounding, where no dropout is drawn."""
+    main.main(arguments(world, tmp_path, "--path_name", "b", *SHORT.split(), *words.split()))
+    assert (folder_of(tmp_path, "b") / "sids.csv").read_bytes() == (folder_of(short) / "sids.csv").read_bytes()
+    ours, theirs = (pd.read_csv(folder / "metrics.csv") for folder in (folder_of(tmp_path, "b"), folder_of(short)))
+    if words == "--conrec_order file":
+        assert figures(folder_of(tmp_path, "b")) == figures(folder_of(short))
+    assert ours.step.tolist() == theirs.step.tolist()
+
+
+def test_finished_runs_make_tables_of_their_own(world, finished, tmp_path, monkeypatch, capsys):
+    run = folder_of(finished)
+    table.main([str(run)])
+    printed = capsys.readouterr().out
+    assert "Dislikes, world" in printed and "| **CoNRec --conrec_" in printed and "| two factors | 1 |" in printed
+    monkeypatch.setattr(dislikes, "OURS", tmp_path / "ours")
+    table.main(["negative"])
+    assert "Not measured yet" in capsys.readouterr().out
+    table.main(["keep", str(run), "default_2024"])
+    content = json.loads((tmp_path / "ours" / "world_default_2024.json").read_text()) | {"flags": {}}
+    (tmp_path / "ours" / "world_default_2024.json").write_text(json.dumps(content))
+    table.main(["negative"])
+    printed = capsys.readouterr().out
+    assert "CoNRec, *reported*" in printed and "| both | recent |" in printed
+    assert "| reversed EASE on positives | 1%" in printed
+    shown = re.search(r"\| \*\*CoNRec\*\* \| 1 \| ([\d.]+) \| ([\d.]+)", printed)
+    test = summary(run)["test"]
+    assert [float(cell) for cell in shown.groups()] == [round(test[name], 4) for name in ("hr@20", "fhr@20")]
+
+
+# --------------------------------------------------------------------------------------------- looking at a user
+
+
+def test_a_user_is_shown_what_they_dislike_and_what_is_predicted(finished, world, capsys):
+    main.main(["--recommend", "u3", "--run", str(folder_of(finished)), "--top_k", "20"])
+    known, now, past = re.split(r"\nPredicted [^\n]*\n", capsys.readouterr().out)
+    inter = pd.read_csv(world / "world.inter", sep="\t").set_axis(["user", "item", "rating", "time"], axis=1)
+    own = inter[inter.user == "u3"].sort_values("time")
+    disliked = own[own.rating <= 2].item
+    assert f"Disliked: {len(disliked)}" in known and all(f" {item}  " in known for item in disliked[-20:])
+    table = pd.read_csv(folder_of(finished) / "predictions.csv")
+    table = table[table.user == "u3"]
+    for printed, as_of in ((now, "now"), (past, "test")):
+        assert re.findall(r" (i\d+)  ", printed) == table[table.as_of == as_of].item.tolist()
+    came_true = set(own[32:][own[32:].rating <= 2].item) & set(table[table.as_of == "test"].item)
+    assert set(re.findall(r"\* +(i\d+)  ", past)) == came_true and "*" not in now
+
+
+def test_an_unknown_user_is_refused(finished):
+    with pytest.raises(InputError, match="user nobody: not among the 30 users"):
+        main.main(["--recommend", "nobody", "--run", str(folder_of(finished))])
