@@ -65,7 +65,7 @@ class Backbone(Decoder):
         for kind in (Reading, WholeRows):
             reading = kind(self, prompts)
             found.append(torch.cat([reading.next_logits(one, None), reading.next_logits(two, parents)]))
-        once, whole = found
+        once, whole = (logits.float() for logits in found)
         difference = float((once - whole).abs().mean() / whole.std())
         self.branches = difference < TOLERANCE.get(next(self.model.parameters()).dtype, 0.05)
         if not self.branches:

@@ -29,19 +29,19 @@ class Decoder:
         self.kept = None  # the reference policy's weights
 
     def forward(self, ids, mask, positions, cache=None, keep=0):
-        """(B, tokens, V) float32 logits, of the last `keep` tokens only where that is not 0."""
+        """(B, tokens, V) logits in the model's own dtype, of the last `keep` tokens only where that is not 0."""
         options = {"logits_to_keep": keep} if keep and self.keeps_logits else {}
         logits = self.model(
             input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache,
             use_cache=cache is not None, **options,
         ).logits  # fmt: skip
-        return logits[:, -keep:].float()
+        return logits[:, -keep:]
 
     def logits(self, rows, keep=None):
         """(B, keep, V) float32 logits of what follows each of the last `keep` tokens (all of the longest row's) of rows
         of tokens.  Rows are padded on the left: [:, -1] is what follows each whole row."""
         ids, mask = padded(rows, self.pad, self.device)
-        return self.forward(ids, mask, places(mask), keep=keep or longest(rows))
+        return self.forward(ids, mask, places(mask), keep=keep or longest(rows)).float()
 
     def trainable(self):
         """{name: parameter} that training moves: all of the tiny decoder; LoRA and new rows of a language model."""

@@ -32,7 +32,7 @@ def rollout(backbone, trie, prompts, draws):
     draws: (B, G, 3) float64 uniform in [0, 1): a token is the first whose running sum of probabilities passes its draw,
     so that the samples depend on neither the batch nor the number of processes.
     """
-    draws = torch.as_tensor(draws, device=trie.device)
+    draws = torch.as_tensor(draws)
     reading = backbone.read(prompts)
     nodes = torch.zeros(draws.shape[:2], dtype=torch.long, device=trie.device)
     columns = torch.arange(draws.shape[1], device=trie.device).expand_as(nodes)
@@ -51,16 +51,14 @@ def rollout(backbone, trie, prompts, draws):
 
 
 def sampled(logprobs, draws):
-    """(..., K) log-probabilities, (...) draws in [0, 1) -> (...) the first code whose running sum passes the draw."""
-    chances = logprobs.double().exp()
+    """(..., K) log-probabilities, (...) draws in [0, 1) -> (...) the first code whose running sum passes the draw.
+
+    On the CPU: the same sums everywhere, and CUDA has no deterministic cumsum.
+    """
+    chances, draws = logprobs.double().exp().cpu(), draws.cpu()
     sums = chances.cumsum(-1)
-    passed = sums > draws.unsqueeze(-1) * sums[..., -1:]
-    # a draw just below 1 may pass none to rounding: then the last code that has a chance
-    return torch.where(passed.any(-1), passed.int().argmax(-1), last_possible(chances))
-
-
-def last_possible(chances):
-    return chances.shape[-1] - 1 - (chances > 0).flip(-1).int().argmax(-1)
+    passed = sums > draws.unsqueeze(-1) * sums[..., -1:]  # the last sum always does: a draw is below 1
+    return passed.int().argmax(-1).to(logprobs.device)
 
 
 def advantages(rewards):

@@ -122,7 +122,7 @@ def k_means(rows, K, seed):
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than centres: small catalogs have that
+        warnings.simplefilter("ignore", ConvergenceWarning)  # small catalogs: more centres than distinct rows
         found = KMeans(min(K, len(rows)), n_init=1, random_state=seed).fit(rows)
     drawn = np.random.default_rng(seed).integers(len(rows), size=max(K - len(rows), 0))
     centres = np.concatenate([found.cluster_centers_, rows[drawn]]).astype(np.float32)
