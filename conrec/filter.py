@@ -47,14 +47,14 @@ def scores(predictions, E, users, items):
 def theta(of_positives, budget):
     """The threshold that lets floor(budget x n) of n positives' scores lie above it: the next largest.
 
-    inf without a positive; just below the least where all may go.
+    inf without a positive; below the least where all may go.
     """
     n = len(of_positives)
     if not n:
         return float("inf")
     m = int(budget * n + 1e-9)  # .07 x 100 is 7
     descending = np.sort(of_positives)[::-1]
-    return float(descending[m] if m < n else np.nextafter(descending[-1], -np.inf))
+    return float(descending[m] if m < n else descending[-1] - 1)
 
 
 def leave(users, gone, k):

@@ -87,7 +87,7 @@ def read_conrec(folder, data_dir=None):
     folder = Path(folder)
     if not (folder / "summary.json").exists():
         raise InputError(f"--run {folder}: holds no finished run (no summary.json)")
-    if json.loads((folder / "summary.json").read_text(encoding="utf-8")).get("task") != "negative":
+    if task_of(folder) != "negative":
         raise InputError(f"--run {folder}: is no run of CoNRec, by whose predicted dislikes --filter filters")
     for file in ("filter.json", "items.safetensors", "predictions.csv"):
         if not (folder / file).exists():
@@ -102,10 +102,18 @@ def read_conrec(folder, data_dir=None):
         if ids != list(events.item_ids):
             raise ValueError(f"{len(ids)} items there, {events.n_items} here")
         predictions = read_predictions(folder / "predictions.csv", events)
-    except (SafetensorError, ValueError, LookupError, TypeError) as error:
+    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0][:60]
         raise InputError(f"--run {folder}: its files and {raw} do not belong together ({reason})") from None
     return Conrec(folder.resolve().name, events, E, predictions, theta)
+
+
+def task_of(folder):
+    """What summary.json says that a run was for; None where it does not say."""
+    try:
+        return dict(json.loads((folder / "summary.json").read_text(encoding="utf-8"))).get("task")
+    except (ValueError, TypeError):
+        return None
 
 
 def read_lists(path, events, pool, data_dir, device):

@@ -68,10 +68,15 @@ class Fitted:
         return ease(self.all, RIDGE)
 
     @cached_property
-    def ease_channels(self):
-        """(3 I, I): from what was rated negative, neutral and positive, side by side, to negatives."""
-        sides = [matrix(self.events, sign) for sign in CHANNELS]
-        return ease(hstack(sides).tocsr(), RIDGE_NEGATIVES)[:, : self.events.n_items]
+    def channels(self):
+        return side_by_side([matrix(self.events, sign) for sign in CHANNELS])  # (U, 3 I)
+
+    @cached_property
+    def users_inverse(self):
+        """(X X' + lambda)^-1 of the channels side by side, (U, U) float32."""
+        gram = torch.from_numpy((self.channels @ self.channels.T).toarray())
+        gram.diagonal().add_(RIDGE_NEGATIVES)
+        return torch.cholesky_inverse(torch.linalg.cholesky(gram)).numpy()
 
     @cached_property
     def cosine(self):
@@ -86,6 +91,10 @@ def ease(x, ridge):
     return closed_form(gram, float(ridge)).numpy()
 
 
+def side_by_side(matrices):
+    return hstack(matrices).tocsr()
+
+
 class Histories:
     """0/1 rows of n instances' histories, CSR (n, I)."""
 
@@ -94,7 +103,7 @@ class Histories:
         self.of = {sign: past(events, users, positions, sign) for sign in CHANNELS}
 
     def channels(self):
-        return hstack([self.of[sign] for sign in CHANNELS]).tocsr()  # (n, 3 I)
+        return side_by_side([self.of[sign] for sign in CHANNELS])  # (n, 3 I)
 
     def __len__(self):
         return self.all.shape[0]
@@ -136,7 +145,17 @@ def ease_all(fitted, histories, seed):
 
 
 def ease_channels(fitted, histories, seed):
-    return histories.channels() @ fitted.ease_channels
+    """EASE from what was rated negative, neutral and positive, side by side, to negatives.
+
+    P = (X'X + lambda)^-1 would be of 3 I items.  It is (1 - X' K X) / lambda with K = (X X' + lambda)^-1 of users
+    (Woodbury's identity), and h B = h - h P / diag P.
+    """
+    x, k = fitted.channels, fitted.users_inverse  # (U, 3 I), (U, U)
+    n_items = fitted.events.n_items
+    x_to, h_to = x[:, :n_items], histories.of["negative"].toarray()  # (U, I), (n, I): to negatives only
+    diagonal = 1 - np.asarray(x_to.multiply(k @ x_to).sum(0))[0]  # (I,): lambda diag P
+    h_p = h_to - ((histories.channels() @ x.T) @ k) @ x_to  # (n, I): lambda h P
+    return h_to - h_p / diagonal
 
 
 def two_factors(fitted, histories, seed):
@@ -172,14 +191,14 @@ def scores(events, users, positions, names=None, seed=0, log=print):
     """
     fitted, histories = Fitted(events), Histories(events, users, positions)
     for name in names or SYSTEMS:
-        if SYSTEMS[name] is ease_channels and not fits(len(CHANNELS) * events.n_items):
-            log(f"{name}: left out, its matrix of {len(CHANNELS)} x {events.n_items} items does not fit into memory")
+        if SYSTEMS[name] is ease_channels and not fits(events.n_users):
+            log(f"{name}: left out, its matrix of {events.n_users} x {events.n_users} users does not fit into memory")
             continue
         yield name, SYSTEMS[name](fitted, histories, seed)
 
 
 def fits(side):
-    """Whether there is memory for a gram (side, side), EASE's B of it and its factor."""
+    """Whether there is memory for a matrix (side, side), its factor and its inverse."""
     free = available_memory(torch.device("cpu"))
     return free is None or 3 * 4 * side**2 < free  # bytes of float32
 

@@ -117,6 +117,7 @@ REFUSED = [
     ({"rows": GOOD, "items": "item_id:token\ttitle:token_seq\n7\tFilm\n"}, {}, "do the files belong together"),
     ({"rows": [row.replace(" 1 ", " 4 ") for row in GOOD]}, {}, "no user has two ratings up to 2 among the first 60 %"),
     ({"rows": [row.replace(" 1 ", " 2 ") for row in GOOD]}, {"negative": 1}, "no user has two ratings up to 1"),
+    ({"rows": ["a 10 1 0", "a 9 4 1", "a 2 4 2", "a 30 1 3", "a 31 1 4"]}, {}, "to learn a sequence of dislikes"),
     ({"rows": [*GOOD, "b 9 2.5 1"]}, {}, "line 7: rating '2.5'"),
     ({"rows": GOOD}, {"order": "file", "clock": "wall"}, "--conrec_clock wall: needs timestamps"),
 ]
@@ -288,10 +289,9 @@ def fitted_bytes(events):
     found = {name: tensor.numpy() for name, tensor in found.items()}
     found |= {"users": users, "positions": positions, "swing": values.toarray()}
     found |= dict(zip(("long users", "long items"), long_tails(events), strict=True))
-    for name in ("count", "count_negatives", "mean_stars", "ease_negatives", "ease_positives", "ease_all", "cosine"):
-        found[name] = getattr(fitted, name)
+    names = "count count_negatives mean_stars ease_negatives ease_positives ease_all cosine users_inverse"
+    found |= {name: getattr(fitted, name) for name in names.split()}
     assert values.nnz > 20
-    found["ease_channels"] = fitted.ease_channels
     return {name: array.tobytes() for name, array in found.items()}
 
 

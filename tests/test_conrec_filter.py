@@ -339,6 +339,26 @@ def test_a_run_that_is_not_of_conrec_cannot_filter(known, tmp_path):
         main.main(["--filter", str(run), "--run", str(tmp_path)])
 
 
+@pytest.mark.parametrize(
+    "file, text, message",
+    [
+        ("summary.json", "{", "is no run of CoNRec"),
+        ("filter.json", "{}", "do not belong together"),
+        ("predictions.csv", "user,rank\n", "do not belong together"),
+        ("items.safetensors", "x", "do not belong together"),
+        ("filter.json", None, r"has no filter\.json; only a run of --conrec_system conrec"),
+    ],
+)
+def test_a_run_with_spoilt_files_is_refused(known, tmp_path, file, text, message):
+    base, _ = known
+    shutil.copytree(base / "conrec", tmp_path / "conrec")
+    (tmp_path / "conrec" / file).unlink()
+    if text is not None:
+        (tmp_path / "conrec" / file).write_text(text)
+    with pytest.raises(InputError, match=message):
+        main.main(["--filter", str(base / "result" / "world" / "popular"), "--run", str(tmp_path / "conrec")])
+
+
 def test_a_catalog_that_changed_since_is_refused(known, tmp_path):
     base, _ = known
     shutil.copytree(base / "conrec", tmp_path / "conrec")
