@@ -1,5 +1,8 @@
 """A language model as CoNRec's backbone: new tokens, LoRA, and base weights that stay as they are."""
 
+import json
+import warnings
+
 import conrec_models
 import numpy as np
 import pytest
@@ -121,9 +124,24 @@ def test_saved_and_read_again(made, folder, tmp_path):
     assert not torch.allclose(other.branch(asked(model), ITEMS, trie), before)
     other.read_weights(tmp_path)
     assert torch.equal(other.branch(asked(model), ITEMS, trie), before)
+    assert_peft_reads_it(tmp_path, model)
     wider, _, _ = conrec_models.load_llm(folder, rank=8)
     with pytest.raises(InputError, match=r"adapter_model\.safetensors: does not fit --llm .*other weights"):
         wider.read_weights(tmp_path)
+
+
+def assert_peft_reads_it(saved, model):
+    """As anybody would, who has the base model, its matrices grown by the new tokens."""
+    import peft
+    from transformers import AutoModelForCausalLM
+
+    warnings.simplefilter("ignore", FutureWarning)  # of peft; pytest takes it back after the test
+    config = peft.PeftConfig.from_pretrained(saved)
+    base = AutoModelForCausalLM.from_pretrained(config.base_model_name_or_path)
+    base.resize_token_embeddings(model.first + 3 * model.K)
+    again = peft.PeftModel.from_pretrained(base, saved).eval()
+    ids = torch.tensor([asked(model)[0]])
+    assert torch.allclose(again(input_ids=ids).logits, model.model(input_ids=ids).logits, atol=1e-6)
 
 
 def test_a_prompt_holds_its_words_the_ids_and_the_template(made, folder):
@@ -167,6 +185,15 @@ def test_spare_rows_are_used_before_the_matrix_grows(tmp_path):
     assert model.first == len(tokenizer)
     assert model.model.get_input_embeddings().weight.shape[0] == model.first + 3 * catalog.K
     assert trained(model, trie) > 0
+
+
+def test_the_context_is_no_longer_than_a_sliding_window(tmp_path):
+    """A mask of our own has no window: within it the two are the same."""
+    folder = conrec_models.write_llm(tmp_path)
+    assert conrec_models.load_llm(folder)[0].context == 1024
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"sliding_window": 200}))
+    assert conrec_models.load_llm(folder)[0].context == 200
 
 
 def test_rank_0_trains_all_weights(plain, tmp_path):
