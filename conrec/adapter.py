@@ -103,7 +103,8 @@ class Adapted(Backbone):
         tensors = import_peft().get_peft_model_state_dict(self.model, save_embedding_layers=False)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         write_atomically(folder / ADAPTER, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
-        config = self.model.peft_config["default"].to_dict() | {"base_model_name_or_path": self.name.removeprefix("--llm ")}
+        base = {"base_model_name_or_path": self.name.removeprefix("--llm ")}
+        config = self.model.peft_config["default"].to_dict() | base
         config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
         text = json.dumps(config, indent=2, sort_keys=True, default=str) + "\n"
         write_atomically(folder / "adapter_config.json", lambda path: path.write_text(text, encoding="utf-8"))
