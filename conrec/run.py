@@ -56,6 +56,7 @@ def fit(name, raw, folder, options, run):
     job.known = Known(job.events)
     if options.conrec_reversed or options.conrec_system == "sasrec":
         return systems.fit(job, origin, make_events, open_run)
+    job.K = codes_for(job)
     vectors = item_vectors(texts_of(job), job.events.item_ids, options)
     origin |= {"vectors": vectors.settings, **of_backbone(job)}
     hardware.reset_peak_memory(device)
@@ -108,6 +109,15 @@ def check_lists(job):
             f"--top_k {k}: {job.name} has {job.events.n_items} items with a title, and a user has rated {most} of "
             "them, so fewer are left to predict (and CoNRec needs 20)"
         )
+
+
+def codes_for(job):
+    """K, the codes of a level.  Raises InputError where there are fewer IDs than items."""
+    n_items, K = job.events.n_items, job.options.conrec_codes
+    if K and n_items > K**3:
+        few = f"make {K**3:,} IDs, too few for {n_items} items"
+        raise InputError(f"--conrec_codes {K}: {few}; take more, or leave it out")
+    return K or sids.codes_for(n_items)
 
 
 def texts_of(job):
@@ -166,8 +176,7 @@ def make_events(job, stages, origin):
 def make_ids(job, stages, after, vectors):
     """The Stage of the catalog."""
     options, events = job.options, job.events
-    K = options.conrec_codes or sids.codes_for(events.n_items)
-    texts = texts_of(job)
+    texts, K = texts_of(job), job.K
 
     def build(folder):
         if not processes.FIRST:
