@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from conrec import sid_report, sids
 from utils import InputError
@@ -178,9 +179,15 @@ def test_what_is_read_is_what_was_made(made):
 
 
 def test_the_catalog_is_unique_and_its_vectors_are_centred_units(made):
-    _, catalog, _ = made
+    folder, catalog, _ = made
     assert len(np.unique(catalog.codes, axis=0)) == 300 and catalog.codes.max() < 8
-    assert np.allclose(np.linalg.norm(catalog.E, axis=1), 1, atol=1e-5)
+    model = sids.RQVAE(24, 8).requires_grad_(False)
+    model.load_state_dict(load_file(folder / "rqvae.safetensors"))
+    decoded = model.decoded(torch.from_numpy(catalog.codes)).numpy()
+    centred = decoded - decoded.mean(0)
+    expected = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    assert np.abs(expected - decoded / np.linalg.norm(decoded, axis=1, keepdims=True)).max() > 1e-3
+    assert np.allclose(catalog.E, expected, atol=1e-5)
     vectors = clusters()
     similar = np.corrcoef((vectors @ vectors.T).ravel(), (catalog.E @ catalog.E.T).ravel())[0, 1]
     assert similar > 0.6  # .73 found
