@@ -86,7 +86,7 @@ def read(raw, name=None, *, order="timestamp", negative=2, clock="auto", day=8, 
     known = rows.item.isin(catalog).to_numpy()
     untitled, rows = (~known).sum(), rows[known]
     if untitled:
-        notes.append(f"events: {untitled} of items without a title in {item.name} are dropped")
+        notes.append(f"events: {untitled} dropped, of items without a title in {item.name}")
     if not len(rows):
         raise InputError(f"{inter}: no rating is of an item that has a title in {item}; do the files belong together?")
 

@@ -1,10 +1,15 @@
 """Events in order, their cuts, and the instances asked about."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import synthetic
 
 import main
+from atomic_files.files import STARS, read_items, read_ratings
+from atomic_files.sources import DATASETS
+from atomic_files.split import split
 from conrec import simple
 from conrec.events import TRAIN, read, time_split, to_frame
 from conrec.instances import (
@@ -68,7 +73,17 @@ def test_the_last_rating_of_a_pair_counts_and_items_without_a_title_go(tmp_path)
         ["9", 2], ["2", 1], ["30", 1], ["31", 1], ["10", 5],
     ]  # fmt: skip
     text = "\n".join(notes)
-    assert "1 of items without a title" in text and "1 given anew later" in text
+    assert "1 dropped, of items without a title" in text and "1 given anew later" in text
+
+
+def test_users_are_drawn_as_the_published_split_draws_them(planted, monkeypatch):
+    known = SimpleNamespace(sample_users=36, drop_cold_items=False)
+    monkeypatch.setitem(DATASETS, "world", known)
+    events, notes = read(planted, "world")
+    parts = split(read_ratings(planted / "world.inter", "\t", STARS), read_items(planted / "world.item"), known)
+    drawn = set().union(*(part.user for part in parts))
+    assert drawn <= set(events.user_ids) and len(drawn) > 10 and events.n_users == 36
+    assert "of the 36 users drawn" in "\n".join(notes)
 
 
 def test_file_order_is_taken_at_its_word(tmp_path):
