@@ -42,6 +42,8 @@ class Run:
         epochs: of a model trained by gradient, at most.  A finished run that ended because it had done them all has
         left last.pt, and goes on where more are asked for.
         """
+        if os.environ.get("RANK", "0") != "0":
+            return  # of several processes (torchrun) the first looks, and may have begun by now
         if not (self.folder / "config.json").exists():
             if resume:
                 raise InputError(f"{self.folder}: holds no run to resume; leave out --resume to start one")

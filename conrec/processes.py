@@ -25,6 +25,12 @@ def start(device):
     return device
 
 
+def stop():
+    """Part from the others, at the end of the job."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def share(examples):
     """This process's part of a list."""
     return examples[RANK::COUNT]

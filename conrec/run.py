@@ -79,6 +79,7 @@ def fit(name, raw, folder, options, run):
     if processes.FIRST:
         baselines = simple.evaluate(job.events, job.known.test, job.top_k, log=job.log)
         leaving.leave_behind(job, chain, ids, predicted, baselines)
+    processes.stop()
 
 
 def silent(*lines):

@@ -298,7 +298,6 @@ DIFFERENT = """
 --random_seed 7
 --top_k 3 20
 --conrec_negative 1
---conrec_clock wall
 --conrec_day 2
 --conrec_recent 1
 --conrec_window 1
