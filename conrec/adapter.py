@@ -82,7 +82,7 @@ def with_lora(model, rank, new_tokens, seed):
         trainable_token_indices=rows,
     )  # fmt: skip
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore", FutureWarning)  # peft looks at names that transformers has given up
+        warnings.simplefilter("ignore")  # peft on names that transformers has given up, and on layers of older models
         torch.manual_seed(seed)
         adapted = peft.get_peft_model(model, config)
     for weight in adapted.parameters():

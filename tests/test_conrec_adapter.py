@@ -6,6 +6,7 @@ import warnings
 import conrec_models
 import numpy as np
 import pytest
+import tiny_llm
 import torch
 from safetensors.torch import load_file
 
@@ -185,6 +186,31 @@ def test_spare_rows_are_used_before_the_matrix_grows(tmp_path):
     assert model.first == len(tokenizer)
     assert model.model.get_input_embeddings().weight.shape[0] == model.first + 3 * catalog.K
     assert trained(model, trie) > 0
+
+
+def test_a_model_with_absolute_positions_and_layers_of_other_names(tmp_path):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    tokenizer = tiny_llm.train_tokenizer(conrec_models.catalog().titles)
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=4, n_positions=256, bos_token_id=0, eos_token_id=0
+    )
+    tokenizer.save_pretrained(tmp_path)
+    GPT2LMHeadModel(config).save_pretrained(tmp_path)
+    model, trie, _ = conrec_models.load_llm(tmp_path)
+    assert model.branches and model.context == 256
+    assert {name.split(".")[-4] for name in model.trainable() if "lora_A" in name} == {"c_attn", "c_proj", "c_fc"}
+    trained(model, trie)
+    model.model.eval()
+    rows = asked(model)
+    assert len(rows[0]) != len(rows[1])  # the shorter one is padded, and begins at position 0 all the same
+    for place, row in enumerate(rows):
+        alone = model.model(input_ids=torch.tensor([row])).logits[0, -1]
+        assert torch.allclose(model.logits(rows)[place, -1], alone, atol=1e-5)
+    once = model.branch(rows, ITEMS, trie)
+    model.branches = False
+    assert torch.allclose(model.branch(rows, ITEMS, trie), once, atol=1e-5)
 
 
 def test_the_context_is_no_longer_than_a_sliding_window(tmp_path):
