@@ -26,7 +26,6 @@ from conrec import sid_report
 from conrec.trie import LEVELS
 from utils import InputError, write_atomically, write_json
 
-SIDS_VERSION = 1  # raise it when the codes of the same vectors would be others
 WIDTHS = (256, 128, 32)  # of the encoder, after the vectors' own
 COMMITMENT, DECAY, DEAD = 0.25, 0.95, 0.05
 RATE, WEIGHT_DECAY = 1e-3, 1e-4

@@ -97,7 +97,8 @@ class SasrecTask:
         return len(row)
 
     def loss(self, rows):
-        return self.model.loss(rows), {}
+        # with positives only the last: an earlier negative would see later positives
+        return self.model.loss(rows, last=self.context == "both"), {}
 
     def scores(self, truth):
         rows = [self.model.row(*self.before(user, p)) for user, p in zip(truth.users, truth.positions, strict=True)]
