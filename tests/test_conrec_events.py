@@ -243,10 +243,12 @@ def test_matrices_and_histories_hold_the_events_of_their_sign(events):
     assert (sum(parts) != matrix(events)).nnz == 0
     assert matrix(events).nnz == (events.parts == TRAIN).sum()
     users, positions = instances(events, "test")
-    rows = past(events, users, positions, "positive")
+    seen, disliked, liked = (past(events, users, positions, sign) for sign in (None, "negative", "positive"))
     for row, (user, p) in enumerate(zip(users, positions, strict=True)):
         items, ratings = history(events, user, p)
-        assert set(rows[row].indices) == set(items[ratings >= 4])
+        assert set(seen[row].indices) == set(items)
+        assert set(liked[row].indices) == set(items[ratings >= 4])
+        assert set(disliked[row].indices) == set(items[ratings <= 2])
 
 
 def test_moments_of_prediction(events):

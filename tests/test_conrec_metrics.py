@@ -1,5 +1,7 @@
 """Metrics of negative recommendation, and the closed forms that a run is set against."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import synthetic
@@ -177,6 +179,14 @@ def test_closed_forms_are_their_formulas(events, scores):
     for name, found in expected.items():
         np.testing.assert_allclose(scores[name], found, atol=1e-5, err_msg=name)
         assert found.std() > 1e-3, name  # not a comparison of nothing
+
+
+def test_an_item_that_nobody_rates_still_has_a_chance():
+    fitted = SimpleNamespace(
+        ease_all=np.array([[0, -0.5, 0.3]]), count=np.array([20, 30, 0]), count_negatives=np.array([5, 10, 0])
+    )
+    found = simple.two_factors(fitted, SimpleNamespace(all=np.ones((1, 1))), 0)
+    np.testing.assert_allclose(found, [[0.001 * (5 / 40 + 0.01), 0.001 * (10 / 50 + 0.01), 0.3 * 0.01]])
 
 
 def test_the_random_system_is_that_of_its_seed(events):
