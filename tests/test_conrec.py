@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 import flags
 import main
-from conrec import training
+from conrec import leaving, training
 from conrec.stages import DONE
 from results4comparison import dislikes, table
 from shell import Stopped
@@ -293,13 +293,12 @@ def test_no_other_model_takes_the_flags_of_conrec():
         flags.parse(["--dataset", "x", "--model", "LightGCN", "--conrec_steps", "3"])
 
 
-SHORT = "--conrec_stages warmup recent both"
+SHORT = "--conrec_stages warmup both"
 DIFFERENT = """
 --random_seed 7
 --top_k 3 20
 --conrec_negative 1
 --conrec_day 2
---conrec_recent 1
 --conrec_window 1
 --conrec_codes 24
 --conrec_rq_epochs 4
@@ -311,15 +310,11 @@ DIFFERENT = """
 --conrec_rates 1e-3 3e-3
 --conrec_steps 4
 --conrec_reward next
---conrec_reward a
---conrec_reward b
 --conrec_reward d
 --conrec_reward e
 --conrec_gamma 0.9
---conrec_neighbours 0
 --conrec_prompts 5
 --conrec_group 5
---conrec_beta .5 .04 .1
 --conrec_beta .02 .04 .5
 --conrec_clean
 --conrec_beams 60
@@ -334,28 +329,33 @@ def found_by(folder):
 
 
 @pytest.fixture(scope="module")
-def short(world, tmp_path_factory):
-    """The base folder of a finished run of SHORT, whose stages the tests add to."""
+def short(tmp_path_factory):
+    """(base folder, data set) of a finished run of SHORT, to whose stages the tests add theirs."""
     base = tmp_path_factory.mktemp("short")
-    main.main(arguments(world, base, "--path_name", "a", *SHORT.split()))
-    return base
+    synthetic.write_planted_world(base / "world", n_users=14, n_items=80, n_events=40)
+    synthetic.write_planted_vectors(base / "vectors.npz", n_items=80)
+    main.main(arguments(base / "world", base, "--path_name", "a", *SHORT.split()))
+    return base, base / "world"
 
 
 @pytest.mark.parametrize("words", DIFFERENT.strip().splitlines())
-def test_every_flag_changes_something(world, short, words):
-    name = words.strip("-").replace(" ", "_")
-    main.main(arguments(world, short, "--path_name", name, *SHORT.split(), *words.split()))
-    assert found_by(folder_of(short, name)) != found_by(folder_of(short))
+def test_every_flag_changes_something(short, words, monkeypatch):
+    """Those of the recent context and of Swing, which a small world lacks: tests/test_conrec_events.py, _reward.py."""
+    (base, world), name = short, words.strip("-").replace(" ", "_")
+    monkeypatch.setattr(leaving, "plot", lambda *of: None)  # takes a second
+    main.main(arguments(world, base, "--path_name", name, *SHORT.split(), *words.split()))
+    assert found_by(folder_of(base, name)) != found_by(folder_of(base))
 
 
 @pytest.mark.parametrize("words", ["--conrec_order file", "--llm_batch_tokens 200"])
-def test_what_changes_no_result_here(world, short, tmp_path, words):
+def test_what_changes_no_result_here(short, tmp_path, words):
     """The rows lie in order of time; micro-batches change a loss to rounding, where no dropout is drawn."""
+    base, world = short
     main.main(arguments(world, tmp_path, "--path_name", "b", *SHORT.split(), *words.split()))
-    assert (folder_of(tmp_path, "b") / "sids.csv").read_bytes() == (folder_of(short) / "sids.csv").read_bytes()
-    ours, theirs = (pd.read_csv(folder / "metrics.csv") for folder in (folder_of(tmp_path, "b"), folder_of(short)))
+    assert (folder_of(tmp_path, "b") / "sids.csv").read_bytes() == (folder_of(base) / "sids.csv").read_bytes()
+    ours, theirs = (pd.read_csv(folder / "metrics.csv") for folder in (folder_of(tmp_path, "b"), folder_of(base)))
     if words == "--conrec_order file":
-        assert figures(folder_of(tmp_path, "b")) == figures(folder_of(short))
+        assert figures(folder_of(tmp_path, "b")) == figures(folder_of(base))
     assert ours.step.tolist() == theirs.step.tolist()
 
 
