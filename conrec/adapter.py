@@ -84,11 +84,7 @@ def with_lora(model, rank, new_tokens, seed):
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")  # peft on names that transformers has given up, and on layers of older models
         torch.manual_seed(seed)
-        adapted = peft.get_peft_model(model, config)
-    for weight in adapted.parameters():
-        if weight.requires_grad:
-            weight.data = weight.data.float()
-    return adapted
+        return peft.get_peft_model(model, config)  # which makes what trains float32
 
 
 def name_of(model, module):
