@@ -11,12 +11,13 @@ from scipy.sparse import csr_matrix
 
 import main
 from conrec import filter as filters
-from conrec.events import POSITIVE, read, settings, time_split
+from conrec.events import POSITIVE, read, settings, time_split, to_frame
 from conrec.filter_lists import reached
 from conrec.filter_report import UNMEASURED, Figures, apart, summary
 from conrec.instances import as_of, history
 from conrec.leaving import save_tensor, write_csv
 from flags import parse
+from recommend import load_run
 from utils import InputError
 
 MOMENTS = ("validation", "test", "now")
@@ -148,7 +149,7 @@ def known(tmp_path_factory):
     (folder / "config.json").write_text(json.dumps({"settings": given, "made_from": {}}))
     (folder / "summary.json").write_text(json.dumps({"task": "negative"}))
     time_split(events, base / "data", "world", base / "world" / "world.item")
-    others = (base / "world", "Popularity", "popular"), (base / "data" / "world-time", "EASE", "ease")
+    others = (base / "world", "EASE", "published"), (base / "data" / "world-time", "EASE", "ease")
     for dataset, model, name in others:
         where = ["--data_dir", base / "data", "--result_dir", base / "result", "--path_name", name]
         main.main(list(map(str, ["--dataset", dataset, "--model", model, "--dataset_augment", "original", *where])))
@@ -222,6 +223,15 @@ def test_a_run_on_the_time_split_is_filtered_and_reported(known, events, capsys)
     pairs = [set(zip(table.user, table.item, strict=True)) for table in (old, lists, removed)]
     assert pairs[0] - pairs[1] == pairs[0] & pairs[2] and not pairs[1] & pairs[2] and len(pairs[0] & pairs[2]) > 20
 
+    # and lists only what comes before the last one left
+    finished, n_reached = load_run(run, base / "data"), 0
+    for user, gone in removed.groupby("user"):
+        ranking = finished.recommend(user, 100).item.tolist()
+        last = max(ranking.index(item) for item in lists[lists.user == user].item)
+        assert all(ranking.index(item) < max(last, 20) for item in gone.item)
+        n_reached += last + 1 == 20 + len(gone)
+    assert n_reached > 20
+
     # every removal has a reason: a predicted dislike of the user, nearer than theta
     theta = json.loads((base / "conrec" / "filter.json").read_text())["theta"]
     predicted = pd.read_csv(base / "conrec" / "predictions.csv").query("as_of == 'now'")
@@ -259,13 +269,25 @@ def test_the_reported_figures_are_those_of_the_lists(known, events):
     assert plain["coverage"] == old.item.nunique()
 
 
-def test_dislikes_are_not_measurable_where_all_were_trained_on(known):
+def test_dislikes_are_not_measurable_where_all_were_trained_on(known, events):
+    """Only what both sides withheld counts: of the events of test, those that the published split tests on, too."""
     base, _ = known
-    run = base / "result" / "world" / "popular"
+    run = base / "result" / "world" / "published"
     run_filter(base, run)
     report = json.loads((run / "filter_report_conrec.json").read_text())
     assert report["disliked"] == UNMEASURED and "disliked" not in report["lists"]["CoNRec"]
-    assert report["lists"]["before"]["liked"] > 0
+    both = []
+    for rows in (read_table(base / "data" / "world" / "world_test.csv"), to_frame(events).query("part == 'test'")):
+        both.append(set(rows[["user", "item"]].itertuples(index=False, name=None)))
+    old = read_table(run / "recommendations.csv")
+    old = old[old.user.isin(events.user_ids[as_of(events, "test")[0]])]
+    n_liked = sum(pair in both[0] & both[1] for pair in zip(old.user, old.item, strict=True))
+    assert report["lists"]["before"]["liked"] == pytest.approx(n_liked / old.user.nunique())
+    assert 0 < n_liked < sum(pair in both[1] for pair in zip(old.user, old.item, strict=True))
+
+
+def read_table(path):
+    return pd.read_csv(path).rename(columns={"user_id:token": "user", "item_id:token": "item"})
 
 
 def test_a_csv_gets_shorter(known, tmp_path, events):
@@ -332,7 +354,7 @@ def test_what_cannot_be_filtered_is_refused(known, tmp_path, target, files, mess
 
 def test_a_run_that_is_not_of_conrec_cannot_filter(known, tmp_path):
     base, _ = known
-    run = base / "result" / "world" / "popular"
+    run = base / "result" / "world" / "published"
     with pytest.raises(InputError, match="is no run of CoNRec"):
         main.main(["--filter", str(run), "--run", str(run)])
     with pytest.raises(InputError, match="holds no finished run"):
@@ -356,7 +378,7 @@ def test_a_run_with_spoilt_files_is_refused(known, tmp_path, file, text, message
     if text is not None:
         (tmp_path / "conrec" / file).write_text(text)
     with pytest.raises(InputError, match=message):
-        main.main(["--filter", str(base / "result" / "world" / "popular"), "--run", str(tmp_path / "conrec")])
+        main.main(["--filter", str(base / "result" / "world" / "published"), "--run", str(tmp_path / "conrec")])
 
 
 def test_a_catalog_that_changed_since_is_refused(known, tmp_path):
@@ -365,4 +387,4 @@ def test_a_catalog_that_changed_since_is_refused(known, tmp_path):
     ids = [f"i{item}" for item in range(149)]
     save_tensor(tmp_path / "conrec" / "items.safetensors", "E", np.ones((149, 24), np.float16), {"items": ids})
     with pytest.raises(InputError, match=r"do not belong together .149 items there, 150 here"):
-        main.main(["--filter", str(base / "result" / "world" / "popular"), "--run", str(tmp_path / "conrec")])
+        main.main(["--filter", str(base / "result" / "world" / "published"), "--run", str(tmp_path / "conrec")])
