@@ -112,7 +112,7 @@ def with_forget_rates(rows, reports):
     after = next((row["ila"] for row in rows if row["stage"] == "alignment"), None)
     found = []
     for row in rows:
-        since = after is not None and row["ila"] is not None and row["stage"] not in ("translation", "alignment")
+        since = after and row["ila"] is not None and row["stage"] not in ("translation", "alignment")
         found.append(row | {"forget": metrics.forget_rate(after, row["ila"]) if since else None})
     return found
 

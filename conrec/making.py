@@ -10,6 +10,7 @@ from conrec.flags import GRPO, SFT, STAGES
 from conrec.instances import as_of, instances, matrix
 from conrec.metrics import truth
 from conrec.prompts import PROMPT_VERSION
+from conrec.rows import read_rows
 
 MOMENTS = ("validation", "test", "now")
 NEIGHBOURS_SHOWN = 3  # Swing neighbours in the targets of fhr-c and of the coverage: training flags change no metric
@@ -74,7 +75,7 @@ class Chain:
             self.loaded = None  # known by its folder, once it is finished
 
         self.last = self.stages.make(name, before, self.settings_of(name), tasks.TASKS_VERSION, build)
-        self.rows += training.read_rows(self.last.folder / "metrics.csv")
+        self.rows += read_rows(self.last.folder / "metrics.csv")
         self.reports[name] = read_json(self.last.folder / "stage.json")
 
     def load(self, stage):

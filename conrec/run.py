@@ -16,11 +16,12 @@ import utils
 from atomic_files import preparation
 from atomic_files.fetch import fetch
 from atomic_files.sources import DATASETS
-from conrec import adapter, evaluation, leaving, processes, sids, simple, systems, training
+from conrec import adapter, evaluation, leaving, processes, sids, simple, systems
 from conrec import backbone as backbones
 from conrec import events as events_of
 from conrec.making import Chain, Known
 from conrec.policy import Policy
+from conrec.rows import COLUMNS
 from conrec.stages import Stages
 from conrec.trie import Trie
 from conrec.vectors import item_vectors
@@ -153,7 +154,7 @@ def open_run(job, origin):
     if not processes.FIRST:
         return
     settings = flags.settings(job.options)
-    job.run.open(settings, origin, job.options.resume, training.COLUMNS)
+    job.run.open(settings, origin, job.options.resume, COLUMNS)
     job.log(RULE, *(f"{key}: {value}" for key, value in settings.items()), RULE)
 
 

@@ -13,6 +13,7 @@ from conrec.flags import STAGES
 from conrec.instances import history, past, top_items
 from conrec.making import read_json
 from conrec.metrics import of_scores
+from conrec.rows import read_rows
 from conrec.sasrec import SASRec
 from conrec.tasks import ROWS, SKIPPED, in_order
 from recommend import held_out, load_run
@@ -128,7 +129,7 @@ def sasrec(job, origin, make_events, open_run):
     model.read_weights(stage.folder / "model")
     model.model.eval()
     report = read_json(stage.folder / "stage.json")
-    job.run.restore_epochs(training.read_rows(stage.folder / "metrics.csv"))
+    job.run.restore_epochs(read_rows(stage.folder / "metrics.csv"))
     leaving.copy_folder(stage.folder / "model", job.run.folder / "model")
     more = {"system": "sasrec", "stages": {"sasrec": report}, "train_seconds": report["seconds"]}
     return task.scores, on_validation(task.scores(job.known.validation), job), more

@@ -13,7 +13,6 @@ bit for bit the undisturbed one.  What a task must have:
     validate()          ({figure: value}, score, higher is better), or (figures, None) where nothing is chosen by it
 """
 
-import csv
 import math
 import time
 from typing import NamedTuple
@@ -25,14 +24,11 @@ from tqdm import tqdm
 import checkpoint
 import hardware
 from conrec import processes
+from conrec.rows import write_rows
 from conrec.stages import LAST
 from shell import Stopped, deferred_signals
-from utils import InputError, write_atomically, write_json
+from utils import InputError, write_json
 
-COLUMNS = (  # of metrics.csv; a cell is empty where a stage has no such figure
-    "stage", "step", "loss", "reward", "n", "p", "zero_std", "distinct", "kl", "entropy", "fhr@20", "frecall@20",
-    "seconds",
-)  # fmt: skip
 WEIGHT_DECAY, CLIP, WARM = 0.05, 1.0, 0.01  # AdamW; gradient norm; share of the steps in which the rate rises
 
 
@@ -234,22 +230,6 @@ def chunks(examples, size, budget):
         found.append(example)
     if found:
         yield found
-
-
-def write_rows(path, rows):
-    def write(temporary):
-        with open(temporary, "w", newline="", encoding="utf-8") as f:
-            writer = csv.DictWriter(f, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-
-    write_atomically(path, write)
-
-
-def read_rows(path):
-    """The rows of a metrics.csv, cells as written."""
-    with open(path, newline="", encoding="utf-8") as f:
-        return list(csv.DictReader(f))
 
 
 def progress(plan, loop):

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 
+import conrec_models
 import numpy as np
 import pandas as pd
 import pytest
@@ -213,6 +214,15 @@ def test_a_loss_that_is_no_number_ends_the_stage_and_keeps_its_best(world, tmp_p
     found = summary(folder_of(tmp_path))["stages"]["warmup"]
     assert found["ended"] == "the loss of step 3 is not finite, kept the weights it began with"
     assert (found["steps"], found["best_step"]) == (2, 0)
+
+
+def test_a_language_model_goes_through_all_stages_and_leaves_its_adapter(world, tmp_path):
+    conrec_models.write_llm(tmp_path / "llm", chat=True)
+    short = "--conrec_sft_steps 1 1 2 --conrec_steps 1 --conrec_stages alignment warmup both --conrec_prompts 2"
+    main.main(arguments(world, tmp_path, "--path_name", "a", "--llm", tmp_path / "llm", *short.split()))
+    found = summary(folder_of(tmp_path))
+    assert found["llm"] == str(tmp_path / "llm") and found["stages"]["both"]["steps"] == 1
+    assert {"adapter_model.safetensors"} <= {path.name for path in (folder_of(tmp_path) / "model").iterdir()}
 
 
 # ---------------------------------------------------------------------------------------------- the other systems
