@@ -269,6 +269,22 @@ def test_the_reported_figures_are_those_of_the_lists(known, events):
     assert plain["coverage"] == old.item.nunique()
 
 
+def test_the_report_knows_no_predictions_as_of_now(known, tmp_path):
+    """They have the test events in the history.  Without them nothing is removed, and the report is the same."""
+    base, _ = known
+    run = base / "result" / "world-time" / "ease"
+    run_filter(base, run)
+    shutil.copytree(base / "conrec", tmp_path / "blind")
+    table = pd.read_csv(tmp_path / "blind" / "predictions.csv")
+    write_csv(tmp_path / "blind" / "predictions.csv", table[table.as_of != "now"])
+    main.main(["--filter", str(run), "--run", str(tmp_path / "blind"), "--data_dir", str(base / "data")])
+    reports = [json.loads((run / f"filter_report_{name}.json").read_text()) for name in ("conrec", "blind")]
+    assert reports[0]["lists"] == reports[1]["lists"] and reports[0]["removed"] == reports[1]["removed"] > 0
+    assert len(pd.read_csv(run / "removed_by_blind.csv")) == 0
+    for path in run.glob("*_blind.*"):
+        path.unlink()
+
+
 def test_dislikes_are_not_measurable_where_all_were_trained_on(known, events):
     """Only what both sides withheld counts: of the events of test, those that the published split tests on, too."""
     base, _ = known
