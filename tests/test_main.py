@@ -537,11 +537,13 @@ def test_every_flag_is_covered_here_and_has_a_help_line(capsys):
         parse(["--help"])
     text = capsys.readouterr().out
     switches = {"no_autoencoder", "no_alignment", "llm_constrained", "deterministic", "verbose", "resume"}
-    switches |= {"hn_official", "hn_unfiltered"}
+    switches |= {"hn_official", "hn_unfiltered", "conrec_clean"}
+    none_given = {"dataset", "llm_url", "half_stars", "blend", "hn_url", "hn_folder"}
+    none_given |= {"conrec_embeddings", "conrec_reversed"}
     for flag in flags:
         own = re.search(rf"\n  --{flag}\b(.*?)(?=\n  --|\n\n|$)", text, re.DOTALL)[1]
         assert len(own.split()) > 3, f"--{flag} has no help line"
-        has_default = flag not in switches | {"dataset", "llm_url", "half_stars", "blend", "hn_url", "hn_folder"}
+        has_default = flag not in switches | none_given
         assert bool(re.search(r"\(default:\s", own)) == has_default, f"--{flag}: {own}"
         assert f" {flag.upper()} " not in own.partition("(default")[0]
     assert "None" not in text
