@@ -43,7 +43,7 @@ def fit(name, raw, folder, options, run):
     name, raw, folder: of atomic_files.folders.locate.  options: of flags.parse and flags.of_data_set; what is left open
     in them is filled in here.  run: run_folder.Run.
     """
-    device = set_up(options)
+    device = hardware.set_up(options)
     asked = copy(options)
     run.check_settings(flags.settings(options), settled=False)
 
@@ -112,15 +112,6 @@ def fit(name, raw, folder, options, run):
     artefacts.plot_curves(run.folder / "curves.png", run.epochs, summary, published)
     run.log("", *compare.table(summary, published), "", f"Run folder: {run.folder}")
     run.finish(summary, outcome.can_go_on)
-
-
-def set_up(options):
-    """The device, with options.device filled in."""
-    torch.set_flush_denormal(True)  # Adam's moments decay below 1e-38, where an Intel core computes 8 times slower
-    device = hardware.pick_device(options.device)
-    hardware.be_deterministic(device, options.deterministic)
-    options.device = str(device)
-    return device
 
 
 def hashes_of_splits(name, folder):

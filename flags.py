@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import baselines
+import conrec.flags
 import feedback.flags
 import negatives.flags
 import shell
@@ -32,10 +33,12 @@ LEAST = {  # smallest value of each number
     "hn_alpha": 0, "hn_lambda": 0, "hn_margin": 0, "hn_temperature": 1e-3,
     "hn_tokens": 1, "hn_pairs": 0, "hn_triplets": 1, "hn_tune_epochs": 1, "hn_tune_batch": 2, "hn_tune_rate": 0,
     "hn_lora_rank": 1,
+    **conrec.flags.LEAST,
 }  # fmt: skip
 MOST = {
     "random_seed": 2**32 - 1, "llm_seed": 2**32 - 1, "llm_question_size": 10, "siren_dropout": 0.99,
     "average_decay": 0.999999, "hn_alpha": 1,
+    **conrec.flags.MOST,
 }  # fmt: skip
 OF_DATA_SET = {"layers": 4, "r": 100}  # where the data set's row in atomic_files/sources.py names no other
 OF_TRAINING = {  # by gradient
@@ -147,6 +150,8 @@ def parser(examples=None):
     baselines.add_flags(parser.add_argument_group)
     group = parser.add_argument_group("hard negatives of HNLMRec, made by a language model")
     negatives.flags.add_flags(group.add_argument)
+    group = parser.add_argument_group("CoNRec, which predicts what a user will dislike next")
+    conrec.flags.add_flags(group.add_argument)
 
     add = parser.add_argument_group("training").add_argument
     add("--learning_rate", type=float, help="of Adam")
@@ -171,6 +176,7 @@ def parser(examples=None):
 
     add = parser.add_argument_group("looking at a finished run, instead of --dataset").add_argument
     add("--recommend", metavar="USER", help="print what the run recommends to this user, and what it knows of them")
+    conrec.flags.add_looking_flags(add)
     add("--run", type=Path, help="the run folder")
     return parser  # fmt: skip
 
@@ -184,12 +190,20 @@ def parse(argv=None, examples=None):
     command_line = parser(examples)
     options = command_line.parse_args(argv)
     training = options.dataset is not None
-    looking = options.recommend is not None
+    looking = [options.recommend, options.filter].count(None) == 1
     if training == looking or looking != (options.run is not None):
-        raise InputError("give --dataset to train, or --recommend USER with --run PATH to look at a finished run")
+        raise InputError(
+            "give --dataset to train, --recommend USER with --run PATH to look at a finished run, or --filter RUN with "
+            "--run PATH to filter what it recommends"
+        )
+    check_values(options)
+    if options.filter is None:
+        refuse_idle(options, [({"filter_pool"}, "has no use without --filter")], vars(command_line.parse_args([])))
+        del options.filter, options.filter_pool
+    else:
+        del options.recommend
     if training:
         del options.recommend, options.run
-    check_values(options)
     options.top_k = sorted(set(options.top_k))
 
     row, defaults = MODELS[options.model], vars(command_line.parse_args([]))
@@ -201,6 +215,9 @@ def parse(argv=None, examples=None):
     if getattr(options, "hn_official", False):
         fill_in(options, OFFICIAL)
     fill_in(options, row.defaults)
+    if options.model == "CoNRec":
+        conrec.flags.fill_in(options)
+        conrec.flags.check(options)
     refuse_idle(given, idle(options), defaults)
     return options
 
@@ -233,7 +250,7 @@ def check_values(options):
 
 def used_by(row):
     """The model and training flags that a model has a use for.  row: of MODELS."""
-    return row.flags if row.closed_form else row.flags | OF_TRAINING
+    return row.flags | OF_TRAINING if row.by_epochs else row.flags
 
 
 def idle(options):
@@ -246,6 +263,9 @@ def idle(options):
     if options.model == "HNLMRec":
         yield from negatives.flags.idle(options)
         in_use = negatives.flags.shared(options)
+    if options.model == "CoNRec":
+        yield from conrec.flags.idle(options)
+        in_use = conrec.flags.SHARED
     if options.half_stars is None:
         yield {"half_stars"}, ""  # not given
     if MODELS[options.model].closed_form:

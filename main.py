@@ -12,11 +12,13 @@ belongs to the same input, and train (training.py, model.py), which never overwr
 """
 
 import sys
+from importlib import import_module
 
 import flags
 import run_folder
 import shell
 from atomic_files.folders import locate
+from baselines import MODELS
 from naming import run_name
 from utils import InputError
 
@@ -28,6 +30,10 @@ def main(argv=None):
         from recommend import recommend
 
         return recommend(options)
+    if "filter" in options:
+        from conrec.filter_lists import apply
+
+        return apply(options)
 
     if options.model == "Blend" and (not options.blend or options.dataset_augment != "original"):
         raise InputError("--model Blend: needs --blend RUN RUN, and no --dataset_augment: the first one's counts")
@@ -38,8 +44,7 @@ def main(argv=None):
     options.path_name = options.path_name or run_name(options, name, folder)
     with run_folder.Run(options.result_dir / name / options.path_name) as run:
         run.check(options.resume, getattr(options, "epochs", None))
-        from experiment import fit
-
+        fit = import_module(MODELS[options.model].job).fit
         fit(name, raw, folder, options, run)
 
 

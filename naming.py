@@ -24,6 +24,8 @@ NOT_NAMED = {  # flags that change no experiment, or for which the name has word
 def run_name(options, name, folder):
     """options: of flags.parse and flags.of_data_set.  name: of the data set.  folder: of its CSVs."""
     words = [options.model, *words_of_labels(options, folder / f"{name}_train_augment.csv", DATASETS.get(name))]
+    if options.model == "CoNRec" and options.llm != "auto":
+        words.append(short_name(options.llm))
     for flag, value in flags.changed(options, name).items():
         if flag not in NOT_NAMED:
             words.append(flag if value is True else f"{flag}_{in_word(value)}")

@@ -42,6 +42,8 @@ def load_run(folder, data_dir=None, device="auto"):
     require_finished(folder)
     config = read_config(folder)
     settings = config["settings"]
+    if settings["model"] == "CoNRec":
+        raise InputError(f"{folder}: is a run of CoNRec, which predicts dislikes and recommends nothing")
     name, raw, data_folder = locate(settings["dataset"], Path(data_dir or settings["data_dir"]))
     train_csv = train_file(data_folder, config["made_from"])
     device = hardware.pick_device(device)
@@ -109,6 +111,12 @@ def held_out(folder):
 
 def recommend(options):
     """The command: print what the run recommends to the user, and what it knows of them."""
+    if (options.run / "summary.json").exists():
+        config = read_config(options.run)
+        if config["settings"]["model"] == "CoNRec":
+            from conrec.look import show
+
+            return show(options, config)
     given = options.data_dir != flags.parser().get_default("data_dir")
     run = load_run(options.run, options.data_dir if given else None, options.device)
     user, data = options.recommend, run.data

@@ -42,6 +42,8 @@ class Run:
         epochs: of a model trained by gradient, at most.  A finished run that ended because it had done them all has
         left last.pt, and goes on where more are asked for.
         """
+        if os.environ.get("RANK", "0") != "0":
+            return  # of several processes (torchrun) the first looks, and may have begun by now
         if not (self.folder / "config.json").exists():
             if resume:
                 raise InputError(f"{self.folder}: holds no run to resume; leave out --resume to start one")
@@ -126,9 +128,12 @@ class Run:
                 f"{hard['width']}, now {hard_now['width']}); put them back, or use another --path_name"
             )
         if before != made_from:
+            files, had = f"{made_from['train_csv']} or the validation or test file beside it", before["train_csv"]
+            if "item_file" in made_from:  # CoNRec reads the raw files themselves
+                files = f"{made_from['train_csv']}, {made_from['item_file']} or a model's folder"
             raise InputError(
-                f"{made_from['train_csv']} or the validation or test file beside it: not what the run in {self.folder} "
-                f"began with ({before['train_csv']}, or what they held then); put that back, or use another --path_name"
+                f"{files}: not what the run in {self.folder} began with ({had}, or what they held then); put that "
+                "back, or use another --path_name"
             )
 
     def log(self, *lines, shown=True):

@@ -123,16 +123,21 @@ class Row(NamedTuple):
 
 def report(rows, notes):
     """(Markdown lines, LaTeX lines) of the table of all rows and of that of the best two, with notes below."""
-    from results4comparison import cells, folders
+    from results4comparison import cells, dislikes, folders
 
-    lines = []
+    lines, of_dislikes = [], {}
     for dataset, model, trials in rows:
         summaries = [folders.finished_run(trial.folder) for trial in trials]
+        if dislikes.is_of_dislikes(summaries[0]):
+            of_dislikes |= {trial.folder: run for trial, run in zip(trials, summaries, strict=True)}
+            continue
         lines.append(folders.Row(dataset, model, summaries, [trial.folder for trial in trials]))
     everything, tests = folders.tables(lines)
     if tests[1]:
         notes = ["Difference: two-sided paired t-test over users, each user's mean over the seeds.", *notes]
     markdown = [*cells.markdown(*everything), "", *cells.markdown(*tests), "", *notes]
+    if of_dislikes:  # another task, with a table of its own
+        markdown += ["", *dislikes.of_folders(of_dislikes)]
     latex = [*cells.latex(*everything), "", *cells.latex(*tests), ""]
     return markdown, latex + [f"% {note}" for note in notes]
 
@@ -190,7 +195,7 @@ def row_of(dataset, model, grid, options):
         best = grid[0]
         label = shlex.join(best.model)
     elif all(trial.finished for trial in grid):
-        best = max(grid, key=lambda trial: trial.summary["validation"]["recall@20"])
+        best = max(grid, key=lambda trial: validation_score(trial.summary))
         label = f"{shlex.join(best.model)} (best of {len(grid)})"
     else:
         # With --list alone: the best is not known yet, and the grid is what is left to run.
@@ -198,6 +203,11 @@ def row_of(dataset, model, grid, options):
     seeds = options.seeds[:1] if has_closed_form(best) else options.seeds
     trials = [Trial(best.model, dataset, seed, options) for seed in seeds]
     return Row(name, label, trials)
+
+
+def validation_score(summary):
+    """The figure that a grid's best is chosen by."""
+    return summary["validation"][summary.get("primary", "recall@20")]
 
 
 def has_closed_form(trial):

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
+from conrec.flags import FLAGS as OF_CONREC
 from negatives.flags import STAGE
 
 
@@ -17,6 +18,12 @@ class Row(NamedTuple):
     flags: frozenset = frozenset()  # the model flags it has a use for
     defaults: dict = {"dataset_augment": "original"}  # where none is given and the data set does not say
     closed_form: bool = False  # solved (popularity.py, ease.py) rather than trained by gradient
+    job: str = "experiment"  # the module whose fit() does the job from top to bottom
+
+    @property
+    def by_epochs(self):
+        """Whether training.train does it: CoNRec's stages count steps."""
+        return not self.closed_form and self.job == "experiment"
 
 
 LIGHTGCN = frozenset({"embedding_dim", "layers", "lambda_reg"})
@@ -56,6 +63,7 @@ MODELS = {
         {"dataset_augment": "original", "learning_rate": 1e-3, "lambda_reg": 1e-4,
          "hard": "tuned", "hn_alpha": 0.1, "hn_lambda": 0.01, "hn_adapter": "aligned", "rank_loss": "bpr"},
     ),
+    "CoNRec": Row("conrec.run", "", OF_CONREC, job="conrec.run"),
     "ReFINe++": Row(
         "model", "ReFINePlusPlus",
         LIGHTGCN | {"hidden_dim", "no_autoencoder", "no_alignment", "graph", "loss", "negatives", "n_negatives",

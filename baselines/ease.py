@@ -53,16 +53,11 @@ class EASE(Recommender):
 
     def solve(self, setting):
         self.make_gram(setting["alpha"])
-        b = self.b.copy_(self.gram)  # in place from here on: in a large catalogue each (I, I) takes gigabytes
-        b.diagonal().mul_(1 + setting["p"]).add_(setting["lambda"])
         try:
-            factor = torch.linalg.cholesky(b)  # (I, I)
+            closed_form(self.gram, setting["lambda"], setting["p"], out=self.b)
         except torch.linalg.LinAlgError:
             ridge = setting["lambda"]
             raise InputError(f"--ease_lambdas {ridge:g}: too small for these ratings; leave it out") from None
-        torch.cholesky_inverse(factor, out=b.t())  # P, symmetric; LAPACK's order of columns spares a copy
-        b.div_(b.diagonal().clone()).neg_()  # column j divided by P_jj
-        b.fill_diagonal_(0)
 
     def make_gram(self, alpha):
         """X'X, (I, I), with rows scaled; of X' with --ease_side user, (U, U)."""
@@ -79,6 +74,19 @@ class EASE(Recommender):
         if self.by_user:
             return self.b.t(), self.x.t()
         return self.x, self.b.t()
+
+
+def closed_form(gram, ridge, p=0.0, out=None):
+    """B = I - P diag(1 / diag P), P = (gram + diag(ridge + p gram))^-1, of a symmetric gram (I, I).
+
+    out: a tensor (I, I) for B, None for a new one.  Raises torch.linalg.LinAlgError where there is no such inverse.
+    """
+    b = gram.clone() if out is None else out.copy_(gram)  # in place from here on: each (I, I) may take gigabytes
+    b.diagonal().mul_(1 + p).add_(ridge)
+    factor = torch.linalg.cholesky(b)  # (I, I)
+    torch.cholesky_inverse(factor, out=b.t())  # P, symmetric; LAPACK's order of columns spares a copy
+    b.div_(b.diagonal().clone()).neg_()  # column j divided by P_jj
+    return b.fill_diagonal_(0)
 
 
 def spaced(numbers):

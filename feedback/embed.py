@@ -13,18 +13,18 @@ BATCH_SIZE = 64  # item texts encoded at once
 
 
 @torch.no_grad()
-def encode_texts(texts, weights, device):
-    """Texts -> unit vectors (n, d), float32.
+def encode_texts(texts, weights, device, flag="--llm"):
+    """Texts -> unit vectors (n, d), float32.  flag: to name in messages.
 
     A vector is the mean of the encoder's token vectors over the text, less the mean over all
     items, normalised.  Taking out what all items share pays, and so do year and genres in the
     text.  The report card's AUC on ML-100K is .51 for titles alone, .54 and .57 with either, .60
     with both.
     """
-    tokenizer, encoder = load("AutoModel", weights, "float32", device)
+    tokenizer, encoder = load("AutoModel", weights, "float32", device, flag)
     if tokenizer.pad_token is None or encoder.config.is_encoder_decoder:
         raise InputError(
-            f"--llm {weights}: is not an encoder model (no padding token, or a decoder)"
+            f"{flag} {weights}: is not an encoder model (no padding token, or a decoder)"
         )
     # batches of like length need little padding; items without a title have no text
     lengths = np.array([len(text) for text in texts])

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from results4comparison import compare
+from results4comparison import compare, dislikes
 from results4comparison.cells import (
     DIFFERENCE,
     FIGURES,
@@ -68,7 +68,7 @@ def table(paths):
 
     What is left out, and why, goes to stderr.  Raises InputError where nothing is left.
     """
-    groups = defaultdict(dict)
+    groups, of_dislikes = defaultdict(dict), {}
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: no such run folder (nor systems, labels, ablations, keep)")
@@ -79,8 +79,11 @@ def table(paths):
         except InputError as reason:
             print(f"left out: {reason}", file=sys.stderr)
             continue
-        groups[experiment_of(run)][path] = run
-    if not groups:
+        if dislikes.is_of_dislikes(run):
+            of_dislikes[path] = run
+        else:
+            groups[experiment_of(run)][path] = run
+    if not groups and not of_dislikes:
         raise InputError("no finished run among the folders given")
 
     rows = []
@@ -89,7 +92,8 @@ def table(paths):
         rows.append(Row(experiment.dataset, experiment.name, list(runs.values()), list(runs)))
     rows.sort(key=lambda row: (row.dataset, mean_recall(row.runs)))
     everything, tests = tables(rows)
-    return [*markdown(*everything), "", *markdown(*tests)]
+    lines = [*markdown(*everything), "", *markdown(*tests)] if rows else []
+    return [*lines, *([""] if rows and of_dislikes else []), *dislikes.of_folders(of_dislikes)]
 
 
 def finished_run(folder):
@@ -102,6 +106,9 @@ def finished_run(folder):
         raise InputError(f"{folder}: holds no finished run")
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
+        if dislikes.is_of_dislikes(run):
+            dislikes.systems({dislikes.name_of(run): [(run, dislikes.per_user(folder / "per_user.csv"))]})
+            return run
         run = {"flags": {}, "llm": None, "llm_mode": None} | run  # which the oldest lack
         run.setdefault("dataset_augment", "augment" if run["llm"] else "original")
         experiment_of(run), figures([run])

@@ -6,10 +6,11 @@
     python results4comparison/table.py labels       ReFINe++ trained on other labels, all compared
     python results4comparison/table.py ablations    ReFINe++ with parts left out or exchanged
     python results4comparison/table.py negatives    HNLMRec and the samplers (hard_negatives.py)
+    python results4comparison/table.py negative     CoNRec, which predicts dislikes (dislikes.py)
     python results4comparison/table.py keep RUN_FOLDER NAME
     python results4comparison/table.py result/ML-100K/*
 
-The first five read ours/<data set>_NAME.json, which are the summary.json files of finished runs,
+The first six read ours/<data set>_NAME.json, which are the summary.json files of finished runs,
 and ours/<data set>_per_user.csv, which holds the test Recall@20 of every user in each of them.
 `keep` adds a finished run to them as NAME, such as rule_2024.
 
@@ -30,7 +31,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import shell
-from results4comparison import compare, folders
+from results4comparison import compare, dislikes, folders
 from results4comparison.cells import (
     AUTHORS,
     DIFFERENCE,
@@ -189,7 +190,10 @@ def pairs(wanted):
 
 def keep(folder, name):
     """Add a finished run to ours/.  Raises InputError where it is none."""
-    dataset = folders.finished_run(folder)["dataset"]
+    run = folders.finished_run(folder)
+    if dislikes.is_of_dislikes(run):
+        return dislikes.keep(folder, run, name)
+    dataset = run["dataset"]
     shutil.copy(folder / "summary.json", OURS / f"{dataset}_{name}.json")
     # Its users' Recall@20 become a column beside those of the other runs.
     metrics = pd.read_csv(folder / "per_user.csv", index_col="user")
@@ -222,6 +226,8 @@ def main(arguments):
             from results4comparison import hard_negatives  # which needs this file
 
             lines = hard_negatives.lines()
+        case ["negative"]:
+            lines = dislikes.lines()
         case paths:
             lines = folders.table(list(map(Path, paths)))
     print(*lines, sep="\n")

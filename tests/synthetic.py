@@ -1,5 +1,7 @@
 """A constructed data set and a tiny encoder, for tests that run the whole command."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
@@ -9,6 +11,7 @@ from dataloader import Interactions, TrainData
 
 USERS, ITEMS = 40, 60
 PARTS = ("train_original", "validation", "test")  # the CSVs that preparation makes
+TOPICS = ("Harbour", "Desert", "Winter", "Circus", "Robot", "Garden", "Pirate", "Jungle", "Castle", "Comet")
 
 
 def train_data(n_users, n_items, users, items, rating, validation=None, test=None, device="cpu"):
@@ -80,6 +83,52 @@ def write_data_set(folder):
     (folder / f"{folder.name}.inter").write_text("\n".join(inter) + "\n")
     (folder / f"{folder.name}.item").write_text("\n".join(item) + "\n")
     return folder
+
+
+class Planted(NamedTuple):
+    """What write_planted_world has put into the ratings, by user and item number (ids u0, u1, ... and i0, i1, ...)."""
+
+    likes: np.ndarray  # (U,) the topic a user likes
+    dislikes: np.ndarray  # (U,) the one they dislike
+    topics: np.ndarray  # (I,) an item's topic
+
+
+def write_planted_world(folder, n_users=300, n_items=200, n_events=60, seed=0):
+    """Ratings in time from which dislikes can be foretold.  Returns Planted.
+
+    Ten topics, named in the titles.  A user likes one and dislikes the one three further on.  Which items a user rates
+    is left to chance; of other topics nearly all are neutral, some positive and a few negative.
+    Written as folder/<name>.inter, with timestamps a minute apart, and .item.
+    """
+    folder.mkdir(parents=True)
+    random = np.random.RandomState(seed)
+    topics = np.arange(n_items) % len(TOPICS)
+    likes = random.randint(len(TOPICS), size=n_users)
+    dislikes = (likes + 3) % len(TOPICS)
+    inter = ["user_id:token\titem_id:token\trating:float\ttimestamp:float"]
+    for user in range(n_users):
+        for place, item in enumerate(random.permutation(n_items)[:n_events]):
+            if topics[item] == likes[user]:
+                rating = random.choice([4, 5])
+            elif topics[item] == dislikes[user]:
+                rating = random.choice([1, 2])
+            else:
+                rating = random.choice([2, 3, 4], p=[0.04, 0.76, 0.2])
+            inter.append(f"u{user}\ti{item}\t{rating}\t{1_000_000 + 60 * place}")
+    item = ["item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq"]
+    item += [f"i{i}\t{TOPICS[topics[i]]} tale {i}\t{1950 + i % 70}\t{TOPICS[topics[i]]}" for i in range(n_items)]
+    (folder / f"{folder.name}.inter").write_text("\n".join(inter) + "\n")
+    (folder / f"{folder.name}.item").write_text("\n".join(item) + "\n")
+    return Planted(likes, dislikes, topics)
+
+
+def write_planted_vectors(path, n_items=200, seed=0):
+    """The items of write_planted_world as vectors, those of a topic together: an .npz of item_id (I,) and embedding
+    (I, 24) float32."""
+    topics = np.arange(n_items) % len(TOPICS)
+    noise = np.random.RandomState(seed).normal(scale=0.1, size=(n_items, 24))
+    embedding = np.eye(24)[topics] + noise
+    np.savez(path, item_id=np.array([f"i{i}" for i in range(n_items)]), embedding=embedding.astype(np.float32))
 
 
 def write_encoder(folder):

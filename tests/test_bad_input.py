@@ -18,10 +18,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(Path(__file__).parent / "bad_input"))
 
 from cases import CASES  # noqa: E402
+from of_dislikes import CASES_OF_DISLIKES  # noqa: E402
+
+CASES = CASES | CASES_OF_DISLIKES
 
 SERVER = """
 import json, os, sys, traceback
 import experiment, main, recommend
+import conrec.run
 import shell
 for line in sys.stdin:
     job = json.loads(line)

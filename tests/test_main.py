@@ -23,6 +23,7 @@ import evaluation
 import main
 import utils
 from baselines import MODELS
+from conrec.flags import FLAGS as OF_CONREC
 from feedback import answers as answers_file
 from feedback import refinement
 from flags import parse, used_by
@@ -271,7 +272,7 @@ def test_flag_changes_the_numbers_of_its_model(command, of_model, vectors, line)
     assert numbers(command(*both.split(), *flags, model=model)) != of_model(model, both)
 
 
-@pytest.mark.parametrize("model", [name for name in MODELS if name != "Blend"])
+@pytest.mark.parametrize("model", [name for name in MODELS if name not in ("Blend", "CoNRec")])
 def test_every_model_leaves_the_same_files_and_says_what_it_is_made_of(command, finished, model):
     run = command("--dataset_augment", "augment", model=model)
     lacking = {"Popularity": {"last.pt", "curves.png"}, "EASE": {"last.pt"}}.get(model, set())
@@ -522,24 +523,27 @@ def test_every_flag_is_covered_here_and_has_a_help_line(capsys):
     elsewhere = {"dataset", "llm", "resume", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout"}
     elsewhere |= {"model", "deterministic", "verbose", "blend", "half_stars"}
     elsewhere |= OF_STAGE  # tests/test_llm_negatives.py
+    elsewhere |= OF_CONREC  # tests/test_conrec.py
     flags = set().union(*(vars(parse(["--dataset", "x", "--model", model])) for model in MODELS))
     here = {line.split()[0].lstrip("-") for line in DIFFERENT_NUMBERS.strip().splitlines()}
     own = {(line.split()[0], line.split()[1].lstrip("-")) for line in OF_MODELS.strip().splitlines()}
     assert flags == here | {flag for _, flag in own} | set(OTHER_EFFECT) | set(CAUSAL) | elsewhere
     as_lightgcn = {(name, flag) for name in ("ReFINe", "MF", "HNLMRec") for flag in MODELS["LightGCN"].flags}
     as_lightgcn |= {("SiReN", "embedding_dim"), ("SiReN", "layers")}
-    of_models = {(name, flag) for name, model in MODELS.items() for flag in model.flags - OF_STAGE}
+    of_models = {(name, flag) for name, model in MODELS.items() for flag in model.flags - OF_STAGE - OF_CONREC}
     of_models = {(name, flag) for name, flag in of_models if name != "ReFINe++"}
     assert of_models - as_lightgcn - {("Blend", "blend")} <= own and MODELS["ReFINe++"].flags <= here
     with pytest.raises(SystemExit):
         parse(["--help"])
     text = capsys.readouterr().out
     switches = {"no_autoencoder", "no_alignment", "llm_constrained", "deterministic", "verbose", "resume"}
-    switches |= {"hn_official", "hn_unfiltered"}
+    switches |= {"hn_official", "hn_unfiltered", "conrec_clean"}
+    none_given = {"dataset", "llm_url", "half_stars", "blend", "hn_url", "hn_folder"}
+    none_given |= {"conrec_embeddings", "conrec_reversed"}
     for flag in flags:
         own = re.search(rf"\n  --{flag}\b(.*?)(?=\n  --|\n\n|$)", text, re.DOTALL)[1]
         assert len(own.split()) > 3, f"--{flag} has no help line"
-        has_default = flag not in switches | {"dataset", "llm_url", "half_stars", "blend", "hn_url", "hn_folder"}
+        has_default = flag not in switches | none_given
         assert bool(re.search(r"\(default:\s", own)) == has_default, f"--{flag}: {own}"
         assert f" {flag.upper()} " not in own.partition("(default")[0]
     assert "None" not in text

@@ -1,0 +1,1 @@
+"""CoNRec: a recommender of negatives, which predicts what a user will dislike next."""

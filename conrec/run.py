@@ -1,0 +1,195 @@
+"""CoNRec from files to a test result: events, semantic IDs, trained stages, evaluation, predictions, filter.
+
+main.py hands over to it once the command line and the run folder have been looked at.  Each stage has a folder of its
+own (stages.py), so that a run goes on where it was, and shares what another one made.  Systems that are not trained in
+stages (SASRec, a reversed run) are in systems.py.
+"""
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import numpy as np
+
+import flags
+import hardware
+import utils
+from atomic_files import preparation
+from atomic_files.fetch import fetch
+from atomic_files.sources import DATASETS
+from conrec import adapter, evaluation, leaving, processes, sids, simple, systems
+from conrec import backbone as backbones
+from conrec import events as events_of
+from conrec.making import Chain, Known
+from conrec.policy import Policy
+from conrec.rows import COLUMNS
+from conrec.stages import Stages
+from conrec.trie import Trie
+from conrec.vectors import item_vectors
+from experiment import RULE
+from feedback.questions import item_texts
+from feedback.ways import domain_of, hash_of
+from feedback.weights import dtype_of, is_causal, model_folder, revision
+from utils import InputError
+
+EVENTS_VERSION, SIDS_VERSION = 1, 1  # raise one when the same files would give others
+POPULAR = 10  # items whose codes the report of the IDs shows
+
+
+def fit(name, raw, folder, options, run):
+    """The whole job on one data set.
+
+    name, raw, folder: of atomic_files.folders.locate.  options: of flags.parse; what is left open in them is filled in
+    here.  run: run_folder.Run.
+    """
+    device = processes.start(hardware.set_up(options))
+    if processes.FIRST:
+        run.check_settings(flags.settings(options), settled=False)
+    job = SimpleNamespace(name=name, raw=raw, folder=folder, options=options, run=run, device=device)
+    job.log = run.log if processes.FIRST else silent
+    job.top_k = sorted({*options.top_k, 20})
+
+    # files in, events and item texts out; what will not do shows here, before anything is written
+    with utils.locked(folder, job.log) if processes.FIRST else nullcontext():
+        origin = find_files(job)
+    job.events, notes = events_of.read(raw, name, **events_of.settings(options))
+    job.log(*notes)
+    check_lists(job)
+    job.known = Known(job.events)
+    if options.conrec_reversed or options.conrec_system == "sasrec":
+        return systems.fit(job, origin, make_events, open_run)
+    job.K = codes_for(job)
+    vectors = item_vectors(texts_of(job), job.events.item_ids, options)
+    origin |= {"vectors": vectors.settings, **of_backbone(job)}
+    hardware.reset_peak_memory(device)
+    open_run(job, origin)
+
+    # the stages
+    stages = Stages(folder / "conrec", options.random_seed, device, job.log)
+    ids = make_ids(job, stages, make_events(job, stages, origin), vectors)
+    job.catalog = sids.read(ids.folder)
+    trie = Trie(job.catalog.codes, job.catalog.K, device)
+    job.policy = Policy(
+        job.events, load_backbone(job), trie, shown=options.conrec_history, domain=domain_of(name, options),
+        n_beams=options.conrec_beams, k=max(job.top_k), budget=options.llm_batch_tokens,
+    )  # fmt: skip
+    chain = Chain(job.known, job.catalog, job.policy, stages, ids, of_backbone(job), options, job.top_k, job.log)
+    chain.run()
+    predicted = chain.predict()
+
+    # what is left behind
+    if processes.FIRST:
+        baselines = simple.evaluate(job.events, job.known.test, job.top_k, log=job.log)
+        leaving.leave_behind(job, chain, ids, predicted, baselines)
+    processes.stop()
+
+
+def silent(*lines):
+    pass
+
+
+# ------------------------------------------------------------------------------------------------- what is given
+
+
+def find_files(job):
+    """Fetch what a known data set lacks; returns {"train_csv", "sha256", "item_file", "items"} of its files."""
+    if job.name in DATASETS and processes.FIRST:
+        fetch(job.name, job.raw, job.log)
+    processes.from_first(True)
+    hashes = preparation.fingerprint(job.name, job.raw)
+    inter, item = preparation.raw_files(job.raw)
+    return {
+        "train_csv": inter.name, "sha256": hashes[inter.name],
+        "item_file": item and item.name, "items": item and hashes[item.name],
+    }  # fmt: skip
+
+
+def check_lists(job):
+    """Raises InputError where a user leaves fewer items to predict than --top_k asks for."""
+    most, k = int(np.diff(job.events.first).max()), max(job.top_k)
+    if job.events.n_items - most < k:
+        raise InputError(
+            f"--top_k {k}: {job.name} has {job.events.n_items} items with a title, and a user has rated {most} of "
+            "them, so fewer are left to predict (and CoNRec needs 20)"
+        )
+
+
+def codes_for(job):
+    """K, the codes of a level.  Raises InputError where there are fewer IDs than items."""
+    n_items, K = job.events.n_items, job.options.conrec_codes
+    if K and n_items > K**3:
+        few = f"make {K**3:,} IDs, too few for {n_items} items"
+        raise InputError(f"--conrec_codes {K}: {few}; take more, or leave it out")
+    return K or sids.codes_for(n_items)
+
+
+def texts_of(job):
+    """What an encoder reads of each item of the catalog: "Toy Story (1995), Animation, Comedy"."""
+    return item_texts(preparation.item_table(job.raw), job.events.item_ids, genres=True)
+
+
+def of_backbone(job):
+    """What the trained stages depend on besides their own settings."""
+    options = job.options
+    if options.llm == "auto":
+        return {"backbone": "tiny"}
+    weights = model_folder(options.llm, options.data_dir)
+    if not is_causal(weights):
+        raise InputError(f"--llm {options.llm}: is an encoder; CoNRec needs a causal language model")
+    return {
+        "backbone": revision(weights), "rank": options.conrec_lora_rank, "dtype": dtype_of(options, job.device),
+        "domain": domain_of(job.name, options),
+    }  # fmt: skip
+
+
+def load_backbone(job):
+    options = job.options
+    if options.llm == "auto":
+        return backbones.tiny(job.catalog, options.random_seed, job.device)
+    weights = model_folder(options.llm, options.data_dir)
+    return adapter.load(weights, job.catalog, options, options.random_seed, job.device, job.log)
+
+
+def open_run(job, origin):
+    """Take the run folder, once the input is known to be usable."""
+    if not processes.FIRST:
+        return
+    settings = flags.settings(job.options)
+    job.run.open(settings, origin, job.options.resume, COLUMNS)
+    job.log(RULE, *(f"{key}: {value}" for key, value in settings.items()), RULE)
+
+
+# --------------------------------------------------------------------------------------------- events and IDs
+
+
+def make_events(job, stages, origin):
+    """The Stage of events.csv; the time split for the other models lies beside the data set."""
+
+    def build(folder):
+        evaluation.write_csv(folder / "events.csv", events_of.to_frame(job.events))
+
+    if processes.FIRST:
+        item_file = preparation.raw_files(job.raw)[1]
+        split = events_of.time_split(job.events, job.options.data_dir, job.name, item_file)
+        job.log(f"time split for other models: --dataset {split}")
+    settings = {name: origin[name] for name in ("sha256", "items")} | events_of.settings(job.options)
+    return stages.make("events", None, settings, EVENTS_VERSION, build)
+
+
+def make_ids(job, stages, after, vectors):
+    """The Stage of the catalog."""
+    options, events = job.options, job.events
+    texts, K = texts_of(job), job.K
+
+    def build(folder):
+        if not processes.FIRST:
+            return
+        job.log(f"semantic IDs: {events.n_items} items, {K} codes a level")
+        of_items = np.bincount(events.items[events.parts == 0], minlength=events.n_items)
+        popular = np.argsort(-of_items, kind="stable")[:POPULAR]
+        sids.make(
+            texts, vectors.make(job.device), K, options.random_seed, options.conrec_rq_epochs, folder,
+            item_ids=events.item_ids, titles=events.titles, popular=popular,
+        )  # fmt: skip
+
+    settings = {"texts": hash_of(texts), "K": K, "epochs": options.conrec_rq_epochs} | vectors.settings
+    return stages.make("sids", after, settings, SIDS_VERSION, build)

@@ -1,0 +1,170 @@
+"""Systems that CoNRec is set beside on the same instances: SASRec over items, and a finished run reversed.
+
+Both score all items; what the user has rated is left out, as everywhere.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from conrec import leaving, metrics, processes, simple, stages, training
+from conrec.flags import STAGES
+from conrec.instances import history, past, top_items
+from conrec.making import read_json
+from conrec.metrics import of_scores
+from conrec.rows import read_rows
+from conrec.sasrec import SASRec
+from conrec.tasks import ROWS, SKIPPED, in_order
+from recommend import held_out, load_run
+from utils import InputError, sha256
+
+SASREC_VERSION = 1  # raise it when the same settings would train another model
+
+
+def fit(job, origin, make_events, open_run):
+    """Instead of the stages: train or load, and leave the same tables behind.  job, origin, ...: of run.py."""
+    if processes.COUNT > 1:
+        raise InputError("torchrun: SASRec and --conrec_reversed take one process; start them with python")
+    if job.options.conrec_reversed:
+        scores, validation, more = reversed_run(job, origin, open_run)
+    else:
+        scores, validation, more = sasrec(job, origin, make_events, open_run)
+    per_user = of_system(scores(job.known.test), job.known.test, job.events, job.top_k)
+    baselines = simple.evaluate(job.events, job.known.test, job.top_k, log=job.log)
+    summary = leaving.summary_of(job, per_user, baselines) | {"validation": validation} | more
+    leaving.write_per_user(job.run.folder / "per_user.csv", per_user, baselines, job)
+    leaving.finish(job, summary, baselines)
+
+
+def of_system(scores, truth, events, top_k):
+    """{metric: (n,) float64} of scores (n, I), named as those of CoNRec."""
+    lists = top_items(scores, past(events, truth.users, truth.positions), max(top_k))
+    by_scores = of_scores(scores, truth)
+    names = {"candidates": "cand_ll", "candidates-exposed": "cand_ll-exposed"}
+    by_scores = {names.get(name, name): values for name, values in by_scores.items()}
+    return metrics.of_lists(lists, truth, top_k) | by_scores
+
+
+def on_validation(scores, job):
+    truth = job.known.validation
+    means = metrics.means(of_system(scores, truth, job.events, [20]))
+    return {name: means[name] for name in ("fhr@20", "frecall@20")}
+
+
+# --------------------------------------------------------------------------------------------------------- SASRec
+
+
+class SasrecTask:
+    """Rows of a user's train negatives from a random start; with positives, what an anchor shows."""
+
+    every, patience, dropout = 100, 3, True
+
+    def __init__(self, job, model):
+        self.job, self.model, self.events = job, model, job.events
+        self.shown, self.context = job.options.conrec_history, job.options.conrec_warmup_context
+        self.rows = [items for items in in_order(self.events) if len(items) > 1]
+
+    def batch(self, random):
+        rows = []
+        for _ in range(ROWS):
+            rows.append(self.anchor(random) if self.context == "both" else self.row(random))
+        return rows
+
+    def row(self, random):
+        items = self.rows[random.integers(len(self.rows))]
+        begin = int(random.integers(len(items) - 1))
+        items = items[begin : begin + self.shown[0] + 1]
+        kept = items[random.random(len(items)) >= SKIPPED]
+        return self.model.row(kept if len(kept) else items)
+
+    def anchor(self, random):
+        users, positions = self.job.known.anchors
+        place = int(random.integers(len(users)))
+        user, p = users[place], positions[place]
+        negatives, positives = self.before(user, p)
+        return self.model.row(np.append(negatives, self.events.items[self.events.first[user] + p]), positives)
+
+    def before(self, user, p):
+        items, ratings = history(self.events, user, p)
+        negatives = items[ratings <= self.events.negative][-self.shown[0] :]
+        positives = items[ratings >= 4][-self.shown[1] :] if self.context == "both" else None
+        return negatives, positives
+
+    def weight(self, row):
+        return 1
+
+    def size(self, row):
+        return len(row)
+
+    def loss(self, rows):
+        # with positives only the last: an earlier negative would see later positives
+        return self.model.loss(rows, last=self.context == "both"), {}
+
+    def scores(self, truth):
+        rows = [self.model.row(*self.before(user, p)) for user, p in zip(truth.users, truth.positions, strict=True)]
+        return self.model.scores(rows, self.job.options.llm_batch_tokens)
+
+    def validate(self):
+        figures = on_validation(self.scores(self.job.known.validation), self.job)
+        return figures, tuple(figures.values())
+
+
+def sasrec(job, origin, make_events, open_run):
+    options = job.options
+    open_run(job, origin)
+    made = stages.Stages(job.folder / "conrec", options.random_seed, job.device, job.log)
+    model = SASRec(job.events.n_items, options.random_seed, job.device)
+    task = SasrecTask(job, model)
+    plan = training.Plan(
+        "sasrec", len(STAGES), options.conrec_sft_steps[-1], options.conrec_rates[0], options.random_seed,
+        options.llm_batch_tokens,
+    )  # fmt: skip
+    settings = {"steps": plan.steps, "rate": plan.rate, "context": task.context, "shown": task.shown}
+
+    def build(folder):
+        training.train(model, task, plan, folder, job.log)
+
+    stage = made.make("sasrec", make_events(job, made, origin), settings, SASREC_VERSION, build)
+    model.read_weights(stage.folder / "model")
+    model.model.eval()
+    report = read_json(stage.folder / "stage.json")
+    job.run.restore_epochs(read_rows(stage.folder / "metrics.csv"))
+    leaving.copy_folder(stage.folder / "model", job.run.folder / "model")
+    more = {"system": "sasrec", "stages": {"sasrec": report}, "train_seconds": report["seconds"]}
+    return task.scores, on_validation(task.scores(job.known.validation), job), more
+
+
+# ---------------------------------------------------------------------------------------------------- a run reversed
+
+
+def reversed_run(job, origin, open_run):
+    """The items that a run on the time split scores lowest.  It knows a user's train part, whatever the history."""
+    folder = Path(job.options.conrec_reversed)
+    flag = f"--conrec_reversed {folder}"
+    run = load_run(folder, None, str(job.device))
+    name = f"{job.name}-time"
+    split = [job.folder.parent / name / f"{name}_{part}.csv" for part in ("validation", "test")]
+    if not all(path.exists() for path in split) or held_out(folder) != tuple(map(sha256, split)):
+        raise InputError(f"{flag}: was not trained on --dataset {split[0].parent}, the time split of these events")
+    with torch.no_grad():
+        users, items = (table.cpu().numpy() for table in run.model.embeddings())
+    user_of = places_of(run.data.user_ids, job.events.user_ids)  # of ours there, -1: unknown
+    item_of = places_of(run.data.item_ids, job.events.item_ids)
+
+    def scores(truth):
+        there = user_of[truth.users]
+        found = -(users[there] @ items[item_of].T)  # (n, I)
+        found[:, item_of < 0] = -np.inf
+        found[there < 0] = 0
+        lowest = np.where(np.isfinite(found), found, np.inf).min()
+        return np.where(np.isfinite(found), found, lowest - 1).astype(np.float32)
+
+    open_run(job, origin | {"reversed": sha256(folder / "summary.json")})
+    more = {"system": f"reversed {run.model.options.model}", "stages": {}, "train_seconds": 0.0}
+    return scores, on_validation(scores(job.known.validation), job), more
+
+
+def places_of(theirs, ours):
+    place = {str(name): number for number, name in enumerate(theirs)}
+    return np.array([place.get(str(name), -1) for name in ours])

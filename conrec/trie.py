@@ -1,0 +1,83 @@
+"""The catalog's semantic IDs as a tree, and IDs as tokens.
+
+Nodes are numbered breadth first, in order of their codes: 0 is the root, and a node's children have consecutive
+numbers.  The tables are in CSR form; looking a child up is a binary search.  Knows integers only.
+"""
+
+import numpy as np
+import torch
+
+LEVELS = 3
+
+
+class Trie:
+    """N nodes.  Tensors that are asked about must be on the trie's device.
+
+    .path (I, 3) the nodes of each item; .item (N,) the item of each leaf, -1 for other nodes; .below (N,) the number of
+    items at or below each node; all numpy int64.
+    """
+
+    def __init__(self, codes, K, device="cpu"):
+        """codes: (I, 3) integers below K, rows distinct.  Raises ValueError for other codes."""
+        codes = np.asarray(codes, np.int64)
+        if codes.ndim != 2 or codes.shape[1] != LEVELS or codes.min() < 0 or codes.max() >= K:
+            raise ValueError(f"semantic IDs must be {LEVELS} codes from 0 to {K - 1}")
+        self.K, self.device = K, torch.device(device)
+        self.path = np.empty_like(codes)
+        keys = []  # parent * K + code of the nodes 1, 2, ...: a growing sequence
+        parents, nodes = np.zeros(len(codes), np.int64), 1
+        for level in range(LEVELS):
+            found, inverse = np.unique(parents * K + codes[:, level], return_inverse=True)
+            keys.append(found)
+            parents = nodes + inverse
+            self.path[:, level] = parents
+            nodes += len(found)
+        if len(found) != len(codes):
+            raise ValueError("semantic IDs must be unique")
+        keys = np.concatenate(keys)
+        self.item = np.full(nodes, -1)
+        self.item[self.path[:, -1]] = np.arange(len(codes))
+        self.below = np.bincount(self.path.ravel(), minlength=nodes)
+        self.below[0] = len(codes)
+        first_child = 1 + np.searchsorted(keys, np.arange(nodes + 1) * K)  # (N + 1,)
+        self.keys = torch.from_numpy(keys).to(self.device)
+        self.first_child = torch.from_numpy(first_child).to(self.device)
+        self.code = self.keys % K  # of the nodes 1, 2, ...
+
+    def __len__(self):
+        return len(self.item)
+
+    def allowed(self, nodes):
+        """(...) nodes -> (..., K) bool: the codes of a node's children; of a leaf none."""
+        first, end = self.first_child[nodes], self.first_child[nodes + 1]
+        widest = max(int((end - first).max()), 1) if nodes.numel() else 1
+        children = first.unsqueeze(-1) + torch.arange(widest, device=self.device)  # (..., widest)
+        is_child = children < end.unsqueeze(-1)
+        codes = self.code[(children - 1).clamp(max=len(self.code) - 1)]
+        codes = torch.where(is_child, codes, self.K)  # what is none goes into a column that is cut off
+        table = torch.zeros(*nodes.shape, self.K + 1, dtype=torch.bool, device=self.device)
+        return table.scatter_(-1, codes, True)[..., : self.K]
+
+    def child(self, nodes, codes):
+        """(...) nodes and codes -> (...) the child's number, -1 where there is none."""
+        key = nodes * self.K + codes
+        place = torch.searchsorted(self.keys, key.contiguous()).clamp(max=len(self.keys) - 1)
+        return torch.where(self.keys[place] == key, place + 1, -1)
+
+    def log_softmax(self, logits, nodes):
+        """(..., K) logits of a level -> (..., K) float32 log-probabilities among a node's children, -inf elsewhere.
+
+        nodes: no leaves, which have no children to choose from.
+        """
+        allowed = self.allowed(nodes)
+        return logits.float().masked_fill(~allowed, -torch.inf).log_softmax(-1)
+
+
+def id_tokens(codes, first, K):
+    """(n, 3) codes -> (n, 3) token numbers, where the token of (level, code) is first + level * K + code."""
+    return codes + first + K * np.arange(LEVELS)
+
+
+def codes_of(tokens, first, K):
+    """The way back: (n, 3) token numbers -> (n, 3) codes."""
+    return tokens - first - K * np.arange(LEVELS)
