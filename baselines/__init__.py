@@ -61,7 +61,7 @@ MODELS = {
         LIGHTGCN | SAMPLER | STAGE | {"backbone", "hard", "hn_alpha", "hn_lambda", "hn_adapter", "rank_loss",
                                       "hn_margin", "hn_temperature", "hn_unfiltered", "hn_official"},
         {"dataset_augment": "original", "learning_rate": 3e-3, "lambda_reg": 1e-4,
-         "hard": "tuned", "hn_alpha": 0.1, "hn_lambda": 0.01, "hn_adapter": "aligned", "rank_loss": "bpr"},
+         "hard": "tuned", "hn_alpha": 0.01, "hn_lambda": 0.0, "hn_adapter": "aligned", "rank_loss": "bpr"},
     ),
     "CoNRec": Row("conrec.run", "", OF_CONREC, job="conrec.run"),
     "ReFINe++": Row(
