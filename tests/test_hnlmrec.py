@@ -94,7 +94,7 @@ def test_everything_is_finite_at_entries_of_ten_thousand():
 @pytest.mark.parametrize("backbone", ["LightGCN", "MF"])
 @pytest.mark.parametrize("words", [NO_SHARE, ("--hard", "none")], ids=" ".join)
 def test_without_a_share_it_is_its_backbone_bit_for_bit(data, tmp_path, backbone, words):
-    plain, rows = trained(data, tmp_path, "--epochs", "3", model=backbone)
+    plain, rows = trained(data, tmp_path, "--epochs", "3", "--learning_rate", "3e-3", model=backbone)
     hard, same = trained(data, tmp_path, "--epochs", "3", "--backbone", backbone, *words)
     assert rows == same and torch.equal(plain.table, hard.backbone.table)
     assert list(hard.state_dict()) == ["backbone.table"]
@@ -103,7 +103,7 @@ def test_without_a_share_it_is_its_backbone_bit_for_bit(data, tmp_path, backbone
 @pytest.mark.parametrize("adapter", ["aligned", "joint", "frozen"])
 def test_a_share_near_none_is_near_the_backbone(data, tmp_path, adapter):
     """So that the shortcut above hides nothing: with real vectors the same random negatives are drawn."""
-    plain, _ = trained(data, tmp_path, "--epochs", "2", model="LightGCN")
+    plain, _ = trained(data, tmp_path, "--epochs", "2", "--learning_rate", "3e-3", model="LightGCN")
     tiny = "--hn_alpha", "1e-12", "--hn_lambda", "0", "--hn_adapter", adapter
     hard, _ = trained(data, tmp_path, "--epochs", "2", *tiny)
     torch.testing.assert_close(hard.backbone.table, plain.table, atol=1e-5, rtol=0)

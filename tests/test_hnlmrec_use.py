@@ -128,7 +128,7 @@ def test_official_is_the_released_loss(data):
 
 @pytest.mark.parametrize(
     ("words", "wanted"),
-    [("", True), ("--hard none", False), ("--hn_alpha 0", True), ("--hn_lambda 0", True),
+    [("", True), ("--hard none", False), ("--hn_alpha .5 --hn_lambda 0", True), ("--hn_alpha 0 --hn_lambda 1", True),
      ("--hn_alpha 0 --hn_lambda 0", False), ("--hn_official", True)],
 )  # fmt: skip
 def test_vectors_are_wanted_only_where_they_are_used(words, wanted):

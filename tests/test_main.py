@@ -241,7 +241,7 @@ HNLMRec --hn_lambda 5 WITH --hn_folder VECTORS
 HNLMRec --hn_adapter joint WITH --hn_folder VECTORS
 HNLMRec --rank_loss hinge WITH --hn_folder VECTORS
 HNLMRec --hn_margin 2 WITH --hn_folder VECTORS --rank_loss hinge
-HNLMRec --hn_temperature 5 WITH --hn_folder VECTORS
+HNLMRec --hn_temperature 5 WITH --hn_folder VECTORS --hn_lambda 1
 HNLMRec --hn_unfiltered WITH --hn_folder VECTORS
 HNLMRec --hn_official WITH --hn_folder VECTORS --hard tuned
 """
