@@ -69,7 +69,7 @@ def test_what_the_data_set_decides_and_what_makes_an_ablation():
 
 def test_help_states_the_defaults_that_models_and_data_sets_have_and_ends_with_examples():
     text = " ".join(flags.parser("    python main.py ...").format_help().split())
-    assert "(default: 0.001; SiReN: 0.005)" in text and "(default: 4; Amazon_Books: 2)" in text
+    assert "(default: 0.001; SiReN: 0.005; HNLMRec: 0.003)" in text and "(default: 4; Amazon_Books: 2)" in text
     assert "(default: 1e-07; MF, LightGCN, ReFINe, HNLMRec: 0.0001; SiReN: 0.05)" in text
     assert text.endswith("python main.py ...")
     for flag, model in (("t", "ReFINe"), ("q", "ReFINe"), ("siren_dropout", "SiReN"), ("ease_lambdas", "EASE")):
