@@ -49,7 +49,7 @@ def own_card(name, place):
     if name != "cuda":
         raise InputError(f"--device {name}: each process takes a card of its own, so give auto, cuda or cpu")
     if place >= cards:
-        raise InputError(f"--device cuda: this machine has {cards} cards; start as many processes, or give cpu")
+        raise InputError(f"--device cuda: no card for process {place + 1} here, of {cards}; start fewer")
     torch.cuda.set_device(place)
     return torch.device("cuda")
 

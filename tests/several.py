@@ -146,13 +146,14 @@ def other_draws(folder):
 
 
 def left_alone():
-    """What the others see of a process that ends without a word."""
+    """Of a process that ends without a word: (what the others hear of it, whether this one is to say so)."""
     if devices.number() == devices.count() - 1:
         os._exit(0)
     try:
-        devices.summed(torch.ones(1))
+        with devices.together():
+            devices.summed(torch.ones(1))
     except ConnectionError as error:
-        return str(error)
+        return str(error), sys.stderr is sys.__stderr__
 
 
 def take_part(folder, size, number):
@@ -163,11 +164,10 @@ def take_part(folder, size, number):
     made = made_alike()
     checkpoint.SAVE_SECONDS = 1000  # saved at the end, and when a signal says so
     made["train"] = train("ReFINe++", folder / f"{size}whole", 4)
-    for earlier in sorted(folder.glob("*stopped")):  # by other numbers of processes
-        if number == 0:
-            shutil.copytree(earlier, folder / f"{size}after{earlier.name}")
-        devices.largest(0)  # wait for the copy
-        made[f"resumed {earlier.name}"] = train("ReFINe++", folder / f"{size}after{earlier.name}", 4, "--resume")
+    for earlier in range(1, size):  # by fewer processes
+        copy = folder / f"{size}after{earlier}"
+        devices.by_first(shutil.copytree, folder / f"{earlier}stopped", copy)
+        made[f"resumed {earlier}"] = train("ReFINe++", copy, 4, "--resume")
     train("ReFINe++", folder / f"{size}stopped", 4, stop=STOP)
     made["first"] = devices.by_first(lambda: f"made by {number}")
     made["largest"] = devices.largest(number, -number)

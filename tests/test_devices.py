@@ -96,7 +96,7 @@ def test_a_run_goes_on_with_another_number_of_processes(folder, whole, size, ear
         rows, weights = several.train("ReFINe++", folder / "2stopped", 4, "--resume")
     else:
         made = torch.load(folder / f"{size}.0.pt", weights_only=True)
-        rows, weights = made[f"resumed {earlier}stopped"]
+        rows, weights = made[f"resumed {earlier}"]
     pd.testing.assert_frame_equal(pd.DataFrame(rows), pd.DataFrame(whole[0]), rtol=1e-9)
     assert_close(weights, whole[1], atol=1e-8)
 
@@ -119,8 +119,13 @@ def test_other_random_numbers_are_refused_by_all(folder, size):
         assert made["other draws"].startswith(words)
 
 
-def test_who_is_left_says_so_and_does_not_wait(made):
-    assert "ended, or cannot be reached" in made["left alone"] and "--resume" in made["left alone"]
+def test_who_is_left_does_not_wait_and_one_of_them_says_so(folder, size):
+    speak = []
+    for number in range(size - 1):
+        error, speaks = torch.load(folder / f"{size}.{number}.pt", weights_only=True)["left alone"]
+        assert "another process of this run" in error and "has ended, or cannot be reached; the same command" in error
+        speak.append(speaks)
+    assert sum(speak) == 1
 
 
 @pytest.mark.parametrize(
@@ -145,7 +150,7 @@ def test_every_model_that_can_be_shared_is_tested():
 def test_a_card_belongs_to_one_process(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(InputError, match="this machine has 1 cards"):
+    with pytest.raises(InputError, match="no card for process 2 here, of 1; start fewer"):
         hardware.pick_device("cuda")
     with pytest.raises(InputError, match="--device cuda:0: each process takes a card of its own"):
         hardware.pick_device("cuda:0")
