@@ -1,4 +1,7 @@
-"""last.pt: all that training needs to go on as if it had never stopped, plain tensors and JSON values."""
+"""last.pt: all that training needs to go on as if it had never stopped, plain tensors and JSON values.
+
+It is the same file for any number of processes: they put their parts together to save, and cut them out when loading.
+"""
 
 import io
 import pickle
@@ -7,6 +10,7 @@ from contextlib import contextmanager
 
 import torch
 
+import devices
 import evaluation
 import hardware
 from shell import Stopped
@@ -23,6 +27,22 @@ def save(path, state):
     content = io.BytesIO()
     torch.save(state, content)  # to memory: its own writing to a full disk ends in an error without a file name
     write_atomically(path, lambda temporary: temporary.write_bytes(content.getbuffer()))
+
+
+def of_weights(change, model, weights):
+    """A state_dict of the model, {name: change(tensor, how it is cut)}.  change: devices.whole or devices.own."""
+    cuts = {name: devices.cut_of(weight) for name, weight in model.named_parameters()}
+    return {name: change(tensor, cuts.get(name)) for name, tensor in weights.items()}
+
+
+def of_moments(change, optimizer, state):
+    """The same for a state_dict of the optimiser."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    moments = {}
+    for place, values in state["state"].items():
+        cut = devices.cut_of(weights[place])
+        moments[place] = {name: change(value, cut if value.ndim else None) for name, value in values.items()}
+    return state | {"state": moments}
 
 
 class AveragedWeights:
@@ -46,6 +66,16 @@ class AveragedWeights:
         share = max(1 - self.decay, 1 / self.steps)
         for mean, weight in zip(self.means, self.weights, strict=True):
             mean.lerp_(weight, share)
+
+    def state(self):
+        """For last.pt: (steps, whole means)."""
+        pairs = zip(self.means, self.weights, strict=False)  # without a decay there are no means
+        return self.steps, [devices.whole(mean, devices.cut_of(weight)) for mean, weight in pairs]
+
+    def load(self, state):
+        self.steps, means = state
+        for place, (mean, saved) in enumerate(zip(self.means, means, strict=True)):
+            mean.copy_(devices.own(saved, devices.cut_of(self.weights[place])))
 
     @contextmanager
     def in_place(self):
@@ -105,9 +135,20 @@ class TrainingState:
         """The first step of the epoch, from 1, whose loss was not finite; the last if a weight is not; else None."""
         if self.finite_steps < self.step:
             return int(self.finite_steps) + 1
-        if not all(weight.isfinite().all() for weight in self.model.parameters()):
-            return self.step
-        return None
+        finite = all(weight.isfinite().all() for weight in self.model.parameters())
+        (bad_step,) = devices.largest(0 if finite else self.step)
+        return bad_step or None
+
+    def check_draws(self):
+        """Raises InputError where another process would draw other random numbers in this epoch."""
+        if devices.count() == 1:
+            return
+        ahead = self.model.generator.clone_state()  # cards of different kinds draw differently from one state
+        drawn = torch.rand(self.model.data.n_items, generator=ahead, device=self.device)
+        tensors = [self.shuffle_before, torch.get_rng_state(), drawn, *self.model.epoch_state().values()]
+        progress = f"{self.epoch} {self.step} {self.stopping.best_epoch} {self.stopping.counter}"
+        contents = [tensor.cpu().numpy().tobytes() for tensor in tensors]
+        devices.agree("random numbers", progress.encode(), *contents)
 
     @property
     def seconds(self):
@@ -117,11 +158,12 @@ class TrainingState:
     def save_if_due(self, run, signals):
         """Write last.pt now and then, and when a signal asks to stop: then training ends here, by raising Stopped."""
         due = time.perf_counter() - self.saved > max(SAVE_SECONDS, SAVE_SHARE * self.saving_took)
-        if signals or due:
+        signal, due = devices.largest(next(iter(signals), 0), due)  # one process' clock or signal is everybody's
+        if signal or due:
             self.save(run)
-        if signals:
+        if signal:
             where = f"epoch {self.epoch + 1}, step {self.step}"
-            raise Stopped(signals[0], f"stopped and saved in {where}; the same command with --resume goes on there")
+            raise Stopped(signal, f"stopped and saved in {where}; the same command with --resume goes on there")
 
     def save(self, run):
         began = time.perf_counter()
@@ -133,12 +175,13 @@ class TrainingState:
         }
         if self.device.type == "cuda":
             generators["cuda"] = torch.cuda.get_rng_state(self.device)
+        best = self.stopping.best_state
         state = {
-            "model": self.model.state_dict(),
+            "model": of_weights(devices.whole, self.model, self.model.state_dict()),
             "epoch_state": self.model.epoch_state(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": (self.average.steps, self.average.means),
-            "stopping": vars(self.stopping),
+            "optimizer": of_moments(devices.whole, self.optimizer, self.optimizer.state_dict()),
+            "average": self.average.state(),
+            "stopping": vars(self.stopping) | {"best_state": best and of_weights(devices.whole, self.model, best)},
             "generators": generators,
             "epoch": self.epoch,
             "step": self.step,
@@ -148,7 +191,8 @@ class TrainingState:
             "seconds": self.seconds,
             "epochs": run.epochs,
         }
-        save(self.path, state)
+        if devices.number() == 0:
+            save(self.path, state)
         self.saved = time.perf_counter()
         self.saving_took = self.saved - began
 
@@ -157,11 +201,13 @@ class TrainingState:
 
         Raises InputError for a file that is not whole, or not of this model.
         """
-        if not self.path.exists():
+        if not devices.by_first(self.path.exists):
             run.restore_epochs([])
             return run.log("nothing had been saved yet: starting over")
         try:
-            epochs = self._restore(torch.load(self.path, weights_only=True, map_location="cpu"))
+            parts_only = devices.count() > 1  # of a file that all processes read: each maps it, and copies its part
+            state = torch.load(self.path, weights_only=True, map_location="cpu", mmap=parts_only)
+            epochs = self._restore(state)
         except BROKEN as error:
             if hardware.out_of_memory(error):  # the file is whole
                 raise
@@ -172,13 +218,13 @@ class TrainingState:
         run.log(f"going on after epoch {self.epoch}{step}")
 
     def _restore(self, state):
-        self.model.load_state_dict(state["model"])
+        self.model.load_state_dict(of_weights(devices.own, self.model, state["model"]))
         self.model.load_epoch_state(state["epoch_state"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.average.steps, means = state["average"]
-        for mean, saved in zip(self.average.means, means, strict=True):
-            mean.copy_(saved)
+        self.optimizer.load_state_dict(of_moments(devices.own, self.optimizer, state["optimizer"]))
+        self.average.load(state["average"])
         vars(self.stopping).update(state["stopping"])
+        best = self.stopping.best_state
+        self.stopping.best_state = best and of_weights(devices.own, self.model, best)
 
         generators = state["generators"]
         self.shuffle.set_state(generators["shuffle"])

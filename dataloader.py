@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import devices
 from atomic_files.files import CONFIRMED, LIKED, STARS, encode, read_ratings, sort_ids
 from hardware import upload
 from utils import InputError
@@ -159,8 +160,9 @@ class TrainData:
         distinct, distinct_of = np.unique(users, return_inverse=True)
 
         disliked = chosen[~edges.positive[chosen]]
-        by_user = SparseRows.arrays(edges.users[disliked], edges.items[disliked])
-        by_item = SparseRows.arrays(edges.items[disliked], edges.users[disliked])
+        users_own, items_own = devices.part(self.n_users), devices.part(self.n_items)
+        by_user = SparseRows.arrays(edges.users[disliked], edges.items[disliked], items_own)
+        by_item = SparseRows.arrays(edges.items[disliked], edges.users[disliked], users_own)
 
         positives = [users, items, positive_number[liked], distinct, distinct_of]
         tensors = upload([*positives, *by_user, *by_item], self.device)
@@ -212,7 +214,10 @@ class Rows:
 
 @dataclass
 class SparseRows:
-    """The m non-zero rows of a 0/1 matrix, in the form embedding_bag takes.  An empty row m follows them."""
+    """The m non-zero rows of a 0/1 matrix, in the form embedding_bag takes.  An empty row m follows them.
+
+    Of several processes all have the same rows, each with the entries of its own columns, numbered from 0.
+    """
 
     ids: torch.Tensor  # (m,) which rows of the matrix these are
     start: torch.Tensor  # (m + 2,) where each begins in cols; the last is empty
@@ -224,11 +229,16 @@ class SparseRows:
         return self.ids[self.row_of], self.cols
 
     @staticmethod
-    def arrays(rows, cols):
-        """The four fields on the host, from the (row, column) pairs of the entries."""
+    def arrays(rows, cols, own=None):
+        """The four fields on the host, from the (row, column) pairs of the entries.  own: slice of columns to keep."""
         order = np.lexsort((cols, rows))
-        ids, first, row_of = np.unique(rows[order], return_index=True, return_inverse=True)
-        return ids, np.concatenate((first, [len(rows), len(rows)])), cols[order], row_of
+        ids, row_of = np.unique(rows[order], return_inverse=True)
+        cols = cols[order]
+        if own is not None:
+            kept = (own.start <= cols) & (cols < own.stop)
+            cols, row_of = cols[kept] - own.start, row_of[kept]
+        start = np.searchsorted(row_of, np.arange(len(ids) + 2))
+        return ids, start, cols, row_of
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+import devices
 from hardware import upload
 
 
@@ -17,7 +18,7 @@ def rank(z_users, z_items, seen, users, k, block):
     for first in range(0, len(users), block):
         chunk = users[first : first + block]
         (numbers,) = upload([chunk], z_users.device)  # (b,)
-        scores = z_users[numbers] @ z_items.t()  # (b, I)
+        scores = devices.total(z_users[numbers] @ z_items.t())  # (b, I)
         scores.view(-1).index_fill_(0, seen.flat_entries(chunk), -torch.inf)
         top = scores.topk(k, dim=1)
         yield chunk, top.indices, top.values

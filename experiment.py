@@ -3,6 +3,7 @@
 main.py hands over to it once the command line and the run folder have been looked at.
 """
 
+from collections import deque
 from contextlib import contextmanager
 from copy import copy
 from functools import partial
@@ -13,6 +14,7 @@ from torch_geometric import seed_everything
 
 import artefacts
 import dataloader
+import devices
 import evaluation
 import flags
 import hardware
@@ -22,7 +24,7 @@ import training
 import utils
 from atomic_files import preparation
 from baselines import MODELS, model_class
-from checkpoint import save
+from checkpoint import of_weights, save
 from feedback import refinement
 from feedback.flags import REFINEMENT
 from negatives import stage
@@ -37,30 +39,25 @@ OF_RATINGS = {  # flags that the run of cf_vectors has from the run that it is m
 } | REFINEMENT  # fmt: skip
 
 
+@devices.together()
 def fit(name, raw, folder, options, run):
     """The three stages on one data set.
 
     name, raw, folder: of atomic_files.folders.locate.  options: of flags.parse and flags.of_data_set; what is left open
     in them is filled in here.  run: run_folder.Run.
+
+    All processes of a run go through it (devices.py).  Prepare, refine and a closed form are the first one's alone.
     """
+    if MODELS[options.model].closed_form and not utils.is_first():
+        return
     device = hardware.set_up(options)
+    if not MODELS[options.model].closed_form:
+        devices.start(model_class(options.model), options, device)  # from here on several processes know of each other
     asked = copy(options)
     run.check_settings(flags.settings(options), settled=False)
 
     # prepare and refine: files in, CSVs out
-    with utils.locked(folder, run.log):
-        preparation.prepare(name, raw, folder, run.log, options.half_stars)
-        splits = hashes_of_splits(name, folder)
-    items = preparation.rated_items(name, raw, folder, run.log)
-    if options.model == "Blend":
-        train_csv, labels = recommend.ratings_of(options.blend[0])
-        if recommend.held_out(options.blend[0]) != (splits["validation"], splits["test"]):
-            raise InputError(f"{options.blend[0]}: was tested on other validation or test rows than those in {folder}")
-    elif options.dataset_augment == "augment":
-        train_csv, labels = refinement.refine(name, folder, items, options, device, run.log)
-        options.llm, options.llm_mode = labels["llm"], labels["llm_mode"]  # what was picked, for the settings
-    else:
-        train_csv, labels = folder / f"{name}_train_original.csv", {"llm": None, "llm_mode": None}
+    splits, items, train_csv, labels = devices.by_first(make_csvs, name, raw, folder, options, device, run)
 
     # load and build; once the input is known to be usable, the run folder is taken
     train_hash = utils.sha256(train_csv)
@@ -71,6 +68,7 @@ def fit(name, raw, folder, options, run):
         raise InputError(f"--top_k {options.top_k[-1]}: {name} has only {data.n_items} items to rank (and needs 20)")
     made_from = {"train_csv": train_csv.name, "sha256": train_hash, "llm": labels.get("llm")}
     made_from |= {"validation": splits["validation"], "test": splits["test"]}
+    devices.agree("flags and files", repr((sorted(flags.settings(asked).items()), made_from)).encode())
     if options.model == "HNLMRec" and wants_vectors(options):
         cf = partial(cf_vectors, name, raw, folder, train_csv, data, asked, device)
         found = stage.prepare(name, folder, items, train_csv, data, cf, options, device, run.log)
@@ -99,10 +97,13 @@ def fit(name, raw, folder, options, run):
 
     # what is left behind
     leave_behind(model, data, items, outcome, per_user, options, run)
+    (peak_memory_mb,) = devices.largest(hardware.peak_memory_mb(device))
+    if not utils.is_first():
+        return
     summary = {"dataset": name, "model": options.model, "random_seed": options.random_seed, "data": counts}
     summary |= outcome.figures()
     summary |= {"validation": validation, "test": test}
-    summary |= {"peak_memory_mb": hardware.peak_memory_mb(device), "device": hardware.device_name(device)}
+    summary |= {"peak_memory_mb": peak_memory_mb, "device": devices.in_words(device)}
     summary |= {"dataset_augment": options.dataset_augment, **labels}
     changed = flags.ablation(options, name)
     if options.model == "Blend":
@@ -112,6 +113,27 @@ def fit(name, raw, folder, options, run):
     artefacts.plot_curves(run.folder / "curves.png", run.epochs, summary, published)
     run.log("", *compare.table(summary, published), "", f"Run folder: {run.folder}")
     run.finish(summary, outcome.can_go_on)
+
+
+def make_csvs(name, raw, folder, options, device, run):
+    """Prepare and refine: (hashes_of_splits, the rated items' table, the train CSV, what summary.json says of labels).
+
+    What was picked where options left it open is filled in there.
+    """
+    with utils.locked(folder, run.log):
+        preparation.prepare(name, raw, folder, run.log, options.half_stars)
+        splits = hashes_of_splits(name, folder)
+    items = preparation.rated_items(name, raw, folder, run.log)
+    if options.model == "Blend":
+        train_csv, labels = recommend.ratings_of(options.blend[0])
+        if recommend.held_out(options.blend[0]) != (splits["validation"], splits["test"]):
+            raise InputError(f"{options.blend[0]}: was tested on other validation or test rows than those in {folder}")
+    elif options.dataset_augment == "augment":
+        train_csv, labels = refinement.refine(name, folder, items, options, device, run.log)
+        options.llm, options.llm_mode = labels["llm"], labels["llm_mode"]  # what was picked, for the settings
+    else:
+        train_csv, labels = folder / f"{name}_train_original.csv", {"llm": None, "llm_mode": None}
+    return splits, items, train_csv, labels
 
 
 def hashes_of_splits(name, folder):
@@ -167,6 +189,8 @@ def log_header(run, settings, train_csv, counts, data):
     run.log(RULE)
     for key, value in settings.items():
         run.log(f"{key}: {value}")
+    if devices.count() > 1:
+        run.log(f"processes: {devices.count()}, each with as many columns of the embeddings")
     run.log(
         RULE,
         f"train set: {train_csv}",
@@ -184,7 +208,7 @@ def build(data, options, device):
     hardware.keep_freed_memory()
     hardware.reset_peak_memory(device)
     generator = torch.Generator(device).manual_seed(options.random_seed)
-    return model_class(options.model)(data, options, generator).to(device)
+    return devices.cut(model_class(options.model)(data, options, generator)).to(device)
 
 
 @contextmanager
@@ -204,9 +228,13 @@ def memory_that_may_not_suffice(options, device):
 
 def leave_behind(model, data, items, outcome, per_user, options, run):
     """The best weights, the metrics of each user, and what is recommended to whom."""
-    save(run.folder / "best.pt", {"epoch": outcome.best_epoch, "model": model.state_dict()})
-    artefacts.write_per_user(run.folder / "per_user.csv", per_user, data)
+    weights = of_weights(devices.whole, model, model.state_dict())
     users = np.arange(data.n_users)
     with torch.no_grad():
         ranked = evaluation.rank(*model.embeddings(), data.seen, users, 20, options.test_batch_size)
+        if not utils.is_first():
+            deque(ranked, maxlen=0)  # its part of the first one's scores
+            return
+        save(run.folder / "best.pt", {"epoch": outcome.best_epoch, "model": weights})
+        artefacts.write_per_user(run.folder / "per_user.csv", per_user, data)
         artefacts.write_recommendations(run.folder / "recommendations.csv", ranked, data, items)

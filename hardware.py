@@ -32,11 +32,16 @@ def set_up(options):
 
 
 def pick_device(name):
-    """`auto` is CUDA when there is one.  Raises InputError for a device that is neither, or that this machine lacks."""
+    """`auto` is CUDA when there is one.  Raises InputError for a device that is neither, or that this machine lacks.
+
+    Of several processes on this machine (torchrun) each gets a card of its own, and knows it as cuda.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.split(":")[0] not in ("cpu", "cuda"):
         raise InputError(f"--device {name}: must be auto, cpu, cuda or cuda:NUMBER")
+    if "LOCAL_RANK" in os.environ and name.startswith("cuda"):
+        return own_card(name, int(os.environ["LOCAL_RANK"]))
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -45,6 +50,17 @@ def pick_device(name):
     if device.index is not None and device.type == "cuda":
         torch.cuda.set_device(device)  # for the streams and generators that name no device
     return device
+
+
+def own_card(name, place):
+    """The card of the process at this place among those of this machine, made the one that `cuda` means."""
+    cards = torch.cuda.device_count()
+    if name != "cuda":
+        raise InputError(f"--device {name}: each process takes a card of its own, so give auto, cuda or cpu")
+    if place >= cards:
+        raise InputError(f"--device cuda: no card for process {place + 1} here, of {cards}; start fewer")
+    torch.cuda.set_device(place)
+    return torch.device("cuda")
 
 
 def be_deterministic(device, asked):

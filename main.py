@@ -42,7 +42,7 @@ def main(argv=None):
     name, raw, folder = locate(options.dataset, options.data_dir)
     flags.of_data_set(options, name)
     options.path_name = options.path_name or run_name(options, name, folder)
-    with run_folder.Run(options.result_dir / name / options.path_name) as run:
+    with run_folder.run_at(options.result_dir / name / options.path_name) as run:
         run.check(options.resume, getattr(options, "epochs", None))
         fit = import_module(MODELS[options.model].job).fit
         fit(name, raw, folder, options, run)

@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import devices
 from recommender import GraphRecommender
-from sampling import BLOCK, draw_for_each, draw_negatives, sampling_weights
+from sampling import BLOCK, draw_for_each, draw_negatives, sampling_weights, scores_of_pairs
 
 
 def rw_ssm(positive, logsumexp_negatives, weight=None):
@@ -45,12 +46,19 @@ class DispreferenceAutoencoder(nn.Module):
     Zero rows share one code and one output, so only the rows that hold something are computed, and one zero row stands
     for the rest.  The first layer is stored input-major: a 0/1 row times it is the sum of the listed rows, again an
     embedding_bag.
+
+    Of several processes each has some rows of the first layer, some codes and the same columns of the last layer as of
+    the input.  The hidden units are sums over processes, and whole.
     """
+
+    cut_along = {
+        "first": 0, "to_code.weight": 0, "to_code.bias": 0, "from_code.weight": 1, "last.weight": 0, "last.bias": 0,
+    }  # fmt: skip
 
     def __init__(self, width, hidden_dim, code_dim, precision="float32"):
         """precision: float32, or bfloat16 for the products of the last three layers; weights stay float32."""
         super().__init__()
-        self.precision = precision
+        self.width, self.precision = width, precision
         first = nn.Linear(width, hidden_dim)  # only for its initial values
         self.to_code = nn.Linear(hidden_dim, code_dim)
         self.from_code = nn.Linear(code_dim, hidden_dim)
@@ -64,22 +72,32 @@ class DispreferenceAutoencoder(nn.Module):
     def forward(self, rows):
         """rows: dataloader.SparseRows with m rows.  Returns codes (m + 1, code), logits (m + 1, width); the last of
         each belongs to the zero row."""
-        hidden = F.embedding_bag(rows.cols, self.first, rows.start, mode="sum", include_last_offset=True)
-        with torch.autocast(hidden.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            codes = self.to_code(F.relu(hidden + self.first_bias))  # (m + 1, code)
-            logits = self.last(F.relu(self.from_code(codes)))  # (m + 1, width)
-        return codes.to(hidden.dtype), logits.to(hidden.dtype)  # the losses are sums of many small terms
+        bags = F.embedding_bag(rows.cols, self.first, rows.start, mode="sum", include_last_offset=True)
+        with torch.autocast(bags.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            hidden = F.relu(devices.total(bags) + self.first_bias)  # (m + 1, hidden)
+            codes = self.to_code(devices.shared(hidden))  # (m + 1, code)
+            hidden = F.relu(self.hidden_of(codes))  # (m + 1, hidden)
+            logits = self.last(devices.shared(hidden))  # (m + 1, width)
+        return codes.to(bags.dtype), logits.to(bags.dtype)  # the losses are sums of many small terms
+
+    def hidden_of(self, codes):
+        """from_code of codes of which each process has some columns, (m + 1, code) -> (m + 1, hidden)."""
+        if devices.count() == 1:
+            return self.from_code(codes)
+        product = F.linear(codes, self.from_code.weight).to(self.from_code.bias.dtype)
+        return devices.total(product) + self.from_code.bias
 
 
-def reconstruction(logits, rows, n_rows):
+def reconstruction(logits, rows, n_rows, width=None):
     """Binary cross-entropy of the autoencoder, averaged over all n_rows x width entries of the input.
 
     BCE(x, t) = softplus(x) - t x for a logit x; the zero row's is counted once for every row not in `rows`.
+    width: where logits and rows are of a process' own columns only, of which the loss is then its part.
     """
     per_row = F.softplus(logits).sum(1)  # (m + 1,)
-    m, width = len(rows.ids), logits.shape[1]
+    m = len(rows.ids)
     ones = logits[rows.row_of, rows.cols].sum()
-    return (per_row[:m].sum() + (n_rows - m) * per_row[m] - ones) / (n_rows * width)
+    return (per_row[:m].sum() + (n_rows - m) * per_row[m] - ones) / (n_rows * (width or logits.shape[1]))
 
 
 def alignment(z, codes, rows):
@@ -109,6 +127,7 @@ class ReFINePlusPlus(GraphRecommender):
     """
 
     trains_on = "signed"
+    cut_along = {"table": 1}
 
     def __init__(self, data, options, generator=None):
         edges = data.positive if options.graph == "positive" else slice(None)
@@ -166,29 +185,31 @@ class ReFINePlusPlus(GraphRecommender):
 
     def loss(self, batch):
         z_users, z_items = self.embeddings()
-        terms = []
+        terms, own = [], []
         if len(batch.users):  # the shuffled batch may hold no positive
             terms.append(self.ranking_loss(batch, z_users, z_items))
         if self.user_autoencoder:
-            terms += self.dispreference_terms(self.user_autoencoder, z_users, batch.negatives_by_user)
-            terms += self.dispreference_terms(self.item_autoencoder, z_items, batch.negatives_by_item)
+            own += self.dispreference_terms(self.user_autoencoder, z_users, batch.negatives_by_user)
+            own += self.dispreference_terms(self.item_autoencoder, z_items, batch.negatives_by_item)
+        terms += devices.totals(own)
         return sum(terms, start=torch.zeros((), device=self.table.device))
 
     def dispreference_terms(self, autoencoder, z, rows):
-        """The losses of one side.  z: (n, d) of all users or items.  rows: the batch's confirmed negatives."""
+        """The losses of one side, of this process' own columns.  z: (n, d) of all users or items.  rows: the batch's
+        confirmed negatives."""
         codes, logits = autoencoder(rows)
-        terms = [reconstruction(logits, rows, len(z))]
+        terms = [reconstruction(logits, rows, len(z), autoencoder.width)]
         if not self.options.no_alignment:
-            terms.append(alignment(z, codes, rows))
+            terms.append(alignment(z, codes, rows) / devices.count())  # each has as many columns
         return terms
 
     def ranking_loss(self, batch, z_users, z_items):
         """RW-SSM with shared or per-user negatives, or BPR: RW-SSM with one negative of each positive's own."""
-        positive = (z_users[batch.users] * z_items[batch.items]).sum(1)  # (P,)
+        positive = scores_of_pairs(z_users[batch.users], z_items[batch.items])  # (P,)
         weight = None if self.weights is None else self.weights[batch.positive_numbers]  # (P,)
         if self.options.loss == "bpr":
             negatives = self.negatives[batch.positive_numbers]  # (P,)
-            negative = (z_users[batch.users] * z_items[negatives]).sum(1)  # (P,)
+            negative = scores_of_pairs(z_users[batch.users], z_items[negatives])  # (P,)
             return rw_ssm(positive, negative, weight)
         # The sum over N depends on the user only: once a distinct user, then handed to that user's positives.
         distinct = z_users[batch.distinct_users]  # (m, d)
@@ -206,7 +227,7 @@ class ReFINePlusPlus(GraphRecommender):
         """
         weight = self.negative_weights(batch.users_host[:1])  # (1, I)
         items, drawn = draw_negatives(weight, self.n_negatives, self.generator)  # (1, n)
-        scores = z_distinct @ z_items[items[0]].t()  # (m, n)
+        scores = devices.total(z_distinct @ z_items[items[0]].t())  # (m, n)
         return masked_logsumexp(scores, drawn)
 
     def per_user_negatives(self, batch, z_distinct, z_items):
@@ -217,7 +238,7 @@ class ReFINePlusPlus(GraphRecommender):
             weight = self.negative_weights(batch.distinct_users_host[first : first + block])  # (block, I)
             items, drawn = draw_negatives(weight, self.n_negatives, self.generator)  # (block, n)
             scores = z_distinct[first : first + block] @ z_items.t()  # (block, I)
-            parts.append(masked_logsumexp(scores.gather(1, items), drawn))
+            parts.append(masked_logsumexp(devices.total(scores.gather(1, items)), drawn))
         return torch.cat(parts)
 
     def negative_weights(self, users):

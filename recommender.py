@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
+import devices
+
 
 class Recommender(nn.Module):
     """What a run wants of every model.  Its flags, their defaults and whether it is trained by gradient stand in
@@ -20,10 +22,12 @@ class Recommender(nn.Module):
 
     trains_on     the train interactions it learns from, for TrainData.edges
     columns       of metrics.csv, before the metrics
+    cut_along     {parameter: dimension} along which several processes share it (devices.py); None: one process only
     """
 
     trains_on = "positive"
     columns = ("epoch", "loss")
+    cut_along = None
 
     def __init__(self, data, options, generator=None):
         """data: dataloader.TrainData on the device of the model.  options: the flags of main.py.  generator: of all
@@ -185,5 +189,6 @@ def penalty(optimizer):
     total = 0
     for group in optimizer.param_groups:
         if group["weight_decay"]:
-            total = total + group["weight_decay"] / 2 * nn.utils.get_total_norm(group["params"]) ** 2
+            square = nn.utils.get_total_norm(devices.counted_here(group["params"])) ** 2
+            total = total + group["weight_decay"] / 2 * devices.total(square)
     return total

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from utils import InputError, lock_of, named, take, write_atomically, write_json
+from utils import InputError, is_first, lock_of, named, take, write_atomically, write_json
 
 FREE = (  # the settings that a run may be resumed with other values of
     "test_batch_size", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout", "hn_url", "hn_folder",
@@ -42,8 +42,6 @@ class Run:
         epochs: of a model trained by gradient, at most.  A finished run that ended because it had done them all has
         left last.pt, and goes on where more are asked for.
         """
-        if os.environ.get("RANK", "0") != "0":
-            return  # of several processes (torchrun) the first looks, and may have begun by now
         if not (self.folder / "config.json").exists():
             if resume:
                 raise InputError(f"{self.folder}: holds no run to resume; leave out --resume to start one")
@@ -120,6 +118,9 @@ class Run:
         threads = number_of_threads()
         if config.get("threads", threads) != threads:
             self.log(f"this run began with {config['threads']} threads, now {threads}: its last digits may differ")
+        processes = number_of_processes()
+        if config.get("processes", 1) != processes:
+            self.log(f"this run began with {config.get('processes', 1)} processes, now {processes}: so may these")
         before, made_from = dict(config["made_from"]), dict(made_from)
         hard, hard_now = before.pop("negatives", None), made_from.pop("negatives", None)
         if hard and hard_now and (hard["sha256"], hard["width"]) != (hard_now["sha256"], hard_now["width"]):
@@ -202,6 +203,33 @@ class Run:
             (self.folder / "last.pt").unlink(missing_ok=True)
 
 
+class Onlooker(Run):
+    """The run folder for the processes beside the first: they leave it alone."""
+
+    def check(self, resume, epochs=None):
+        pass
+
+    def check_settings(self, settings, settled=True):
+        pass
+
+    def open(self, settings, made_from, resume, columns):
+        pass
+
+    def log(self, *lines, shown=True):
+        pass
+
+    def add_epoch(self, row):
+        self.epochs.append(row)
+
+    def restore_epochs(self, rows):
+        self.epochs = list(rows)
+
+
+def run_at(folder):
+    """The Run of this process: of several that share a run the first has the folder."""
+    return Run(folder) if is_first() else Onlooker(folder)
+
+
 def check_epochs(folder, settings, before):
     """Raises InputError where --epochs is not what the run began with, and not more, either."""
     epochs, had = settings.get("epochs"), before.get("epochs")
@@ -240,6 +268,7 @@ def environment():
         "python": platform.python_version(),
         "packages": {name: version(name) for name in packages},
         "threads": number_of_threads(),
+        "processes": number_of_processes(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
 
@@ -248,6 +277,12 @@ def number_of_threads():
     import torch  # not at the top: that a folder is taken is said before this takes its seconds
 
     return torch.get_num_threads()
+
+
+def number_of_processes():
+    import devices  # which imports torch, too
+
+    return devices.count()
 
 
 def commit():

@@ -1,6 +1,7 @@
 """What a command owes the shell: exit codes, one line on stderr, and an end where it can go on later."""
 
 import argparse
+import os
 import signal
 import sys
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ def cli(job, argv=None):
         raise Stopped(number, AGAIN)
 
     signal.signal(signal.SIGTERM, terminate)
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        be_silent()  # what is wrong with the command, the first process of a machine says
     try:
         job(argv)
     except InputError as error:
@@ -42,6 +45,11 @@ def cli(job, argv=None):
         print(AGAIN, file=sys.stderr)
         return 128 + signal.SIGINT
     return 0
+
+
+def be_silent():
+    """Nothing more on stderr: of several processes of one run (devices.py) another one speaks."""
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115, held to the end
 
 
 def fail(message):

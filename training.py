@@ -13,6 +13,7 @@ from itertools import islice
 import torch
 from tqdm import tqdm
 
+import devices
 import evaluation
 from checkpoint import TrainingState
 from progress import LiveLine, on_terminal
@@ -101,9 +102,9 @@ def train(model, data, options, run):
                 state.save(run)
             else:
                 state.save_if_due(run, signals)
-        if signals:
-            message = "stopped after the last epoch; the same command with --resume goes on to the test"
-            raise Stopped(signals[0], message)
+        (signal,) = devices.largest(next(iter(signals), 0))
+        if signal:
+            raise Stopped(signal, "stopped after the last epoch; the same command with --resume goes on to the test")
 
     model.load_state_dict(stopping.best_state)
     can_go_on = state.epoch == options.epochs and not stopping.over
@@ -125,6 +126,7 @@ def run_epoch(state, data, options, run, signals, live):
     model.train()
     if state.step == 0:
         state.note = model.start_epoch(state.epoch + 1)
+    state.check_draws()
 
     state.shuffle.set_state(state.shuffle_before)
     batches = data.batches(options.batch_size, state.shuffle, model.trains_on)

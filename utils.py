@@ -13,6 +13,11 @@ class InputError(Exception):
     """Something the user gave is unusable.  shell.cli prints it on one line and exits with code 2."""
 
 
+def is_first():
+    """Whether this process writes and speaks: the only one, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def named(path):
     """An OSError in the block gets the path's name: one of a full disk comes without, or with a temporary file's."""

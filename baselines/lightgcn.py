@@ -11,10 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+import devices
 from baselines import samplers
 from model import rw_ssm
 from recommender import GraphRecommender
-from sampling import UnratedSampler
+from sampling import UnratedSampler, scores_of_pairs
 
 
 class Rows(NamedTuple):
@@ -28,6 +29,8 @@ class Rows(NamedTuple):
 
 
 class LightGCN(GraphRecommender):
+    cut_along = {"table": 1}
+
     def __init__(self, data, options, generator=None):
         super().__init__(data, options, generator, edges=data.positive)
         nn.init.xavier_uniform_(self.table)
@@ -97,9 +100,7 @@ class LightGCN(GraphRecommender):
 
     def pairwise_loss(self, z_users, z_positives, z_negatives):
         """BPR over rows (P, d) that belong together."""
-        positive = (z_users * z_positives).sum(1)  # (P,)
-        negative = (z_users * z_negatives).sum(1)  # (P,)
-        return rw_ssm(positive, negative)
+        return rw_ssm(scores_of_pairs(z_users, z_positives), scores_of_pairs(z_users, z_negatives))
 
     def regulariser(self, batch, rows):
         return self.options.lambda_reg * self.norm(batch, rows.negative_items) / len(batch.users)
@@ -109,7 +110,7 @@ class LightGCN(GraphRecommender):
         touched = torch.zeros(len(self.table), 1, device=self.table.device)  # marks nodes: unique() waits for CUDA
         for nodes in (batch.users, self.data.n_users + batch.items, self.data.n_users + negatives):
             touched.index_fill_(0, nodes, 1.0)
-        return (touched * self.table).square().sum()
+        return devices.total((touched * self.table).square().sum())
 
 
 class MF(LightGCN):

@@ -14,7 +14,7 @@ The candidates are M items that u has not rated, uniform and with replacement.  
 
 import torch
 
-from sampling import scores_of
+from sampling import scores_of, scores_of_pairs
 
 BY_SCORE = {"dns", "mixgcf", "ahns"}  # they choose among candidates in every step
 WORDS = {
@@ -48,7 +48,7 @@ def choose(options, z_u, z_i, z_items, candidates, generator):
     if options.sampler == "dns":
         place = among_highest(scores, options.sampler_top, generator)
     else:
-        place = of_adaptive_hardness((z_u * z_i).sum(1), scores, *options.ahns)
+        place = of_adaptive_hardness(scores_of_pairs(z_u, z_i), scores, *options.ahns)
     return candidates.gather(1, place[:, None])[:, 0]
 
 

@@ -1,7 +1,7 @@
 """Several processes that do one job, one a GPU: torchrun --nproc_per_node 8 main.py ...
 
-Each takes every n-th prompt of the same batch.  The first alone holds locks, writes and prints.  Started without
-torchrun there is one process, and nothing here does anything.
+Each takes every n-th prompt of the same batch (those of the other models, devices.py, share each row).  The first alone
+holds locks, writes and prints.  Started without torchrun there is one process, and nothing here does anything.
 """
 
 import os
@@ -9,20 +9,16 @@ import os
 import torch
 import torch.distributed as dist
 
+from utils import is_first
+
 RANK, COUNT = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-FIRST = RANK == 0
+FIRST = is_first()
 
 
 def start(device):
-    """Meet the others; returns the device of this process."""
-    if COUNT == 1:
-        return device
-    if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-        torch.cuda.set_device(device)
-    if not dist.is_initialized():
+    """Meet the others.  device: of this process."""
+    if COUNT > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return device
 
 
 def stop():

@@ -41,11 +41,11 @@ def fit(name, raw, folder, options, run):
     name, raw, folder: of atomic_files.folders.locate.  options: of flags.parse; what is left open in them is filled in
     here.  run: run_folder.Run.
     """
-    device = processes.start(hardware.set_up(options))
-    if processes.FIRST:
-        run.check_settings(flags.settings(options), settled=False)
+    device = hardware.set_up(options)
+    processes.start(device)
+    run.check_settings(flags.settings(options), settled=False)
     job = SimpleNamespace(name=name, raw=raw, folder=folder, options=options, run=run, device=device)
-    job.log = run.log if processes.FIRST else silent
+    job.log = run.log
     job.top_k = sorted({*options.top_k, 20})
 
     # files in, events and item texts out; what will not do shows here, before anything is written
@@ -81,10 +81,6 @@ def fit(name, raw, folder, options, run):
         baselines = simple.evaluate(job.events, job.known.test, job.top_k, log=job.log)
         leaving.leave_behind(job, chain, ids, predicted, baselines)
     processes.stop()
-
-
-def silent(*lines):
-    pass
 
 
 # ------------------------------------------------------------------------------------------------- what is given
@@ -151,8 +147,6 @@ def load_backbone(job):
 
 def open_run(job, origin):
     """Take the run folder, once the input is known to be usable."""
-    if not processes.FIRST:
-        return
     settings = flags.settings(job.options)
     job.run.open(settings, origin, job.options.resume, COLUMNS)
     job.log(RULE, *(f"{key}: {value}" for key, value in settings.items()), RULE)
