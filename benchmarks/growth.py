@@ -33,7 +33,7 @@ from baselines import MODELS, model_class
 SHAPE = (938, 1008, 65_841, 0.195)  # ML-100K's users, items, edges, share of confirmed negatives
 FACTORS = (1, 4, 16, 64)
 
-ALONE = [name for name in MODELS if name not in ("Blend", "HNLMRec")]  # which need runs, or vectors: hard_negatives.py
+ALONE = [name for name in MODELS if name not in ("Blend", "HNLMRec", "CoNRec")]  # which need runs, vectors, stages
 
 
 def measure(name, factor, steps, device):

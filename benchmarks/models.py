@@ -24,7 +24,7 @@ import hardware
 import run_folder
 from baselines import MODELS, model_class
 
-ALONE = [name for name in MODELS if name not in ("Blend", "HNLMRec")]  # which need runs, or vectors: hard_negatives.py
+ALONE = [name for name in MODELS if name not in ("Blend", "HNLMRec", "CoNRec")]  # which need runs, vectors, stages
 
 
 class PlainLightGCN(torch.nn.Module):

@@ -103,7 +103,7 @@ def test_an_unknown_user_an_unfinished_run_and_changed_labels_are_refused(finish
 
 @pytest.mark.parametrize("flags", [[], ["--recommend", "u7"], ["--run", "x"], ["--dataset", "x", "--run", "x"]])
 def test_either_train_or_look(flags):
-    with pytest.raises(InputError, match="give --dataset to train, or --recommend USER with --run PATH"):
+    with pytest.raises(InputError, match="give --dataset to train, --recommend USER with --run PATH to look"):
         parse(flags)
 
 
