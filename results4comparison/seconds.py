@@ -61,7 +61,7 @@ def short_name(experiment):
         return "ReFINe++ and EASE, blended"
     if "_weights" in experiment.flags:
         return f"{experiment.model}, a weight a star"
-    return experiment.model
+    return experiment.model.split(" (")[0]
 
 
 def published_points(dataset):

@@ -1,5 +1,6 @@
 """The picture of quality against seconds shows the numbers of the tables."""
 
+import re
 import struct
 
 import pytest
@@ -14,7 +15,7 @@ def rows_of(lines):
 @pytest.mark.parametrize("dataset", ["ML-100K", "ML-1M"])
 def test_every_point_is_a_row_of_a_table(dataset):
     lines = table.against(table.is_system, seconds.PUBLISHED) + table.against(table.is_beyond, ())[2:]
-    figures = {(row[1].split(" --")[0], row[4], row[-1]) for row in rows_of(lines) if row[0] == dataset}
+    figures = {(re.split(r" --| \(", row[1])[0], row[4], row[-1]) for row in rows_of(lines) if row[0] == dataset}
     found = seconds.points(dataset)
     assert len(found) >= 2 and len({point.text for point in found}) == len(found)
     for point in found:
