@@ -15,7 +15,7 @@ from checkpoint import TrainingState
 from recommender import penalty
 
 USERS, ITEMS = 30, 50
-GRADIENT = [name for name, model in MODELS.items() if not model.closed_form]
+GRADIENT = [name for name, model in MODELS.items() if model.by_epochs]
 VARIANTS = [
     *([name] for name in GRADIENT),
     ["ReFINe++", "--negatives", "per_user"],

@@ -230,7 +230,7 @@ CASES = {
         r"the run to resume knows other flags \(--hidden_dim\)", "--model Popularity --path_name before --resume",
         both(unfinished, edit("result/x/before/config.json", '"top_k"', '"hidden_dim": 600, "top_k"')), before=True,
     ),
-    "recommendations of nobody": Case(r"give --dataset to train, or --recommend", "--recommend u1"),
+    "recommendations of nobody": Case(r"give --dataset to train, --recommend USER", "--recommend u1"),
     # ------------------------------------------------------------------------------------------------------- flags
     "no such data set": Case(r"neither one of ML-100K", "--dataset nowhere"),
     "nearly a name": Case(r"did you mean ML-100K", "--dataset ml100k"),
