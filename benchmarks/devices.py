@@ -77,6 +77,9 @@ def measure(number, size, shape, steps, device, folder):
     if number == 0:
         per_step = exchanged.bytes / (steps + WARM_UP), exchanged.calls / (steps + WARM_UP)
         torch.save((*figures, *per_step), Path(folder) / "figures.pt")
+    if size > 1:
+        dist.barrier()  # gloo aborts a process whose neighbour has gone
+        dist.destroy_process_group()
 
 
 def main():
