@@ -48,10 +48,11 @@ def fit(name, raw, folder, options, run):
 
     All processes of a run go through it (devices.py).  Prepare, refine and a closed form are the first one's alone.
     """
-    if MODELS[options.model].closed_form and not utils.is_first():
+    closed_form = MODELS[options.model].closed_form
+    if closed_form and not utils.is_first():
         return
     device = hardware.set_up(options)
-    if not MODELS[options.model].closed_form:
+    if not closed_form:
         devices.start(model_class(options.model), options, device)  # from here on several processes know of each other
     asked = copy(options)
     run.check_settings(flags.settings(options), settled=False)
@@ -83,7 +84,7 @@ def fit(name, raw, folder, options, run):
     run.log(f"{options.model}: {', '.join(model.terms())}")
 
     # train: the model is left with the weights that were best on validation
-    learn = training.solve if MODELS[options.model].closed_form else training.train
+    learn = training.solve if closed_form else training.train
     with memory_that_may_not_suffice(options, device):
         outcome = learn(model, data, options, run)
     run.log("", f"Training completed in {outcome.seconds:.1f} seconds ({outcome.ended}).")

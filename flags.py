@@ -290,6 +290,12 @@ def of_data_set(options, name):
     fill_in(options, OF_DATA_SET | own)
 
 
+def given_data_dir(options):
+    """--data_dir of a command that looks at a finished run, None where it is not given: the run knows its own."""
+    default = parser().get_default("data_dir")
+    return None if options.data_dir == default else options.data_dir
+
+
 def changed(options, name):
     """{flag: value} of the flags that are not at their defaults.  name: of the data set.
 

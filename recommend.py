@@ -117,8 +117,7 @@ def recommend(options):
             from conrec.look import show
 
             return show(options, config)
-    given = options.data_dir != flags.parser().get_default("data_dir")
-    run = load_run(options.run, options.data_dir if given else None, options.device)
+    run = load_run(options.run, flags.given_data_dir(options), options.device)
     user, data = options.recommend, run.data
     table = run.recommend(user, options.top_k[-1])
 

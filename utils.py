@@ -18,6 +18,11 @@ def is_first():
     return os.environ.get("RANK", "0") == "0"
 
 
+def absolute(path):
+    """A path from the command line as the settings keep it."""
+    return str(Path(path).resolve())
+
+
 @contextmanager
 def named(path):
     """An OSError in the block gets the path's name: one of a full disk comes without, or with a temporary file's."""

@@ -5,11 +5,11 @@ The table is literal and needs no torch, so that --help, a typo and a refused fl
 """
 
 from importlib import import_module
-from pathlib import Path
 from typing import NamedTuple
 
 from conrec.flags import FLAGS as OF_CONREC
 from negatives.flags import STAGE
+from utils import absolute
 
 
 class Row(NamedTuple):
@@ -78,10 +78,6 @@ def model_class(name):
     """The class of a row, imported with all that it needs."""
     row = MODELS[name]
     return getattr(import_module(row.module), row.class_name)
-
-
-def absolute(path):
-    return str(Path(path).resolve())
 
 
 def add_flags(group):

@@ -4,7 +4,6 @@ Of the embeddings, and of the head where it is a matrix of its own, only the row
 imported only where LoRA is asked for.
 """
 
-import json
 import warnings
 
 import torch
@@ -15,12 +14,11 @@ from conrec.backbone import Backbone
 from conrec.trie import LEVELS
 from conrec.vocabulary import ModelVocabulary
 from feedback.language_model import LanguageModel
-from feedback.weights import is_causal
+from feedback.weights import ADAPTER, is_causal, write_lora_config
 from utils import InputError, write_atomically
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 ALPHA, DROPOUT = 32, 0.05
-ADAPTER = "adapter_model.safetensors"
 NOISE = 0.1  # of a new row, in standard deviations of the old ones
 
 
@@ -99,11 +97,7 @@ class Adapted(Backbone):
         tensors = import_peft().get_peft_model_state_dict(self.model, save_embedding_layers=False)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         write_atomically(folder / ADAPTER, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
-        base = {"base_model_name_or_path": self.name.removeprefix("--llm ")}
-        config = self.model.peft_config["default"].to_dict() | base
-        config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
-        text = json.dumps(config, indent=2, sort_keys=True, default=str) + "\n"
-        write_atomically(folder / "adapter_config.json", lambda path: path.write_text(text, encoding="utf-8"))
+        write_lora_config(folder, self.model, self.name.removeprefix("--llm "))
 
     def read_weights(self, folder):
         peft = import_peft()

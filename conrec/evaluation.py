@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from conrec import decode, metrics, processes, prompts
-from conrec.instances import has_sign, matrix
+from conrec.instances import by_user, matrix
 from conrec.policy import padded, whole
 from utils import write_atomically, write_json
 
@@ -140,9 +140,8 @@ def coverage(events, truth, codes):
 
 def of_users(events, topics):
     """For each user the topics of all their negatives, the most frequent first, ties by number."""
-    kept = has_sign(events, "negative")
-    users, found = events.users[kept], []
-    for items in np.split(events.items[kept], np.searchsorted(users, np.arange(1, events.n_users))):
+    found = []
+    for items in by_user(events, events.is_negative):
         names, counts = np.unique(topics[items], return_counts=True)
         found.append(names[np.argsort(-counts, kind="stable")])
     return found

@@ -7,6 +7,8 @@
 Negative feedback is a rating up to `negative` (2), positive one from 4; 3 is neutral.  Knows files, no model.
 """
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +16,7 @@ import pandas as pd
 
 from atomic_files import preparation
 from atomic_files.files import STARS, encode, read_items, read_ratings, sort_ids
+from atomic_files.folders import locate
 from atomic_files.sources import DATASETS
 from atomic_files.split import draw_users, is_complete, newest
 from utils import InputError, write_atomically
@@ -67,6 +70,14 @@ def settings(options):
     """The keyword arguments of read() that stand in the flags."""
     names = ("order", "negative", "clock", "day", "recent", "window")
     return {name: getattr(options, f"conrec_{name}") for name in names}
+
+
+def of_run(settings_of_run, data_dir=None):
+    """(Events, the folder of their files) of a finished run.  settings_of_run: of its config.json.  data_dir: where the
+    data sets lie now, if not where they lay then."""
+    name, raw, _ = locate(settings_of_run["dataset"], Path(data_dir or settings_of_run["data_dir"]))
+    events, _ = read(raw, name, **settings(SimpleNamespace(**settings_of_run)))
+    return events, raw
 
 
 def read(raw, name=None, *, order="timestamp", negative=2, clock="auto", day=8, recent=3, window=7):

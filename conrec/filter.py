@@ -15,6 +15,7 @@ import numpy as np
 
 from conrec import simple
 from conrec.events import TEST, VALIDATION
+from conrec.instances import everybody
 
 BUDGETS = (0.01, 0.02, 0.05, 0.10)  # shares of liked items that may go, in filter.json
 AT_ONCE = 2**16  # pairs whose similarities are worked out together
@@ -160,8 +161,7 @@ def of_controls(events, validation, test, seed=0):
 
 def control_scores(fitted, moment, seed=0):
     """Yields (control, scores (U, I)), higher: rather to be removed.  moment: "validation", "test" or "now"."""
-    positions = fitted.events.cuts[:, ("validation", "test", "now").index(moment)]
-    histories = simple.Histories(fitted.events, np.arange(fitted.events.n_users), positions)
+    histories = simple.Histories(fitted.events, *everybody(fitted.events, moment))
     for name in CONTROLS:
         if name == EASE_BOTH:
             negatives = simple.ease_negatives(fitted, histories, seed)

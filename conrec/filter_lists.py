@@ -10,7 +10,6 @@ columns user and item, whose lists get shorter.  Beside it are written, for a Co
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,15 +19,15 @@ from safetensors import SafetensorError, safe_open
 import evaluation
 import flags
 from atomic_files.files import read_table
-from atomic_files.folders import locate
-from conrec.events import Events, read, settings
+from conrec.evaluation import write_csv
+from conrec.events import Events, of_run
 from conrec.filter import leave, places, scores
 from conrec.filter_report import report, report_lines
 from conrec.instances import numbers_of
 from conrec.leaving import read_predictions
 from recommend import load_run
 from run_folder import read_config
-from utils import InputError, write_atomically, write_json
+from utils import InputError, write_json
 
 K = 20  # of a list that is left
 USERS_AT_ONCE = 512
@@ -59,7 +58,7 @@ class Lists(NamedTuple):
 
 def apply(options):
     """The command.  Raises InputError for what is no finished run or no CSV of users and items."""
-    data_dir = options.data_dir if options.data_dir != flags.parser().get_default("data_dir") else None
+    data_dir = flags.given_data_dir(options)
     conrec = read_conrec(options.run, data_dir)
     lists = read_lists(Path(options.filter), conrec.events, options.filter_pool, data_dir, options.device)
     table = lists.table
@@ -92,9 +91,7 @@ def read_conrec(folder, data_dir=None):
     for file in ("filter.json", "items.safetensors", "predictions.csv"):
         if not (folder / file).exists():
             raise InputError(f"--run {folder}: has no {file}; only a run of --conrec_system conrec leaves it")
-    given = read_config(folder)["settings"]
-    name, raw, _ = locate(given["dataset"], Path(data_dir or given["data_dir"]))
-    events, _ = read(raw, name, **settings(SimpleNamespace(**given)))
+    events, raw = of_run(read_config(folder)["settings"], data_dir)
     try:
         with safe_open(folder / "items.safetensors", "np") as file:
             E, ids = file.get_tensor("E").astype(np.float32), json.loads(file.metadata()["items"])
@@ -119,13 +116,12 @@ def task_of(folder):
 def read_lists(path, events, pool, data_dir, device):
     """The Lists of a run folder or a CSV."""
     if path.is_dir():
-        lists = of_run(path, pool, data_dir, device)
+        lists = ranked_by_run(path, pool, data_dir, device)
     else:
         lists = of_csv(path, events)
     table = lists.table
-    user_of = {user: number for number, user in enumerate(events.user_ids)}
-    table["user_number"] = [user_of.get(user, -1) for user in table.user]
-    table["item_number"] = numbers_of(events, table.item)
+    table["user_number"] = numbers_of(table.user, events.user_ids)
+    table["item_number"] = numbers_of(table.item, events.item_ids)
     for column in ("user", "item"):
         if (table[f"{column}_number"] < 0).all():
             raise InputError(f"--filter {path}: none of its {column}s is known to the run of --run; other data?")
@@ -135,7 +131,7 @@ def read_lists(path, events, pool, data_dir, device):
     return lists._replace(table=table)
 
 
-def of_run(folder, pool, data_dir, device):
+def ranked_by_run(folder, pool, data_dir, device):
     """The best `pool` items of every user of a finished run."""
     if (folder / "config.json").exists() and read_config(folder)["settings"].get("model") == "CoNRec":
         raise InputError(f"--filter {folder}: predicts dislikes itself; name the run of another model")
@@ -190,9 +186,5 @@ def reasons(rows, near, conrec):
     found = rows[["user", "item", "title"]].assign(score=near.round(4))
     events = conrec.events
     return found.assign(resembles=events.item_ids[nearest], resembles_title=events.titles[nearest])
-
-
-def write_csv(path, table):
-    write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n", encoding="utf-8"))
 
 

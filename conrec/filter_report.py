@@ -12,7 +12,7 @@ import pandas as pd
 from conrec import metrics, simple
 from conrec.events import TEST
 from conrec.filter import control_scores, leave, places, scores
-from conrec.instances import sparse
+from conrec.instances import numbers_of, sparse
 from evaluation import ranking_metrics
 
 UNMEASURED = "not measurable here: this split trains on every negative"
@@ -87,11 +87,8 @@ def known(events, data):
 
 def numbered(events, data, rows):
     """dataloader.Rows of a run as CSR (U, I) of 0/1 under the numbers of the events."""
-    user_of = {user: number for number, user in enumerate(events.user_ids)}
-    item_of = {item: number for number, item in enumerate(events.item_ids)}
-    users = np.array([user_of.get(user, -1) for user in data.user_ids])
-    items = np.array([item_of.get(item, -1) for item in data.item_ids])[rows.cols]
-    users = np.repeat(users, np.diff(rows.start))
+    users = np.repeat(numbers_of(data.user_ids, events.user_ids), np.diff(rows.start))
+    items = numbers_of(data.item_ids, events.item_ids)[rows.cols]
     both = (users >= 0) & (items >= 0)
     return sparse(users[both], items[both], (events.n_users, events.n_items))
 

@@ -1,11 +1,8 @@
 """The flags of CoNRec, and which have a use beside which.  Imports nothing heavy, so that --help is quick."""
 
-from pathlib import Path
+from feedback.flags import DEFAULT_LLM, REFINEMENT
+from utils import InputError, absolute
 
-from feedback.flags import REFINEMENT
-from utils import InputError
-
-DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 SFT = ("translation", "alignment", "warmup")
 GRPO = ("recent", "negatives", "both")
 STAGES = (*SFT, *GRPO)
@@ -35,10 +32,6 @@ LEAST = {  # smallest value of each number
 MOST = {"conrec_negative": 2, "conrec_codes": 8192, "conrec_budget": 1}
 
 
-def absolute(path):
-    return str(Path(path).resolve())
-
-
 def add_flags(add):
     """add: add_argument of an argparse group."""
     # ratings as events in time
@@ -52,7 +45,7 @@ def add_flags(add):
     add("--conrec_order", default="timestamp", choices=["timestamp", "file"],
         help="CoNRec: file: the rows already lie in the order of events")
     # semantic IDs
-    add("--conrec_encoder", default=DEFAULT_ENCODER, help="CoNRec: the encoder of the item texts")
+    add("--conrec_encoder", default=DEFAULT_LLM, help="CoNRec: the encoder of the item texts")
     add("--conrec_embeddings", type=absolute, metavar="PATH",
         help="CoNRec: item vectors of your own, an .npz with item_id and embedding")
     add("--conrec_codes", type=int,

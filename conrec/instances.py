@@ -6,11 +6,13 @@ validation or test enters training.
 """
 
 import numpy as np
+import pandas as pd
 from scipy.sparse import csr_matrix
 
 from conrec.events import DAY_SECONDS, PARTS, TRAIN
 from utils import InputError
 
+MOMENTS = ("validation", "test", "now")  # as of which is predicted: the parts' beginnings, and after all events
 N_CANDIDATES = 20
 FEW_OF_USER, FEW_OF_ITEM = 3, 5  # train negatives; with fewer it is of the long tail
 
@@ -162,10 +164,14 @@ def sparse(rows, cols, shape):
 def as_of(events, moment):
     """(users, positions) of every user with a negative in the history: moment "validation" (history < a), "test" (< b)
     or "now" (all events)."""
-    positions = events.cuts[:, ("validation", "test", "now").index(moment)]
-    users = np.arange(events.n_users)
+    users, positions = everybody(events, moment)
     some = np.diff(past(events, users, positions, "negative").indptr) > 0
     return users[some], positions[some]
+
+
+def everybody(events, moment):
+    """(users, positions) of all users as of a moment."""
+    return np.arange(events.n_users), events.cuts[:, MOMENTS.index(moment)]
 
 
 def top_items(scores, seen, k):
@@ -181,7 +187,12 @@ def top_items(scores, seen, k):
     return np.argsort(-scores, axis=1, kind="stable")[:, :k]
 
 
-def numbers_of(events, ids):
-    """Item ids -> item numbers (int64), -1 where the catalog lacks one."""
-    position = {item: number for number, item in enumerate(events.item_ids)}
-    return np.array([position.get(str(item), -1) for item in ids], np.int64)
+def numbers_of(ids, known):
+    """The place of each id in `known`, int64, -1 where it is not among them."""
+    return pd.Index(np.asarray(known).astype(str)).get_indexer(np.asarray(ids).astype(str))
+
+
+def by_user(events, kept):
+    """For each user the items of the events `kept` (N,) bool, oldest first."""
+    users, items = events.users[kept], events.items[kept]
+    return np.split(items, np.searchsorted(users, np.arange(1, events.n_users)))

@@ -13,14 +13,13 @@ import run_folder
 from conrec import filter as filters
 from conrec import metrics, simple
 from conrec.evaluation import coverage, write_csv
-from conrec.making import MOMENTS
+from conrec.instances import MOMENTS
+from conrec.making import read_json
 from experiment import RULE
 from results4comparison.cells import markdown, paired
+from results4comparison.dislikes import BESIDE, METRICS, PRIMARY
 from utils import write_atomically, write_json
 
-PRIMARY = "fhr@20"
-BESIDE = ("two factors", "popularity, negatives")  # what a run is set against, user by user
-SHOWN = ("hr@20", "fhr@20", "luf@20", "lif@20", "lif-strict@20", "cand_ll", "auc")  # in the log
 K = 20  # predictions of a user that the filter knows
 
 
@@ -39,7 +38,7 @@ def leave_behind(job, chain, ids, predicted, baselines):
     per_user = own_figures(chain)
     summary = summary_of(job, per_user, baselines) | {"system": job.options.conrec_system}
     summary["validation"] = best_validation(chain)
-    summary["sids"] = json.loads((ids.folder / "report.json").read_text(encoding="utf-8"))
+    summary["sids"] = read_json(ids.folder / "report.json")
     summary |= {"stages": chain.reports, "evaluated": stages}
     summary["filter"] = found
     summary["train_seconds"] = round(sum(report["seconds"] for report in chain.reports.values()), 1)
@@ -180,17 +179,17 @@ def systems_table(summary):
     figures = {name: {"cand_ll": values["candidates"]} | values for name, values in figures.items()}
     figures["this run"] = summary["test"]
     ordered = sorted(figures.items(), key=lambda pair: pair[1][PRIMARY])
-    return ["system", *SHOWN], [[name, *cells(values)] for name, values in ordered]
+    return ["system", *METRICS], [[name, *cells(values)] for name, values in ordered]
 
 
 def stages_table(stages):
     names = ("ila", "forget", "translation")
-    return ["stage", "context", *SHOWN, *names], [
+    return ["stage", "context", *METRICS, *names], [
         [row["stage"], row["context"], *cells(row), *cells(row, names)] for row in stages
     ]
 
 
-def cells(values, names=SHOWN):
+def cells(values, names=METRICS):
     found = []
     for name in names:
         value = values.get(name)
@@ -210,15 +209,11 @@ def differences(summary):
 
 def plot(path, chain):
     """curves.png: training loss and reward of each stage, and its validation FHR@20."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")  # a file, on machines without a screen
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
-    for axis, column, title in zip(
-        axes, ("loss", "reward", PRIMARY), ("Training loss", "Mean reward", "FHR@20 on validation"), strict=True
-    ):
+    figure = Figure(figsize=(14, 4), layout="constrained")
+    columns = {"loss": "Training loss", "reward": "Mean reward", PRIMARY: "FHR@20 on validation"}
+    for axis, (column, title) in zip(figure.subplots(1, 3), columns.items(), strict=True):
         for stage in chain.reports:
             rows = [row for row in chain.rows if row["stage"] == stage and row[column]]
             if rows:
@@ -227,4 +222,3 @@ def plot(path, chain):
         axis.grid(alpha=0.3)
         axis.legend()
     write_atomically(path, lambda p: figure.savefig(p, format="png", dpi=110))
-    plt.close(figure)

@@ -1,14 +1,12 @@
 """What a finished run of CoNRec predicts that a user will dislike:  python main.py --recommend USER --run PATH"""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 
 import flags
-from atomic_files.folders import locate
-from conrec import events as events_of
+from conrec.events import of_run
 from conrec.instances import history
 from recommend import SHOWN, line
 from utils import InputError
@@ -16,12 +14,10 @@ from utils import InputError
 
 def show(options, config):
     """The command.  config: config.json of the run.  Raises InputError for an unknown user, or without predictions."""
-    path, settings, user = Path(options.run) / "predictions.csv", config["settings"], options.recommend
+    path, user = Path(options.run) / "predictions.csv", options.recommend
     if not path.exists():
         raise InputError(f"{options.run}: has no predictions.csv; only a run of --conrec_system conrec leaves it")
-    given = options.data_dir != flags.parser().get_default("data_dir")
-    name, raw, _ = locate(settings["dataset"], options.data_dir if given else Path(settings["data_dir"]))
-    events, _ = events_of.read(raw, name, **events_of.settings(SimpleNamespace(**settings)))
+    events, raw = of_run(config["settings"], flags.given_data_dir(options))
     number = np.flatnonzero(events.user_ids == user)
     if not len(number):
         look = f"they look like {events.user_ids[0]}, {events.user_ids[-1]}"

@@ -7,12 +7,11 @@ import pandas as pd
 
 from conrec import evaluation, reward, tasks, training
 from conrec.flags import GRPO, SFT, STAGES
-from conrec.instances import as_of, instances, matrix
+from conrec.instances import MOMENTS, as_of, instances, matrix
 from conrec.metrics import truth
 from conrec.prompts import PROMPT_VERSION
 from conrec.rows import read_rows
 
-MOMENTS = ("validation", "test", "now")
 NEIGHBOURS_SHOWN = 3  # Swing neighbours in the targets of fhr-c and of the coverage: training flags change no metric
 
 

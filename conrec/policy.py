@@ -26,17 +26,9 @@ class Policy:
 
     def context(self, user, p, context, random=None):
         """(negatives, positives or None), oldest first.  random: a generator that drops a fifth of them."""
-        items, ratings = history(self.events, user, p)
-        negatives = items[ratings <= self.events.negative]
-        if context == "recent":
-            late, stars = recent(self.events, user, p)
-            late = late[stars <= self.events.negative]
-            negatives = late if len(late) else negatives[-1:]
-        negatives = thinned(negatives[-self.shown[0] :], random, least=1)
-        positives = None
-        if context == "both":
-            positives = thinned(items[ratings >= POSITIVE][-self.shown[1] :], random, least=0)
-        return negatives, positives
+        negatives, positives = shown_before(self.events, user, p, context, self.shown)
+        negatives = thinned(negatives, random, least=1)
+        return negatives, positives if positives is None else thinned(positives, random, least=0)
 
     def sequence(self, user, p, context, template=0, random=None):
         """Tokens of the prompt that asks for the next dislike."""
@@ -84,6 +76,18 @@ class Policy:
         if asked:
             scores = decode.score_items(self.backbone, self.trie, asked, own, self.budget)
         return whole(scores)
+
+
+def shown_before(events, user, p, context, shown):
+    """(negatives, positives or None): items before position p, oldest first.  shown: the most of each."""
+    items, ratings = history(events, user, p)
+    negatives = items[ratings <= events.negative]
+    if context == "recent":
+        late, stars = recent(events, user, p)
+        late = late[stars <= events.negative]
+        negatives = late if len(late) else negatives[-1:]
+    positives = items[ratings >= POSITIVE][-shown[1] :] if context == "both" else None
+    return negatives[-shown[0] :], positives
 
 
 def whole(part):

@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from conrec.vectors import unit
+
 NOISE = (0.01, 0.05, 0.10)  # of a vector's length
 SAMPLE = 3000  # items among which pairs are compared
 NEIGHBOURS = 10
@@ -38,12 +40,6 @@ def report(model, catalog, plain, vectors, texts, popular, seed):
         "stability": {f"{noise:.2f}": stability(model, plain, x, noise, seed) for noise in NOISE},
         "popular": {catalog.titles[item]: catalog.codes[item].tolist() for item in map(int, popular)},
     }
-
-
-def unit(rows):
-    """Rows less their mean, normalised."""
-    rows = rows - rows.mean(0)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def drawn(n, seed):

@@ -10,12 +10,13 @@ import torch
 
 from conrec import leaving, metrics, processes, simple, stages, training
 from conrec.flags import STAGES
-from conrec.instances import history, past, top_items
+from conrec.instances import numbers_of, past, top_items
 from conrec.making import read_json
 from conrec.metrics import of_scores
+from conrec.policy import shown_before
 from conrec.rows import read_rows
 from conrec.sasrec import SASRec
-from conrec.tasks import ROWS, SKIPPED, in_order
+from conrec.tasks import ROWS, Rows
 from recommend import held_out, load_run
 from utils import InputError, sha256
 
@@ -63,20 +64,14 @@ class SasrecTask:
     def __init__(self, job, model):
         self.job, self.model, self.events = job, model, job.events
         self.shown, self.context = job.options.conrec_history, job.options.conrec_warmup_context
-        self.rows = [items for items in in_order(self.events) if len(items) > 1]
+        self.rows = Rows(self.events, self.shown[0])
 
     def batch(self, random):
         rows = []
         for _ in range(ROWS):
-            rows.append(self.anchor(random) if self.context == "both" else self.row(random))
+            both = self.context == "both"
+            rows.append(self.anchor(random) if both else self.model.row(self.rows.draw(random)))
         return rows
-
-    def row(self, random):
-        items = self.rows[random.integers(len(self.rows))]
-        begin = int(random.integers(len(items) - 1))
-        items = items[begin : begin + self.shown[0] + 1]
-        kept = items[random.random(len(items)) >= SKIPPED]
-        return self.model.row(kept if len(kept) else items)
 
     def anchor(self, random):
         users, positions = self.job.known.anchors
@@ -86,10 +81,7 @@ class SasrecTask:
         return self.model.row(np.append(negatives, self.events.items[self.events.first[user] + p]), positives)
 
     def before(self, user, p):
-        items, ratings = history(self.events, user, p)
-        negatives = items[ratings <= self.events.negative][-self.shown[0] :]
-        positives = items[ratings >= 4][-self.shown[1] :] if self.context == "both" else None
-        return negatives, positives
+        return shown_before(self.events, user, p, self.context, self.shown)
 
     def weight(self, row):
         return 1
@@ -149,8 +141,8 @@ def reversed_run(job, origin, open_run):
         raise InputError(f"{flag}: was not trained on --dataset {split[0].parent}, the time split of these events")
     with torch.no_grad():
         users, items = (table.cpu().numpy() for table in run.model.embeddings())
-    user_of = places_of(run.data.user_ids, job.events.user_ids)  # of ours there, -1: unknown
-    item_of = places_of(run.data.item_ids, job.events.item_ids)
+    user_of = numbers_of(job.events.user_ids, run.data.user_ids)  # of ours there, -1: unknown
+    item_of = numbers_of(job.events.item_ids, run.data.item_ids)
 
     def scores(truth):
         there = user_of[truth.users]
@@ -163,8 +155,3 @@ def reversed_run(job, origin, open_run):
     open_run(job, origin | {"reversed": sha256(folder / "summary.json")})
     more = {"system": f"reversed {run.model.options.model}", "stages": {}, "train_seconds": 0.0}
     return scores, on_validation(scores(job.known.validation), job), more
-
-
-def places_of(theirs, ours):
-    place = {str(name): number for number, name in enumerate(theirs)}
-    return np.array([place.get(str(name), -1) for name in ours])

@@ -11,7 +11,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from conrec import grpo, metrics, prompts, reward
-from conrec.instances import matrix
+from conrec.events import TRAIN
+from conrec.instances import by_user, matrix
 
 ROWS = 32  # examples of a step by supervision
 N_OPTIONS, MOST_OPTIONS, LONG_SHARE = 4, 20, 0.25  # of an alignment question; how many have 5 to 20 options
@@ -121,19 +122,14 @@ class Warmup(Supervised):
         """anchors: (users, positions) of the train instances."""
         super().__init__(policy)
         self.context, self.anchors, self.validation = context, anchors, validation
-        negatives = in_order(policy.events)
-        self.rows = [items for items in negatives if len(items) > 1]
+        self.rows = Rows(policy.events, policy.shown[0])
         self.in_rows = context == "negatives" and not self.backbone.words
 
     def batch(self, random):
         return [self.row(random) if self.in_rows else self.anchor(random) for _ in range(ROWS)]
 
     def row(self, random):
-        items = self.rows[random.integers(len(self.rows))]
-        begin = int(random.integers(len(items) - 1))
-        items = items[begin : begin + self.policy.shown[0] + 1]
-        kept = items[random.random(len(items)) >= SKIPPED]
-        items = kept if len(kept) else items
+        items = self.rows.draw(random)
         return self.backbone.tokens(prompts.sequence([])), self.backbone.answer(items.tolist())
 
     def anchor(self, random):
@@ -148,11 +144,20 @@ class Warmup(Supervised):
         return self.validation(self.context)
 
 
-def in_order(events):
-    """For each user the items of the train negatives, oldest first."""
-    kept = events.is_negative & (events.parts == 0)
-    users, items = events.users[kept], events.items[kept]
-    return np.split(items, np.searchsorted(users, np.arange(1, events.n_users)))
+class Rows:
+    """The train negatives of each user, oldest first, to learn the next one from."""
+
+    def __init__(self, events, shown):
+        negatives = by_user(events, events.is_negative & (events.parts == TRAIN))
+        self.users, self.shown = [items for items in negatives if len(items) > 1], shown
+
+    def draw(self, random):
+        """A user's items from a random start, one more than are shown, a tenth of them left out."""
+        items = self.users[random.integers(len(self.users))]
+        begin = int(random.integers(len(items) - 1))
+        items = items[begin : begin + self.shown + 1]
+        kept = items[random.random(len(items)) >= SKIPPED]
+        return kept if len(kept) else items
 
 
 class Grpo:

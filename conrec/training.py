@@ -26,6 +26,7 @@ import hardware
 from conrec import processes
 from conrec.rows import write_rows
 from conrec.stages import LAST
+from feedback.batches import batches
 from shell import Stopped, deferred_signals
 from utils import InputError, write_json
 
@@ -104,7 +105,8 @@ class Loop:
     def micro_batches(self, examples):
         total = sum(map(self.task.weight, examples))
         figures = {"loss": 0.0}
-        for chunk in chunks(processes.share(examples), self.task.size, self.budget):
+        own = processes.share(examples)
+        for chunk in batches(own, lambda example: (1, self.task.size(example)), lambda: self.budget):
             part = sum(map(self.task.weight, chunk)) / total
             loss, found = self.task.loss(chunk)
             if loss.requires_grad:
@@ -218,18 +220,6 @@ def schedule(step, steps):
     rise = max(1, round(WARM * steps))
     return min(1, (step + 1) / rise) * (1 + math.cos(math.pi * step / steps)) / 2
 
-
-def chunks(examples, size, budget):
-    """Lists of examples in order: as many as fit, padded to the longest, into `budget` tokens; at least one."""
-    found, longest = [], 0
-    for example in examples:
-        longest = max(longest, size(example))
-        if found and longest * (len(found) + 1) > budget:
-            yield found
-            found, longest = [], size(example)
-        found.append(example)
-    if found:
-        yield found
 
 
 def progress(plan, loop):

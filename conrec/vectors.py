@@ -57,8 +57,13 @@ class OfFile:
         return found
 
     def make(self, device):
-        centred = self.vectors - self.vectors.mean(0)
-        return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+        return unit(self.vectors)
+
+
+def unit(rows):
+    """Rows less their mean, normalised."""
+    rows = rows - rows.mean(0)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def item_vectors(texts, item_ids, options):

@@ -4,7 +4,6 @@ What goes in: inputs.py.  How the model is tuned: tuning.py.  B rows of a batch,
 vectors.
 """
 
-import json
 import warnings
 from contextlib import contextmanager
 
@@ -14,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from feedback.batches import padded
-from feedback.weights import dtype_of, load
+from feedback.weights import ADAPTER, dtype_of, load, write_lora_config
 from utils import InputError, write_atomically
 
 TARGETS = {  # the layers that get LoRA, by model_type; "all-linear" for what is not listed
@@ -27,7 +26,7 @@ TARGETS = {  # the layers that get LoRA, by model_type; "all-linear" for what is
 }
 LORA_DROPOUT = 0.05
 BATCH_SIZE = 64  # rows encoded at once
-ADAPTER, PROJECTORS, ADAPTER_CONFIG = "adapter_model.safetensors", "projectors.safetensors", "adapter_config.json"
+PROJECTORS = "projectors.safetensors"
 
 
 class Projector(nn.Module):
@@ -130,10 +129,7 @@ class Encoder(nn.Module):
         lora = peft.get_peft_model_state_dict(self.model)
         write_tensors(folder / ADAPTER, lora)
         write_tensors(folder / PROJECTORS, self.projectors.state_dict())
-        config = self.model.peft_config["default"].to_dict() | {"base_model_name_or_path": self.name}
-        config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
-        text = json.dumps(config, indent=2, sort_keys=True, default=str) + "\n"
-        write_atomically(folder / ADAPTER_CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
+        write_lora_config(folder, self.model, self.name)
 
     def load(self, folder, rank):
         """The LoRA and projectors of a tuning that has ended.  Raises InputError where they are not of this model."""

@@ -20,7 +20,7 @@ OURS = compare.HERE / "ours" / "dislikes"
 PRIMARY = "fhr@20"
 METRICS = ("hr@20", PRIMARY, "luf@20", "lif@20", "lif-strict@20", "cand_ll", "auc")
 TITLES = ["HR@20", "FHR@20", "LUF@20", "LIF@20", "LIF strict", "choice", "dislike AUC"]
-BESIDE = ("two factors", "popularity, negatives")
+BESIDE = ("two factors", "popularity, negatives")  # what a run is set against, user by user
 SFT = ["translation", "alignment", "warmup"]
 ABLATION = (  # in the paper's order: (what a row adds, flags)
     ("translation only", {"conrec_stages": ["translation", "warmup"]}),

@@ -70,8 +70,16 @@ def named(rows, name):
     return lines
 
 
-def main(arguments):
+def leave(pictures, arguments):
+    """Write {name: figure} into the folder that the command line names, else into docs/."""
     folder = Path(arguments[0]) if arguments else DOCS
+    for name, figure in pictures.items():
+        path = folder / name
+        write_atomically(path, lambda p, figure=figure: figure.savefig(p, format="png"))
+        print(path)
+
+
+def main(arguments):
     rows = differences(table.is_default_model, AS_THEY_ARE)
     labels = named(rows, lambda experiment: experiment.labels)
     rows = differences(table.is_ablation, table.ABLATION)
@@ -80,10 +88,7 @@ def main(arguments):
         "labels.png": plot(labels, "ReFINe++ on refined ratings, less ReFINe++ on the ratings as they are"),
         "ablations.png": plot(parts, f"ReFINe++ with these flags, less ReFINe++ {table.ABLATION[2]}"),
     }
-    for name, figure in pictures.items():
-        path = folder / name
-        write_atomically(path, lambda p, figure=figure: figure.savefig(p, format="png"))
-        print(path)
+    leave(pictures, arguments)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,8 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import shell
-from results4comparison import compare, table
-from utils import write_atomically
+from results4comparison import compare, forest, table
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
 PUBLISHED = ("ReFINe", "ReFINe++")
 
 
@@ -89,13 +87,10 @@ def write(axis, text, place, offset, **style):
 
 
 def main(arguments):
-    folder = Path(arguments[0]) if arguments else DOCS
     figure = Figure(figsize=(8, 9), dpi=100, layout="constrained")
     for axis, dataset in zip(figure.subplots(2), ("ML-100K", "ML-1M"), strict=True):
         draw(axis, dataset)
-    path = folder / "seconds.png"
-    write_atomically(path, lambda p: figure.savefig(p, format="png"))
-    print(path)
+    forest.leave({"seconds.png": figure}, arguments)
 
 
 if __name__ == "__main__":

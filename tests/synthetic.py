@@ -122,6 +122,13 @@ def write_planted_world(folder, n_users=300, n_items=200, n_events=60, seed=0):
     return Planted(likes, dislikes, topics)
 
 
+def write_planted(base, **sizes):
+    """A planted world and the vectors of its items beside it: base/world, which is returned, and base/vectors.npz."""
+    write_planted_world(base / "world", **sizes)
+    write_planted_vectors(base / "vectors.npz", **{"n_items": sizes["n_items"]} if "n_items" in sizes else {})
+    return base / "world"
+
+
 def write_planted_vectors(path, n_items=200, seed=0):
     """The items of write_planted_world as vectors, those of a topic together: an .npz of item_id (I,) and embedding
     (I, 24) float32."""

@@ -31,10 +31,7 @@ filter.json coverage.json baselines.csv curves.png model summary.json
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """The folder of a small planted world, the .npz of its items beside it."""
-    base = tmp_path_factory.mktemp("planted")
-    synthetic.write_planted_world(base / "world", n_users=30, n_items=80, n_events=40)
-    synthetic.write_planted_vectors(base / "vectors.npz", n_items=80)
-    return base / "world"
+    return synthetic.write_planted(tmp_path_factory.mktemp("planted"), n_users=30, n_items=80, n_events=40)
 
 
 def arguments(world, base, *more):
@@ -342,10 +339,9 @@ def found_by(folder):
 def short(tmp_path_factory):
     """(base folder, data set) of a finished run of SHORT, to whose stages the tests add theirs."""
     base = tmp_path_factory.mktemp("short")
-    synthetic.write_planted_world(base / "world", n_users=14, n_items=80, n_events=40)
-    synthetic.write_planted_vectors(base / "vectors.npz", n_items=80)
-    main.main(arguments(base / "world", base, "--path_name", "a", *SHORT.split()))
-    return base, base / "world"
+    world = synthetic.write_planted(base, n_users=14, n_items=80, n_events=40)
+    main.main(arguments(world, base, "--path_name", "a", *SHORT.split()))
+    return base, world
 
 
 @pytest.mark.parametrize("words", DIFFERENT.strip().splitlines())

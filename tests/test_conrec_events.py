@@ -269,7 +269,7 @@ def test_top_items_are_new_and_ties_go_by_number(events):
 
 
 def test_numbers_of_ids(events):
-    assert numbers_of(events, ["i3", "i0", "x"]).tolist() == [3, 0, -1]
+    assert numbers_of(["i3", "i0", "x"], events.item_ids).tolist() == [3, 0, -1]
 
 
 # ---------------------------------------------------------------------------------- nothing leaks

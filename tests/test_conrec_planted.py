@@ -20,9 +20,8 @@ FLAGS += " --top_k 20 --conrec_stages warmup recent --conrec_sft_steps 1 1 200 -
 def planted(tmp_path_factory):
     """run(*flags) -> (summary, metrics.csv of the stage recent); runs share their first stages."""
     base = tmp_path_factory.mktemp("planted")
-    synthetic.write_planted_world(base / "world", n_users=150)
-    synthetic.write_planted_vectors(base / "vectors.npz")
-    paths = ["--dataset", base / "world", "--data_dir", base / "data", "--result_dir", base / "result"]
+    world = synthetic.write_planted(base, n_users=150)
+    paths = ["--dataset", world, "--data_dir", base / "data", "--result_dir", base / "result"]
 
     def run(*flags):
         name = "_".join(flags).strip("-") or "default"

@@ -19,10 +19,7 @@ SMALL += " --conrec_prompts 3 --conrec_group 4 --conrec_beams 20 --conrec_histor
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    base = tmp_path_factory.mktemp("planted")
-    synthetic.write_planted_world(base / "world", n_users=20, n_items=80, n_events=40)
-    synthetic.write_planted_vectors(base / "vectors.npz", n_items=80)
-    return base / "world"
+    return synthetic.write_planted(tmp_path_factory.mktemp("planted"), n_users=20, n_items=80, n_events=40)
 
 
 def run(*command):
