@@ -32,17 +32,17 @@ class Backbone(Decoder):
         """Parts -> tokens of an answer, which follow those of the prompt."""
         return self.vocabulary.answer(parts)
 
-    def read(self, prompts):
-        """A Reading of the prompts (lists of tokens), with gradient where it is enabled."""
-        return Reading(self, prompts) if self.branches else WholeRows(self, prompts)
+    def read(self, prompts, closed=None):
+        """A Reading of the prompts (lists of tokens), with gradient where it is enabled.  closed: of Trie.closed."""
+        return (Reading if self.branches else WholeRows)(self, prompts, closed)
 
-    def branch(self, prompts, items, trie):
+    def branch(self, prompts, items, trie, closed=None):
         """(B, W, 3) float32 log-probabilities, among the trie's children, of the tokens of items (B, W) int64 after
-        each prompt.  With gradient where it is enabled."""
+        each prompt.  With gradient where it is enabled.  closed: of Trie.closed; these items must be open."""
         items = torch.as_tensor(items, device=self.device)
         nodes = torch.from_numpy(trie.path).to(self.device)[items]  # (B, W, 3)
         codes = self.codes[items]  # (B, W, 3)
-        reading = self.read(prompts)
+        reading = self.read(prompts, closed)
         first = reading.start(trie).gather(1, codes[..., 0])  # (B, W)
         after_one = reading.extend(trie, codes[..., 0], nodes[..., 0])  # (B, W, K)
         columns = torch.arange(items.shape[1], device=self.device).expand_as(items)

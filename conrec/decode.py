@@ -21,7 +21,7 @@ def beams(backbone, trie, prompts, closed, n_beams=50, n_items=20, budget=16384)
     items = np.full((len(prompts), n_items), -1)
     logprobs = np.full((len(prompts), n_items), -np.inf, np.float32)
     for batch in in_batches(prompts, 2 * n_beams, budget):
-        is_closed = torch.from_numpy(np.stack([closed_nodes(trie, closed[row]) for row in batch])).to(trie.device)
+        is_closed = trie.closed([closed[row] for row in batch])
         scores, nodes = search(backbone, trie, [prompts[row] for row in batch], is_closed, n_beams)
         for row, score, node in zip(batch, scores.cpu().numpy(), nodes.cpu().numpy(), strict=True):
             found = trie.item[node[np.isfinite(score)]]
@@ -58,13 +58,6 @@ def grow(trie, logprobs, scores, nodes, is_closed):
     grown = (scores.unsqueeze(2) + logprobs).flatten(1)
     shut = (children < 0) | is_closed.gather(1, children.clamp(min=0))
     return grown.masked_fill(shut, -torch.inf), children
-
-
-def closed_nodes(trie, items):
-    """(N,) bool: the leaves of items, and the nodes that have no other leaf below."""
-    items = np.unique(np.asarray(items, np.int64))
-    count = np.bincount(trie.path[items].ravel(), minlength=len(trie))
-    return count == trie.below
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ from utils import InputError, absolute
 SFT = ("translation", "alignment", "warmup")
 GRPO = ("recent", "negatives", "both")
 STAGES = (*SFT, *GRPO)
-RATES = {"tiny": [1e-3, 3e-4], "llm": [5e-5, 1e-5]}  # AdamW, of SFT and of GRPO
+RATES = {"tiny": [1e-3, 1e-4], "llm": [5e-5, 1e-5]}  # AdamW, of SFT and of GRPO
 SHARED = frozenset({"llm", "llm_domain", "llm_dtype", "llm_batch_tokens"})  # flags of the refinement it reads, too
 # flags of every model that CoNRec has no use for: it ranks by beams and takes ratings as they are
 FOREIGN = frozenset({"dataset_augment", "half_stars", "test_batch_size"})
@@ -62,7 +62,7 @@ def add_flags(add):
     add("--conrec_history", type=int, nargs=2, default=[20, 40],
         help="CoNRec: most recent negatives and positives shown")
     add("--conrec_rates", type=float, nargs=2,
-        help="CoNRec: learning rates of the first three stages and of GRPO (default: 0.001 0.0003; --llm: 5e-05 1e-05)")
+        help="CoNRec: learning rates of the first three stages and of GRPO (default: 0.001 0.0001; --llm: 5e-05 1e-05)")
     add("--conrec_lora_rank", type=int, default=8, help="CoNRec: with --llm: of the LoRA weights; 0: all are trained")
     # GRPO
     add("--conrec_reward", default="c", choices=["next", "a", "b", "c", "d", "e"],
@@ -72,7 +72,7 @@ def add_flags(add):
     add("--conrec_neighbours", type=int, default=3, help="CoNRec: Swing neighbours of each of the window's negatives")
     add("--conrec_prompts", type=int, default=16, help="CoNRec: prompts of a step")
     add("--conrec_group", type=int, default=16, help="CoNRec: items sampled for a prompt")
-    add("--conrec_beta", type=float, nargs=3, default=[0.02, 0.04, 0.10],
+    add("--conrec_beta", type=float, nargs=3, default=[1, 1, 1],
         help="CoNRec: weights of the KL divergence in recent, negatives and both")
     add("--conrec_clean", action="store_true",
         help="CoNRec: show prompts twice whose predictions lie nearer future positives than negatives")

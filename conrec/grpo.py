@@ -5,7 +5,7 @@
     k3  = exp(l) - l - 1,   l = log pi_ref(y_t) - log pi(y_t)
 
 B prompts, G items sampled for each, 3 tokens an item.  The trie is part of the policy: all probabilities are those
-among the children of a node, so everything sampled is a catalog item.
+among the children of a node that lead to an item the user has not rated, so nothing else is sampled.
 """
 
 from typing import NamedTuple
@@ -26,14 +26,14 @@ class Rollout(NamedTuple):
 
 
 @torch.no_grad()
-def rollout(backbone, trie, prompts, draws):
+def rollout(backbone, trie, prompts, draws, closed=None):
     """A Rollout of G items for each prompt.
 
     draws: (B, G, 3) float64 uniform in [0, 1): a token is the first whose running sum of probabilities passes its draw,
-    so that the samples depend on neither the batch nor the number of processes.
+    so that the samples depend on neither the batch nor the number of processes.  closed: of Trie.closed.
     """
     draws = torch.as_tensor(draws)
-    reading = backbone.read(prompts)
+    reading = backbone.read(prompts, closed)
     nodes = torch.zeros(draws.shape[:2], dtype=torch.long, device=trie.device)
     columns = torch.arange(draws.shape[1], device=trie.device).expand_as(nodes)
     codes, chosen, entropy = None, [], []
@@ -80,10 +80,10 @@ def loss(logprobs, reference, advantages, beta):
 
     One update a rollout: rho = pi / pi without gradient is 1 in value, and its gradient that of the policy.  A step:
 
-        drawn = rollout(backbone, trie, prompts, draws)
+        drawn = rollout(backbone, trie, prompts, draws, closed)
         with backbone.reference():
-            reference = backbone.branch(prompts, drawn.items, trie)
-        logprobs = backbone.branch(prompts, drawn.items, trie)
+            reference = backbone.branch(prompts, drawn.items, trie, closed)
+        logprobs = backbone.branch(prompts, drawn.items, trie, closed)
         loss(logprobs, reference, advantages(rewards)[0], beta)[0].backward()
 
     For micro-batches weight each by its share of the prompts.

@@ -16,8 +16,9 @@ from feedback.batches import padded, places
 class Continued:
     """What both have in common.  Subclasses say how tokens are read (`next_logits`, `last`)."""
 
-    def __init__(self, backbone, prompts):
-        self.backbone, self.prompts, self.depth = backbone, prompts, 0
+    def __init__(self, backbone, prompts, closed=None):
+        """closed: (B, N) bool of Trie.closed, nodes that a prompt's continuations do not enter."""
+        self.backbone, self.prompts, self.closed, self.depth = backbone, prompts, closed, 0
 
     def start(self, trie):
         """(B, K) log-probabilities among the root's children."""
@@ -36,12 +37,12 @@ class Continued:
     def among_children(self, trie, logits, nodes):
         """(..., V) logits of the next token -> (..., K) log-probabilities among the children of nodes (...)."""
         first = self.backbone.first + self.depth * trie.K
-        return trie.log_softmax(logits[..., first : first + trie.K], nodes)
+        return trie.log_softmax(logits[..., first : first + trie.K], nodes, self.closed)
 
 
 class Reading(Continued):
-    def __init__(self, backbone, prompts):
-        super().__init__(backbone, prompts)
+    def __init__(self, backbone, prompts, closed=None):
+        super().__init__(backbone, prompts, closed)
         from transformers import DynamicCache
 
         ids, mask = padded(prompts, backbone.pad, backbone.device)  # (B, L)
@@ -69,8 +70,8 @@ class Reading(Continued):
 
 
 class WholeRows(Continued):
-    def __init__(self, backbone, prompts):
-        super().__init__(backbone, prompts)
+    def __init__(self, backbone, prompts, closed=None):
+        super().__init__(backbone, prompts, closed)
         self.tails = None  # (B, W, depth) tokens of the last extend()'s columns
 
     def last(self):

@@ -12,14 +12,14 @@ from torch.nn.functional import cross_entropy
 
 from conrec import grpo, metrics, prompts, reward
 from conrec.events import TRAIN
-from conrec.instances import by_user, matrix
+from conrec.instances import by_user, history, matrix
 
 ROWS = 32  # examples of a step by supervision
 N_OPTIONS, MOST_OPTIONS, LONG_SHARE = 4, 20, 0.25  # of an alignment question; how many have 5 to 20 options
 OFTEN, LESS_OFTEN, ENOUGH = 4, 2, 1000  # dislikes of a topic; and where the first rule leaves too few samples
 SKIPPED = 0.1  # share of a warmup row's items that are left out
 IGNORED = -100  # no answer token
-TASKS_VERSION = 1  # raise it when batches or losses change, so that stages made with others are made anew
+TASKS_VERSION = 2  # raise it when batches or losses change, so that stages made with others are made anew
 
 
 class Supervised:
@@ -204,17 +204,19 @@ class Grpo:
 
     def loss(self, examples):
         asked, rows, draws = zip(*examples, strict=True)
-        asked, rows = list(asked), torch.tensor(np.array(rows), device=self.backbone.device)
-        trie = self.policy.trie
+        asked, rows, trie = list(asked), np.array(rows), self.policy.trie
+        moments = zip(self.users[rows], self.positions[rows], strict=True)
+        closed = trie.closed([history(self.policy.events, user, p)[0] for user, p in moments])  # (B, N)
+        rows = torch.from_numpy(rows).to(self.backbone.device)
         with torch.no_grad():
-            sampled = grpo.rollout(self.backbone, trie, asked, torch.from_numpy(np.stack(draws)))
+            sampled = grpo.rollout(self.backbone, trie, asked, torch.from_numpy(np.stack(draws)), closed)
             worth = reward.rewards(
                 sampled.items, self.gts[rows], self.fps[rows], self.E, self.kind, self.gamma, self.codes
             )  # each (B, G)
             advantages, same = grpo.advantages(worth.r)
             with self.backbone.reference():
-                reference = self.backbone.branch(asked, sampled.items, trie)  # (B, G, 3)
-        logprobs = self.backbone.branch(asked, sampled.items, trie)  # (B, G, 3)
+                reference = self.backbone.branch(asked, sampled.items, trie, closed)  # (B, G, 3)
+        logprobs = self.backbone.branch(asked, sampled.items, trie, closed)  # (B, G, 3)
         loss, kl = grpo.loss(logprobs, reference, advantages, self.beta)
         distinct = np.mean([len(items.unique()) for items in sampled.items])
         figures = worth._asdict() | {"zero_std": same, "kl": kl, "entropy": sampled.entropy}

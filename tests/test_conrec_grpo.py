@@ -1,11 +1,18 @@
 """GRPO within the catalog: golden values, samples, and a bandit that it solves."""
 
+from types import SimpleNamespace
+
 import conrec_models
 import numpy as np
 import pytest
+import synthetic
 import torch
 
-from conrec import grpo
+from conrec import grpo, reward, tasks
+from conrec.events import read
+from conrec.instances import history
+from conrec.making import Known
+from conrec.policy import Policy
 
 PROMPTS = [[1, 8], [1, 8, 20, 25, 13]]
 # groups of four rewards; c of section 6 with the vectors of its example
@@ -105,6 +112,43 @@ def test_items_are_drawn_as_often_as_the_policy_says(made):
     assert chances.sum() == pytest.approx(1, abs=1e-5)
     shares = np.bincount(drawn.items[0].numpy(), minlength=len(chances)) / n
     assert np.abs(shares - chances).max() < 4 * np.sqrt(chances.max() / n)
+
+
+@pytest.mark.parametrize("branches", [True, False])
+def test_what_is_closed_is_not_sampled_and_the_rest_share_its_probability(made, branches, monkeypatch):
+    """Closed: 40 items of the first prompt, among them all below some node of each level; one of the second."""
+    model, trie, catalog = made
+    monkeypatch.setattr(model, "branches", branches)
+    lists = [np.lexsort(catalog.codes.T[::-1])[:40], np.array([7])]
+    closed = trie.closed(lists)
+    drawn = grpo.rollout(model, trie, PROMPTS, np.random.default_rng(0).random((2, 200, 3)), closed)
+    for shut, items in zip(lists, drawn.items.numpy(), strict=True):
+        assert not np.isin(items, shut).any()
+    assert torch.allclose(drawn.logprobs, model.branch(PROMPTS, drawn.items, trie, closed), atol=2e-6)
+    for place, shut in enumerate(lists):
+        rest = torch.from_numpy(np.setdiff1d(np.arange(len(catalog.codes)), shut)).reshape(1, -1)
+        chances = model.branch(PROMPTS[place : place + 1], rest, trie, closed[[place]]).sum(2).exp()
+        assert float(chances.sum().detach()) == pytest.approx(1, abs=1e-5)
+    assert not torch.allclose(drawn.logprobs, model.branch(PROMPTS, drawn.items, trie), atol=1e-3)
+
+
+def test_a_step_samples_nothing_that_the_user_has_rated(tmp_path, monkeypatch):
+    events, _ = read(synthetic.write_planted(tmp_path, n_users=20, n_items=80, n_events=40))
+    model, trie, catalog = conrec_models.tiny(conrec_models.catalog(events.n_items))
+    policy, known = Policy(events, model, trie, shown=(5, 5), n_beams=20), Known(events)
+    options = SimpleNamespace(conrec_reward="c", conrec_gamma=0.5, conrec_prompts=20, conrec_group=16)
+    targets = reward.targets(events, *known.anchors, known.neighbours)
+    task = tasks.Grpo(policy, catalog, "both", known.anchors, targets, None, options, beta=0.1)
+    drawn, rollout, scored, branch = [], grpo.rollout, [], model.branch
+    monkeypatch.setattr(grpo, "rollout", lambda *given: drawn.append(rollout(*given)) or drawn[-1])
+    monkeypatch.setattr(model, "branch", lambda *given: scored.append(given[3]) or branch(*given))
+    examples = task.batch(np.random.default_rng(0))
+    task.loss(examples)
+    rated = [history(events, known.anchors[0][row], known.anchors[1][row])[0] for _, row, _ in examples]
+    for items, seen in zip(drawn[0].items.numpy(), rated, strict=True):
+        assert len(seen) and not np.isin(items, seen).any()
+    assert len(scored) == 2  # the reference and the policy in training are masked alike
+    assert all(torch.equal(closed, trie.closed(rated)) for closed in scored)
 
 
 def test_a_token_is_where_the_running_sum_passes_the_draw():
