@@ -108,7 +108,7 @@ def fit(name, raw, folder, options, run):
     summary |= {"dataset_augment": options.dataset_augment, **labels}
     changed = flags.ablation(options, name)
     if options.model == "Blend":
-        changed["blend"] = list(model.columns)  # of which runs and seeds: config.json
+        changed["blend"] = model.terms()  # of which runs and seeds: config.json
     summary |= {"flags": changed, "commit": run_folder.commit()}
     published = compare.published(name, options.model)
     artefacts.plot_curves(run.folder / "curves.png", run.epochs, summary, published)

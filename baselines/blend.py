@@ -42,7 +42,8 @@ class Blend(Recommender):
         self.register_buffer("weights", torch.zeros(len(experiments)))
 
     def terms(self):
-        return [f"{len(runs)} x {name}" for name, runs in zip(self.columns, self.parts, strict=True)]
+        counts = map(len, self.parts)
+        return [name if n == 1 else f"{n} x {name}" for name, n in zip(self.columns, counts, strict=True)]
 
     def solve(self, setting):
         self.weights.copy_(torch.tensor([setting[name] for name in self.columns]))

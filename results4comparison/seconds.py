@@ -49,14 +49,16 @@ def seconds_of(dataset, runs):
     """Mean train_seconds of summaries; those of a blend's parts are added."""
     seconds = statistics.mean(run["train_seconds"] for run in runs.values())
     for part in next(iter(runs.values()))["flags"].get("blend", ()):
-        paths = sorted(table.OURS.glob(f"{dataset}_{part}_[0-9]*.json"))
-        seconds += statistics.mean(json.loads(path.read_text())["train_seconds"] for path in paths)
+        n, name = part.split(" x ") if " x " in part else (1, part)
+        paths = sorted(table.OURS.glob(f"{dataset}_{name}_[0-9]*.json"))
+        seconds += int(n) * statistics.mean(json.loads(path.read_text())["train_seconds"] for path in paths)
     return seconds
 
 
 def short_name(experiment):
     if experiment.model == "Blend":
-        return "ReFINe++ and EASE, blended"
+        n = experiment.flags.split()[1]  # "--blend 5 x stars ease"
+        return f"{f'{n} ' if n.isdigit() else ''}ReFINe++ and EASE, blended"
     if "_weights" in experiment.flags:
         return f"{experiment.model}, a weight a star"
     return experiment.model.split(" (")[0]

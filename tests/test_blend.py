@@ -60,6 +60,7 @@ def test_a_blend_is_the_weighted_mean_of_standardised_scores_and_seeds_weigh_ali
     folder = blended(runs, ("a_1", "a_2", "ease"))
     chosen = summary(folder)["chosen"]
     assert set(chosen) == {"a", "ease"} and sum(chosen.values()) == pytest.approx(1)
+    assert summary(folder)["flags"]["blend"] == ["2 x a", "ease"]
     parts = {name: standardised(runs[name])[0] for name in ("a_1", "a_2", "ease")}
     expected = chosen["a"] * (parts["a_1"] + parts["a_2"]) / 2 + chosen["ease"] * parts["ease"]
     again = load_run(folder, device="cpu")
