@@ -186,5 +186,3 @@ def reasons(rows, near, conrec):
     found = rows[["user", "item", "title"]].assign(score=near.round(4))
     events = conrec.events
     return found.assign(resembles=events.item_ids[nearest], resembles_title=events.titles[nearest])
-
-

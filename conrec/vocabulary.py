@@ -82,5 +82,3 @@ class ModelVocabulary:
 def words_of(title):
     """Lower-case words and numbers; an apostrophe belongs to its word."""
     return re.findall(r"\w+(?:['’]\w+)*", title.lower())
-
-
