@@ -58,7 +58,7 @@ def seconds_of(dataset, runs):
 def short_name(experiment):
     if experiment.model == "Blend":
         n = experiment.flags.split()[1]  # "--blend 5 x stars ease"
-        return f"{n} blended with EASE" if n.isdigit() else "blended with EASE"
+        return f"{n} blended" if n.isdigit() else "blended"  # with EASE; longer names meet in the picture
     if "_weights" in experiment.flags:
         return f"{experiment.model}, a weight a star"
     return experiment.model.split(" (")[0]
