@@ -53,11 +53,9 @@ def grow(trie, logprobs, scores, nodes, is_closed):
     """Scores and numbers of all children, (B, w K).  logprobs (B, w, K), at the root (B, K); scores, nodes (B, w)."""
     if nodes is None:  # at the root
         logprobs, nodes = logprobs.unsqueeze(1), torch.zeros_like(scores, dtype=torch.long)
-    codes = torch.arange(trie.K, device=nodes.device).expand(*nodes.shape, trie.K)
-    children = trie.child(nodes.unsqueeze(2).expand_as(codes), codes).flatten(1)  # (B, w K)
+    children = trie.children(nodes).flatten(1)  # (B, w K)
     grown = (scores.unsqueeze(2) + logprobs).flatten(1)
-    shut = (children < 0) | is_closed.gather(1, children.clamp(min=0))
-    return grown.masked_fill(shut, -torch.inf), children
+    return grown.masked_fill(trie.shut(children, is_closed), -torch.inf), children
 
 
 @torch.no_grad()

@@ -221,7 +221,6 @@ def schedule(step, steps):
     return min(1, (step + 1) / rise) * (1 + math.cos(math.pi * step / steps)) / 2
 
 
-
 def progress(plan, loop):
     hidden = None if processes.FIRST else True
     return tqdm(

@@ -64,10 +64,19 @@ class Trie:
         place = torch.searchsorted(self.keys, key.contiguous()).clamp(max=len(self.keys) - 1)
         return torch.where(self.keys[place] == key, place + 1, -1)
 
+    def children(self, nodes):
+        """(...) nodes -> (..., K) the child of each code, -1 where there is none."""
+        codes = torch.arange(self.K, device=self.device).expand(*nodes.shape, self.K)
+        return self.child(nodes.unsqueeze(-1).expand_as(codes), codes)
+
     def closed(self, lists):
         """(B, N) bool for B arrays of items: the leaves of each, and the nodes that have no other leaf below."""
         counts = [np.bincount(self.path[np.unique(items)].ravel(), minlength=len(self)) for items in lists]
         return torch.from_numpy(np.stack(counts) == self.below).to(self.device)
+
+    def shut(self, children, closed):
+        """(B, ...) bool: where a child is -1, or closed for row b.  closed: (B, N) bool of closed()."""
+        return (children < 0) | closed.gather(1, children.clamp(min=0).flatten(1)).view_as(children)
 
     def log_softmax(self, logits, nodes, closed=None):
         """(B, ..., K) logits of a level -> the same, float32 log-probabilities among a node's children, -inf elsewhere.
@@ -75,11 +84,7 @@ class Trie:
         nodes: (B, ...), no leaves, which have no children to choose from.  closed: (B, N) bool, children that row b is
         not to enter.
         """
-        allowed = self.allowed(nodes)
-        if closed is not None:
-            codes = torch.arange(self.K, device=self.device).expand(allowed.shape)
-            children = self.child(nodes.unsqueeze(-1).expand_as(codes), codes).clamp(min=0)  # (B, ..., K)
-            allowed &= ~closed.gather(1, children.flatten(1)).view_as(allowed)
+        allowed = self.allowed(nodes) if closed is None else ~self.shut(self.children(nodes), closed)
         return logits.float().masked_fill(~allowed, -torch.inf).log_softmax(-1)
 
 

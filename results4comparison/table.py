@@ -85,12 +85,7 @@ def is_beyond(run):
     """Stars weighted, alone or blended; and what these are set against."""
     if run["model"] == "Blend" or "star_weights" in run["flags"]:
         return True
-    return experiment_of(run)[1:] == SYSTEM or is_linear(run)
-
-
-def is_linear(run):
-    """EASE told of the stars."""
-    return is_chosen_system(run) and "ease_alphas" in run["flags"]
+    return experiment_of(run)[1:] == SYSTEM or (is_chosen_system(run) and "ease_alphas" in run["flags"])
 
 
 def is_default_model(run):
@@ -143,9 +138,9 @@ def against(wanted, models, reference=None):
 
 def beyond():
     """Lines of a table against ReFINe++, and of one against the linear model alone."""
-    linear = {experiment.dataset: runs for experiment, runs in kept(is_linear).items()}
-    rows = []
-    for experiment, runs in kept(is_beyond).items():
+    groups, rows = kept(is_beyond), []
+    linear = {experiment.dataset: runs for experiment, runs in groups.items() if experiment.model == "EASE"}
+    for experiment, runs in groups.items():
         theirs = linear.get(experiment.dataset)
         if theirs and experiment.model != "EASE":
             tested = difference(recalls(experiment.dataset, runs), recalls(experiment.dataset, theirs))
