@@ -27,9 +27,7 @@ def main(argv=None):
     """What can be said without torch is said first; then experiment.py, which takes seconds to import, does the job."""
     options = flags.parse(argv, examples=__doc__.partition("\n\n")[2])
     if "recommend" in options:
-        from recommend import recommend
-
-        return recommend(options)
+        return import_module(MODELS[run_folder.model_of(options.run)].look).recommend(options)
     if "filter" in options:
         from conrec.filter_lists import apply
 

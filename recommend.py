@@ -111,12 +111,6 @@ def held_out(folder):
 
 def recommend(options):
     """The command: print what the run recommends to the user, and what it knows of them."""
-    if (options.run / "summary.json").exists():
-        config = read_config(options.run)
-        if config["settings"]["model"] == "CoNRec":
-            from conrec.look import show
-
-            return show(options, config)
     run = load_run(options.run, flags.given_data_dir(options), options.device)
     user, data = options.recommend, run.data
     table = run.recommend(user, options.top_k[-1])

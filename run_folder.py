@@ -251,6 +251,12 @@ def require_finished(folder):
         raise InputError(f"{folder}: holds no finished run (no summary.json)")
 
 
+def model_of(folder):
+    """The model of a finished run, a name of baselines.MODELS.  Raises InputError where the folder holds none."""
+    require_finished(folder)
+    return read_config(folder)["settings"]["model"]
+
+
 def read_config(folder):
     """config.json of a run folder: {"settings", "made_from", ...}.  Raises InputError where it is none."""
     try:

@@ -19,6 +19,7 @@ class Row(NamedTuple):
     defaults: dict = {"dataset_augment": "original"}  # where none is given and the data set does not say
     closed_form: bool = False  # solved (popularity.py, ease.py) rather than trained by gradient
     job: str = "experiment"  # the module whose fit() does the job from top to bottom
+    look: str = "recommend"  # the module whose recommend() prints what a finished run says of one user
 
     @property
     def by_epochs(self):
@@ -63,7 +64,7 @@ MODELS = {
         {"dataset_augment": "original", "learning_rate": 3e-3, "lambda_reg": 1e-4,
          "hard": "tuned", "hn_alpha": 0.01, "hn_lambda": 0.0, "hn_adapter": "aligned", "rank_loss": "bpr"},
     ),
-    "CoNRec": Row("conrec.run", "", OF_CONREC, job="conrec.run"),
+    "CoNRec": Row("conrec.run", "", OF_CONREC, job="conrec.run", look="conrec.look"),
     "ReFINe++": Row(
         "model", "ReFINePlusPlus",
         LIGHTGCN | {"hidden_dim", "no_autoencoder", "no_alignment", "graph", "loss", "negatives", "n_negatives",

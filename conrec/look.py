@@ -9,15 +9,16 @@ import flags
 from conrec.events import of_run
 from conrec.instances import history
 from recommend import SHOWN, line
+from run_folder import read_config
 from utils import InputError
 
 
-def show(options, config):
-    """The command.  config: config.json of the run.  Raises InputError for an unknown user, or without predictions."""
-    path, user = Path(options.run) / "predictions.csv", options.recommend
+def recommend(options):
+    """The command.  Raises InputError for an unknown user, or without predictions."""
+    path, user = options.run / "predictions.csv", options.recommend
     if not path.exists():
         raise InputError(f"{options.run}: has no predictions.csv; only a run of --conrec_system conrec leaves it")
-    events, raw = of_run(config["settings"], flags.given_data_dir(options))
+    events, raw = of_run(read_config(path.parent)["settings"], flags.given_data_dir(options))
     number = np.flatnonzero(events.user_ids == user)
     if not len(number):
         look = f"they look like {events.user_ids[0]}, {events.user_ids[-1]}"

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import shell
-from results4comparison import table
+from results4comparison import kept, table
 from results4comparison.cells import paired
 from utils import write_atomically
 
@@ -29,14 +29,14 @@ def differences(wanted, reference):
 
     wanted: of a summary, whether it belongs here.  reference: (model, labels, flags).
     """
-    groups = table.kept(wanted)
+    groups = kept.experiments(wanted)
     found = []
     for experiment, runs in groups.items():
         base = groups.get((experiment.dataset, *reference))
         if base is None or base is runs:
             continue
-        ours = table.recalls(experiment.dataset, runs)
-        theirs = table.recalls(experiment.dataset, base)
+        ours = kept.recalls(experiment.dataset, runs)
+        theirs = kept.recalls(experiment.dataset, base)
         found.append((experiment.dataset, experiment, paired(ours, theirs)))
     return sorted(found, key=lambda row: (row[0], row[2].mean))
 

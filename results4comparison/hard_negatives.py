@@ -7,7 +7,7 @@ is to --hard none, or to the model without its sampler.  The second has the comp
 that were named before any of them was looked at, with p values adjusted for their number by Holm's method.
 """
 
-from results4comparison import cells, table
+from results4comparison import cells, kept
 from results4comparison.cells import markdown
 
 MODELS = ("MF", "LightGCN", "HNLMRec")
@@ -28,8 +28,8 @@ def is_about_negatives(run):
 
 def lines():
     """Both tables, with a sentence below."""
-    groups = table.kept(is_about_negatives)
-    rows = [table.kept_row(experiment, runs, plain(groups, experiment, runs)) for experiment, runs in groups.items()]
+    groups = kept.experiments(is_about_negatives)
+    rows = [kept.row_of(experiment, runs, plain(groups, experiment, runs)) for experiment, runs in groups.items()]
     cells_of = []
     for dataset, _, (model, _, *figures) in sorted(rows):  # the labels are the same in all
         cells_of.append([dataset, model, *figures])
@@ -67,7 +67,7 @@ def comparisons(groups):
             other = find(groups, dataset, "HNLMRec", flags)
             if not tuned or not other:
                 continue
-            pair = table.recalls(dataset, tuned), table.recalls(dataset, other)
+            pair = kept.recalls(dataset, tuned), kept.recalls(dataset, other)
             rows.append([dataset, words, *cells.difference(*pair)])
             p_values.append(cells.paired(*pair).p)
     return [[*one, cells.p_value(p)] for one, p in zip(rows, holm(p_values), strict=True)]

@@ -19,34 +19,23 @@ of each data set are tested against each other.  study.py ends with the same tab
 """
 
 import itertools
-import json
-import shutil
 import sys
-from collections import defaultdict
 from pathlib import Path
-from typing import NamedTuple
-
-import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import shell
-from results4comparison import compare, dislikes, folders
+from results4comparison import dislikes, folders, hard_negatives, kept
 from results4comparison.cells import (
     AUTHORS,
     DIFFERENCE,
     FIGURES,
-    NO_DIFFERENCE,
     difference,
     experiment_of,
-    figures,
     labels,
     markdown,
-    mean_recall,
-    published_figures,
 )
 
-OURS = compare.HERE / "ours"
 # what each table of kept runs sets the others against: (model, labels, flags)
 SYSTEM = ("ReFINe++", AUTHORS, "")
 # Most ablations leave the autoencoders out, too: they take most of the time, and what they change
@@ -96,26 +85,7 @@ def is_ablation(run):
     return run["model"] == "ReFINe++" and labels(run) == AUTHORS
 
 
-# ---------------------------------------------------------------------------------- runs in ours/
-
-
-def kept(wanted):
-    """{Experiment: {name of the run: summary}} of the runs in ours/ for which wanted(summary)."""
-    groups = defaultdict(dict)
-    for path in sorted(OURS.glob("*.json")):
-        # The oldest summaries have no flags: none had been given.
-        run = {"flags": {}} | json.loads(path.read_text(encoding="utf-8"))
-        if not wanted(run):
-            continue
-        name = path.stem.removeprefix(f"{run['dataset']}_")
-        groups[experiment_of(run)][name] = run
-    return groups
-
-
-def recalls(dataset, runs):
-    """(users, runs) test Recall@20 of kept runs; two of the oldest lack it."""
-    table = pd.read_csv(OURS / f"{dataset}_per_user.csv", index_col="user")
-    return table[[name for name in runs if name in table]]
+# ------------------------------------------------------------------------------------ the tables
 
 
 def against(wanted, models, reference=None):
@@ -124,26 +94,26 @@ def against(wanted, models, reference=None):
     reference: (model, labels, flags) of the experiment that every other of its data set is compared
     with, under DIFFERENCE.
     """
-    groups = kept(wanted)
+    groups = kept.experiments(wanted)
     datasets = sorted({experiment.dataset for experiment in groups})
-    rows = published_rows(datasets, models)
+    rows = kept.published_rows(datasets, models)
     for experiment, runs in groups.items():
         base = None
         if reference:
             base = groups.get((experiment.dataset, *reference))
-        rows.append(kept_row(experiment, runs, base))
+        rows.append(kept.row_of(experiment, runs, base))
     lines = [[row.dataset, *row.cells] for row in sorted(rows)]
     return markdown(["data set", "model", "refined by", *FIGURES, *DIFFERENCE], lines)
 
 
 def beyond():
     """Lines of a table against ReFINe++, and of one against the linear model alone."""
-    groups, rows = kept(is_beyond), []
+    groups, rows = kept.experiments(is_beyond), []
     linear = {experiment.dataset: runs for experiment, runs in groups.items() if experiment.model == "EASE"}
     for experiment, runs in groups.items():
         theirs = linear.get(experiment.dataset)
         if theirs and experiment.model != "EASE":
-            tested = difference(recalls(experiment.dataset, runs), recalls(experiment.dataset, theirs))
+            tested = difference(kept.recalls(experiment.dataset, runs), kept.recalls(experiment.dataset, theirs))
             rows.append([experiment.dataset, experiment.name, *tested])
     header = ["data set", "test Recall@20 of", "users", "less EASE's", *DIFFERENCE[2:]]
     return [*against(is_beyond, ("ReFINe++",), SYSTEM), "", *markdown(header, rows)]
@@ -152,8 +122,8 @@ def beyond():
 def headline():
     """Lines of a short table: a system, its labels, and what it reaches at what cost."""
     header = ["model", "labels", "seeds", "test Recall@20", "test NDCG@20", "train seconds"]
-    rows = published_rows(["ML-100K"], ("ReFINe", "ReFINe++"))
-    rows += [kept_row(experiment, runs, None) for experiment, runs in kept(is_headline).items()]
+    rows = kept.published_rows(["ML-100K"], ("ReFINe", "ReFINe++"))
+    rows += [kept.row_of(experiment, runs, None) for experiment, runs in kept.experiments(is_headline).items()]
     lines = []
     for row in sorted(rows):
         model, refined_by, seeds, recall, ndcg, _, _, _, seconds, *_ = row.cells
@@ -161,62 +131,16 @@ def headline():
     return markdown(header, lines)
 
 
-class Row(NamedTuple):
-    """One line of a table.  Sorted rows are those of each data set, the best last."""
-
-    dataset: str
-    recall: float
-    cells: list
-
-
-def published_rows(datasets, models):
-    rows = []
-    for dataset, model in itertools.product(datasets, models):
-        known = compare.published(dataset, model)
-        if known:
-            cells = [f"{model}, *published*", AUTHORS, *published_figures(known), *NO_DIFFERENCE]
-            rows.append(Row(dataset, known["test"]["recall@20"], cells))
-    return rows
-
-
-def kept_row(experiment, runs, base):
-    """base: the runs that these are compared with; None, or these themselves, for no comparison."""
-    dataset = experiment.dataset
-    tested = NO_DIFFERENCE
-    if base is not None and base is not runs:
-        tested = difference(recalls(dataset, runs), recalls(dataset, base))
-    recall = mean_recall(runs.values())
-    return Row(dataset, recall, [experiment.name, experiment.labels, *figures(list(runs.values())), *tested])
-
-
 def pairs(wanted):
     """Lines of a table of the differences between each two rows of kept runs."""
     rows = []
-    for (first, ours), (second, theirs) in itertools.combinations(kept(wanted).items(), 2):
+    for (first, ours), (second, theirs) in itertools.combinations(kept.experiments(wanted).items(), 2):
         # Users of different data sets cannot be paired, and models are compared in other tables.
         if (first.dataset, first.model) != (second.dataset, second.model):
             continue
-        tested = difference(recalls(first.dataset, ours), recalls(second.dataset, theirs))
+        tested = difference(kept.recalls(first.dataset, ours), kept.recalls(second.dataset, theirs))
         rows.append([first.labels, second.labels, *tested])
     return markdown(["test Recall@20 with", "less that with", *DIFFERENCE], rows)
-
-
-def keep(folder, name):
-    """Add a finished run to ours/.  Raises InputError where it is none."""
-    run = folders.finished_run(folder)
-    if dislikes.is_of_dislikes(run):
-        return dislikes.keep(folder, run, name)
-    dataset = run["dataset"]
-    shutil.copy(folder / "summary.json", OURS / f"{dataset}_{name}.json")
-    # Its users' Recall@20 become a column beside those of the other runs.
-    metrics = pd.read_csv(folder / "per_user.csv", index_col="user")
-    recall = metrics["recall@20"].rename(name).round(4)
-    path = OURS / f"{dataset}_per_user.csv"
-    table = recall.to_frame()
-    if path.exists():
-        others = pd.read_csv(path, index_col="user").drop(columns=name, errors="ignore")
-        table = others.join(recall, how="outer")  # a user may be in some of the runs only
-    table.sort_index(axis=1).to_csv(path, lineterminator="\n")
 
 
 def main(arguments):
@@ -224,7 +148,7 @@ def main(arguments):
         case []:
             lines = [__doc__]
         case ["keep", folder, name]:
-            return keep(Path(folder), name)
+            return kept.add(Path(folder), name)
         case ["headline"]:
             lines = headline()
         case ["systems"]:
@@ -236,8 +160,6 @@ def main(arguments):
         case ["ablations"]:
             lines = against(is_ablation, (), ABLATION)
         case ["negatives"]:
-            from results4comparison import hard_negatives  # which needs this file
-
             lines = hard_negatives.lines()
         case ["negative"]:
             lines = dislikes.lines()

@@ -7,7 +7,7 @@ import sys
 import pytest
 import scipy.stats
 
-from results4comparison import compare, hard_negatives, table
+from results4comparison import compare, hard_negatives, kept, table
 
 RUNS = json.loads((compare.HERE / "published" / "runs.json").read_text())
 
@@ -165,8 +165,8 @@ def a_run(folder, seed, llm, recalls, **flags):
 
 
 @pytest.fixture
-def kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(table, "OURS", tmp_path)
+def five_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "OURS", tmp_path)
     runs = {
         "rule_1": ("rule", [0.4, 0.5, 0.6, 0.7, 0.8, 0.9], {}),
         "rule_2": ("rule", [0.6, 0.5, 0.6, 0.5, 0.8, 0.7], {}),
@@ -175,14 +175,14 @@ def kept(tmp_path, monkeypatch):
         "plain_1": ("published", [0.2, 0.4, 0.5, 0.6, 0.7, 0.9], {"no_autoencoder": True}),
     }
     for name, (llm, recalls, flags) in runs.items():
-        table.keep(a_run(tmp_path / name, int(name[-1]), llm, recalls, **flags), name)
+        kept.add(a_run(tmp_path / name, int(name[-1]), llm, recalls, **flags), name)
 
 
 def cells(line):
     return [cell.strip() for cell in line.split("|")[1:-1]]
 
 
-def test_kept_runs_are_tested_against_each_other_user_by_user(kept, capsys):
+def test_kept_runs_are_tested_against_each_other_user_by_user(five_kept, capsys):
     table.main(["labels"])
     _, _, authors, rule, _, _, _, pair = capsys.readouterr().out.splitlines()
     assert "Llama-2-7b | 1 | 0.5833 |" in authors and "3s liked, 2s not | 2 | 0.6333 ± 0.0236 |" in rule
@@ -192,7 +192,7 @@ def test_kept_runs_are_tested_against_each_other_user_by_user(kept, capsys):
     assert interval == pytest.approx(list(test.confidence_interval()), abs=1e-4)
 
 
-def test_ablations_are_set_against_the_model_without_autoencoders(kept, capsys):
+def test_ablations_are_set_against_the_model_without_autoencoders(five_kept, capsys):
     table.main(["ablations"])
     header, _, plain, whole, bpr = map(cells, capsys.readouterr().out.splitlines())
     assert header[-4:] == ["users", "difference", "95 % interval", "p"] and plain[-4:] == [""] * 4
@@ -200,7 +200,7 @@ def test_ablations_are_set_against_the_model_without_autoencoders(kept, capsys):
     assert bpr[1] == "ReFINe++ --loss bpr --no_autoencoder" and bpr[-3] == "+0.0833"
 
 
-def test_systems_hold_refine_plus_plus_without_flags_only(kept, capsys):
+def test_systems_hold_refine_plus_plus_without_flags_only(five_kept, capsys):
     table.main(["systems"])
     assert "bpr" not in capsys.readouterr().out
 
@@ -212,7 +212,7 @@ OF_HNLMREC = {
 
 
 @pytest.fixture
-def hard(kept, tmp_path):
+def hard(five_kept, tmp_path):
     """Runs about negatives beside those of ReFINe++."""
     none = {"hard": "none"}
     runs = {
@@ -226,7 +226,7 @@ def hard(kept, tmp_path):
         "mf_fast_1": ({"model": "MF"}, [0.3, 0.5, 0.6, 0.7, 0.6, 0.6], {"learning_rate": 0.1}),
     }
     for name, (llm, recalls, flags) in runs.items():
-        table.keep(a_run(tmp_path / name, int(name[-1]), llm, recalls, **flags), name)
+        kept.add(a_run(tmp_path / name, int(name[-1]), llm, recalls, **flags), name)
 
 
 def test_negatives_are_set_against_the_plain_run_of_the_same_backbone(hard, capsys):
@@ -266,11 +266,11 @@ def test_systems_hold_hnlmrec_without_flags_and_no_other_sampler(hard, capsys):
     }  # fmt: skip
 
 
-def test_a_user_of_some_runs_only_is_kept(kept, tmp_path):
+def test_a_user_of_some_runs_only_is_kept(five_kept, tmp_path):
     folder = a_run(tmp_path / "late_1", 1, "rule", [0.1] * 6)
     (folder / "per_user.csv").write_text("user,recall@20,ndcg@20\na,0.25,0.5\nnew,0.75,0.5\n")
-    table.keep(folder, "late_1")
-    recalls = table.recalls("D", ["late_1", "rule_1"])
+    kept.add(folder, "late_1")
+    recalls = kept.recalls("D", ["late_1", "rule_1"])
     assert recalls.loc["new", "late_1"] == 0.75 and recalls.loc["a"].tolist() == [0.25, 0.4]
     assert len(recalls) == 7 and recalls.isna().sum().tolist() == [5, 1]
 

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from results4comparison import forest, table
+from results4comparison import forest, kept, table
 
 
 def drawn(figure):
@@ -30,9 +30,9 @@ def figures(tmp_path, monkeypatch):
     """{"labels": figure, "ablations": figure} of the real command on the kept runs of ML-100K."""
     ours = tmp_path / "ours"
     ours.mkdir()
-    for path in table.OURS.glob("ML-100K_*"):
+    for path in kept.OURS.glob("ML-100K_*"):
         shutil.copy(path, ours)
-    monkeypatch.setattr(table, "OURS", ours)
+    monkeypatch.setattr(kept, "OURS", ours)
     plot, figures = forest.plot, []
     monkeypatch.setattr(forest, "plot", lambda *arguments: figures.append(plot(*arguments)) or figures[-1])
     forest.main([str(tmp_path)])
