@@ -1,7 +1,5 @@
 """What a finished run of CoNRec predicts that a user will dislike:  python main.py --recommend USER --run PATH"""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 

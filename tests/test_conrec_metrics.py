@@ -10,6 +10,7 @@ from scipy import stats
 from conrec import metrics, simple
 from conrec.events import TRAIN, read
 from conrec.instances import instances, past, top_items
+from utils import InputError
 
 NAN = float("nan")
 
@@ -208,3 +209,13 @@ def test_a_matrix_that_does_not_fit_is_left_out_and_said(events, monkeypatch):
     found = [name for name, _ in simple.scores(events, *instances(events, "test"), log=lines.append)]
     assert found == [name for name in simple.SYSTEMS if name != "EASE, three channels"]
     assert "EASE, three channels: left out" in lines[0]
+
+
+def test_a_catalogue_that_does_not_fit_is_refused_beforehand(events, monkeypatch):
+    simple.refuse_what_does_not_fit(events)
+    needed = 31 * events.n_items**2 + 12 * events.n_users * events.n_items
+    monkeypatch.setattr(simple, "available_memory", lambda device: needed - 1)
+    with pytest.raises(InputError, match=f"{events.n_items} x {events.n_items} weights and scores of {events.n_users}"):
+        simple.refuse_what_does_not_fit(events)
+    monkeypatch.setattr(simple, "available_memory", lambda device: None)  # macOS does not say
+    simple.refuse_what_does_not_fit(events)

@@ -1,0 +1,104 @@
+"""Peak memory of whole commands at the size of Amazon_Books: every stage of a model, from raw files to a test result.
+
+    python benchmarks/books.py                     (about an hour on one core)
+    python benchmarks/books.py "ReFINe++ --llm rule" LightGCN
+
+Writes made-up ratings of that size as atomic files (28,623 users, 29,948 items, 1.2 million ratings of 4 and 5, a third
+as many lower ones) and runs main.py on them for one epoch of batches of 4,096, which take more memory than the default.
+Memory is the peak of the whole process, as the system counts it, packages included.  A model that needs more than there
+is says so in one line beforehand, which is printed in place of the counts.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import run_folder  # noqa: E402
+
+USERS, ITEMS, RATINGS = 28_623, 29_948, 1_600_000
+STARS = (0.05, 0.06, 0.14, 0.25, 0.5)  # shares of 1 to 5
+WORDS = ("River", "Winter", "House", "Garden", "War", "Secret", "Night", "Star", "Empire", "Letter", "Stone", "Road")
+TRAINED = "--epochs 1 --batch_size 4096"
+COMMANDS = (
+    "Popularity",
+    f"LightGCN {TRAINED}",
+    f"MF {TRAINED}",
+    f"ReFINe --llm rule {TRAINED} --t 1",  # its search for similar items in the first epoch
+    f"SiReN {TRAINED}",
+    f"ReFINe++ --llm rule {TRAINED}",
+    f"ReFINe++ --llm sentence-transformers/all-MiniLM-L6-v2 {TRAINED}",
+    f"HNLMRec --hard noise_gauss {TRAINED}",
+    "CoNRec --conrec_sft_steps 5 5 5 --conrec_steps 5",
+    "EASE --ease_lambdas 500",
+)
+
+
+def write(folder):
+    """The atomic files of the made-up data set."""
+    random = np.random.RandomState(0)
+    popularity = 1 / np.arange(300, ITEMS + 300)  # a long tail, whose items still have some five positives
+    activity = 0.3 + random.lognormal(0, 0.8, USERS)
+    users = random.choice(USERS, RATINGS, p=activity / activity.sum())
+    items = random.choice(ITEMS, RATINGS, p=popularity / popularity.sum())
+    pairs = random.permutation(np.unique(users * ITEMS + items))
+    stars = random.choice(5, len(pairs), p=STARS) + 1
+    time_of = random.randint(10**9, 15 * 10**8, len(pairs))
+    folder.mkdir(parents=True)
+    with open(folder / "books.inter", "w") as f:
+        f.write("user_id:token\titem_id:token\trating:float\ttimestamp:float\n")
+        for pair, star, at in zip(pairs.tolist(), stars.tolist(), time_of.tolist(), strict=True):
+            f.write(f"u{pair // ITEMS}\tb{pair % ITEMS}\t{star}\t{at}\n")
+    with open(folder / "books.item", "w") as f:
+        f.write("item_id:token\ttitle:token_seq\tyear:token\tgenre:token_seq\n")
+        for item in range(ITEMS):
+            first, second, third = random.choice(WORDS, 3)
+            f.write(f"b{item}\tThe {first} of {second} and {third} {item}\t{1950 + item % 70}\t{second}\n")
+
+
+def run(words, base):
+    """(seconds, peak MB, what the run counted or said) of one command."""
+    model, *flags = shlex.split(words)
+    command = [sys.executable, str(ROOT / "main.py"), "--dataset", str(base / "books"), "--model", model, *flags]
+    folders = ["--data_dir", str(base / "data"), "--result_dir", str(base / "result"), "--path_name", "run"]
+    summary = base / "result" / "books" / "run" / "summary.json"
+    started = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen([*command, *folders], stdout=subprocess.DEVNULL, stderr=errors)
+        _, status, usage = os.wait4(process.pid, 0)
+        errors.seek(0)
+        said = errors.read().strip().splitlines()[-1:] or [f"ended with status {status}"]
+    if summary.exists():
+        said = ["  ".join(f"{name} {n}" for name, n in json.loads(summary.read_text())["data"].items())]
+        summary.parent.rename(base / "result" / f"done {time.time()}")
+    peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there
+    return time.perf_counter() - started, peak, said[0]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("commands", nargs="*", default=COMMANDS, help="models, each with its flags in one argument")
+    parser.add_argument("--keep", type=Path, help="write data and runs into this folder, and use what is there")
+    options = parser.parse_args()
+    print(f"commit {run_folder.commit()}\n")
+    with tempfile.TemporaryDirectory() as temporary:
+        base = options.keep or Path(temporary)
+        if not (base / "books").exists():
+            write(base / "books")
+        for words in options.commands:
+            seconds, peak, said = run(words, base)
+            print(f"{words}\n{seconds:10.0f} s {peak:8.0f} MB   {said}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
