@@ -143,6 +143,15 @@ def difference(ours, theirs):
     return [str(users), f"{mean:+.4f}", f"{low:+.4f} to {high:+.4f}", p_value(p)]
 
 
+def holm(p_values):
+    """The p values adjusted for their number (Holm 1979): the k-th smallest of n times n - k + 1, never falling."""
+    adjusted, least = [0.0] * len(p_values), 0.0
+    for k, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        least = max(least, min(1.0, p_values[place] * (len(p_values) - k)))
+        adjusted[place] = least
+    return adjusted
+
+
 def p_value(p):
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 

@@ -21,18 +21,18 @@ from results4comparison.cells import paired
 from utils import write_atomically
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-AS_THEY_ARE = ("ReFINe++", "none: ratings as they are", "")  # model, labels, flags
+AS_THEY_ARE = {"labels": "none: ratings as they are"}  # else the same experiment
 
 
 def differences(wanted, reference):
     """[(dataset, Experiment, cells.Difference)] of kept runs less those of the reference, the best last.
 
-    wanted: of a summary, whether it belongs here.  reference: (model, labels, flags).
+    wanted: of a summary, whether it belongs here.  reference: as of table.against.
     """
     groups = kept.experiments(wanted)
     found = []
     for experiment, runs in groups.items():
-        base = groups.get((experiment.dataset, *reference))
+        base = groups.get(experiment._replace(**reference))
         if base is None or base is runs:
             continue
         ours = kept.recalls(experiment.dataset, runs)
@@ -80,13 +80,13 @@ def leave(pictures, arguments):
 
 
 def main(arguments):
-    rows = differences(table.is_default_model, AS_THEY_ARE)
+    rows = differences(table.is_about_labels, AS_THEY_ARE)
     labels = named(rows, lambda experiment: experiment.labels)
     rows = differences(table.is_ablation, table.ABLATION)
     parts = named(rows, lambda experiment: experiment.flags or "as published (with autoencoders)")
     pictures = {
         "labels.png": plot(labels, "ReFINe++ on refined ratings, less ReFINe++ on the ratings as they are"),
-        "ablations.png": plot(parts, f"ReFINe++ with these flags, less ReFINe++ {table.ABLATION[2]}"),
+        "ablations.png": plot(parts, f"ReFINe++ with these flags, less ReFINe++ {table.ABLATION['flags']}"),
     }
     leave(pictures, arguments)
 

@@ -70,13 +70,4 @@ def comparisons(groups):
             pair = kept.recalls(dataset, tuned), kept.recalls(dataset, other)
             rows.append([dataset, words, *cells.difference(*pair)])
             p_values.append(cells.paired(*pair).p)
-    return [[*one, cells.p_value(p)] for one, p in zip(rows, holm(p_values), strict=True)]
-
-
-def holm(p_values):
-    """The p values adjusted for their number (Holm 1979): the k-th smallest of n times n - k + 1, never falling."""
-    adjusted, least = [0.0] * len(p_values), 0.0
-    for k, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        least = max(least, min(1.0, p_values[place] * (len(p_values) - k)))
-        adjusted[place] = least
-    return adjusted
+    return [[*one, cells.p_value(p)] for one, p in zip(rows, cells.holm(p_values), strict=True)]

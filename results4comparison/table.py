@@ -5,12 +5,13 @@
     python results4comparison/table.py beyond       what goes beyond the published result
     python results4comparison/table.py labels       ReFINe++ trained on other labels, all compared
     python results4comparison/table.py ablations    ReFINe++ with parts left out or exchanged
+    python results4comparison/table.py precision    ReFINe++ in float32 and in bfloat16
     python results4comparison/table.py negatives    HNLMRec and the samplers (hard_negatives.py)
     python results4comparison/table.py negative     CoNRec, which predicts dislikes (dislikes.py)
     python results4comparison/table.py keep RUN_FOLDER NAME
     python results4comparison/table.py result/ML-100K/*
 
-The first six read ours/<data set>_NAME.json, which are the summary.json files of finished runs,
+The first seven read ours/<data set>_NAME.json, which are the summary.json files of finished runs,
 and ours/<data set>_per_user.csv, which holds the test Recall@20 of every user in each of them.
 `keep` adds a finished run to them as NAME, such as rule_2024.
 
@@ -20,27 +21,41 @@ of each data set are tested against each other.  study.py ends with the same tab
 
 import itertools
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import shell
-from results4comparison import dislikes, folders, hard_negatives, kept
+from results4comparison import compare, dislikes, folders, hard_negatives, kept
 from results4comparison.cells import (
     AUTHORS,
     DIFFERENCE,
     FIGURES,
     difference,
     experiment_of,
+    holm,
     labels,
     markdown,
+    p_value,
+    paired,
 )
 
-# what each table of kept runs sets the others against: (model, labels, flags)
-SYSTEM = ("ReFINe++", AUTHORS, "")
+# what each table of kept runs sets its experiments against, by what that differs in from them
+SYSTEM = {"model": "ReFINe++", "labels": AUTHORS, "flags": ""}
 # Most ablations leave the autoencoders out, too: they take most of the time, and what they change
 # does not show.
-ABLATION = ("ReFINe++", AUTHORS, "--no_autoencoder")
+ABLATION = {"flags": "--no_autoencoder"}
+# The labels are compared at the defaults on ML-100K, where nothing else stands here, a run of which
+# would take hours on ML-1M.
+LABELS = {
+    "ML-1M": {
+        "no_autoencoder": True, "batch_size": 16384, "learning_rate": 0.02, "average_decay": 0.997,
+        "early_stopping_step": 10,
+    },
+}  # fmt: skip
+# float32 and bfloat16 are compared with these
+PRECISION = {"batch_size": 4096, "learning_rate": 0.006, "average_decay": 0.998}
 
 # ------------------------------------------------------------------------------------ which runs
 
@@ -74,11 +89,17 @@ def is_beyond(run):
     """Stars weighted, alone or blended; and what these are set against."""
     if run["model"] == "Blend" or "star_weights" in run["flags"]:
         return True
-    return experiment_of(run)[1:] == SYSTEM or (is_chosen_system(run) and "ease_alphas" in run["flags"])
+    experiment = experiment_of(run)
+    return experiment == experiment._replace(**SYSTEM) or (is_chosen_system(run) and "ease_alphas" in run["flags"])
 
 
-def is_default_model(run):
-    return run["model"] == "ReFINe++" and not run["flags"]
+def is_about_labels(run):
+    return run["model"] == "ReFINe++" and run["flags"] == LABELS.get(run["dataset"], {})
+
+
+def is_about_precision(run):
+    without = {flag: value for flag, value in run["flags"].items() if flag != "precision"}
+    return run["model"] == "ReFINe++" and without == PRECISION
 
 
 def is_ablation(run):
@@ -91,8 +112,8 @@ def is_ablation(run):
 def against(wanted, models, reference=None):
     """Lines of a table of the kept runs and of the published ones of these models, the best last.
 
-    reference: (model, labels, flags) of the experiment that every other of its data set is compared
-    with, under DIFFERENCE.
+    reference: what another experiment of the data set has else (fields of an Experiment), with which each is
+    compared, under DIFFERENCE.
     """
     groups = kept.experiments(wanted)
     datasets = sorted({experiment.dataset for experiment in groups})
@@ -100,7 +121,7 @@ def against(wanted, models, reference=None):
     for experiment, runs in groups.items():
         base = None
         if reference:
-            base = groups.get((experiment.dataset, *reference))
+            base = groups.get(experiment._replace(**reference))
         rows.append(kept.row_of(experiment, runs, base))
     lines = [[row.dataset, *row.cells] for row in sorted(rows)]
     return markdown(["data set", "model", "refined by", *FIGURES, *DIFFERENCE], lines)
@@ -132,15 +153,18 @@ def headline():
 
 
 def pairs(wanted):
-    """Lines of a table of the differences between each two rows of kept runs."""
-    rows = []
+    """Lines of a table of the differences between each two rows of kept runs of a data set."""
+    rows, p_values = [], defaultdict(list)
     for (first, ours), (second, theirs) in itertools.combinations(kept.experiments(wanted).items(), 2):
         # Users of different data sets cannot be paired, and models are compared in other tables.
         if (first.dataset, first.model) != (second.dataset, second.model):
             continue
-        tested = difference(kept.recalls(first.dataset, ours), kept.recalls(second.dataset, theirs))
-        rows.append([first.labels, second.labels, *tested])
-    return markdown(["test Recall@20 with", "less that with", *DIFFERENCE], rows)
+        pair = kept.recalls(first.dataset, ours), kept.recalls(second.dataset, theirs)
+        rows.append([first.dataset, first.labels, second.labels, *difference(*pair)])
+        p_values[first.dataset].append(paired(*pair).p)
+    adjusted = itertools.chain.from_iterable(map(holm, p_values.values()))  # the rows are sorted by data set
+    rows = [[*row, p_value(p)] for row, p in zip(rows, adjusted, strict=True)]
+    return markdown(["data set", "test Recall@20 with", "less that with", *DIFFERENCE, "p, Holm"], rows)
 
 
 def main(arguments):
@@ -156,9 +180,11 @@ def main(arguments):
         case ["beyond"]:
             lines = beyond()
         case ["labels"]:
-            lines = [*against(is_default_model, ("ReFINe++",)), "", *pairs(is_default_model)]
+            lines = [*against(is_about_labels, ("ReFINe++",)), "", *pairs(is_about_labels)]
         case ["ablations"]:
             lines = against(is_ablation, (), ABLATION)
+        case ["precision"]:
+            lines = against(is_about_precision, (), {"flags": " ".join(compare.flag_words(PRECISION))})
         case ["negatives"]:
             lines = hard_negatives.lines()
         case ["negative"]:

@@ -7,7 +7,8 @@ import sys
 import pytest
 import scipy.stats
 
-from results4comparison import compare, hard_negatives, kept, table
+from results4comparison import cells as cells_of
+from results4comparison import compare, kept, table
 
 RUNS = json.loads((compare.HERE / "published" / "runs.json").read_text())
 
@@ -187,9 +188,39 @@ def test_kept_runs_are_tested_against_each_other_user_by_user(five_kept, capsys)
     _, _, authors, rule, _, _, _, pair = capsys.readouterr().out.splitlines()
     assert "Llama-2-7b | 1 | 0.5833 |" in authors and "3s liked, 2s not | 2 | 0.6333 ± 0.0236 |" in rule
     test = scipy.stats.ttest_rel([0.3, 0.5, 0.5, 0.6, 0.7, 0.9], [0.5, 0.5, 0.6, 0.6, 0.8, 0.8])
-    assert cells(pair)[2:4] == ["6", "-0.0500"] and float(cells(pair)[5]) == pytest.approx(test.pvalue, abs=1e-4)
-    interval = [float(c) for c in cells(pair)[4].split(" to ")]
+    assert cells(pair)[3:5] == ["6", "-0.0500"] and float(cells(pair)[6]) == pytest.approx(test.pvalue, abs=1e-4)
+    interval = [float(c) for c in cells(pair)[5].split(" to ")]
     assert interval == pytest.approx(list(test.confidence_interval()), abs=1e-4)
+
+
+def test_labels_of_a_data_set_are_compared_at_its_flags_and_adjusted_for_their_number(five_kept, tmp_path, capsys):
+    runs = {  # of another data set, at the flags for it and at others
+        "rule_1": ("rule", [0.4, 0.5, 0.6, 0.7, 0.8, 0.9], table.LABELS["ML-1M"]),
+        "authors_1": ("published", [0.3, 0.5, 0.5, 0.6, 0.7, 0.8], table.LABELS["ML-1M"]),
+        "random_1": ("random", [0.3, 0.4, 0.6, 0.6, 0.8, 0.9], table.LABELS["ML-1M"]),
+        "default_1": ("shuffled", [0.3, 0.4, 0.6, 0.6, 0.8, 0.9], {}),
+    }
+    for name, (llm, recalls, flags) in runs.items():
+        folder = a_run(tmp_path / f"1m_{name}", 1, llm, recalls, **flags)
+        summary = json.loads((folder / "summary.json").read_text()) | {"dataset": "ML-1M"}
+        (folder / "summary.json").write_text(json.dumps(summary))
+        kept.add(folder, name)
+    table.main(["labels"])
+    tests = [cells(line) for line in capsys.readouterr().out.split("\n\n")[1].splitlines()[2:]]
+    assert [row[0] for row in tests] == ["D", "ML-1M", "ML-1M", "ML-1M"]
+    assert tests[0][6] == tests[0][7]  # the only one of its data set
+    p_values = [float(row[6]) for row in tests[1:]]
+    assert [float(row[7]) for row in tests[1:]] == pytest.approx(cells_of.holm(p_values), abs=2e-4)
+    assert "shuffled" not in str(tests)
+
+
+def test_precisions_are_compared_at_the_same_flags(five_kept, tmp_path, capsys):
+    for name, more in (("fast_1", {}), ("bf16_1", {"precision": "bfloat16"})):
+        recalls = [0.4, 0.5, 0.6, 0.7, 0.8, 0.7 + len(more) / 10]
+        kept.add(a_run(tmp_path / name, 1, "rule", recalls, **table.PRECISION, **more), name)
+    table.main(["precision"])
+    _, _, plain, half = map(cells, capsys.readouterr().out.splitlines())
+    assert "bfloat16" in half[1] and half[-3] == "+0.0167" and plain[-3] == ""
 
 
 def test_ablations_are_set_against_the_model_without_autoencoders(five_kept, capsys):
@@ -254,8 +285,8 @@ def test_named_comparisons_have_p_values_adjusted_for_their_number(hard, capsys)
 
 
 def test_holm_multiplies_each_p_value_by_what_is_left_and_never_falls():
-    assert hard_negatives.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert hard_negatives.holm([0.5, 0.9]) == [1.0, 1.0] and hard_negatives.holm([]) == []
+    assert cells_of.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert cells_of.holm([0.5, 0.9]) == [1.0, 1.0] and cells_of.holm([]) == []
 
 
 def test_systems_hold_hnlmrec_without_flags_and_no_other_sampler(hard, capsys):

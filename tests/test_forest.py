@@ -52,9 +52,9 @@ def test_ablations_are_those_of_the_table_sorted(figures):
 
 
 def test_labels_are_those_of_the_table(figures):
-    _, none, _ = forest.AS_THEY_ARE
+    none = forest.AS_THEY_ARE["labels"]
     expected = {}
-    for first, second, _, difference, interval, _ in cells(table.pairs(table.is_default_model)):
+    for _, first, second, _, difference, interval, *_ in cells(table.pairs(table.is_about_labels)):
         if second == none:
             expected[first] = difference, interval
         if first == none:  # the table has the other direction
