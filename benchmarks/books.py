@@ -2,6 +2,7 @@
 
     python benchmarks/books.py                     (about an hour on one core)
     python benchmarks/books.py "ReFINe++ --llm rule" LightGCN
+    python benchmarks/books.py --divide 100 Popularity       a hundredth of the users and of the items
 
 Writes made-up ratings of that size as atomic files (28,623 users, 29,948 items, 1.2 million ratings of 4 and 5, a third
 as many lower ones) and runs main.py on them for one epoch of batches of 4,096, which take more memory than the default.
@@ -44,24 +45,25 @@ COMMANDS = (
 )
 
 
-def write(folder):
-    """The atomic files of the made-up data set."""
+def write(folder, divide):
+    """The atomic files of the made-up data set, or of a part of it with as many ratings a user."""
     random = np.random.RandomState(0)
-    popularity = 1 / np.arange(300, ITEMS + 300)  # a long tail, whose items still have some five positives
-    activity = 0.3 + random.lognormal(0, 0.8, USERS)
-    users = random.choice(USERS, RATINGS, p=activity / activity.sum())
-    items = random.choice(ITEMS, RATINGS, p=popularity / popularity.sum())
-    pairs = random.permutation(np.unique(users * ITEMS + items))
+    n_users, n_items, n_ratings = USERS // divide, ITEMS // divide, RATINGS // divide
+    popularity = 1 / np.arange(300, n_items + 300)  # a long tail, whose items still have some five positives
+    activity = 0.3 + random.lognormal(0, 0.8, n_users)
+    users = random.choice(n_users, n_ratings, p=activity / activity.sum())
+    items = random.choice(n_items, n_ratings, p=popularity / popularity.sum())
+    pairs = random.permutation(np.unique(users * n_items + items))
     stars = random.choice(5, len(pairs), p=STARS) + 1
     time_of = random.randint(10**9, 15 * 10**8, len(pairs))
     folder.mkdir(parents=True)
     with open(folder / "books.inter", "w") as f:
         f.write("user_id:token\titem_id:token\trating:float\ttimestamp:float\n")
         for pair, star, at in zip(pairs.tolist(), stars.tolist(), time_of.tolist(), strict=True):
-            f.write(f"u{pair // ITEMS}\tb{pair % ITEMS}\t{star}\t{at}\n")
+            f.write(f"u{pair // n_items}\tb{pair % n_items}\t{star}\t{at}\n")
     with open(folder / "books.item", "w") as f:
         f.write("item_id:token\ttitle:token_seq\tyear:token\tgenre:token_seq\n")
-        for item in range(ITEMS):
+        for item in range(n_items):
             first, second, third = random.choice(WORDS, 3)
             f.write(f"b{item}\tThe {first} of {second} and {third} {item}\t{1950 + item % 70}\t{second}\n")
 
@@ -88,13 +90,14 @@ def run(words, base):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commands", nargs="*", default=COMMANDS, help="models, each with its flags in one argument")
+    parser.add_argument("--divide", type=int, default=1, help="of all sizes, to try it; default: 1")
     parser.add_argument("--keep", type=Path, help="write data and runs into this folder, and use what is there")
     options = parser.parse_args()
     print(f"commit {run_folder.commit()}\n")
     with tempfile.TemporaryDirectory() as temporary:
         base = options.keep or Path(temporary)
         if not (base / "books").exists():
-            write(base / "books")
+            write(base / "books", options.divide)
         for words in options.commands:
             seconds, peak, said = run(words, base)
             print(f"{words}\n{seconds:10.0f} s {peak:8.0f} MB   {said}", flush=True)

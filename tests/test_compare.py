@@ -214,15 +214,6 @@ def test_labels_of_a_data_set_are_compared_at_its_flags_and_adjusted_for_their_n
     assert "shuffled" not in str(tests)
 
 
-def test_precisions_are_compared_at_the_same_flags(five_kept, tmp_path, capsys):
-    for name, more in (("fast_1", {}), ("bf16_1", {"precision": "bfloat16"})):
-        recalls = [0.4, 0.5, 0.6, 0.7, 0.8, 0.7 + len(more) / 10]
-        kept.add(a_run(tmp_path / name, 1, "rule", recalls, **table.PRECISION, **more), name)
-    table.main(["precision"])
-    _, _, plain, half = map(cells, capsys.readouterr().out.splitlines())
-    assert "bfloat16" in half[1] and half[-3] == "+0.0167" and plain[-3] == ""
-
-
 def test_ablations_are_set_against_the_model_without_autoencoders(five_kept, capsys):
     table.main(["ablations"])
     header, _, plain, whole, bpr = map(cells, capsys.readouterr().out.splitlines())
