@@ -14,7 +14,7 @@ from conrec.backbone import Backbone
 from conrec.trie import LEVELS
 from conrec.vocabulary import ModelVocabulary
 from feedback.language_model import LanguageModel
-from feedback.weights import ADAPTER, is_causal, write_lora_config
+from feedback.weights import ADAPTER, import_peft, is_causal, write_lora_config
 from utils import InputError, write_atomically
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -68,7 +68,7 @@ def add_rows(model, first, n, seed):
 
 def with_lora(model, rank, new_tokens, seed):
     """The model with trainable LoRA weights and new rows, in float32; all else is frozen."""
-    peft = import_peft()
+    peft = import_peft("--model CoNRec --llm")
     names = {name.rpartition(".")[2]: name for name, _ in model.named_modules()}
     targets = [name for name in TARGETS if name in names] if "q_proj" in names else "all-linear"
     rows = {name_of(model, model.get_input_embeddings()): list(new_tokens)}
@@ -94,13 +94,13 @@ class Adapted(Backbone):
     """Saves what peft saves, and reads it back: adapter_model.safetensors, adapter_config.json (base model by name)."""
 
     def save(self, folder):
-        tensors = import_peft().get_peft_model_state_dict(self.model, save_embedding_layers=False)
+        tensors = import_peft("--model CoNRec --llm").get_peft_model_state_dict(self.model, save_embedding_layers=False)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         write_atomically(folder / ADAPTER, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
         write_lora_config(folder, self.model, self.name.removeprefix("--llm "))
 
     def read_weights(self, folder):
-        peft = import_peft()
+        peft = import_peft("--model CoNRec --llm")
         try:
             tensors = load_file(folder / ADAPTER)
             expected = peft.get_peft_model_state_dict(self.model, save_embedding_layers=False)
@@ -111,11 +111,3 @@ class Adapted(Backbone):
         except (OSError, ValueError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{folder / ADAPTER}: does not fit {self.name} ({reason}); delete the folder") from None
-
-
-def import_peft():
-    try:
-        import peft  # takes seconds, which no other model need wait
-    except ImportError:
-        raise InputError("--model CoNRec --llm: needs the package peft; `pip install peft==0.21.2`") from None
-    return peft

@@ -164,6 +164,15 @@ def load(kind, weights, dtype, device, flag="--llm"):
     return tokenizer, model.to(device).eval()
 
 
+def import_peft(flag):
+    """The package peft.  flag: what needs it.  Raises InputError where it is not installed."""
+    try:
+        import peft  # takes seconds, for which only LoRA need wait
+    except ImportError:
+        raise InputError(f"{flag}: needs the package peft; install it with `pip install peft==0.21.2`") from None
+    return peft
+
+
 def write_lora_config(folder, model, base):
     """ADAPTER_CONFIG of a model of peft's, of whose base the name is kept instead of a path."""
     config = model.peft_config["default"].to_dict() | {"base_model_name_or_path": base}

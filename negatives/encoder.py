@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from feedback.batches import padded
-from feedback.weights import ADAPTER, dtype_of, load, write_lora_config
+from feedback.weights import ADAPTER, dtype_of, import_peft, load, write_lora_config
 from utils import InputError, write_atomically
 
 TARGETS = {  # the layers that get LoRA, by model_type; "all-linear" for what is not listed
@@ -109,7 +109,7 @@ class Encoder(nn.Module):
 
     def add_lora(self, rank):
         """Trainable weights of low rank beside the attention's.  Raises InputError where peft is not installed."""
-        peft = import_peft()
+        peft = import_peft("--hard tuned")
         targets = TARGETS.get(self.model.config.model_type, "all-linear")
         config = peft.LoraConfig(
             r=rank, lora_alpha=2 * rank, lora_dropout=LORA_DROPOUT, target_modules=targets, bias="none"
@@ -125,7 +125,7 @@ class Encoder(nn.Module):
 
     def save(self, folder):
         """LoRA as peft writes it, the base model by name, and the projectors."""
-        peft = import_peft()
+        peft = import_peft("--hard tuned")
         lora = peft.get_peft_model_state_dict(self.model)
         write_tensors(folder / ADAPTER, lora)
         write_tensors(folder / PROJECTORS, self.projectors.state_dict())
@@ -133,7 +133,7 @@ class Encoder(nn.Module):
 
     def load(self, folder, rank):
         """The LoRA and projectors of a tuning that has ended.  Raises InputError where they are not of this model."""
-        peft = import_peft()
+        peft = import_peft("--hard tuned")
         self.add_lora(rank)
         try:
             found = peft.set_peft_model_state_dict(self.model, load_file(folder / ADAPTER))
@@ -164,13 +164,6 @@ def seeded(seed, device):
         torch.manual_seed(seed)
         yield
 
-
-def import_peft():
-    try:
-        import peft  # takes seconds, which no other model need wait
-    except ImportError:
-        raise InputError("--hard tuned: needs the package peft; install it with `pip install peft==0.21.2`") from None
-    return peft
 
 
 def write_tensors(path, tensors):

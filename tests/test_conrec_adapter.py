@@ -257,5 +257,5 @@ def test_other_models_are_refused(plain, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="its tokenizer already has <a_0>"):
         conrec_models.load_llm(taken)
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
-    with pytest.raises(InputError, match=r"needs the package peft; `pip install peft=="):
-        adapter.import_peft()
+    with pytest.raises(InputError, match=r"CoNRec --llm: needs the package peft; install it"):
+        adapter.with_lora(None, 4, [], 0)
