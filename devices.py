@@ -50,24 +50,29 @@ def in_words(device):
     return name if count() == 1 else f"{count()} x {name}"
 
 
-def start(kind, options, device, url="env://"):
+def join(device, url="env://"):
     """Join the processes that torchrun started; nothing where this is the only one.
 
-    kind: the class of the model.  url: where they meet, env:// being torchrun's environment.  Raises InputError for a
-    model that they cannot share.
+    url: where they meet, env:// being torchrun's environment.
     """
     global store
     if url == "env://" and int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return
     store, rank, size = next(dist.rendezvous(url, timeout=PATIENCE))
-    if kind.cut_along is None:
-        raise InputError(f"--model {options.model}: mixes the columns of its embeddings; start it without torchrun")
-    if options.embedding_dim % size:
-        raise InputError(f"--embedding_dim {options.embedding_dim}: must be a multiple of the {size} processes")
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     if rank:
         shell.be_silent()
+
+
+def refuse_what_is_not_shared(kind, options):
+    """Raises InputError for a model whose columns these processes cannot share.  kind: its class."""
+    if count() == 1:
+        return
+    if kind.cut_along is None:
+        raise InputError(f"--model {options.model}: mixes the columns of its embeddings; start it without torchrun")
+    if options.embedding_dim % count():
+        raise InputError(f"--embedding_dim {options.embedding_dim}: must be a multiple of the {count()} processes")
 
 
 @contextmanager

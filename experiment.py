@@ -53,7 +53,8 @@ def fit(name, raw, folder, options, run):
         return
     device = hardware.set_up(options)
     if not closed_form:
-        devices.start(model_class(options.model), options, device)  # from here on several processes know of each other
+        devices.join(device)  # from here on several processes know of each other
+        devices.refuse_what_is_not_shared(model_class(options.model), options)
     asked = copy(options)
     run.check_settings(flags.settings(options), settled=False)
 

@@ -27,8 +27,6 @@ import torch.multiprocessing as mp
 import devices
 import hardware
 import run_folder
-from flags import parse
-from model import ReFINePlusPlus
 
 WARM_UP = 2  # steps
 
@@ -57,8 +55,7 @@ def measure(number, size, shape, steps, device, folder):
     hardware.keep_freed_memory()
     device = torch.device(device)
     if size > 1:
-        options = parse(["--dataset", shape])
-        devices.start(ReFINePlusPlus, options, device, f"file://{folder}/meet?rank={number}&world_size={size}")
+        devices.join(device, f"file://{folder}/meet?rank={number}&world_size={size}")
 
     *sizes, layers = epoch.SHAPES[shape]
     data = epoch.synthetic(*sizes, device)

@@ -1,40 +1,26 @@
-"""Several processes that do one job, one a GPU: torchrun --nproc_per_node 8 main.py ...
+"""What several processes (devices.py) share of one job of CoNRec: torchrun --nproc_per_node 8 main.py ...
 
-Each takes every n-th prompt of the same batch (those of the other models, devices.py, share each row).  The first alone
-holds locks, writes and prints.  Started without torchrun there is one process, and nothing here does anything.
+Each takes every n-th prompt of the same batch (those of the other models share each row).  The first alone holds locks,
+writes and prints.  Started without torchrun there is one process, and nothing here does anything.
 """
-
-import os
 
 import torch
 import torch.distributed as dist
 
+import devices
 from utils import is_first
 
-RANK, COUNT = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 FIRST = is_first()
-
-
-def start(device):
-    """Meet the others.  device: of this process."""
-    if COUNT > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-
-
-def stop():
-    """Part from the others, at the end of the job."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
 
 
 def share(examples):
     """This process's part of a list."""
-    return examples[RANK::COUNT]
+    return examples[devices.number() :: devices.count()]
 
 
 def add_gradients(weights):
     """Sum the gradients of all processes in one transfer, so that all take the same step."""
-    if COUNT == 1:
+    if devices.count() == 1:
         return
     gradients = []
     for weight in weights:
@@ -42,17 +28,19 @@ def add_gradients(weights):
             weight.grad = torch.zeros_like(weight)
         gradients.append(weight.grad)
     flat = torch.cat([gradient.float().flatten() for gradient in gradients])
-    dist.all_reduce(flat)
+    with devices.connected():
+        dist.all_reduce(flat)
     for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))
 
 
 def gather(part):
     """What each process says, a list in order of processes, known to all.  Any picklable object."""
-    if COUNT == 1:
+    if devices.count() == 1:
         return [part]
-    parts = [None] * COUNT
-    dist.all_gather_object(parts, part)
+    parts = [None] * devices.count()
+    with devices.connected():
+        dist.all_gather_object(parts, part)
     return parts
 
 
@@ -74,5 +62,5 @@ def interleave(parts):
     """The whole list, of the parts that share() made of it."""
     whole = [None] * sum(map(len, parts))
     for rank, part in enumerate(parts):
-        whole[rank::COUNT] = part
+        whole[rank :: len(parts)] = part
     return whole

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+import devices
 import flags
 import hardware
 import utils
@@ -35,6 +36,7 @@ EVENTS_VERSION, SIDS_VERSION = 1, 1  # raise one when the same files would give 
 POPULAR = 10  # items whose codes the report of the IDs shows
 
 
+@devices.together()
 def fit(name, raw, folder, options, run):
     """The whole job on one data set.
 
@@ -42,7 +44,7 @@ def fit(name, raw, folder, options, run):
     here.  run: run_folder.Run.
     """
     device = hardware.set_up(options)
-    processes.start(device)
+    devices.join(device)
     run.check_settings(flags.settings(options), settled=False)
     job = SimpleNamespace(name=name, raw=raw, folder=folder, options=options, run=run, device=device)
     job.log = run.log
@@ -81,7 +83,6 @@ def fit(name, raw, folder, options, run):
     if processes.FIRST:
         baselines = simple.evaluate(job.events, job.known.test, job.top_k, log=job.log)
         leaving.leave_behind(job, chain, ids, predicted, baselines)
-    processes.stop()
 
 
 # ------------------------------------------------------------------------------------------------- what is given

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from conrec import leaving, metrics, processes, simple, stages, training
+import devices
+from conrec import leaving, metrics, simple, stages, training
 from conrec.flags import STAGES
 from conrec.instances import numbers_of, past, top_items
 from conrec.making import read_json
@@ -25,7 +26,7 @@ SASREC_VERSION = 1  # raise it when the same settings would train another model
 
 def fit(job, origin, make_events, open_run):
     """Instead of the stages: train or load, and leave the same tables behind.  job, origin, ...: of run.py."""
-    if processes.COUNT > 1:
+    if devices.count() > 1:
         raise InputError("torchrun: SASRec and --conrec_reversed take one process; start them with python")
     if job.options.conrec_reversed:
         scores, validation, more = reversed_run(job, origin, open_run)

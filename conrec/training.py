@@ -22,6 +22,7 @@ import torch
 from tqdm import tqdm
 
 import checkpoint
+import devices
 import hardware
 from conrec import processes
 from conrec.rows import write_rows
@@ -71,7 +72,7 @@ class Loop:
     def take_step(self):
         """False where the loss or the gradient is no number: then no weight has moved."""
         examples = self.task.batch(self.rng())
-        torch.manual_seed(int(self.rng().integers(2**63)) + processes.RANK)  # of dropout
+        torch.manual_seed(int(self.rng().integers(2**63)) + devices.number())  # of dropout
         figures = self.gradients(examples)
         norm = torch.nn.utils.clip_grad_norm_(self.weights, CLIP)
         if not (math.isfinite(figures["loss"]) and norm.isfinite()):

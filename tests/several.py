@@ -158,9 +158,7 @@ def left_alone():
 
 def take_part(folder, size, number):
     """Everything that several processes do, into FOLDER/W.NUMBER.pt."""
-    options = flags.parse(["--dataset", "x", "--embedding_dim", "12"])
-    url = f"file://{folder}/meet{size}?rank={number}&world_size={size}"
-    devices.start(ReFINePlusPlus, options, torch.device("cpu"), url)
+    devices.join(torch.device("cpu"), f"file://{folder}/meet{size}?rank={number}&world_size={size}")
     made = made_alike()
     checkpoint.SAVE_SECONDS = 1000  # saved at the end, and when a signal says so
     made["train"] = train("ReFINe++", folder / f"{size}whole", 4)

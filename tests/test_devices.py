@@ -136,10 +136,12 @@ def test_who_is_left_does_not_wait_and_one_of_them_says_so(folder, size):
         ("--embedding_dim 9", "--embedding_dim 9: must be a multiple of the 2 processes"),
     ],
 )
-def test_what_processes_cannot_share_is_refused_by_name(tmp_path, words, error):
+def test_what_processes_cannot_share_is_refused_by_name(monkeypatch, words, error):
     options = flags.parse(["--dataset", "x", *words.split()])
+    devices.refuse_what_is_not_shared(model_class(options.model), options)  # of one process nothing
+    monkeypatch.setattr(devices, "count", lambda: 2)
     with pytest.raises(InputError, match=error):
-        devices.start(model_class(options.model), options, "cpu", f"file://{tmp_path}/meet?rank=0&world_size=2")
+        devices.refuse_what_is_not_shared(model_class(options.model), options)
 
 
 def test_every_model_that_can_be_shared_is_tested():

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import conrec_models
 import torch
 
+import devices
 from conrec import processes, reward, tasks, training
 from conrec.events import read
 from conrec.making import Known
@@ -20,7 +21,7 @@ OPTIONS = SimpleNamespace(conrec_reward="c", conrec_gamma=0.5, conrec_prompts=5,
 
 def results(world):
     """{name: tensor}"""
-    processes.start(torch.device("cpu"))
+    devices.join(torch.device("cpu"))
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     events, _ = read(Path(world))
@@ -43,7 +44,7 @@ def results(world):
 
 
 if __name__ == "__main__":
-    content = results(sys.argv[1])
-    if processes.FIRST:
-        torch.save(content, sys.argv[2])
-    processes.stop()
+    with devices.together():
+        content = results(sys.argv[1])
+        if processes.FIRST:
+            torch.save(content, sys.argv[2])
