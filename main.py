@@ -27,7 +27,10 @@ def main(argv=None):
     """What can be said without torch is said first; then experiment.py, which takes seconds to import, does the job."""
     options = flags.parse(argv, examples=__doc__.partition("\n\n")[2])
     if "recommend" in options:
-        return import_module(MODELS[run_folder.model_of(options.run)].look).recommend(options)
+        model = run_folder.model_of(options.run)
+        if model not in MODELS:
+            raise InputError(f"{options.run}: is a run of {model}, a model that this version does not have")
+        return import_module(MODELS[model].look).recommend(options)
     if "filter" in options:
         from conrec.filter_lists import apply
 

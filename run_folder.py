@@ -252,9 +252,9 @@ def require_finished(folder):
 
 
 def model_of(folder):
-    """The model of a finished run, a name of baselines.MODELS.  Raises InputError where the folder holds none."""
+    """The name of a finished run's model, None where it has none.  Raises InputError where the folder holds no run."""
     require_finished(folder)
-    return read_config(folder)["settings"]["model"]
+    return read_config(folder)["settings"].get("model")
 
 
 def read_config(folder):

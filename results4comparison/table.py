@@ -45,8 +45,7 @@ SYSTEM = {"model": "ReFINe++", "labels": AUTHORS, "flags": ""}
 # Most ablations leave the autoencoders out, too: they take most of the time, and what they change
 # does not show.
 ABLATION = {"flags": "--no_autoencoder"}
-# The labels are compared at the defaults on ML-100K, where nothing else stands here, a run of which
-# would take hours on ML-1M.
+# The flags at which labels are compared: the defaults, but on ML-1M, where such a run takes hours.
 LABELS = {
     "ML-1M": {
         "no_autoencoder": True, "batch_size": 16384, "learning_rate": 0.02, "average_decay": 0.997,

@@ -89,6 +89,17 @@ def test_a_run_from_before_a_flag_is_looked_at_with_its_default(tmp_path, capsys
     assert "Recommended" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("model", ["Tomorrow", None])
+def test_a_run_of_an_unknown_model_is_refused(finished, tmp_path, model):
+    run = shutil.copytree(finished, tmp_path / "other")
+    config = json.loads((run / "config.json").read_text())
+    del config["settings"]["model"]
+    config["settings"] |= {"model": model} if model else {}
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=f"other: is a run of {model}, a model that this version does not have"):
+        main.main(["--recommend", "u7", "--run", str(run)])
+
+
 def test_an_unknown_user_an_unfinished_run_and_changed_labels_are_refused(finished, tmp_path):
     with pytest.raises(InputError, match=r"user nobody: not among the 40 users .* u0, u9"):
         main.main(["--recommend", "nobody", "--run", str(finished)])
