@@ -82,6 +82,7 @@ def run(words, base):
         said = errors.read().strip().splitlines()[-1:] or [f"ended with status {status}"]
     if summary.exists():
         said = ["  ".join(f"{name} {n}" for name, n in json.loads(summary.read_text())["data"].items())]
+    if summary.parent.exists():  # a run that was killed, too, would be in the way of the next
         summary.parent.rename(base / "result" / f"done {time.time()}")
     peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there
     return time.perf_counter() - started, peak, said[0]

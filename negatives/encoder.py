@@ -165,7 +165,6 @@ def seeded(seed, device):
         yield
 
 
-
 def write_tensors(path, tensors):
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_atomically(path, lambda temporary: save_file(tensors, temporary))
