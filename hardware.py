@@ -124,6 +124,14 @@ def available_memory(device):
     return None if kilobytes is None else kilobytes * 2**10
 
 
+def require_memory(needed, device, what, cure):
+    """Raises InputError where so many bytes are not free.  what: takes them, a plural; cure: what to do instead."""
+    free = available_memory(device)
+    if free is not None and needed > free:
+        gib = 2**30
+        raise InputError(f"{what} take {needed / gib:.1f} GiB, of which {free / gib:.1f} are free; {cure}")
+
+
 def out_of_memory(error):
     """Whether an error of torch says that the memory of a device, or of this machine, does not suffice."""
     return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)

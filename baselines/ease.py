@@ -19,7 +19,7 @@ from itertools import product
 
 import torch
 
-from hardware import available_memory
+from hardware import require_memory
 from recommender import Recommender
 from utils import InputError
 
@@ -96,9 +96,5 @@ def spaced(numbers):
 def refuse_what_does_not_fit(data, side, scaled):
     """Raises InputError where X, X with scaled rows, X'X, its factor and B would take more memory than there is."""
     needed = 4 * ((1 + scaled) * data.n_users * data.n_items + 3 * side * side)  # bytes of float32
-    free = available_memory(torch.device(data.device))
-    if free is not None and needed > free:
-        raise InputError(
-            f"--model EASE: {side} x {side} weights and the ratings of {data.n_users} users take "
-            f"{needed / 2**30:.1f} GiB, of which {free / 2**30:.1f} are free; a model trained by gradient takes less"
-        )
+    what = f"--model EASE: {side} x {side} weights and the ratings of {data.n_users} users"
+    require_memory(needed, torch.device(data.device), what, "a model trained by gradient takes less")

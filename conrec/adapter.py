@@ -94,13 +94,16 @@ class Adapted(Backbone):
     """Saves what peft saves, and reads it back: adapter_model.safetensors, adapter_config.json (base model by name)."""
 
     def save(self, folder):
-        tensors = import_peft("--model CoNRec --llm").get_peft_model_state_dict(self.model, save_embedding_layers=False)
+        import peft  # as in with_lora, which made the model
+
+        tensors = peft.get_peft_model_state_dict(self.model, save_embedding_layers=False)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         write_atomically(folder / ADAPTER, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
         write_lora_config(folder, self.model, self.name.removeprefix("--llm "))
 
     def read_weights(self, folder):
-        peft = import_peft("--model CoNRec --llm")
+        import peft
+
         try:
             tensors = load_file(folder / ADAPTER)
             expected = peft.get_peft_model_state_dict(self.model, save_embedding_layers=False)

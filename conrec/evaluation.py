@@ -12,7 +12,7 @@ import pandas as pd
 from conrec import decode, metrics, processes, prompts
 from conrec.instances import by_user, matrix
 from conrec.policy import padded, whole
-from utils import write_atomically, write_json
+from utils import is_first, write_atomically, write_json
 
 EVALUATION_VERSION = 1  # raise it when figures would differ, so that stages are evaluated anew
 QUESTIONS_OF_USER, OTHERS = 5, 3  # held-out alignment questions: dislikes of a user; likes beside each
@@ -105,13 +105,13 @@ def of_stage(policy, truth, contexts, catalog, top_k, folder):
     found["translation"] = translation_accuracy(policy, catalog)
     if per_user:
         write_csv(folder / "per_user.csv", pd.concat(per_user))
-    if processes.FIRST:
+    if is_first():
         write_json(folder / "figures.json", found)
 
 
 def write_csv(path, table):
     """By the first process alone."""
-    if processes.FIRST:
+    if is_first():
         write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n", encoding="utf-8"))
 
 

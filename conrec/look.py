@@ -16,7 +16,7 @@ def recommend(options):
     path, user = options.run / "predictions.csv", options.recommend
     if not path.exists():
         raise InputError(f"{options.run}: has no predictions.csv; only a run of --conrec_system conrec leaves it")
-    events, raw = of_run(read_config(path.parent)["settings"], flags.given_data_dir(options))
+    events, raw = of_run(read_config(options.run)["settings"], flags.given_data_dir(options))
     number = np.flatnonzero(events.user_ids == user)
     if not len(number):
         look = f"they look like {events.user_ids[0]}, {events.user_ids[-1]}"

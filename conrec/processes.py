@@ -8,9 +8,6 @@ import torch
 import torch.distributed as dist
 
 import devices
-from utils import is_first
-
-FIRST = is_first()
 
 
 def share(examples):
@@ -42,11 +39,6 @@ def gather(part):
     with devices.connected():
         dist.all_gather_object(parts, part)
     return parts
-
-
-def from_first(value):
-    """What the first process says, known to all."""
-    return gather(value)[0]
 
 
 def sums(figures):

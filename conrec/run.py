@@ -17,7 +17,7 @@ import utils
 from atomic_files import preparation
 from atomic_files.fetch import fetch
 from atomic_files.sources import DATASETS
-from conrec import adapter, evaluation, leaving, processes, sids, simple, systems
+from conrec import adapter, evaluation, leaving, sids, simple, systems
 from conrec import backbone as backbones
 from conrec import events as events_of
 from conrec.making import Chain, Known
@@ -51,7 +51,7 @@ def fit(name, raw, folder, options, run):
     job.top_k = sorted({*options.top_k, 20})
 
     # files in, events and item texts out; what will not do shows here, before anything is written
-    with utils.locked(folder, job.log) if processes.FIRST else nullcontext():
+    with utils.locked(folder, job.log) if utils.is_first() else nullcontext():
         origin = find_files(job)
     job.events, notes = events_of.read(raw, name, **events_of.settings(options))
     job.log(*notes)
@@ -80,7 +80,7 @@ def fit(name, raw, folder, options, run):
     predicted = chain.predict()
 
     # what is left behind
-    if processes.FIRST:
+    if utils.is_first():
         baselines = simple.evaluate(job.events, job.known.test, job.top_k, log=job.log)
         leaving.leave_behind(job, chain, ids, predicted, baselines)
 
@@ -90,9 +90,8 @@ def fit(name, raw, folder, options, run):
 
 def find_files(job):
     """Fetch what a known data set lacks; returns {"train_csv", "sha256", "item_file", "items"} of its files."""
-    if job.name in DATASETS and processes.FIRST:
-        fetch(job.name, job.raw, job.log)
-    processes.from_first(True)
+    if job.name in DATASETS:
+        devices.by_first(fetch, job.name, job.raw, job.log)
     hashes = preparation.fingerprint(job.name, job.raw)
     inter, item = preparation.raw_files(job.raw)
     return {
@@ -163,7 +162,7 @@ def make_events(job, stages, origin):
     def build(folder):
         evaluation.write_csv(folder / "events.csv", events_of.to_frame(job.events))
 
-    if processes.FIRST:
+    if utils.is_first():
         item_file = preparation.raw_files(job.raw)[1]
         split = events_of.time_split(job.events, job.options.data_dir, job.name, item_file)
         job.log(f"time split for other models: --dataset {split}")
@@ -177,7 +176,7 @@ def make_ids(job, stages, after, vectors):
     texts, K = texts_of(job), job.K
 
     def build(folder):
-        if not processes.FIRST:
+        if not utils.is_first():
             return
         job.log(f"semantic IDs: {events.n_items} items, {K} codes a level")
         of_items = np.bincount(events.items[events.parts == 0], minlength=events.n_items)

@@ -21,8 +21,7 @@ from baselines.ease import closed_form
 from conrec import metrics
 from conrec.events import TRAIN
 from conrec.instances import matrix, past, top_items
-from hardware import available_memory
-from utils import InputError
+from hardware import available_memory, require_memory
 
 RIDGE, RIDGE_NEGATIVES = 200, 500  # lambda of B(X), B(X+) and of the sparser B(X-)
 PRIOR = 5  # an item's mean stars are drawn to the overall mean as by so many ratings
@@ -204,12 +203,9 @@ def refuse_what_does_not_fit(events):
     Measured at 4,000 x 4,000 users and items, and at four other shapes: 31 bytes an entry of the one, 12 of the other.
     """
     needed = 31 * events.n_items**2 + 12 * events.n_users * events.n_items
-    free = available_memory(torch.device("cpu"))
-    if free is not None and needed > free:
-        raise InputError(
-            f"--model CoNRec: what it is set beside takes {events.n_items} x {events.n_items} weights and scores of "
-            f"{events.n_users} users, {needed / 2**30:.1f} GiB, of which {free / 2**30:.1f} are free; take fewer items"
-        )
+    what = f"{events.n_items} x {events.n_items} weights and scores of {events.n_users} users"
+    cure = "it takes a smaller catalogue, or more memory"
+    require_memory(needed, torch.device("cpu"), f"--model CoNRec: the closed forms beside it, {what},", cure)
 
 
 def fits(side):

@@ -13,8 +13,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
-from conrec import processes
-from utils import InputError, locked, sha256, write_json
+import devices
+from utils import InputError, is_first, locked, sha256, write_json
 
 DONE, ORIGIN, LAST = "done.json", "made_from.json", "last.pt"
 
@@ -46,15 +46,13 @@ class Stages:
         made_from = json.loads(json.dumps(made_from))  # as it will be read again
         digest = hash_of(made_from)
         folder = self.base / f"{name}-{digest[:10]}"
-        with locked(folder, self.log) if processes.FIRST else nullcontext():
-            if not processes.from_first(processes.FIRST and is_finished(folder, made_from)):
-                if processes.FIRST:
+        with locked(folder, self.log) if is_first() else nullcontext():
+            if not devices.by_first(is_finished, folder, made_from):
+                if is_first():
                     folder.mkdir(parents=True, exist_ok=True)
                     write_json(folder / ORIGIN, made_from)
                 build(folder)
-                if processes.FIRST:
-                    finish(folder)
-                processes.from_first(True)  # the others wait until it is written
+                devices.by_first(finish, folder)
                 self.log(f"{name}: {folder}")
         return Stage(name, folder, digest)
 

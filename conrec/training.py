@@ -29,7 +29,7 @@ from conrec.rows import write_rows
 from conrec.stages import LAST
 from feedback.batches import batches
 from shell import Stopped, deferred_signals
-from utils import InputError, write_json
+from utils import InputError, is_first, write_json
 
 WEIGHT_DECAY, CLIP, WARM = 0.05, 1.0, 0.01  # AdamW; gradient norm; share of the steps in which the rate rises
 
@@ -165,7 +165,7 @@ class Loop:
         """Write last.pt now and then, and when a signal asks to stop: then training ends here, by raising Stopped."""
         wait = max(checkpoint.SAVE_SECONDS, checkpoint.SAVE_SHARE * self.saving_took)
         due = time.perf_counter() - self.saved > wait
-        if processes.FIRST and (signals or due):
+        if is_first() and (signals or due):
             self.save(path)
         if signals:
             where = f"{self.plan.name}, step {self.step}"
@@ -207,7 +207,7 @@ def leave(loop, folder, log):
     if plan.steps and loop.best_step == 0:
         report["ended"] += ", kept the weights it began with"
     report |= {"seconds": round(loop.seconds, 1), "peak_memory_mb": hardware.peak_memory_mb(model.device)}
-    if processes.FIRST:
+    if is_first():
         (folder / "model").mkdir(exist_ok=True)
         model.save(folder / "model")
         write_rows(folder / "metrics.csv", loop.rows)
@@ -223,7 +223,7 @@ def schedule(step, steps):
 
 
 def progress(plan, loop):
-    hidden = None if processes.FIRST else True
+    hidden = None if is_first() else True
     return tqdm(
         total=plan.steps, initial=loop.step, desc=plan.name, unit="step", leave=False, disable=hidden,
         dynamic_ncols=True,

@@ -125,7 +125,8 @@ class Encoder(nn.Module):
 
     def save(self, folder):
         """LoRA as peft writes it, the base model by name, and the projectors."""
-        peft = import_peft("--hard tuned")
+        import peft  # as in add_lora, which made the weights
+
         lora = peft.get_peft_model_state_dict(self.model)
         write_tensors(folder / ADAPTER, lora)
         write_tensors(folder / PROJECTORS, self.projectors.state_dict())
@@ -133,8 +134,9 @@ class Encoder(nn.Module):
 
     def load(self, folder, rank):
         """The LoRA and projectors of a tuning that has ended.  Raises InputError where they are not of this model."""
-        peft = import_peft("--hard tuned")
         self.add_lora(rank)
+        import peft
+
         try:
             found = peft.set_peft_model_state_dict(self.model, load_file(folder / ADAPTER))
             assert not found.unexpected_keys

@@ -139,8 +139,19 @@ def paired(ours, theirs):
 
 def difference(ours, theirs):
     """Cells under DIFFERENCE of paired(ours, theirs)."""
-    users, mean, low, high, p = paired(ours, theirs)
+    return shown(paired(ours, theirs))
+
+
+def shown(found):
+    """Cells under DIFFERENCE of a Difference."""
+    users, mean, low, high, p = found
     return [str(users), f"{mean:+.4f}", f"{low:+.4f} to {high:+.4f}", p_value(p)]
+
+
+def several(tests):
+    """Rows of [(cells, Difference), ...]: the cells, those under DIFFERENCE, and the p value by Holm's method."""
+    adjusted = holm([found.p for _, found in tests])
+    return [[*first, *shown(found), p_value(p)] for (first, found), p in zip(tests, adjusted, strict=True)]
 
 
 def holm(p_values):

@@ -33,11 +33,10 @@ from results4comparison.cells import (
     FIGURES,
     difference,
     experiment_of,
-    holm,
     labels,
     markdown,
-    p_value,
     paired,
+    several,
 )
 
 # what each table of kept runs sets its experiments against, by what that differs in from them
@@ -145,18 +144,15 @@ def headline():
 
 def pairs(wanted):
     """Lines of a table of the differences between each two rows of kept runs of a data set."""
-    groups = sorted(kept.experiments(wanted).items(), key=lambda group: group[0].dataset)
-    rows, p_values = [], defaultdict(list)
-    for (first, ours), (second, theirs) in itertools.combinations(groups, 2):
+    tests = defaultdict(list)  # of each data set
+    for (first, ours), (second, theirs) in itertools.combinations(kept.experiments(wanted).items(), 2):
         # Users of different data sets cannot be paired, and models are compared in other tables.
         if (first.dataset, first.model) != (second.dataset, second.model):
             continue
-        pair = kept.recalls(first.dataset, ours), kept.recalls(second.dataset, theirs)
-        rows.append([first.dataset, first.labels, second.labels, *difference(*pair)])
-        p_values[first.dataset].append(paired(*pair).p)
-    adjusted = itertools.chain.from_iterable(map(holm, p_values.values()))  # in the order of the rows
-    rows = [[*row, p_value(p)] for row, p in zip(rows, adjusted, strict=True)]
-    return markdown(["data set", "test Recall@20 with", "less that with", *DIFFERENCE, "p, Holm"], rows)
+        found = paired(kept.recalls(first.dataset, ours), kept.recalls(second.dataset, theirs))
+        tests[first.dataset].append(([first.dataset, first.labels, second.labels], found))
+    rows = itertools.chain.from_iterable(map(several, tests.values()))
+    return markdown(["data set", "test Recall@20 with", "less that with", *DIFFERENCE, "p, Holm"], list(rows))
 
 
 def main(arguments):

@@ -84,13 +84,13 @@ def test_ease_solves_its_ridge_regressions_column_by_column(data, weights, side)
 def test_ease_is_refused_beforehand_where_it_does_not_fit(data, monkeypatch, side, bytes_needed):
     """4 bytes x (12 users x 40 items + 3 matrices of 40 x 40, between users of 12 x 12); alpha scales a copy of X."""
     for free, fits in ((bytes_needed, True), (bytes_needed - 1, False)):
-        monkeypatch.setattr("baselines.ease.available_memory", lambda device, free=free: free)
+        monkeypatch.setattr("hardware.available_memory", lambda device, free=free: free)
         if fits:
             build("EASE", data, "--ease_side", side)
         else:
             with pytest.raises(flags.InputError, match=r"--model EASE: (40 x 40|12 x 12) weights .* are free"):
                 build("EASE", data, "--ease_side", side)
-    monkeypatch.setattr("baselines.ease.available_memory", lambda device: bytes_needed)
+    monkeypatch.setattr("hardware.available_memory", lambda device: bytes_needed)
     with pytest.raises(flags.InputError, match="weights and the ratings of 12 users take"):
         build("EASE", data, "--ease_side", side, "--ease_alphas", "0", "0.5")
 

@@ -214,8 +214,8 @@ def test_a_matrix_that_does_not_fit_is_left_out_and_said(events, monkeypatch):
 def test_a_catalogue_that_does_not_fit_is_refused_beforehand(events, monkeypatch):
     simple.refuse_what_does_not_fit(events)
     needed = 31 * events.n_items**2 + 12 * events.n_users * events.n_items
-    monkeypatch.setattr(simple, "available_memory", lambda device: needed - 1)
+    monkeypatch.setattr("hardware.available_memory", lambda device: needed - 1)
     with pytest.raises(InputError, match=f"{events.n_items} x {events.n_items} weights and scores of {events.n_users}"):
         simple.refuse_what_does_not_fit(events)
-    monkeypatch.setattr(simple, "available_memory", lambda device: None)  # macOS does not say
+    monkeypatch.setattr("hardware.available_memory", lambda device: None)  # macOS does not say
     simple.refuse_what_does_not_fit(events)

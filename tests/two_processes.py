@@ -11,10 +11,11 @@ import conrec_models
 import torch
 
 import devices
-from conrec import processes, reward, tasks, training
+from conrec import reward, tasks, training
 from conrec.events import read
 from conrec.making import Known
 from conrec.policy import Policy
+from utils import is_first
 
 OPTIONS = SimpleNamespace(conrec_reward="c", conrec_gamma=0.5, conrec_prompts=5, conrec_group=4)
 
@@ -46,5 +47,5 @@ def results(world):
 if __name__ == "__main__":
     with devices.together():
         content = results(sys.argv[1])
-        if processes.FIRST:
+        if is_first():
             torch.save(content, sys.argv[2])
