@@ -2,9 +2,10 @@
 
     python results4comparison/table.py negatives
 
-The first table has a row for each experiment in ours/, with its difference to the plain run of the same backbone, that
-is to --hard none, or to the model without its sampler.  The second has the comparisons of the default, tuned vectors
-that were named before any of them was looked at, with p values adjusted for their number by Holm's method.
+The first table has a row for each experiment in ours/, of the data sets that HNLMRec was run on, with its difference to
+the plain run of the same backbone, that is to --hard none, or to the model without its sampler.  The second has the
+comparisons of the default, tuned vectors that were named before any of them was looked at, with p values adjusted for
+their number by Holm's method.
 """
 
 from results4comparison import cells, kept
@@ -29,6 +30,8 @@ def is_about_negatives(run):
 def lines():
     """Both tables, with a sentence below."""
     groups = kept.experiments(is_about_negatives)
+    there = {experiment.dataset for experiment in groups if experiment.model.startswith("HNLMRec")}
+    groups = {experiment: runs for experiment, runs in groups.items() if experiment.dataset in there}
     rows = [kept.row_of(experiment, runs, plain(groups, experiment, runs)) for experiment, runs in groups.items()]
     cells_of = []
     for dataset, _, (model, _, *figures) in sorted(rows):  # the labels are the same in all

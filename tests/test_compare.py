@@ -264,6 +264,16 @@ def test_negatives_are_set_against_the_plain_run_of_the_same_backbone(hard, caps
     assert rows["MF --sampler ahns --learning_rate 0.1"][-3] == "+0.0833"  # not against the MF of another rate
 
 
+def test_a_data_set_without_hnlmrec_is_not_among_the_negatives(hard, tmp_path, capsys):
+    folder = a_run(tmp_path / "elsewhere_1", 1, {"model": "MF"}, [0.5] * 6)
+    summary = json.loads((folder / "summary.json").read_text()) | {"dataset": "E"}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    kept.add(folder, "elsewhere_1")
+    table.main(["negatives"])
+    rows = capsys.readouterr().out.split("\n\n")[0].splitlines()[2:]
+    assert len(rows) == 7 and all(cells(row)[0] == "D" for row in rows)
+
+
 def test_named_comparisons_have_p_values_adjusted_for_their_number(hard, capsys):
     table.main(["negatives"])
     second = capsys.readouterr().out.split("\n\n")[1].splitlines()
