@@ -5,12 +5,13 @@
     python results4comparison/table.py beyond       what goes beyond the published result
     python results4comparison/table.py labels       ReFINe++ trained on other labels, all compared
     python results4comparison/table.py ablations    ReFINe++ with parts left out or exchanged
+    python results4comparison/table.py precision    ReFINe++ in float32 and in bfloat16
     python results4comparison/table.py negatives    HNLMRec and the samplers (hard_negatives.py)
     python results4comparison/table.py negative     CoNRec, which predicts dislikes (dislikes.py)
     python results4comparison/table.py keep RUN_FOLDER NAME
     python results4comparison/table.py result/ML-100K/*
 
-The first six read ours/<data set>_NAME.json, which are the summary.json files of finished runs,
+The first seven read ours/<data set>_NAME.json, which are the summary.json files of finished runs,
 and ours/<data set>_per_user.csv, which holds the test Recall@20 of every user in each of them.
 `keep` adds a finished run to them as NAME, such as rule_2024.
 
@@ -26,7 +27,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import shell
-from results4comparison import dislikes, folders, hard_negatives, kept
+from results4comparison import compare, dislikes, folders, hard_negatives, kept
 from results4comparison.cells import (
     AUTHORS,
     DIFFERENCE,
@@ -51,6 +52,8 @@ LABELS = {
         "early_stopping_step": 10,
     },
 }  # fmt: skip
+# float32 and bfloat16 are compared with these
+PRECISION = {"batch_size": 4096, "learning_rate": 0.006, "average_decay": 0.998}
 
 # ------------------------------------------------------------------------------------ which runs
 
@@ -90,6 +93,11 @@ def is_beyond(run):
 
 def is_about_labels(run):
     return run["model"] == "ReFINe++" and run["flags"] == LABELS.get(run["dataset"], {})
+
+
+def is_about_precision(run):
+    without = {flag: value for flag, value in run["flags"].items() if flag != "precision"}
+    return run["model"] == "ReFINe++" and without == PRECISION
 
 
 def is_ablation(run):
@@ -171,6 +179,8 @@ def main(arguments):
             lines = [*against(is_about_labels, ("ReFINe++",)), "", *pairs(is_about_labels)]
         case ["ablations"]:
             lines = against(is_ablation, (), ABLATION)
+        case ["precision"]:
+            lines = against(is_about_precision, (), {"flags": " ".join(compare.flag_words(PRECISION))})
         case ["negatives"]:
             lines = hard_negatives.lines()
         case ["negative"]:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 import scipy.stats
 
@@ -214,6 +215,15 @@ def test_labels_of_a_data_set_are_compared_at_its_flags_and_adjusted_for_their_n
     assert "shuffled" not in str(tests)
 
 
+def test_precisions_are_compared_at_the_same_flags(five_kept, tmp_path, capsys):
+    for name, more in (("fast_1", {}), ("bf16_1", {"precision": "bfloat16"})):
+        recalls = [0.4, 0.5, 0.6, 0.7, 0.8, 0.7 + len(more) / 10]
+        kept.add(a_run(tmp_path / name, 1, "rule", recalls, **table.PRECISION, **more), name)
+    table.main(["precision"])
+    _, _, plain, half = map(cells, capsys.readouterr().out.splitlines())
+    assert "bfloat16" in half[1] and half[-3] == "+0.0167" and plain[-3] == ""
+
+
 def test_ablations_are_set_against_the_model_without_autoencoders(five_kept, capsys):
     table.main(["ablations"])
     header, _, plain, whole, bpr = map(cells, capsys.readouterr().out.splitlines())
@@ -283,6 +293,11 @@ def test_named_comparisons_have_p_values_adjusted_for_their_number(hard, capsys)
     p = scipy.stats.ttest_rel(tuned, [0.4, 0.4, 0.5, 0.5, 0.7, 0.8]).pvalue
     assert float(none[5]) == pytest.approx(p, abs=1e-4) and float(none[6]) == pytest.approx(2 * p, abs=1e-4)
     assert dns[5] == dns[6]  # the larger of two
+
+
+def test_runs_that_are_alike_differ_by_nothing():
+    recalls = pd.DataFrame({"a_1": [0.1, 0.5, 0.9]})
+    assert cells_of.paired(recalls, recalls.rename(columns={"a_1": "b_1"})) == (3, 0, 0, 0, 1)
 
 
 def test_holm_multiplies_each_p_value_by_what_is_left_and_never_falls():
