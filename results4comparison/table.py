@@ -46,27 +46,28 @@ SYSTEM = {"model": "ReFINe++", "labels": AUTHORS, "flags": ""}
 # does not show.
 ABLATION = {"flags": "--no_autoencoder"}
 # The flags at which labels are compared: the defaults, but on ML-1M, where such a run takes hours.
-LABELS = {
-    "ML-1M": {
-        "no_autoencoder": True, "batch_size": 16384, "learning_rate": 0.02, "average_decay": 0.997,
-        "early_stopping_step": 10,
-    },
-}  # fmt: skip
+QUICK = {"learning_rate": 0.02, "batch_size": 16384, "early_stopping_step": 10, "average_decay": 0.997}
+LABELS = {"ML-1M": {"no_autoencoder": True, **QUICK}}
 # float32 and bfloat16 are compared with these
-PRECISION = {"batch_size": 4096, "learning_rate": 0.006, "average_decay": 0.998}
+PRECISION = {"learning_rate": 0.006, "batch_size": 4096, "average_decay": 0.998}
 
 # ------------------------------------------------------------------------------------ which runs
 
 
+def without(run, flag):
+    """The flags of a summary but one."""
+    return {name: value for name, value in run["flags"].items() if name != flag}
+
+
 def is_system(run):
-    """ReFINe++ as published or on the ratings as they are, or another model with whatever flags.
+    """ReFINe++ as published, on the ratings as they are or in large batches, or another model with whatever flags.
 
     HNLMRec without any, and no other --sampler: they have a table of their own.
     """
     if run["model"] not in ("ReFINe++", "HNLMRec", "Blend"):
         return "sampler" not in run["flags"]
     if run["flags"]:
-        return False
+        return run["llm"] == "rule" and without(run, "no_autoencoder") == QUICK
     return run["dataset_augment"] == "original" or labels(run) == AUTHORS
 
 
@@ -96,8 +97,7 @@ def is_about_labels(run):
 
 
 def is_about_precision(run):
-    without = {flag: value for flag, value in run["flags"].items() if flag != "precision"}
-    return run["model"] == "ReFINe++" and without == PRECISION
+    return run["model"] == "ReFINe++" and without(run, "precision") == PRECISION
 
 
 def is_ablation(run):
