@@ -39,6 +39,9 @@ def masked_logsumexp(scores, keep):
     return scores.masked_fill(~keep, torch.finfo(scores.dtype).min / 2).logsumexp(1)
 
 
+ROWS = 64  # in bfloat16 the autoencoders' rows are padded to a multiple of this
+
+
 class DispreferenceAutoencoder(nn.Module):
     """width -> hidden -> code -> hidden -> width over 0/1 rows; ReLU after hidden, none on the code.
 
@@ -73,12 +76,16 @@ class DispreferenceAutoencoder(nn.Module):
         """rows: dataloader.SparseRows with m rows.  Returns codes (m + 1, code), logits (m + 1, width); the last of
         each belongs to the zero row."""
         bags = F.embedding_bag(rows.cols, self.first, rows.start, mode="sum", include_last_offset=True)
-        with torch.autocast(bags.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        n = len(bags)  # m + 1
+        half = self.precision == "bfloat16"
+        if half:  # oneDNN compiles and keeps a kernel for every shape that it meets: make them few
+            bags = F.pad(bags, (0, 0, 0, -n % ROWS))
+        with torch.autocast(bags.device.type, torch.bfloat16, enabled=half):
             hidden = F.relu(devices.total(bags) + self.first_bias)  # (m + 1, hidden)
             codes = self.to_code(devices.shared(hidden))  # (m + 1, code)
             hidden = F.relu(self.hidden_of(codes))  # (m + 1, hidden)
             logits = self.last(devices.shared(hidden))  # (m + 1, width)
-        return codes.to(bags.dtype), logits.to(bags.dtype)  # the losses are sums of many small terms
+        return codes[:n].to(bags.dtype), logits[:n].to(bags.dtype)  # the losses are sums of many small terms
 
     def hidden_of(self, codes):
         """from_code of codes of which each process has some columns, (m + 1, code) -> (m + 1, hidden)."""

@@ -215,6 +215,14 @@ def test_labels_of_a_data_set_are_compared_at_its_flags_and_adjusted_for_their_n
     assert "shuffled" not in str(tests)
 
 
+def test_of_runs_in_large_batches_those_with_the_rules_labels_stand_among_the_systems(five_kept, tmp_path, capsys):
+    for name, llm, more in (("a_1", "rule", {}), ("b_1", "rule", {"no_autoencoder": True}), ("c_1", "random", {})):
+        kept.add(a_run(tmp_path / name, 1, llm, [0.4, 0.5, 0.6, 0.7, 0.8, 0.9], **table.QUICK, **more), name)
+    table.main(["systems"])
+    found = [cells(line) for line in capsys.readouterr().out.splitlines() if "16384" in line]
+    assert ["--no_autoencoder" in row[1] for row in found] == [False, True]
+
+
 def test_precisions_are_compared_at_the_same_flags(five_kept, tmp_path, capsys):
     for name, more in (("fast_1", {}), ("bf16_1", {"precision": "bfloat16"})):
         recalls = [0.4, 0.5, 0.6, 0.7, 0.8, 0.7 + len(more) / 10]

@@ -241,6 +241,20 @@ def test_bfloat16_is_the_same_loss_but_for_rounding(data):
         assert (exact - rounded).norm() <= 0.02 * exact.norm()
 
 
+def test_in_bfloat16_rows_come_in_few_numbers_and_padding_changes_nothing(data, monkeypatch):
+    batch, found, shapes = one_batch(data), [], []
+    for multiple in (1, 64):
+        monkeypatch.setattr("model.ROWS", multiple)
+        model = build(data, precision="bfloat16")
+        model.user_autoencoder.last.register_forward_hook(lambda module, given, made: shapes.append(len(made)))
+        loss = model.loss(batch)
+        loss.backward()
+        found.append([loss.detach(), *(weight.grad for weight in model.parameters())])
+    assert shapes[0] % 64 and shapes[1] % 64 == 0
+    for plain, padded in zip(*found, strict=True):
+        assert torch.allclose(plain, padded, rtol=0.01, atol=1e-2 * plain.abs().max().item())
+
+
 def test_autoencoder_starts_with_xavier_uniform_weights_and_the_biases_of_linear_layers():
     """Weights uniform within sqrt(6 / (fan in + fan out)), biases within 1/sqrt(fan in), which for the first layer is
     the width although it is stored input-major."""
