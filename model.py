@@ -79,7 +79,7 @@ class DispreferenceAutoencoder(nn.Module):
         n = len(bags)  # m + 1
         half = self.precision == "bfloat16"
         if half:  # oneDNN compiles and keeps a kernel for every shape that it meets: make them few
-            bags = F.pad(bags, (0, 0, 0, -n % ROWS))
+            bags = F.pad(bags, (0, 0, 0, -n % ROWS))  # zero rows, cut off again below
         with torch.autocast(bags.device.type, torch.bfloat16, enabled=half):
             hidden = F.relu(devices.total(bags) + self.first_bias)  # (m + 1, hidden)
             codes = self.to_code(devices.shared(hidden))  # (m + 1, code)

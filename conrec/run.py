@@ -56,7 +56,7 @@ def fit(name, raw, folder, options, run):
     job.events, notes = events_of.read(raw, name, **events_of.settings(options))
     job.log(*notes)
     check_lists(job)
-    devices.by_first(simple.refuse_what_does_not_fit, job.events)  # which alone makes the closed forms
+    devices.by_first(simple.refuse_what_does_not_fit, job.events)  # it alone makes the closed forms
     job.known = Known(job.events)
     if options.conrec_reversed or options.conrec_system == "sasrec":
         return systems.fit(job, origin, make_events, open_run)

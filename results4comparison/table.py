@@ -27,13 +27,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import shell
-from results4comparison import compare, dislikes, folders, hard_negatives, kept
+from results4comparison import dislikes, folders, hard_negatives, kept
 from results4comparison.cells import (
     AUTHORS,
     DIFFERENCE,
     FIGURES,
     difference,
     experiment_of,
+    flags,
     labels,
     markdown,
     paired,
@@ -45,10 +46,11 @@ SYSTEM = {"model": "ReFINe++", "labels": AUTHORS, "flags": ""}
 # Most ablations leave the autoencoders out, too: they take most of the time, and what they change
 # does not show.
 ABLATION = {"flags": "--no_autoencoder"}
-# The flags at which labels are compared: the defaults, but on ML-1M, where such a run takes hours.
+# What ends on ML-1M within minutes, where a run at the defaults takes hours.
 QUICK = {"learning_rate": 0.02, "batch_size": 16384, "early_stopping_step": 10, "average_decay": 0.997}
+# The flags at which labels are compared, by data set; else the defaults.
 LABELS = {"ML-1M": {"no_autoencoder": True, **QUICK}}
-# float32 and bfloat16 are compared with these
+# The flags at which float32 and bfloat16 are compared, in the order of --help, as summaries have them.
 PRECISION = {"learning_rate": 0.006, "batch_size": 4096, "average_decay": 0.998}
 
 # ------------------------------------------------------------------------------------ which runs
@@ -180,7 +182,7 @@ def main(arguments):
         case ["ablations"]:
             lines = against(is_ablation, (), ABLATION)
         case ["precision"]:
-            lines = against(is_about_precision, (), {"flags": " ".join(compare.flag_words(PRECISION))})
+            lines = against(is_about_precision, (), {"flags": flags({"flags": PRECISION})})
         case ["negatives"]:
             lines = hard_negatives.lines()
         case ["negative"]:
