@@ -169,6 +169,7 @@ def test_a_dead_process_ends_all_with_one_line_and_another_number_goes_on(tmp_pa
     flags += ["--path_name"]
     main.main([*map(str, flags), "whole"])
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    launcher += ["--monitor-interval", "5"]  # s: time for the one left to speak before it is ended
     ended = command("several.py", *flags, "shared", launcher=launcher)
     assert ended.returncode != 0
     said = [line for line in ended.stderr.splitlines() if line.startswith("error:")]
