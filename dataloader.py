@@ -99,10 +99,10 @@ class TrainData:
     tensors, the signed edges; positive: (E,) bool, True for rating >= 4 and False for a confirmed negative
     (rating <= 1).  positives, confirmed_negatives, seen, validation, test: Rows by user; seen holds every train row of
     the user, the neutral ones too, and is what ranking masks.  hard: negatives.vectors.HardNegatives of the positives,
-    for HNLMRec; None for all other models.
+    for HNLMRec; None for all other models.  texts: what is said of each item, for EASE; None where nobody looks.
     """
 
-    hard = None
+    hard = texts = None
 
     def __init__(self, user_ids, item_ids, train, validation, test, device):
         """train, validation, test: Interactions."""

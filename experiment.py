@@ -27,6 +27,8 @@ from baselines import MODELS, model_class
 from checkpoint import of_weights, save
 from feedback import refinement
 from feedback.flags import REFINEMENT
+from feedback.questions import item_texts
+from feedback.ways import hash_of
 from negatives import stage
 from negatives.flags import wants_vectors
 from results4comparison import compare
@@ -70,6 +72,9 @@ def fit(name, raw, folder, options, run):
         raise InputError(f"--top_k {options.top_k[-1]}: {name} has only {data.n_items} items to rank (and needs 20)")
     made_from = {"train_csv": train_csv.name, "sha256": train_hash, "llm": labels.get("llm")}
     made_from |= {"validation": splits["validation"], "test": splits["test"]}
+    if any(getattr(options, "ease_words", [])):
+        data.texts = item_texts(items, data.item_ids, genres=True)
+        made_from["texts"] = hash_of(data.texts)
     devices.agree("flags and files", repr((sorted(flags.settings(asked).items()), made_from)).encode())
     if options.model == "HNLMRec" and wants_vectors(options):
         cf = partial(cf_vectors, name, raw, folder, train_csv, data, asked, device)

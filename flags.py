@@ -25,7 +25,7 @@ LEAST = {  # smallest value of each number
     "lambda_ae": 0, "p": 0, "q": 0, "r": 0, "s": 0, "t": 1, "siren_dropout": 0, "siren_mlp_layers": 2,
     "learning_rate": 0, "batch_size": 1, "epochs": 1, "early_stopping_step": 1, "evaluation_step": 1,
     "test_batch_size": 1, "random_seed": 0, "top_k": 1, "ease_lambdas": 1e-3,
-    "ease_weights": 0, "ease_denoising": 0, "ease_alphas": 0,
+    "ease_weights": 0, "ease_denoising": 0, "ease_alphas": 0, "ease_words": 0,
     "star_weights": 1e-3, "average_decay": 0,
     "llm_seed": 0, "llm_permutations": 1, "llm_question_size": 1, "llm_profile": 0, "llm_batch_tokens": 1,
     "llm_concurrency": 1, "llm_timeout": 1,
@@ -49,6 +49,7 @@ IDLE = {  # a flag that leaves others without a use
     ("no_autoencoder", True): {"hidden_dim", "lambda_ae", "no_alignment", "precision"},
     ("loss", "bpr"): {"n_negatives", "negatives"},
     ("device", "cpu"): {"deterministic"},  # a CPU is so anyway
+    ("ease_side", "user"): {"ease_words"},
     ("sampler", "uniform"): {"sampler_candidates", "sampler_top", "ahns"},
     ("sampler", "popularity"): {"sampler_candidates", "sampler_top", "ahns"},
     ("sampler", "dns"): {"ahns"},

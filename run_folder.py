@@ -130,6 +130,8 @@ class Run:
             )
         if before != made_from:
             files, had = f"{made_from['train_csv']} or the validation or test file beside it", before["train_csv"]
+            if "texts" in made_from:  # EASE with words
+                files += ", or the titles and genres"
             if "item_file" in made_from:  # CoNRec reads the raw files themselves
                 files = f"{made_from['train_csv']}, {made_from['item_file']} or a model's folder"
             raise InputError(

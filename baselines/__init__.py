@@ -37,7 +37,8 @@ MODELS = {
     "Popularity": Row("baselines.popularity", "Popularity", closed_form=True),
     "EASE": Row(
         "baselines.ease", "EASE",
-        frozenset({"ease_weights", "ease_lambdas", "ease_denoising", "ease_alphas", "ease_side"}), closed_form=True,
+        frozenset({"ease_weights", "ease_lambdas", "ease_denoising", "ease_alphas", "ease_words", "ease_side"}),
+        closed_form=True,
     ),
     "Blend": Row("baselines.blend", "Blend", frozenset({"blend"}), closed_form=True),
     "MF": Row(
@@ -132,5 +133,7 @@ def add_flags(group):
         help="EASE: values of p to choose from; p times an item's own weight is added to its ridge penalty")
     add("--ease_alphas", type=float, nargs="+", default=[0],
         help="EASE: values of alpha to choose from; in X'X a user's row is divided by (its sum of weights)^alpha")
+    add("--ease_words", type=float, nargs="+", default=[0],
+        help="EASE: weights to choose from of words that items' titles and genres share: rows of X'X, as if users")
     add("--ease_side", default="item", choices=["item", "user"],
         help="EASE: learn weights between items, or between users")  # fmt: skip

@@ -2,7 +2,9 @@
 
     P = (X'X + diag(lambda + p X'X))^-1,  B = I - P diag(1 / diag P),  scores X B
 
-X is the user x item matrix of the train rows, an entry of which is the weight of its stars.
+X is the user x item matrix of the train rows, an entry of which is the weight of its stars.  Below its users stand, in
+X'X alone, the words that items share, each a row with `words` where an item has it: what items are about, as if so many
+people had rated them for it.
 
     p = 0       Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019 (eq. 8)
     p > 0       holds items of much weight back, as dropout does: Steck, Autoencoders that don't overfit towards the
@@ -10,14 +12,18 @@ X is the user x item matrix of the train rows, an entry of which is the weight o
     alpha > 0   in X'X a user's row is divided by (its sum of weights)^alpha, so that long histories do not decide
                 alone: normalisation by user, Park et al., Why is Normalization Necessary for Linear Recommenders?,
                 SIGIR 2025
+    words > 0   rows of item features: Jeunen et al., Closed-Form Models for Collaborative Filtering with
+                Side-Information, RecSys 2020
 
-lambda, p and alpha are chosen on validation among those given.  With --ease_side user the same is done to X', and the
-scores are B'X.
+lambda, p, alpha and words are chosen on validation among those given.  With --ease_side user the same is done to X',
+without words, and the scores are B'X.
 """
 
 from itertools import product
 
+import numpy as np
 import torch
+from sklearn.feature_extraction.text import CountVectorizer
 
 from hardware import require_memory
 from recommender import Recommender
@@ -26,15 +32,18 @@ from utils import InputError
 
 class EASE(Recommender):
     trains_on = "all"
-    columns = ("alpha", "p", "lambda")
+    columns = ("alpha", "words", "p", "lambda")
 
     def __init__(self, data, options, generator=None):
         super().__init__(data, options, generator)
         self.by_user = options.ease_side == "user"
-        choices = product(options.ease_alphas, options.ease_denoising, options.ease_lambdas)
+        choices = product(options.ease_alphas, options.ease_words, options.ease_denoising, options.ease_lambdas)
         self.grid = [dict(zip(self.columns, map(float, choice), strict=True)) for choice in choices]
         side = data.n_users if self.by_user else data.n_items
-        refuse_what_does_not_fit(data, side, scaled=any(options.ease_alphas))
+        self.words = None  # (I, words)
+        if any(options.ease_words) and data.texts is not None:  # a finished run has been solved with them
+            self.words = words_of(data.texts)
+        refuse_what_does_not_fit(data, side, any(options.ease_alphas), self.words)
 
         stars = torch.from_numpy(data.train.rating).clamp(1, 5).floor().long().to(data.device)  # 0.5 -> 1, 4.5 -> 4
         weights = torch.tensor(options.ease_weights, dtype=torch.float32, device=data.device)  # (5,)
@@ -42,31 +51,35 @@ class EASE(Recommender):
         items = torch.from_numpy(data.train.items).to(data.device)
         self.x = torch.zeros(data.n_users, data.n_items, device=data.device)  # (U, I)
         self.x[users, items] = weights[stars - 1]
-        self.alpha = None  # that gram is of
+        self.gram_of = None  # alpha and weight of words
         self.register_buffer("b", torch.zeros(side, side, device=data.device))
 
     def terms(self):
         o = self.options
-        tried = {"alpha": o.ease_alphas, "p": o.ease_denoising, "lambda": o.ease_lambdas}
+        values = o.ease_alphas, o.ease_words, o.ease_denoising, o.ease_lambdas
+        tried = dict(zip(self.columns, values, strict=True))
         lists = [f"{name} of {spaced(values)}" for name, values in tried.items()]
         return [f"weights between {o.ease_side}s", f"stars weigh {spaced(o.ease_weights)}", *lists]
 
     def solve(self, setting):
-        self.make_gram(setting["alpha"])
+        self.make_gram(setting["alpha"], setting["words"])
         try:
             closed_form(self.gram, setting["lambda"], setting["p"], out=self.b)
         except torch.linalg.LinAlgError:
             ridge = setting["lambda"]
             raise InputError(f"--ease_lambdas {ridge:g}: too small for these ratings; leave it out") from None
 
-    def make_gram(self, alpha):
-        """X'X, (I, I), with rows scaled; of X' with --ease_side user, (U, U)."""
-        if alpha == self.alpha:
+    def make_gram(self, alpha, weight):
+        """X'X, (I, I), with rows scaled and words below them; of X' with --ease_side user, (U, U)."""
+        if (alpha, weight) == self.gram_of:
             return
         x = self.x.t() if self.by_user else self.x
         if alpha:
             x = x * x.sum(1, keepdim=True).clamp(min=1e-9).pow(-alpha)
-        self.gram, self.alpha = x.t() @ x, alpha
+        self.gram, self.gram_of = x.t() @ x, (alpha, weight)
+        if weight:
+            words = torch.from_numpy(self.words.toarray()).to(self.gram.device)  # (I, words)
+            self.gram.addmm_(words, words.t(), alpha=weight**2)
 
     def embeddings(self):
         """Users X (U, I) and items B' (I, I), of which the dot products are X B; users B' (U, U) and items X' (I, U)
@@ -89,12 +102,25 @@ def closed_form(gram, ridge, p=0.0, out=None):
     return b.fill_diagonal_(0)
 
 
+def words_of(texts):
+    """The words of at least two letters that two items or more share, common English ones apart: CSR (I, words) of 0
+    and 1.  Raises InputError where there are none."""
+    letters = r"(?u)\b[^\W\d_]{2,}\b"
+    vectorizer = CountVectorizer(binary=True, min_df=2, stop_words="english", token_pattern=letters, dtype=np.float32)
+    try:
+        return vectorizer.fit_transform(texts)
+    except ValueError:  # an empty vocabulary
+        raise InputError("--ease_words: no two items' titles or genres have a word in common; leave it out") from None
+
+
 def spaced(numbers):
     return " ".join(f"{number:g}" for number in numbers)
 
 
-def refuse_what_does_not_fit(data, side, scaled):
+def refuse_what_does_not_fit(data, side, scaled, words):
     """Raises InputError where X, X with scaled rows, X'X, its factor and B would take more memory than there is."""
     needed = 4 * ((1 + scaled) * data.n_users * data.n_items + 3 * side * side)  # bytes of float32
+    if words is not None:
+        needed += 4 * words.shape[0] * words.shape[1]
     what = f"--model EASE: {side} x {side} weights and the ratings of {data.n_users} users"
     require_memory(needed, torch.device(data.device), what, "a model trained by gradient takes less")

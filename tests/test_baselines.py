@@ -55,8 +55,13 @@ def test_popularity_counts_the_train_positives(data):
 @pytest.mark.parametrize("weights", [(0, 0, 0, 1, 1), (0.2, 0.3, 0.6, 1, 1.2)])
 def test_ease_solves_its_ridge_regressions_column_by_column(data, weights, side):
     """Column j of B is the ridge regression of column j of scaled X on the other columns, with (1 + p) times their
-    weight and lambda on the diagonal (Steck 2019, section 3; Steck 2020); between users, of X'."""
-    more = {"ease_lambdas": [7.0, 30.0], "ease_denoising": [0.0, 0.7], "ease_alphas": [0.0, 0.5]}
+    weight and lambda on the diagonal (Steck 2019, section 3; Steck 2020); between users, of X'.  Words that items share
+    are more rows (Jeunen et al. 2020)."""
+    has_words = np.random.RandomState(0).randint(0, 2, (ITEMS, 2))  # (I, words)
+    data.texts = [f"The {'River ' * n}of {'stone ' * m}(1990)" for n, m in has_words]
+    data.texts[0] += " Nowhere"  # no other item's
+    words = [0.0, 3.0] if side == "item" else [0.0]
+    more = {"ease_lambdas": [30.0], "ease_denoising": [0.0, 0.7], "ease_alphas": [0.0, 0.5], "ease_words": words}
     model = EASE(data, SimpleNamespace(ease_weights=weights, ease_side=side, **more), None)
     x = np.zeros((USERS, ITEMS))
     for user, item, rating in zip(data.train.users, data.train.items, data.train.rating, strict=True):
@@ -64,11 +69,14 @@ def test_ease_solves_its_ridge_regressions_column_by_column(data, weights, side)
         x[user, item] = weights[int(star) - 1]
     rows = x if side == "item" else x.T
     n = rows.shape[1]
-    assert len(model.grid) == 8 and model.grid[-1] == {"alpha": 0.5, "p": 0.7, "lambda": 30.0}
+    assert len(model.grid) == 4 * len(words)
+    assert model.grid[-1] == {"alpha": 0.5, "words": words[-1], "p": 0.7, "lambda": 30.0}
     for setting in model.grid:
         model.solve(setting)
         scale = np.maximum(rows.sum(1, keepdims=True), 1e-9) ** -setting["alpha"]
         scaled = rows * scale
+        if setting["words"]:
+            scaled = np.vstack([scaled, setting["words"] * has_words.T])
         expected = np.zeros((n, n))
         for j in range(n):
             others = np.delete(scaled, j, axis=1)
@@ -93,6 +101,16 @@ def test_ease_is_refused_beforehand_where_it_does_not_fit(data, monkeypatch, sid
     monkeypatch.setattr("hardware.available_memory", lambda device: bytes_needed)
     with pytest.raises(flags.InputError, match="weights and the ratings of 12 users take"):
         build("EASE", data, "--ease_side", side, "--ease_alphas", "0", "0.5")
+    if side == "item":
+        data.texts = ["House"] * ITEMS  # one word: 4 bytes an item
+        with pytest.raises(flags.InputError, match="weights and the ratings of 12 users take"):
+            build("EASE", data, "--ease_words", "1")
+
+
+def test_words_that_no_two_items_share_are_refused(data):
+    data.texts = [f"The x {number}" for number in range(ITEMS)]
+    with pytest.raises(flags.InputError, match="--ease_words: no two items' titles or genres have a word in common"):
+        build("EASE", data, "--ease_words", "0", "1")
 
 
 # ----------------------------------------------------------------------------------- one for each

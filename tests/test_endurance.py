@@ -327,6 +327,15 @@ def test_solutions_of_another_grid_are_refused(flags, tmp_path, rows):
         main.main(command("--resume"))
 
 
+def test_resuming_with_other_titles_is_refused(flags, tmp_path, monkeypatch):
+    main.main(flags("EASE", "--path_name", "a", "--ease_words", "1"))
+    (tmp_path / "result" / "blocks" / "a" / "summary.json").unlink()
+    said = experiment.item_texts
+    monkeypatch.setattr(experiment, "item_texts", lambda *a, **k: [text + " again" for text in said(*a, **k)])
+    with pytest.raises(utils.InputError, match=r"or the titles and genres: not what the run in .*a began with"):
+        main.main(flags("EASE", "--path_name", "a", "--ease_words", "1", "--resume"))
+
+
 @pytest.mark.parametrize("words", ["CUDA out of memory. Tried to", "[enforce fail] can't allocate memory: you"])
 def test_training_that_does_not_fit_into_memory_is_one_line(flags, monkeypatch, capsys, words):
     def too_large(*_):

@@ -228,6 +228,7 @@ EASE --ease_weights .2 .3 .6 1 1.2
 EASE --ease_lambdas 3 4
 EASE --ease_denoising 0 1
 EASE --ease_alphas 0 .5
+EASE --ease_words 5
 EASE --ease_side user
 LightGCN --average_decay .9
 HNLMRec --embedding_dim 6 WITH --hn_folder VECTORS
