@@ -83,7 +83,9 @@ def is_chosen_system(run):
         return False
     if run["model"] in ("ReFINe", "ReFINe++"):
         return labels(run) == AUTHORS and not run["flags"]
-    return run["dataset_augment"] == "original" and "ease_side" not in run["flags"]
+    if run["model"] == "EASE" and run["flags"] and "ease_words" not in run["flags"]:
+        return False  # steps on the way to these
+    return run["dataset_augment"] == "original"
 
 
 def is_beyond(run):
@@ -91,7 +93,7 @@ def is_beyond(run):
     if run["model"] == "Blend" or "star_weights" in run["flags"]:
         return True
     experiment = experiment_of(run)
-    return experiment == experiment._replace(**SYSTEM) or (is_chosen_system(run) and "ease_alphas" in run["flags"])
+    return experiment == experiment._replace(**SYSTEM) or (is_chosen_system(run) and "ease_words" in run["flags"])
 
 
 def is_about_labels(run):
