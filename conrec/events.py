@@ -101,16 +101,15 @@ def read(raw, name=None, *, order="timestamp", negative=2, clock="auto", day=8, 
     if not len(rows):
         raise InputError(f"{inter}: no rating is of an item that has a title in {item}; do the files belong together?")
 
-    # In order of user, time, item id.
     user_ids = sort_ids(rows.user.unique())
     users, items = encode(rows.user, user_ids), encode(rows.item, item_ids)
     times = rows.time.to_numpy(float)
     place = pd.Index(sort_ids(item_ids)).get_indexer(catalog)  # of each item in id order
-    sort = np.lexsort((place[items], times, users))
+    sort = np.lexsort((place[items], times, users))  # by user, then time, then item id
     users, items, times = users[sort].astype(np.int64), items[sort].astype(np.int64), times[sort]
     ratings = rows.rating.to_numpy(float)[sort]
 
-    # Positions and cuts within each user.
+    # positions and cuts within each user
     n = np.bincount(users)
     first = np.concatenate(([0], n.cumsum()))
     positions = np.arange(len(users)) - first[users]
@@ -195,51 +194,38 @@ def check_negatives(events, inter):
 
 def describe(events):
     """Lines for the log."""
-    n_events = np.bincount(events.parts, minlength=3)
-    n_negatives = np.bincount(events.parts[events.is_negative], minlength=3)
-    negatives_of = np.bincount(events.users[events.is_negative], minlength=events.n_users)
-    in_train = (events.parts == TRAIN) & events.is_negative
-    in_train_of = np.bincount(events.users[in_train], minlength=events.n_users)
-    tied = same_time_as_before(events)
+    negative = events.is_negative
+    users, parts = events.users[negative], events.parts[negative]
+    have_none = (np.bincount(users, minlength=events.n_users) == 0).sum()
+    none_in_train = (np.bincount(users[parts == TRAIN], minlength=events.n_users) == 0).sum()
+    in_all, low = (" / ".join(f"{n:,}" for n in np.bincount(rows, minlength=3)) for rows in (events.parts, parts))
     return [
-        f"events: {events.n_users} users, {events.n_items} items; train, validation, test "
-        f"{counts(n_events)}, of which negative {counts(n_negatives)}",
-        f"events: {(negatives_of == 0).sum()} users have no negative, {(in_train_of == 0).sum()} none in train",
-        f"events: {tied:.1%} of the negatives share a time with an earlier negative of the same user: their order "
-        "means nothing",
+        f"events: {events.n_users} users, {events.n_items} items; train, validation, test {in_all}, of which "
+        f"negative {low}",
+        f"events: {have_none} users have no negative, {none_in_train} none in train",
+        f"events: {same_time_as_before(events):.1%} of the negatives share a time with an earlier negative of the same "
+        "user: their order means nothing",
     ]
-
-
-def counts(numbers):
-    return " / ".join(f"{number:,}" for number in numbers)
 
 
 def same_time_as_before(events):
     """Share of the negatives that have the time of an earlier negative of the same user."""
     users, times = events.users[events.is_negative], events.times[events.is_negative]
-    if not len(users):
-        return 0.0
     return float(((users[1:] == users[:-1]) & (times[1:] == times[:-1])).sum() / len(users))
 
 
 def to_frame(events):
     """DataFrame user, item (ids), rating, position, part (a name of PARTS): events.csv."""
-    return pd.DataFrame(
-        {
-            "user": events.user_ids[events.users],
-            "item": events.item_ids[events.items],
-            "rating": events.ratings.astype(np.int64),
-            "position": events.positions,
-            "part": np.array(PARTS, dtype=object)[events.parts],
-        }
-    )
+    columns = {"user": events.user_ids[events.users], "item": events.item_ids[events.items]}
+    columns |= {"rating": events.ratings.astype(np.int64), "position": events.positions}
+    return pd.DataFrame(columns | {"part": np.array(PARTS, dtype=object)[events.parts]})
 
 
 def time_split(events, folder, name, item_file):
-    """Write folder/<name>-time/<name>-time_{train_original,validation,test}.csv and a copy of the .item file.
+    """Write folder/<name>-time/<name>-time_{train_original,validation,test}.csv, all ratings of train and the positives
+    of the others, and a copy of the .item file, where they are not there already.  Returns their folder.
 
-    folder: of the data sets (data/).  Train holds all ratings of the train part, validation and test the positives of
-    theirs.  Files that are the same already are left alone.  Returns the folder.
+    folder: of the data sets (data/).
     """
     name = f"{name}-time"
     folder = folder / name
