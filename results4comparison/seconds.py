@@ -60,7 +60,8 @@ def short_name(experiment):
         n = experiment.flags.split()[1]  # "--blend 5 x stars ease"
         return f"{n} blended" if n.isdigit() else "blended"  # with EASE; longer names meet in the picture
     if "_weights" in experiment.flags:
-        return f"{experiment.model}, a weight a star"
+        more = ", slower" if "n_negatives" in experiment.flags else ""
+        return f"{experiment.model}, a weight a star{more}"
     return experiment.model.split(" (")[0]
 
 
