@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -81,6 +82,8 @@ def summary_of(job, per_user, baselines):
     summary["against"] = {name: set_against(per_user, baselines[name], job) for name in BESIDE if name in baselines}
     summary |= {"peak_memory_mb": hardware.peak_memory_mb(job.device), "device": hardware.device_name(job.device)}
     changed = {name: value for name, value in flags.changed(options, job.name).items() if name.startswith("conrec_")}
+    for flag in changed.keys() & {"conrec_embeddings", "conrec_reversed"}:
+        changed[flag] = Path(changed[flag]).name  # where it lies: config.json
     llm = None if options.llm == "auto" or options.conrec_reversed else options.llm
     return summary | {"llm": llm, "flags": changed, "commit": run_folder.commit()}
 

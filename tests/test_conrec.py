@@ -249,6 +249,7 @@ def test_a_reversed_run_is_one_on_the_time_split(world, finished, tmp_path):
     main.main([*reverse, str(runs / "world-time" / "e"), "--path_name", "r"])
     found = summary(runs / "world" / "r")
     assert found["system"] == "reversed EASE" and found["test"]["auc"] > 0.6  # its likes are foretold
+    assert found["flags"] == {"conrec_reversed": "e"}  # no path of this machine in what is kept
     with pytest.raises(InputError, match=r"was not trained on --dataset .*world-time, the time split of these events"):
         main.main([*reverse, str(runs / "other" / "e"), "--path_name", "r2"])
 
