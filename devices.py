@@ -84,7 +84,8 @@ def together():
     try:
         yield
         if count() > 1:
-            dist.barrier()  # gloo aborts a process whose neighbour has gone
+            with connected():
+                dist.barrier()  # gloo aborts a process whose neighbour has gone
     except BaseException:
         if count() > 1:
             if first_to_fail():

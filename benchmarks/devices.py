@@ -45,6 +45,7 @@ class Exchanged:
         return self.all_reduce(tensor, *arguments)
 
 
+@devices.together()
 def measure(number, size, shape, steps, device, folder):
     """One of `size` processes.  The first writes its figures to folder/figures.pt."""
     if device == "cuda":
@@ -74,9 +75,6 @@ def measure(number, size, shape, steps, device, folder):
     if number == 0:
         per_step = exchanged.bytes / (steps + WARM_UP), exchanged.calls / (steps + WARM_UP)
         torch.save((*figures, *per_step), Path(folder) / "figures.pt")
-    if size > 1:
-        dist.barrier()  # gloo aborts a process whose neighbour has gone
-        dist.destroy_process_group()
 
 
 def main():
