@@ -72,7 +72,7 @@ def fit(name, raw, folder, options, run):
         raise InputError(f"--top_k {options.top_k[-1]}: {name} has only {data.n_items} items to rank (and needs 20)")
     made_from = {"train_csv": train_csv.name, "sha256": train_hash, "llm": labels.get("llm")}
     made_from |= {"validation": splits["validation"], "test": splits["test"]}
-    if any(getattr(options, "ease_words", [])):
+    if options.model == "EASE" and any(options.ease_words):
         data.texts = item_texts(items, data.item_ids, genres=True)
         made_from["texts"] = hash_of(data.texts)
     devices.agree("flags and files", repr((sorted(flags.settings(asked).items()), made_from)).encode())

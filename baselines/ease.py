@@ -37,8 +37,9 @@ class EASE(Recommender):
     def __init__(self, data, options, generator=None):
         super().__init__(data, options, generator)
         self.by_user = options.ease_side == "user"
-        choices = product(options.ease_alphas, options.ease_words, options.ease_denoising, options.ease_lambdas)
-        self.grid = [dict(zip(self.columns, map(float, choice), strict=True)) for choice in choices]
+        tried = options.ease_alphas, options.ease_words, options.ease_denoising, options.ease_lambdas
+        self.tried = dict(zip(self.columns, tried, strict=True))
+        self.grid = [dict(zip(self.columns, map(float, choice), strict=True)) for choice in product(*tried)]
         side = data.n_users if self.by_user else data.n_items
         self.words = None  # (I, words)
         if any(options.ease_words) and data.texts is not None:  # a finished run has been solved with them
@@ -56,9 +57,7 @@ class EASE(Recommender):
 
     def terms(self):
         o = self.options
-        values = o.ease_alphas, o.ease_words, o.ease_denoising, o.ease_lambdas
-        tried = dict(zip(self.columns, values, strict=True))
-        lists = [f"{name} of {spaced(values)}" for name, values in tried.items()]
+        lists = [f"{name} of {spaced(values)}" for name, values in self.tried.items()]
         return [f"weights between {o.ease_side}s", f"stars weigh {spaced(o.ease_weights)}", *lists]
 
     def solve(self, setting):
@@ -118,7 +117,8 @@ def spaced(numbers):
 
 
 def refuse_what_does_not_fit(data, side, scaled, words):
-    """Raises InputError where X, X with scaled rows, X'X, its factor and B would take more memory than there is."""
+    """Raises InputError where X, X with scaled rows, words, X'X, its factor and B would take more memory than there
+    is."""
     needed = 4 * ((1 + scaled) * data.n_users * data.n_items + 3 * side * side)  # bytes of float32
     if words is not None:
         needed += 4 * words.shape[0] * words.shape[1]

@@ -61,7 +61,7 @@ def test_ease_solves_its_ridge_regressions_column_by_column(data, weights, side)
     data.texts = [f"The {'River ' * n}of {'stone ' * m}(1990)" for n, m in has_words]
     data.texts[0] += " Nowhere"  # no other item's
     words = [0.0, 3.0] if side == "item" else [0.0]
-    more = {"ease_lambdas": [30.0], "ease_denoising": [0.0, 0.7], "ease_alphas": [0.0, 0.5], "ease_words": words}
+    more = {"ease_lambdas": [7.0, 30.0], "ease_denoising": [0.0, 0.7], "ease_alphas": [0.0, 0.5], "ease_words": words}
     model = EASE(data, SimpleNamespace(ease_weights=weights, ease_side=side, **more), None)
     x = np.zeros((USERS, ITEMS))
     for user, item, rating in zip(data.train.users, data.train.items, data.train.rating, strict=True):
@@ -69,7 +69,7 @@ def test_ease_solves_its_ridge_regressions_column_by_column(data, weights, side)
         x[user, item] = weights[int(star) - 1]
     rows = x if side == "item" else x.T
     n = rows.shape[1]
-    assert len(model.grid) == 4 * len(words)
+    assert len(model.grid) == 8 * len(words)
     assert model.grid[-1] == {"alpha": 0.5, "words": words[-1], "p": 0.7, "lambda": 30.0}
     for setting in model.grid:
         model.solve(setting)
