@@ -198,14 +198,17 @@ def describe(events):
     users, parts = events.users[negative], events.parts[negative]
     have_none = (np.bincount(users, minlength=events.n_users) == 0).sum()
     none_in_train = (np.bincount(users[parts == TRAIN], minlength=events.n_users) == 0).sum()
-    in_all, low = (" / ".join(f"{n:,}" for n in np.bincount(rows, minlength=3)) for rows in (events.parts, parts))
     return [
-        f"events: {events.n_users} users, {events.n_items} items; train, validation, test {in_all}, of which "
-        f"negative {low}",
+        f"events: {events.n_users} users, {events.n_items} items; train, validation, test {counts(events.parts)}, of "
+        f"which negative {counts(parts)}",
         f"events: {have_none} users have no negative, {none_in_train} none in train",
         f"events: {same_time_as_before(events):.1%} of the negatives share a time with an earlier negative of the same "
         "user: their order means nothing",
     ]
+
+
+def counts(parts):
+    return " / ".join(f"{number:,}" for number in np.bincount(parts, minlength=len(PARTS)))
 
 
 def same_time_as_before(events):
