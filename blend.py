@@ -13,8 +13,8 @@ from itertools import takewhile
 from pathlib import Path
 
 import main
-import shell
-from run_folder import read_config, require_finished
+from machine import shell
+from runs.run_folder import read_config, require_finished
 from utils import InputError
 
 

@@ -3,7 +3,7 @@
     load                 CSVs -> TrainData: users and items numbered, train edges, what to rank, what to mask
     TrainData.batches    one epoch of shuffled mini-batches
 
-Knows nothing of models.  How the CSVs are made: atomic_files/preparation.py.
+Knows nothing of models.  How the CSVs are made: preparation/splits.py.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import devices
-from atomic_files.files import CONFIRMED, LIKED, STARS, encode, read_ratings, sort_ids
-from hardware import upload
+from machine import processes
+from machine.hardware import upload
+from preparation.files import CONFIRMED, LIKED, STARS, encode, read_ratings, sort_ids
 from utils import InputError
 
 
@@ -160,7 +160,7 @@ class TrainData:
         distinct, distinct_of = np.unique(users, return_inverse=True)
 
         disliked = chosen[~edges.positive[chosen]]
-        users_own, items_own = devices.part(self.n_users), devices.part(self.n_items)
+        users_own, items_own = processes.part(self.n_users), processes.part(self.n_items)
         by_user = SparseRows.arrays(edges.users[disliked], edges.items[disliked], items_own)
         by_item = SparseRows.arrays(edges.items[disliked], edges.users[disliked], users_own)
 

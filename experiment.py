@@ -12,107 +12,104 @@ import numpy as np
 import torch
 from torch_geometric import seed_everything
 
-import artefacts
 import dataloader
-import devices
-import evaluation
-import flags
-import hardware
 import recommend
-import run_folder
-import training
 import utils
-from atomic_files import preparation
-from baselines import MODELS, model_class
-from checkpoint import of_weights, save
 from feedback import refinement
-from feedback.flags import REFINEMENT
-from feedback.questions import item_texts
-from feedback.ways import hash_of
+from machine import hardware, processes
+from machine.shell import AGAIN, Stopped
 from negatives import stage
-from negatives.flags import wants_vectors
+from options import command_line
+from options.models import MODELS, model_class
+from options.negatives import wants_vectors
+from options.refinement import REFINEMENT
+from preparation.splits import PARTS, prepare
+from preparation.titles import item_texts, rated_items
 from results4comparison import compare
-from shell import AGAIN, Stopped
-from utils import InputError
+from runs import artefacts, run_folder
+from runs.run_folder import RULE
+from training import evaluation, loop
+from training.checkpoint import of_weights, save
+from utils import InputError, hash_of
 
-RULE = "#" * 77
 OF_RATINGS = {  # flags that the run of cf_vectors has from the run that it is made for
     "dataset_augment", "half_stars", "data_dir", "result_dir", "device", "deterministic", "test_batch_size",
 } | REFINEMENT  # fmt: skip
 
 
-@devices.together()
+@processes.together()
 def fit(name, raw, folder, options, run):
     """The three stages on one data set.
 
-    name, raw, folder: of atomic_files.folders.locate.  options: of flags.parse and flags.of_data_set; what is left open
-    in them is filled in here.  run: run_folder.Run.
+    name, raw, folder: of locate.  options: of command_line.parse and of_data_set; what is left open in them is filled
+    in here.  run: run_folder.Run.
 
-    All processes of a run go through it (devices.py).  Prepare, refine and a closed form are the first one's alone.
+    All processes of a run go through it (machine/processes.py).  Prepare, refine and a closed form are the first one's
+    alone.
     """
     closed_form = MODELS[options.model].closed_form
     if closed_form and not utils.is_first():
         return
     device = hardware.set_up(options)
     if not closed_form:
-        devices.join(device)  # from here on several processes know of each other
-        devices.refuse_what_is_not_shared(model_class(options.model), options)
+        processes.join(device)  # from here on several processes know of each other
+        processes.refuse_what_is_not_shared(model_class(options.model), options)
     asked = copy(options)
-    run.check_settings(flags.settings(options), settled=False)
+    run.check_settings(command_line.settings(options), settled=False)
 
     # prepare and refine: files in, CSVs out
-    splits, items, train_csv, labels = devices.by_first(make_csvs, name, raw, folder, options, device, run)
+    splits, items, train_csv, labels = processes.by_first(make_csvs, name, raw, folder, options, device, run)
 
     # load and build; once the input is known to be usable, the run folder is taken
     train_hash = utils.sha256(train_csv)
     data = dataloader.load(folder, name, train_csv, device)
     if (utils.sha256(train_csv), hashes_of_splits(name, folder)) != (train_hash, splits):
         raise InputError(f"{folder}: its CSVs changed while this run was reading them; start it again")
-    if training.cut_offs(options)[-1] > data.n_items:
+    if loop.cut_offs(options)[-1] > data.n_items:
         raise InputError(f"--top_k {options.top_k[-1]}: {name} has only {data.n_items} items to rank (and needs 20)")
     made_from = {"train_csv": train_csv.name, "sha256": train_hash, "llm": labels.get("llm")}
     made_from |= {"validation": splits["validation"], "test": splits["test"]}
     if options.model == "EASE" and any(options.ease_words):
         data.texts = item_texts(items, data.item_ids, genres=True)
         made_from["texts"] = hash_of(data.texts)
-    devices.agree("flags and files", repr((sorted(flags.settings(asked).items()), made_from)).encode())
+    processes.agree("flags and files", repr((sorted(command_line.settings(asked).items()), made_from)).encode())
     if options.model == "HNLMRec" and wants_vectors(options):
         cf = partial(cf_vectors, name, raw, folder, train_csv, data, asked, device)
         found = stage.prepare(name, folder, items, train_csv, data, cf, options, device, run.log)
         data.hard, labels["negatives"], made_from["negatives"] = found
     with memory_that_may_not_suffice(options, device):
         model = build(data, options, device)
-    settings = flags.settings(options) | model.settled()
-    columns = [*model.columns, *evaluation.metric_names(training.cut_offs(options))]
+    settings = command_line.settings(options) | model.settled()
+    columns = [*model.columns, *evaluation.metric_names(loop.cut_offs(options))]
     run.open(settings, made_from, options.resume, columns)
     counts = count(data, model)
     log_header(run, settings, train_csv, counts, data)
     run.log(f"{options.model}: {', '.join(model.terms())}")
 
     # train: the model is left with the weights that were best on validation
-    learn = training.solve if closed_form else training.train
+    learn = loop.solve if closed_form else loop.train
     with memory_that_may_not_suffice(options, device):
         outcome = learn(model, data, options, run)
     run.log("", f"Training completed in {outcome.seconds:.1f} seconds ({outcome.ended}).")
     run.log(f"Best {outcome.unit} {outcome.best_epoch}, validation Recall@20 {outcome.best_score:.4f}")
 
     # test
-    validation = evaluation.means(training.measure(model, data, data.validation, options))
-    per_user = training.measure(model, data, data.test, options)
+    validation = evaluation.means(loop.measure(model, data, data.validation, options))
+    per_user = loop.measure(model, data, data.test, options)
     test = evaluation.means(per_user)
     run.log("", RULE, "Final Test Results", *evaluation.metric_lines(test, options.top_k), RULE)
 
     # what is left behind
     leave_behind(model, data, items, outcome, per_user, options, run)
-    (peak_memory_mb,) = devices.largest(hardware.peak_memory_mb(device))
+    (peak_memory_mb,) = processes.largest(hardware.peak_memory_mb(device))
     if not utils.is_first():
         return
     summary = {"dataset": name, "model": options.model, "random_seed": options.random_seed, "data": counts}
     summary |= outcome.figures()
     summary |= {"validation": validation, "test": test}
-    summary |= {"peak_memory_mb": peak_memory_mb, "device": devices.in_words(device)}
+    summary |= {"peak_memory_mb": peak_memory_mb, "device": processes.in_words(device)}
     summary |= {"dataset_augment": options.dataset_augment, **labels}
-    changed = flags.ablation(options, name)
+    changed = command_line.ablation(options, name)
     if options.model == "Blend":
         changed["blend"] = model.terms()  # of which runs and seeds: config.json
     summary |= {"flags": changed, "commit": run_folder.commit()}
@@ -128,9 +125,9 @@ def make_csvs(name, raw, folder, options, device, run):
     What was picked where options left it open is filled in there.
     """
     with utils.locked(folder, run.log):
-        preparation.prepare(name, raw, folder, run.log, options.half_stars)
+        prepare(name, raw, folder, run.log, options.half_stars)
         splits = hashes_of_splits(name, folder)
-    items = preparation.rated_items(name, raw, folder, run.log)
+    items = rated_items(name, raw, folder, run.log)
     if options.model == "Blend":
         train_csv, labels = recommend.ratings_of(options.blend[0])
         if recommend.held_out(options.blend[0]) != (splits["validation"], splits["test"]):
@@ -145,7 +142,7 @@ def make_csvs(name, raw, folder, options, device, run):
 
 def hashes_of_splits(name, folder):
     """{part: SHA-256}: a run that is resumed, or that waited for a language model, must find the same CSVs again."""
-    return {part: utils.sha256(folder / f"{name}_{part}.csv") for part in preparation.PARTS}
+    return {part: utils.sha256(folder / f"{name}_{part}.csv") for part in PARTS}
 
 
 def cf_vectors(name, raw, folder, train_csv, data, asked, device):
@@ -156,10 +153,10 @@ def cf_vectors(name, raw, folder, train_csv, data, asked, device):
 
     asked: the options of the run that wants them, as they were given.
     """
-    options = flags.parse(["--dataset", asked.dataset, "--model", "LightGCN"])
+    options = command_line.parse(["--dataset", asked.dataset, "--model", "LightGCN"])
     for flag in OF_RATINGS:
         setattr(options, flag, getattr(asked, flag))
-    flags.of_data_set(options, name)
+    command_line.of_data_set(options, name)
     ratings = stage.ratings_name(folder, train_csv)
     options.random_seed, options.path_name = asked.llm_seed, f"cf_{ratings}_{asked.llm_seed}"
     with run_folder.Run(options.result_dir / name / options.path_name) as run:
@@ -196,8 +193,8 @@ def log_header(run, settings, train_csv, counts, data):
     run.log(RULE)
     for key, value in settings.items():
         run.log(f"{key}: {value}")
-    if devices.count() > 1:
-        run.log(f"processes: {devices.count()}, each with as many columns of the embeddings")
+    if processes.count() > 1:
+        run.log(f"processes: {processes.count()}, each with as many columns of the embeddings")
     run.log(
         RULE,
         f"train set: {train_csv}",
@@ -215,7 +212,7 @@ def build(data, options, device):
     hardware.keep_freed_memory()
     hardware.reset_peak_memory(device)
     generator = torch.Generator(device).manual_seed(options.random_seed)
-    return devices.cut(model_class(options.model)(data, options, generator)).to(device)
+    return processes.cut(model_class(options.model)(data, options, generator)).to(device)
 
 
 @contextmanager
@@ -235,7 +232,7 @@ def memory_that_may_not_suffice(options, device):
 
 def leave_behind(model, data, items, outcome, per_user, options, run):
     """The best weights, the metrics of each user, and what is recommended to whom."""
-    weights = of_weights(devices.whole, model, model.state_dict())
+    weights = of_weights(processes.whole, model, model.state_dict())
     users = np.arange(data.n_users)
     with torch.no_grad():
         ranked = evaluation.rank(*model.embeddings(), data.seen, users, 20, options.test_batch_size)

@@ -7,8 +7,8 @@ The refinement itself: feedback/refinement.py, which main.py calls.
 
 import sys
 
-from feedback.flags import UNASKED
-from shell import report_command
+from machine.shell import report_command
+from options.refinement import UNASKED
 
 
 def main(argv=None):

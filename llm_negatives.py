@@ -7,7 +7,7 @@ Making them: negatives/stage.py, which main.py calls for HNLMRec.
 
 import sys
 
-from shell import report_command
+from machine.shell import report_command
 
 
 def main(argv=None):

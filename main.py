@@ -7,32 +7,32 @@
     python main.py --dataset ML-100K --resume                     go on with a run that was interrupted
     python main.py --recommend 42 --run result/ML-100K/NAME       what a finished run recommends to user 42
 
-Three stages: prepare (atomic_files/) and refine (feedback/), each skipped when its result is already on disk and
-belongs to the same input, and train (training.py, model.py), which never overwrites a run folder.
+Three stages: prepare (preparation/) and refine (feedback/), each skipped when its result is already on disk and
+belongs to the same input, and train (training/, model.py), which never overwrites a run folder.
 """
 
 import sys
 from importlib import import_module
 
-import flags
-import run_folder
-import shell
-from atomic_files.folders import locate
-from baselines import MODELS
-from naming import run_name
+from machine import shell
+from options import command_line
+from options.models import MODELS
+from options.run_name import run_name
+from preparation.locate import locate
+from runs import run_folder
 from utils import InputError
 
 
 def main(argv=None):
     """What can be said without torch is said first; then experiment.py, which takes seconds to import, does the job."""
-    options = flags.parse(argv, examples=__doc__.partition("\n\n")[2])
+    options = command_line.parse(argv, examples=__doc__.partition("\n\n")[2])
     if "recommend" in options:
         model = run_folder.model_of(options.run)
         if model not in MODELS:
             raise InputError(f"{options.run}: is a run of {model}, a model that this version does not have")
         return import_module(MODELS[model].look).recommend(options)
     if "filter" in options:
-        from conrec.filter_lists import apply
+        from conrec.results.filter_lists import apply
 
         return apply(options)
 
@@ -41,7 +41,7 @@ def main(argv=None):
 
     # the data set and the run folder
     name, raw, folder = locate(options.dataset, options.data_dir)
-    flags.of_data_set(options, name)
+    command_line.of_data_set(options, name)
     options.path_name = options.path_name or run_name(options, name, folder)
     with run_folder.run_at(options.result_dir / name / options.path_name) as run:
         run.check(options.resume, getattr(options, "epochs", None))

@@ -6,9 +6,10 @@ Read it in the order of the file:
     DispreferenceAutoencoder    confirmed negatives -> code -> confirmed negatives
     ReFINePlusPlus              the model
 
-The propagation and what every model has: recommender.py.  Negative sampling: sampling.py.  Shapes are written behind
-the lines: U users, I items, N = U + I nodes, d embedding dimensions, P positives of a batch, m distinct rows.  The
-plain, dense forms of everything below are in tests/oracle.py; values and gradients must agree with them.
+The propagation and what every model has: training/recommender.py.  Negative sampling: training/sampling.py.  Shapes
+are written behind the lines: U users, I items, N = U + I nodes, d embedding dimensions, P positives of a batch, m
+distinct rows.  The plain, dense forms of everything below are in tests/helpers/oracle.py; values and gradients must
+agree with them.
 """
 
 import numpy as np
@@ -16,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import devices
-from recommender import GraphRecommender
-from sampling import BLOCK, draw_for_each, draw_negatives, sampling_weights, scores_of_pairs
+from machine import processes
+from training.recommender import GraphRecommender
+from training.sampling import BLOCK, draw_for_each, draw_negatives, sampling_weights, scores_of_pairs
 
 
 def rw_ssm(positive, logsumexp_negatives, weight=None):
@@ -81,18 +82,18 @@ class DispreferenceAutoencoder(nn.Module):
         if half:  # oneDNN compiles and keeps a kernel for every shape that it meets: make them few
             bags = F.pad(bags, (0, 0, 0, -n % ROWS))  # zero rows, cut off again below
         with torch.autocast(bags.device.type, torch.bfloat16, enabled=half):
-            hidden = F.relu(devices.total(bags) + self.first_bias)  # (m + 1, hidden)
-            codes = self.to_code(devices.shared(hidden))  # (m + 1, code)
+            hidden = F.relu(processes.total(bags) + self.first_bias)  # (m + 1, hidden)
+            codes = self.to_code(processes.shared(hidden))  # (m + 1, code)
             hidden = F.relu(self.hidden_of(codes))  # (m + 1, hidden)
-            logits = self.last(devices.shared(hidden))  # (m + 1, width)
+            logits = self.last(processes.shared(hidden))  # (m + 1, width)
         return codes[:n].to(bags.dtype), logits[:n].to(bags.dtype)  # the losses are sums of many small terms
 
     def hidden_of(self, codes):
         """from_code of codes of which each process has some columns, (m + 1, code) -> (m + 1, hidden)."""
-        if devices.count() == 1:
+        if processes.count() == 1:
             return self.from_code(codes)
         product = F.linear(codes, self.from_code.weight).to(self.from_code.bias.dtype)
-        return devices.total(product) + self.from_code.bias
+        return processes.total(product) + self.from_code.bias
 
 
 def reconstruction(logits, rows, n_rows, width=None):
@@ -198,7 +199,7 @@ class ReFINePlusPlus(GraphRecommender):
         if self.user_autoencoder:
             own += self.dispreference_terms(self.user_autoencoder, z_users, batch.negatives_by_user)
             own += self.dispreference_terms(self.item_autoencoder, z_items, batch.negatives_by_item)
-        terms += devices.totals(own)
+        terms += processes.totals(own)
         return sum(terms, start=torch.zeros((), device=self.table.device))
 
     def dispreference_terms(self, autoencoder, z, rows):
@@ -207,7 +208,7 @@ class ReFINePlusPlus(GraphRecommender):
         codes, logits = autoencoder(rows)
         terms = [reconstruction(logits, rows, len(z), autoencoder.width)]
         if not self.options.no_alignment:
-            terms.append(alignment(z, codes, rows) / devices.count())  # each has as many columns
+            terms.append(alignment(z, codes, rows) / processes.count())  # each has as many columns
         return terms
 
     def ranking_loss(self, batch, z_users, z_items):
@@ -234,7 +235,7 @@ class ReFINePlusPlus(GraphRecommender):
         """
         weight = self.negative_weights(batch.users_host[:1])  # (1, I)
         items, drawn = draw_negatives(weight, self.n_negatives, self.generator)  # (1, n)
-        scores = devices.total(z_distinct @ z_items[items[0]].t())  # (m, n)
+        scores = processes.total(z_distinct @ z_items[items[0]].t())  # (m, n)
         return masked_logsumexp(scores, drawn)
 
     def per_user_negatives(self, batch, z_distinct, z_items):
@@ -245,7 +246,7 @@ class ReFINePlusPlus(GraphRecommender):
             weight = self.negative_weights(batch.distinct_users_host[first : first + block])  # (block, I)
             items, drawn = draw_negatives(weight, self.n_negatives, self.generator)  # (block, n)
             scores = z_distinct[first : first + block] @ z_items.t()  # (block, I)
-            parts.append(masked_logsumexp(devices.total(scores.gather(1, items)), drawn))
+            parts.append(masked_logsumexp(processes.total(scores.gather(1, items)), drawn))
         return torch.cat(parts)
 
     def negative_weights(self, users):

@@ -19,14 +19,14 @@ import pandas as pd
 import torch
 
 import dataloader
-import evaluation
-import flags
-import hardware
 import utils
-from atomic_files import preparation
-from atomic_files.folders import locate
-from baselines import model_class
-from run_folder import read_config, require_finished
+from machine import hardware
+from options import command_line
+from options.models import model_class
+from preparation.locate import locate
+from preparation.titles import item_table
+from runs.run_folder import read_config, require_finished
+from training import evaluation
 from utils import InputError
 
 SHOWN = 20  # of a user's likes and confirmed negatives; the rest is counted
@@ -48,7 +48,7 @@ def load_run(folder, data_dir=None, device="auto"):
     train_csv = train_file(data_folder, config["made_from"])
     device = hardware.pick_device(device)
     data = dataloader.load(data_folder, name, train_csv, device)
-    titles = preparation.item_table(raw, data.item_ids).title.reindex(data.item_ids, fill_value="").to_numpy()
+    titles = item_table(raw, data.item_ids).title.reindex(data.item_ids, fill_value="").to_numpy()
     return FinishedRun(folder, load_model(folder, config, data, device), titles, train_csv)
 
 
@@ -111,7 +111,7 @@ def held_out(folder):
 
 def recommend(options):
     """The command: print what the run recommends to the user, and what it knows of them."""
-    run = load_run(options.run, flags.given_data_dir(options), options.device)
+    run = load_run(options.run, command_line.given_data_dir(options), options.device)
     user, data = options.recommend, run.data
     table = run.recommend(user, options.top_k[-1])
 
@@ -138,7 +138,7 @@ def load_model(run, config, data, device):
     The folder of hard negatives that HNLMRec was trained with need not be there.
     """
     name = config["settings"]["model"]
-    defaults = vars(flags.parse(["--dataset", "x", "--model", name]))  # of flags that are newer than the run
+    defaults = vars(command_line.parse(["--dataset", "x", "--model", name]))  # of flags that are newer than the run
     settings = SimpleNamespace(**defaults | config["settings"])
     negatives = config["made_from"].get("negatives")
     if negatives:

@@ -23,14 +23,15 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-# pandas and results4comparison, which take seconds to import, are imported where they are needed.
-import flags
-import jobs
-import shell
 import utils
-from atomic_files.folders import locate
-from baselines import MODELS
-from naming import run_name
+from machine import shell
+
+# pandas and results4comparison, which take seconds to import, are imported where they are needed.
+from options import command_line
+from options.models import MODELS
+from options.run_name import run_name
+from preparation.locate import locate
+from runs import jobs
 from utils import InputError
 
 MAIN = Path(__file__).with_name("main.py")
@@ -80,9 +81,9 @@ class Trial:
             *("--result_dir", str(options.result_dir)),
             *("--model", *model),
         ]
-        run = flags.parse(self.arguments)  # raises InputError before anything runs
+        run = command_line.parse(self.arguments)  # raises InputError before anything runs
         name, _, folder = locate(dataset, options.data_dir)
-        flags.of_data_set(run, name)
+        command_line.of_data_set(run, name)
         self.folder = options.result_dir / name / run_name(run, name, folder)
         self.arguments += ["--path_name", self.folder.name]  # also where labels come into the data folder later
 
@@ -123,22 +124,22 @@ class Row(NamedTuple):
 
 def report(rows, notes):
     """(Markdown lines, LaTeX lines) of the table of all rows and of that of the best two, with notes below."""
-    from results4comparison import cells, dislikes, folders
+    from results4comparison import dislikes, finished_runs, formatting
 
     lines, of_dislikes = [], {}
     for dataset, model, trials in rows:
-        summaries = [folders.finished_run(trial.folder) for trial in trials]
+        summaries = [finished_runs.finished_run(trial.folder) for trial in trials]
         if dislikes.is_of_dislikes(summaries[0]):
             of_dislikes |= {trial.folder: run for trial, run in zip(trials, summaries, strict=True)}
             continue
-        lines.append(folders.Row(dataset, model, summaries, [trial.folder for trial in trials]))
-    everything, tests = folders.tables(lines)
+        lines.append(finished_runs.Row(dataset, model, summaries, [trial.folder for trial in trials]))
+    everything, tests = finished_runs.tables(lines)
     if tests[1]:
         notes = ["Difference: two-sided paired t-test over users, each user's mean over the seeds.", *notes]
-    markdown = [*cells.markdown(*everything), "", *cells.markdown(*tests), "", *notes]
+    markdown = [*formatting.markdown(*everything), "", *formatting.markdown(*tests), "", *notes]
     if of_dislikes:  # another task, with a table of its own
         markdown += ["", *dislikes.of_folders(of_dislikes)]
-    latex = [*cells.latex(*everything), "", *cells.latex(*tests), ""]
+    latex = [*formatting.latex(*everything), "", *formatting.latex(*tests), ""]
     return markdown, latex + [f"% {note}" for note in notes]
 
 

@@ -103,6 +103,10 @@ def write_json(path, content):
     write_atomically(Path(path), lambda p: p.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8"))
 
 
+def read_json(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def sha256(path):
     with open(path, "rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
@@ -127,6 +131,11 @@ def remembered_sha256(path):
     with suppress(OSError):  # a folder that may not be written to: worked out anew each time
         write_json(memory, known | {path.name: [*mark, digest]})
     return digest
+
+
+def hash_of(texts):
+    # the texts themselves would make the first line of answers.jsonl too long
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def git_blob_id(path):

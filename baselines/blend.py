@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from recommender import Recommender
-from run_folder import FREE, read_config
+from runs.run_folder import FREE, read_config
+from training.recommender import Recommender
 from utils import InputError
 
 STEPS = {1: 1, 2: 20, 3: 10, 4: 5}  # by number of experiments: weights are multiples of 1 / this
@@ -92,7 +92,7 @@ def standardised(folder, data, base):
     The last column takes the mean away.  A user or item that the run does not know has zeros, so that its score is the
     mean.  Raises InputError where the run knows one that data does not.
     """
-    from recommend import held_out, load_run  # which builds models, so it is not imported with them
+    from recommend import held_out, load_run
 
     if held_out(folder) != held_out(base):
         raise InputError(f"{folder}: was tested on other validation or test rows than {base}")

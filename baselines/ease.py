@@ -25,8 +25,8 @@ import numpy as np
 import torch
 from sklearn.feature_extraction.text import CountVectorizer
 
-from hardware import require_memory
-from recommender import Recommender
+from machine.hardware import require_memory
+from training.recommender import Recommender
 from utils import InputError
 
 

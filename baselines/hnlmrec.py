@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from baselines.lightgcn import MF, LightGCN
-from negatives.flags import wants_vectors
-from recommender import Recommender
+from options.negatives import wants_vectors
+from training.recommender import Recommender
 from utils import InputError
 
 BACKBONES = {"LightGCN": LightGCN, "MF": MF}

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-import devices
 from baselines import samplers
+from machine import processes
 from model import rw_ssm
-from recommender import GraphRecommender
-from sampling import UnratedSampler, scores_of_pairs
+from training.recommender import GraphRecommender
+from training.sampling import UnratedSampler, scores_of_pairs
 
 
 class Rows(NamedTuple):
@@ -110,7 +110,7 @@ class LightGCN(GraphRecommender):
         touched = torch.zeros(len(self.table), 1, device=self.table.device)  # marks nodes: unique() waits for CUDA
         for nodes in (batch.users, self.data.n_users + batch.items, self.data.n_users + negatives):
             touched.index_fill_(0, nodes, 1.0)
-        return devices.total((touched * self.table).square().sum())
+        return processes.total((touched * self.table).square().sum())
 
 
 class MF(LightGCN):

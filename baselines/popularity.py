@@ -2,7 +2,7 @@
 
 import torch
 
-from recommender import Recommender
+from training.recommender import Recommender
 
 
 class Popularity(Recommender):

@@ -13,9 +13,9 @@ Similarity is the dot product of propagated item embeddings, as they are at the 
 
 import torch
 
-import devices
 from baselines.lightgcn import LightGCN
-from sampling import BLOCK, draw_for_each, sampling_weights
+from machine import processes
+from training.sampling import BLOCK, draw_for_each, sampling_weights
 
 
 class ReFINe(LightGCN):
@@ -39,7 +39,7 @@ class ReFINe(LightGCN):
         block = max(1, BLOCK // len(z_items))
         similar = []
         for first in range(0, len(z_items), block):
-            scores = devices.total(z_items[first : first + block] @ z_items.t())  # (block, I)
+            scores = processes.total(z_items[first : first + block] @ z_items.t())  # (block, I)
             scores.diagonal(first).fill_(-torch.inf)  # an item is not similar to itself
             similar.append(scores.topk(wanted, dim=1).indices)
         return torch.cat(similar)

@@ -14,7 +14,7 @@ The candidates are M items that u has not rated, uniform and with replacement.  
 
 import torch
 
-from sampling import scores_of, scores_of_pairs
+from training.sampling import scores_of, scores_of_pairs
 
 BY_SCORE = {"dns", "mixgcf", "ahns"}  # they choose among candidates in every step
 WORDS = {

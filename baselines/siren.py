@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from recommender import GraphRecommender
-from sampling import UnratedSampler, scores_of
+from training.recommender import GraphRecommender
+from training.sampling import UnratedSampler, scores_of
 
 
 class SiReN(GraphRecommender):

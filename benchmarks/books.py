@@ -26,7 +26,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import run_folder  # noqa: E402
+from runs import run_folder
 
 USERS, ITEMS, RATINGS = 28_623, 29_948, 1_600_000
 STARS = (0.05, 0.06, 0.14, 0.25, 0.5)  # shares of 1 to 5

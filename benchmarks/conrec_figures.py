@@ -15,10 +15,11 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from conrec import events as conrec_events
-from conrec import filter, metrics, reward, simple
-from conrec import instances as moments
-from conrec.instances import history, instances, matrix, recent, window
+from conrec.data import events as conrec_events
+from conrec.data import instances as moments
+from conrec.data.instances import history, instances, matrix, recent, window
+from conrec.learning import reward
+from conrec.results import closed_forms, filter, metrics
 
 METRICS = ("hr@20", "fhr@20", "luf@20", "lif@20", "lif-strict@20", "auc")
 SYSTEMS = {  # METRICS on test
@@ -116,7 +117,7 @@ def targets(events):
 
 def systems(events):
     truth = metrics.truth(events, "test")
-    table = simple.table(simple.evaluate(events, truth, names=list(SYSTEMS)))
+    table = closed_forms.table(closed_forms.evaluate(events, truth, names=list(SYSTEMS)))
     for name, expected in SYSTEMS.items():
         for metric, figure in zip(METRICS, expected, strict=True):
             yield f"{name}: {metric}", table.loc[name, metric], figure
@@ -140,8 +141,9 @@ def removals(events):
 def lists(events):
     """Test items a user in the top 20 of EASE on positives, over all users."""
     everybody, test = np.arange(events.n_users), events.cuts[:, 1]
-    fitted, histories = simple.Fitted(events), simple.Histories(events, everybody, test)
-    best = moments.top_items(-simple.reversed_ease(fitted, histories, 0), moments.past(events, everybody, test), 20)
+    fitted, histories = closed_forms.Fitted(events), closed_forms.Histories(events, everybody, test)
+    scores = -closed_forms.reversed_ease(fitted, histories, 0)
+    best = moments.top_items(scores, moments.past(events, everybody, test), 20)
     for sign, expected in (("positive", 2.02), ("negative", 0.162)):
         truth = matrix(events, sign, "test")
         hits = np.asarray(truth[np.repeat(everybody, 20), best.ravel()]).sum()

@@ -24,9 +24,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-import devices
-import hardware
-import run_folder
+from machine import hardware, processes
+from runs import run_folder
 
 WARM_UP = 2  # steps
 
@@ -45,7 +44,7 @@ class Exchanged:
         return self.all_reduce(tensor, *arguments)
 
 
-@devices.together()
+@processes.together()
 def measure(number, size, shape, steps, device, folder):
     """One of `size` processes.  The first writes its figures to folder/figures.pt."""
     if device == "cuda":
@@ -56,22 +55,22 @@ def measure(number, size, shape, steps, device, folder):
     hardware.keep_freed_memory()
     device = torch.device(device)
     if size > 1:
-        devices.join(device, f"file://{folder}/meet?rank={number}&world_size={size}")
+        processes.join(device, f"file://{folder}/meet?rank={number}&world_size={size}")
 
     *sizes, layers = epoch.SHAPES[shape]
     data = epoch.synthetic(*sizes, device)
     hardware.reset_peak_memory(device)
-    model = devices.cut(epoch.build(data, layers))
+    model = processes.cut(epoch.build(data, layers))
     step = epoch.fast_step(model, torch.optim.Adam(model.parameter_groups(), lr=1e-3, fused=True))
     exchanged = Exchanged()
     seconds, computed = [], []
     for batch in islice(data.batches(1024, torch.Generator().manual_seed(0)), steps + WARM_UP):
-        devices.largest(0)  # as training agrees on whether to save
+        processes.largest(0)  # as training agrees on whether to save
         began = time.process_time()
         seconds += epoch.seconds_of(lambda batch=batch: step(batch), 1, device)
         computed.append(time.process_time() - began)
     milliseconds = [round(1e3 * statistics.median(taken[WARM_UP:])) for taken in (seconds, computed)]
-    figures = devices.largest(*milliseconds, hardware.peak_memory_mb(device))
+    figures = processes.largest(*milliseconds, hardware.peak_memory_mb(device))
     if number == 0:
         per_step = exchanged.bytes / (steps + WARM_UP), exchanged.calls / (steps + WARM_UP)
         torch.save((*figures, *per_step), Path(folder) / "figures.pt")

@@ -4,7 +4,7 @@
     python benchmarks/epoch.py ML-100K --steps 20
 
 All forms run in this process, taking turns, on synthetic ratings of the real sizes; the plain form is the one the
-tests hold the fast form to (tests/oracle.py: PyG's LGConv, dense autoencoders over all rows, a dense matrix of
+tests hold the fast form to (tests/helpers/oracle.py: PyG's LGConv, dense autoencoders over all rows, a dense matrix of
 sampling weights).  bf16 is the fast form with --precision bfloat16.  Seconds of an epoch are the median step times
 the steps of an epoch.  Memory is the process's peak while the form runs (Linux), or the card's with CUDA.
 """
@@ -23,13 +23,13 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import oracle  # noqa: E402
+import oracle
 
-import hardware  # noqa: E402
-import run_folder  # noqa: E402
-from dataloader import Interactions, TrainData  # noqa: E402
-from model import ReFINePlusPlus  # noqa: E402
-from recommender import penalty  # noqa: E402
+from dataloader import Interactions, TrainData
+from machine import hardware
+from model import ReFINePlusPlus
+from runs import run_folder
+from training.recommender import penalty
 
 SHAPES = {  # users, items, train edges, share of confirmed negatives among them (Amazon_Books': assumed), layers
     "ML-100K": (938, 1008, 65_841, 0.195, 4),

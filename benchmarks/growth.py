@@ -25,10 +25,10 @@ import epoch as plus_plus
 import torch
 from epoch import seconds_of
 
-import flags
-import hardware
-import run_folder
-from baselines import MODELS, model_class
+from machine import hardware
+from options import command_line
+from options.models import MODELS, model_class
+from runs import run_folder
 
 SHAPE = (938, 1008, 65_841, 0.195)  # ML-100K's users, items, edges, share of confirmed negatives
 FACTORS = (1, 4, 16, 64)
@@ -44,8 +44,8 @@ def measure(name, factor, steps, device):
     before = hardware.peak_memory_mb(device)
     users, items, edges, confirmed = SHAPE
     data = plus_plus.synthetic(users * side, items * side, edges * factor, confirmed, device)
-    options = flags.parse(["--dataset", "x", "--model", name])
-    flags.of_data_set(options, "x")
+    options = command_line.parse(["--dataset", "x", "--model", name])
+    command_line.of_data_set(options, "x")
     torch.manual_seed(0)
     model = model_class(name)(data, options, torch.Generator(device).manual_seed(0)).to(device)
     if MODELS[name].closed_form:

@@ -24,12 +24,12 @@ import epoch as plus_plus
 import numpy as np
 import torch
 
-import flags
-import hardware
-import run_folder
 from baselines.hnlmrec import HNLMRec
+from machine import hardware
 from negatives import vectors
 from negatives.vectors import HardNegatives, read_sorted
+from options import command_line
+from runs import run_folder
 
 WRITTEN = 2**16  # rows written at once
 
@@ -78,8 +78,8 @@ def epoch(path, options):
     data = plus_plus.synthetic(users, items, options.pairs, 0.0, torch.device("cpu"))
     words = ["--dataset", "x", "--model", "HNLMRec", "--backbone", options.backbone]
     words += ["--hn_adapter", options.adapter] if path else ["--hard", "none"]
-    of_model = flags.parse(words)
-    flags.of_data_set(of_model, "x")
+    of_model = command_line.parse(words)
+    command_line.of_data_set(of_model, "x")
     if path:
         mapped = np.load(path, mmap_mode="r")
         documents = np.array(mapped[: data.n_items])

@@ -23,11 +23,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import synthetic  # noqa: E402
-from same import assert_same_end  # noqa: E402
+import synthetic
+from same import assert_same_end
 
-import run_folder  # noqa: E402
-from atomic_files.fetch import fetch  # noqa: E402
+from preparation.fetch import fetch
+from runs import run_folder
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 DATA = Path("data") / "ML-100K"

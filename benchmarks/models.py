@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from epoch import seconds_of
 from torch_geometric.nn.models import LightGCN as PygLightGCN
 
-import flags
-import hardware
-import run_folder
-from baselines import MODELS, model_class
+from machine import hardware
+from options import command_line
+from options.models import MODELS, model_class
+from runs import run_folder
 
 ALONE = [name for name in MODELS if name not in ("Blend", "HNLMRec", "CoNRec")]  # which need runs, vectors, stages
 
@@ -104,8 +104,8 @@ PLAIN = {"MF": PlainLightGCN, "LightGCN": PlainLightGCN, "ReFINe": PlainReFINe, 
 
 def measure(name, shape, data, steps):
     """Print seconds of an epoch of both forms of a model, and their ratio."""
-    options = flags.parse(["--dataset", shape, "--model", name])
-    flags.of_data_set(options, shape)
+    options = command_line.parse(["--dataset", shape, "--model", name])
+    command_line.of_data_set(options, shape)
     torch.manual_seed(0)
     model = model_class(name)(data, options, torch.Generator(data.device).manual_seed(0)).to(data.device)
     last = getattr(options, "t", 1)

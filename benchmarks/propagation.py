@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from epoch import SHAPES, seconds_of
 
-import hardware
-import run_folder
-from recommender import Propagation
+from machine import hardware
+from runs import run_folder
+from training.recommender import Propagation
 
 CHUNK = 64  # longest bag of the chunked form
 DENSE_NODES = 12_000  # beyond, the dense matrix takes more than half a gigabyte

@@ -20,7 +20,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from atomic_files.files import STARS, read_ratings  # noqa: E402
+from preparation.files import STARS, read_ratings
 
 BLOCK = 2**20  # rows written at a time
 

@@ -1,6 +1,6 @@
 """The LLM stage with a causal model: is it exact in batches, how much faster, and does it survive kill -9?
 
-    python tests/tiny_llm.py tiny                       make a test model, or take any local folder with a causal model
+    python tests/helpers/tiny_llm.py tiny               make a test model, or take any folder with a causal model
     python benchmarks/refine.py tiny                    on the first 60 users of data/ML-100K, 10 kills
     python benchmarks/refine.py tiny --users 0          on all users (an hour on two cores)
 
@@ -25,16 +25,17 @@ ROOT = Path(__file__).parent.parent
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 sys.path.insert(0, str(ROOT))
 
-import hardware  # noqa: E402
-import run_folder  # noqa: E402
-from atomic_files.files import STARS, read_ratings  # noqa: E402
-from atomic_files.folders import locate  # noqa: E402
-from atomic_files.preparation import item_table, prepare  # noqa: E402
-from feedback import prompts  # noqa: E402
-from feedback.answers import key, read  # noqa: E402
-from feedback.causal import CausalLM  # noqa: E402
-from feedback.questions import item_texts, questions, whom_to_ask  # noqa: E402
-from flags import parse  # noqa: E402
+from feedback import prompts
+from feedback.causal import CausalLM
+from feedback.questions import questions, whom_to_ask
+from llm.answers import key, read
+from machine import hardware
+from options.command_line import parse
+from preparation.files import STARS, read_ratings
+from preparation.locate import locate
+from preparation.splits import prepare
+from preparation.titles import item_table, item_texts
+from runs import run_folder
 
 
 def plain_scores(lm, question, texts):

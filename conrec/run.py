@@ -1,8 +1,8 @@
 """CoNRec from files to a test result: events, semantic IDs, trained stages, evaluation, predictions, filter.
 
 main.py hands over to it once the command line and the run folder have been looked at.  Each stage has a folder of its
-own (stages.py), so that a run goes on where it was, and shares what another one made.  Systems that are not trained in
-stages (SASRec, a reversed run) are in systems.py.
+own (learning/stage_folders.py), so that a run goes on where it was, and shares what another one made.  Systems that
+are not trained in stages (SASRec, a reversed run) are in systems.py.
 """
 
 from contextlib import nullcontext
@@ -10,42 +10,42 @@ from types import SimpleNamespace
 
 import numpy as np
 
-import devices
-import flags
-import hardware
 import utils
-from atomic_files import preparation
-from atomic_files.fetch import fetch
-from atomic_files.sources import DATASETS
-from conrec import adapter, evaluation, leaving, sids, simple, systems
-from conrec import backbone as backbones
-from conrec import events as events_of
-from conrec.making import Chain, Known
-from conrec.policy import Policy
-from conrec.rows import COLUMNS
-from conrec.stages import Stages
-from conrec.trie import Trie
-from conrec.vectors import item_vectors
-from experiment import RULE
-from feedback.questions import item_texts
-from feedback.ways import domain_of, hash_of
-from feedback.weights import dtype_of, is_causal, model_folder, revision
-from utils import InputError
+from conrec import systems
+from conrec.data import events as events_of
+from conrec.data import semantic_ids
+from conrec.data.item_vectors import item_vectors
+from conrec.data.trie import Trie
+from conrec.decoder import backbone as backbones
+from conrec.decoder import lora
+from conrec.decoder.policy import Policy
+from conrec.learning.chain import Chain, Known
+from conrec.learning.stage_folders import COLUMNS, Stages
+from conrec.results import closed_forms, evaluation, run_files
+from llm.weights import dtype_of, is_causal, model_folder, revision
+from machine import hardware, processes
+from options import command_line
+from preparation import splits, titles
+from preparation.fetch import fetch
+from preparation.sources import DATASETS
+from preparation.titles import domain_of, item_texts
+from runs.run_folder import RULE
+from utils import InputError, hash_of
 
 EVENTS_VERSION, SIDS_VERSION = 1, 1  # raise one when the same files would give others
 POPULAR = 10  # items whose codes the report of the IDs shows
 
 
-@devices.together()
+@processes.together()
 def fit(name, raw, folder, options, run):
     """The whole job on one data set.
 
-    name, raw, folder: of atomic_files.folders.locate.  options: of flags.parse; what is left open in them is filled in
-    here.  run: run_folder.Run.
+    name, raw, folder: of locate.  options: of command_line.parse; what is left open in them is filled in here.
+    run: run_folder.Run.
     """
     device = hardware.set_up(options)
-    devices.join(device)
-    run.check_settings(flags.settings(options), settled=False)
+    processes.join(device)
+    run.check_settings(command_line.settings(options), settled=False)
     job = SimpleNamespace(name=name, raw=raw, folder=folder, options=options, run=run, device=device)
     job.log = run.log
     job.top_k = sorted({*options.top_k, 20})
@@ -56,7 +56,7 @@ def fit(name, raw, folder, options, run):
     job.events, notes = events_of.read(raw, name, **events_of.settings(options))
     job.log(*notes)
     check_lists(job)
-    devices.by_first(simple.refuse_what_does_not_fit, job.events)  # it alone makes the closed forms
+    processes.by_first(closed_forms.refuse_what_does_not_fit, job.events)  # it alone makes the closed forms
     job.known = Known(job.events)
     if options.conrec_reversed or options.conrec_system == "sasrec":
         return systems.fit(job, origin, make_events, open_run)
@@ -69,7 +69,7 @@ def fit(name, raw, folder, options, run):
     # the stages
     stages = Stages(folder / "conrec", options.random_seed, device, job.log)
     ids = make_ids(job, stages, make_events(job, stages, origin), vectors)
-    job.catalog = sids.read(ids.folder)
+    job.catalog = semantic_ids.read(ids.folder)
     trie = Trie(job.catalog.codes, job.catalog.K, device)
     job.policy = Policy(
         job.events, load_backbone(job), trie, shown=options.conrec_history, domain=domain_of(name, options),
@@ -81,8 +81,8 @@ def fit(name, raw, folder, options, run):
 
     # what is left behind
     if utils.is_first():
-        baselines = simple.evaluate(job.events, job.known.test, job.top_k, log=job.log)
-        leaving.leave_behind(job, chain, ids, predicted, baselines)
+        baselines = closed_forms.evaluate(job.events, job.known.test, job.top_k, log=job.log)
+        run_files.leave_behind(job, chain, ids, predicted, baselines)
 
 
 # ------------------------------------------------------------------------------------------------- what is given
@@ -91,9 +91,9 @@ def fit(name, raw, folder, options, run):
 def find_files(job):
     """Fetch what a known data set lacks; returns {"train_csv", "sha256", "item_file", "items"} of its files."""
     if job.name in DATASETS:
-        devices.by_first(fetch, job.name, job.raw, job.log)
-    hashes = preparation.fingerprint(job.name, job.raw)
-    inter, item = preparation.raw_files(job.raw)
+        processes.by_first(fetch, job.name, job.raw, job.log)
+    hashes = splits.fingerprint(job.name, job.raw)
+    inter, item = splits.raw_files(job.raw)
     return {
         "train_csv": inter.name, "sha256": hashes[inter.name],
         "item_file": item and item.name, "items": item and hashes[item.name],
@@ -116,12 +116,12 @@ def codes_for(job):
     if K and n_items > K**3:
         few = f"make {K**3:,} IDs, too few for {n_items} items"
         raise InputError(f"--conrec_codes {K}: {few}; take more, or leave it out")
-    return K or sids.codes_for(n_items)
+    return K or semantic_ids.codes_for(n_items)
 
 
 def texts_of(job):
     """What an encoder reads of each item of the catalog: "Toy Story (1995), Animation, Comedy"."""
-    return item_texts(preparation.item_table(job.raw), job.events.item_ids, genres=True)
+    return item_texts(titles.item_table(job.raw), job.events.item_ids, genres=True)
 
 
 def of_backbone(job):
@@ -143,12 +143,12 @@ def load_backbone(job):
     if options.llm == "auto":
         return backbones.tiny(job.catalog, options.random_seed, job.device)
     weights = model_folder(options.llm, options.data_dir)
-    return adapter.load(weights, job.catalog, options, options.random_seed, job.device, job.log)
+    return lora.load(weights, job.catalog, options, options.random_seed, job.device, job.log)
 
 
 def open_run(job, origin):
     """Take the run folder, once the input is known to be usable."""
-    settings = flags.settings(job.options)
+    settings = command_line.settings(job.options)
     job.run.open(settings, origin, job.options.resume, COLUMNS)
     job.log(RULE, *(f"{key}: {value}" for key, value in settings.items()), RULE)
 
@@ -163,7 +163,7 @@ def make_events(job, stages, origin):
         evaluation.write_csv(folder / "events.csv", events_of.to_frame(job.events))
 
     if utils.is_first():
-        item_file = preparation.raw_files(job.raw)[1]
+        item_file = splits.raw_files(job.raw)[1]
         split = events_of.time_split(job.events, job.options.data_dir, job.name, item_file)
         job.log(f"time split for other models: --dataset {split}")
     settings = {name: origin[name] for name in ("sha256", "items")} | events_of.settings(job.options)
@@ -181,7 +181,7 @@ def make_ids(job, stages, after, vectors):
         job.log(f"semantic IDs: {events.n_items} items, {K} codes a level")
         of_items = np.bincount(events.items[events.parts == 0], minlength=events.n_items)
         popular = np.argsort(-of_items, kind="stable")[:POPULAR]
-        sids.make(
+        semantic_ids.make(
             texts, vectors.make(job.device), K, options.random_seed, options.conrec_rq_epochs, folder,
             item_ids=events.item_ids, titles=events.titles, popular=popular,
         )  # fmt: skip

@@ -8,35 +8,35 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import devices
-from conrec import leaving, metrics, simple, stages, training
-from conrec.flags import STAGES
-from conrec.instances import numbers_of, past, top_items
-from conrec.making import read_json
-from conrec.metrics import of_scores
-from conrec.policy import shown_before
-from conrec.rows import read_rows
-from conrec.sasrec import SASRec
-from conrec.tasks import ROWS, Rows
+from conrec.data.instances import numbers_of, past, top_items
+from conrec.decoder.policy import shown_before
+from conrec.decoder.sasrec import SASRec
+from conrec.learning import stage_folders, steps
+from conrec.learning.stage_folders import read_rows
+from conrec.learning.tasks import ROWS, Rows
+from conrec.results import closed_forms, metrics, run_files
+from conrec.results.metrics import of_scores
+from machine import processes
+from options.conrec import STAGES
 from recommend import held_out, load_run
-from utils import InputError, sha256
+from utils import InputError, read_json, sha256
 
 SASREC_VERSION = 1  # raise it when the same settings would train another model
 
 
 def fit(job, origin, make_events, open_run):
     """Instead of the stages: train or load, and leave the same tables behind.  job, origin, ...: of run.py."""
-    if devices.count() > 1:
+    if processes.count() > 1:
         raise InputError("torchrun: SASRec and --conrec_reversed take one process; start them with python")
     if job.options.conrec_reversed:
         scores, validation, more = reversed_run(job, origin, open_run)
     else:
         scores, validation, more = sasrec(job, origin, make_events, open_run)
     per_user = of_system(scores(job.known.test), job.known.test, job.events, job.top_k)
-    baselines = simple.evaluate(job.events, job.known.test, job.top_k, log=job.log)
-    summary = leaving.summary_of(job, per_user, baselines) | {"validation": validation} | more
-    leaving.write_per_user(job.run.folder / "per_user.csv", per_user, baselines, job)
-    leaving.finish(job, summary, baselines)
+    baselines = closed_forms.evaluate(job.events, job.known.test, job.top_k, log=job.log)
+    summary = run_files.summary_of(job, per_user, baselines) | {"validation": validation} | more
+    run_files.write_per_user(job.run.folder / "per_user.csv", per_user, baselines, job)
+    run_files.finish(job, summary, baselines)
 
 
 def of_system(scores, truth, events, top_k):
@@ -106,24 +106,24 @@ class SasrecTask:
 def sasrec(job, origin, make_events, open_run):
     options = job.options
     open_run(job, origin)
-    made = stages.Stages(job.folder / "conrec", options.random_seed, job.device, job.log)
+    made = stage_folders.Stages(job.folder / "conrec", options.random_seed, job.device, job.log)
     model = SASRec(job.events.n_items, options.random_seed, job.device)
     task = SasrecTask(job, model)
-    plan = training.Plan(
+    plan = steps.Plan(
         "sasrec", len(STAGES), options.conrec_sft_steps[-1], options.conrec_rates[0], options.random_seed,
         options.llm_batch_tokens,
     )  # fmt: skip
     settings = {"steps": plan.steps, "rate": plan.rate, "context": task.context, "shown": task.shown}
 
     def build(folder):
-        training.train(model, task, plan, folder, job.log)
+        steps.train(model, task, plan, folder, job.log)
 
     stage = made.make("sasrec", make_events(job, made, origin), settings, SASREC_VERSION, build)
     model.read_weights(stage.folder / "model")
     model.model.eval()
     report = read_json(stage.folder / "stage.json")
     job.run.restore_epochs(read_rows(stage.folder / "metrics.csv"))
-    leaving.copy_folder(stage.folder / "model", job.run.folder / "model")
+    run_files.copy_folder(stage.folder / "model", job.run.folder / "model")
     more = {"system": "sasrec", "stages": {"sasrec": report}, "train_seconds": report["seconds"]}
     return task.scores, on_validation(task.scores(job.known.validation), job), more
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 
 from feedback import prompts
-from feedback.batches import batches, longest
-from feedback.language_model import LanguageModel
-from feedback.prompts import ANSWER_TOKENS
 from feedback.questions import Question, picked, scored, too_long
+from llm.batches import batches, longest
+from llm.language_model import LanguageModel
+from llm.messages import ANSWER_TOKENS
 
 
 @dataclass

@@ -6,7 +6,7 @@ import numpy as np
 
 from feedback import prompts
 from feedback.questions import picked, scored, too_long
-from feedback.server import Refused, Server
+from llm.server import Refused, Server
 from utils import InputError
 
 LEAST_LOGPROB = -100.0  # servers say -9999 or less for what they did not reckon

@@ -9,6 +9,8 @@ import re
 
 import numpy as np
 
+from llm.messages import CUE, answer
+
 PROMPT_VERSION = 1  # raise it when a wording changes, so that answers to other words are not mixed
 DOMAINS = {  # --llm_domain: one, several
     "movies": ("movie", "movies"),
@@ -16,8 +18,6 @@ DOMAINS = {  # --llm_domain: one, several
     "books": ("book", "books"),
     "items": ("item", "items"),
 }
-ANSWER_TOKENS = 48  # room for an answer, with some prose around it
-CUE = "Answer:"  # without a chat template it ends the prompt, and the model goes on with the answer
 NUMBERS_ONLY = "Reply with the numbers of those, separated by commas, or with none."
 REMINDER = (
     "That could not be read. Reply with nothing but numbers from the list, separated by commas, "
@@ -65,21 +65,6 @@ def ending(chat):
     return "" if chat else f"\n{CUE}"
 
 
-def transcript(messages):
-    """Messages and answers in turn as one text, for a model without a chat template."""
-    text = ""
-    for place, message in enumerate(messages):
-        is_answer = place % 2 == 1
-        text += f" {message}" if is_answer else message
-    return text
-
-
-def turns(messages):
-    """The same as chat messages: what an OpenAI-compatible server and a chat template take."""
-    roles = ("user", "assistant")
-    return [{"role": roles[place % 2], "content": text} for place, text in enumerate(messages)]
-
-
 def numbered(items, texts):
     return [f"{number}. {texts[item]}" for number, item in enumerate(items, 1)]
 
@@ -97,14 +82,6 @@ def worked_example(question):
     items = generator.permutation(np.concatenate([likes, dislikes]))
     liked_places = np.flatnonzero(np.isin(items, likes))
     return items, (liked_places + 1).tolist()
-
-
-def answer(numbers):
-    """The answer that names these numbers (1-based), as the example shows it.
-
-    Constrained output spells it so, too.
-    """
-    return ", ".join(map(str, numbers)) or "none"
 
 
 # numbers in a row: 3 / 1, 3 / 1, 3 and 4 / 1 3 4

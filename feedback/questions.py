@@ -10,7 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
-from atomic_files.files import encode, sort_ids
+from preparation.files import encode, sort_ids
+from preparation.titles import item_texts
 
 # A model is measured on known ratings hidden among a user's candidates: likes at most, and dislikes.
 HIDDEN = 5
@@ -56,7 +57,7 @@ def whom_to_ask(ratings, unasked_twos, item_table=None):
     """TrainRatings of a table of train rows.
 
     Candidates are a user's 3s, and 2s too when the user's mean train rating is below 3 (or all
-    2s, with "ask").  item_table: preparation.item_table, which says what has a title; None: no
+    2s, with "ask").  item_table: titles.item_table, which says what has a title; None: no
     titles are needed.
     """
     user_ids, item_ids = sort_ids(ratings.user.unique()), sort_ids(ratings.item.unique())
@@ -262,27 +263,3 @@ def calibrate(question, train, scores):
 # ------------------------------------------------------------------------------------------ texts
 
 
-def item_texts(items, item_ids, genres):
-    """What a model reads of each item.
-
-    "Toy Story (1995)", with genres "Toy Story (1995), Animation, Comedy".  "" without a title.
-    """
-    rows = items.reindex(item_ids, fill_value="")
-    texts = []
-    for title, year, genre in zip(rows.title, rows.year, rows.genre, strict=True):
-        text = on_one_line(title)
-        if not text:
-            texts.append("")
-            continue
-        if year:
-            text = f"{text} ({year})"
-        if genres:
-            text = ", ".join([text, *genre.split()])
-        texts.append(text)
-    return texts
-
-
-def on_one_line(title):
-    """Titles are data: line breaks and other control characters in them become spaces."""
-    printable = "".join(c if c.isprintable() else " " for c in title)
-    return " ".join(printable.split())

@@ -12,36 +12,36 @@ from functools import partial
 import pandas as pd
 from tqdm import tqdm
 
-from atomic_files.files import STARS, read_ratings
-from atomic_files.sources import DATASETS
 from feedback import controls, embed
-from feedback.answers import Answers, key
 from feedback.causal import CausalLM
 from feedback.endpoint import Endpoint
-from feedback.flags import DEFAULT_LLM, DEFAULTS, REFINEMENT, idle, refuse_idle
-from feedback.questions import item_texts, one_each, questions, whom_to_ask
+from feedback.questions import one_each, questions, whom_to_ask
 from feedback.report import report
 from feedback.report_text import report_lines
-from feedback.verdicts import labels_of, outcome, report_on
-from feedback.ways import (
+from feedback.settings import (
     WayOfAsking,
     common_settings,
     control,
-    domain_of,
     fitting_mode,
     folder_name,
     folder_of_labels,
-    hash_of,
     prompt_settings,
 )
-from feedback.weights import ATTENTION, dtype_of, is_causal, model_folder, revision
-from utils import InputError, git_blob_id, locked, sha256, write_atomically, write_json
+from feedback.verdicts import labels_of, outcome, report_on
+from llm import encoder
+from llm.answers import Answers, key
+from llm.weights import ATTENTION, dtype_of, is_causal, model_folder, revision
+from options.refinement import DEFAULT_LLM, DEFAULTS, REFINEMENT, idle, refuse_idle
+from preparation.files import STARS, read_ratings
+from preparation.sources import DATASETS
+from preparation.titles import domain_of, item_texts
+from utils import InputError, git_blob_id, hash_of, locked, sha256, write_atomically, write_json
 
 
 def refine(name, folder, items, options, device, log=print):
     """Returns (train CSV to use, {"llm", "llm_mode", "refinement": report card}).
 
-    items: preparation.item_table.  A train_augment CSV in the data folder is used as it is, unless
+    items: titles.item_table.  A train_augment CSV in the data folder is used as it is, unless
     --llm names a model.  Answers are appended to answers.jsonl one question a line, so that a
     killed run goes on where it was.
     """
@@ -179,7 +179,7 @@ def encoder_model(llm, weights, items, train, options, device):
         "texts": hash_of(texts),
         "method": embed.METHOD_VERSION,
         "dtype": "float32",
-        "batch_size": embed.BATCH_SIZE,
+        "batch_size": encoder.BATCH_SIZE,
     }
     answer = partial(embed.answers, texts=texts, weights=weights, device=device)
     folder = folder_name(llm, "embed", options)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from atomic_files.files import CONFIRMED, LIKED
+from preparation.files import CONFIRMED, LIKED
 
 
 def report(train, records, judged, ratings, refined):

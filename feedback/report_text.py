@@ -1,6 +1,6 @@
 """The report card of a refinement as lines of text."""
 
-from atomic_files.files import CONFIRMED, LIKED
+from preparation.files import CONFIRMED, LIKED
 
 
 def report_lines(card):

@@ -12,10 +12,10 @@ from collections import defaultdict
 import numpy as np
 import pandas as pd
 
-from atomic_files.files import CONFIRMED, LIKED, STARS, read_ratings
-from feedback.answers import read
 from feedback.questions import whom_to_ask
 from feedback.report import report
+from llm.answers import read
+from preparation.files import CONFIRMED, LIKED, STARS, read_ratings
 from utils import InputError, sha256
 
 VOTES = {"liked": 1, "disliked": -1, "unanswered": None}

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from feedback.batches import padded
-from feedback.weights import ADAPTER, dtype_of, import_peft, load, write_lora_config
+from llm.batches import padded
+from llm.weights import ADAPTER, dtype_of, import_peft, load, write_lora_config
 from utils import InputError, write_atomically
 
 TARGETS = {  # the layers that get LoRA, by model_type; "all-linear" for what is not listed

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from feedback.weights import is_causal
+from llm.weights import is_causal
 from utils import InputError
 
 FRAME_VERSION = 1  # raise it when the frame or the order of parts changes

@@ -11,7 +11,7 @@ from collections import Counter
 
 import numpy as np
 
-from feedback.questions import item_texts
+from preparation.titles import item_texts
 
 TEMPLATE_VERSION = 1  # raise it when a template's words change, so that old profiles are not mixed with new
 FEW = 5  # likers below which nothing is said of what they like; also the weight of the average in a lift
@@ -31,7 +31,7 @@ class Known:
     """
 
     def __init__(self, data, items):
-        """data: dataloader.TrainData, of which only the train rows are read.  items: preparation.item_table."""
+        """data: dataloader.TrainData, of which only the train rows are read.  items: titles.item_table."""
         train = data.train
         order = np.lexsort((train.items, train.users))
         self.user_ids = [str(token) for token in data.user_ids]

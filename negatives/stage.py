@@ -14,9 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from feedback.answers import Answers
-from feedback.ways import domain_of, hash_of
-from feedback.weights import ATTENTION, dtype_of, is_causal, model_folder, revision
+from llm.answers import Answers
+from llm.weights import ATTENTION, dtype_of, is_causal, model_folder, revision
 from negatives import mining, tuning, vectors, writing
 from negatives.arrays import Progress, read_settings, write_array
 from negatives.encoder import BATCH_SIZE
@@ -24,7 +23,8 @@ from negatives.inputs import FRAME_VERSION, Inputs, Texts
 from negatives.making import Work, route_a, route_b
 from negatives.profiles import TEMPLATE_VERSION, Known, Templates
 from negatives.report import held_out_items, report, report_lines
-from utils import InputError, locked, remembered_sha256, sha256, write_json
+from preparation.titles import domain_of
+from utils import InputError, hash_of, locked, remembered_sha256, sha256, write_json
 
 VECTORS_VERSION = 1  # raise it when the same profiles would give other vectors
 
@@ -32,7 +32,7 @@ VECTORS_VERSION = 1  # raise it when the same profiles would give other vectors
 def prepare(name, folder, items, train_csv, data, cf_vectors, options, device, log=print):
     """(vectors.HardNegatives, report card for summary.json, {"folder", "sha256", "width"} for config.json).
 
-    items: preparation.item_table.  train_csv: the file that `data` was loaded from.  cf_vectors: () -> (U + I, d)
+    items: titles.item_table.  train_csv: the file that `data` was loaded from.  cf_vectors: () -> (U + I, d)
     float32 array, called where cf.npy is not there.  Raises InputError.
     """
     if options.hn_folder:

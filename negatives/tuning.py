@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from checkpoint import BROKEN, save
-from hardware import out_of_memory
+from machine.hardware import out_of_memory
 from negatives.encoder import seeded
 from negatives.mining import held_out_users
+from training.checkpoint import BROKEN, save
 from utils import InputError, write_atomically
 
 TUNING_VERSION = 1  # raise it when the same triplets would give other weights

@@ -25,7 +25,7 @@ import os
 import numpy as np
 import torch
 
-from hardware import available_memory
+from machine.hardware import available_memory
 from utils import InputError, named, write_json
 
 SOURCES = {  # --hard: the source of the folder it reads

@@ -22,8 +22,8 @@ from feedback.causal import CausalLM
 from feedback.endpoint import defused
 from feedback.prompts import DOMAINS
 from feedback.questions import Question
-from feedback.server import Server
-from feedback.weights import dtype_of, is_causal, revision
+from llm.server import Server
+from llm.weights import dtype_of, is_causal, revision
 from utils import InputError
 
 WRITING_VERSION = 1  # raise it when a wording or the reader changes, so that old replies are not mixed with new

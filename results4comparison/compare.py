@@ -31,6 +31,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from options.run_name import flag_words
+
 HERE = Path(__file__).parent
 NUMBER = r"[:\s]+(\d+)"
 COUNTS = {  # in the header of a log
@@ -85,15 +89,6 @@ def other_labels_and_flags(run):
     if labels != "published":
         words.append(f"labels {labels or 'none'}")
     return words + flag_words(run.get("flags", {}))
-
-
-def flag_words(flags):
-    """{"loss": "bpr", "no_autoencoder": True} -> ["--loss bpr", "--no_autoencoder"]"""
-    words = []
-    for name, value in flags.items():
-        values = value if isinstance(value, list) else [value]
-        words.append(" ".join([f"--{name}", *map(str, values)]).removesuffix(" True"))
-    return words
 
 
 def other_counts(run, reference):

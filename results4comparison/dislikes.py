@@ -13,14 +13,13 @@ from collections import defaultdict
 
 import pandas as pd
 
+from options.conrec import BESIDE, METRICS, PRIMARY
+from options.run_name import flag_words
 from results4comparison import compare
-from results4comparison.cells import DIFFERENCE, NO_DIFFERENCE, deviation, difference, markdown
+from results4comparison.formatting import DIFFERENCE, NO_DIFFERENCE, deviation, difference, markdown
 
 OURS = compare.HERE / "ours" / "dislikes"
-PRIMARY = "fhr@20"
-METRICS = ("hr@20", PRIMARY, "luf@20", "lif@20", "lif-strict@20", "cand_ll", "auc")
 TITLES = ["HR@20", "FHR@20", "LUF@20", "LIF@20", "LIF strict", "choice", "dislike AUC"]
-BESIDE = ("two factors", "popularity, negatives")  # what a run is set against, user by user
 SFT = ["translation", "alignment", "warmup"]
 ABLATION = (  # in the paper's order: (what a row adds, flags)
     ("translation only", {"conrec_stages": ["translation", "warmup"]}),
@@ -43,7 +42,7 @@ def name_of(run):
         system += f" ({run['llm'].split('/')[-1]})"
     left_out = ("conrec_system", "conrec_reversed")
     flags = {name: value for name, value in run["flags"].items() if name not in left_out}
-    return " ".join([system, *compare.flag_words(flags)])
+    return " ".join([system, *flag_words(flags)])
 
 
 # ------------------------------------------------------------------------------------------------- which runs
@@ -126,7 +125,7 @@ def ablation(groups):
     """The paper's rows, each with its difference to the row above."""
     rows, above = [], None
     for words, flags in ABLATION:
-        name = " ".join(["CoNRec", *compare.flag_words(flags)])
+        name = " ".join(["CoNRec", *flag_words(flags)])
         runs = groups.get(name)
         if not runs:
             continue

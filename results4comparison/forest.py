@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import shell
-from results4comparison import kept, table
-from results4comparison.cells import paired
+from machine import shell
+from results4comparison import kept_runs, table
+from results4comparison.formatting import paired
 from utils import write_atomically
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -29,14 +29,14 @@ def differences(wanted, reference):
 
     wanted: of a summary, whether it belongs here.  reference: as of table.against.
     """
-    groups = kept.experiments(wanted)
+    groups = kept_runs.experiments(wanted)
     found = []
     for experiment, runs in groups.items():
         base = groups.get(experiment._replace(**reference))
         if base is None or base is runs:
             continue
-        ours = kept.recalls(experiment.dataset, runs)
-        theirs = kept.recalls(experiment.dataset, base)
+        ours = kept_runs.recalls(experiment.dataset, runs)
+        theirs = kept_runs.recalls(experiment.dataset, base)
         found.append((experiment.dataset, experiment, paired(ours, theirs)))
     return sorted(found, key=lambda row: (row[0], row[2].mean))
 

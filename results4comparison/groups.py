@@ -19,9 +19,9 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import recommend
-import shell
-from results4comparison.cells import markdown
+from machine import shell
 from results4comparison.compare import HERE
+from results4comparison.formatting import markdown
 from utils import InputError
 
 OURS = HERE / "ours"

@@ -8,8 +8,8 @@ comparisons of the default, tuned vectors that were named before any of them was
 their number by Holm's method.
 """
 
-from results4comparison import cells, kept
-from results4comparison.cells import markdown
+from results4comparison import formatting, kept_runs
+from results4comparison.formatting import markdown
 
 MODELS = ("MF", "LightGCN", "HNLMRec")
 OF_NEGATIVES = ("hard", "hn_", "rank_loss", "sampler", "ahns")  # how flags about negatives begin
@@ -20,7 +20,7 @@ NAMED = {  # what HNLMRec without flags is compared with, and the flags of that
     "vectors of titles": {"hard": "text"},
     "DNS(64, 5), no language model": {"hard": "none", "sampler": "dns", "sampler_top": 5},
 }
-COLUMNS = ["data set", "model", *cells.FIGURES, *cells.DIFFERENCE]
+COLUMNS = ["data set", "model", *formatting.FIGURES, *formatting.DIFFERENCE]
 
 
 def is_about_negatives(run):
@@ -29,16 +29,16 @@ def is_about_negatives(run):
 
 def lines():
     """Both tables, with a sentence below."""
-    groups = kept.experiments(is_about_negatives)
+    groups = kept_runs.experiments(is_about_negatives)
     there = {experiment.dataset for experiment in groups if experiment.model.startswith("HNLMRec")}
     groups = {experiment: runs for experiment, runs in groups.items() if experiment.dataset in there}
-    rows = [kept.row_of(experiment, runs, plain(groups, experiment, runs)) for experiment, runs in groups.items()]
+    rows = [kept_runs.row_of(experiment, runs, plain(groups, experiment, runs)) for experiment, runs in groups.items()]
     cells_of = []
     for dataset, _, (model, _, *figures) in sorted(rows):  # the labels are the same in all
         cells_of.append([dataset, model, *figures])
     first = markdown(COLUMNS, cells_of)
     compared = comparisons(groups)
-    header = ["data set", "tuned vectors less", *cells.DIFFERENCE, "p, Holm"]
+    header = ["data set", "tuned vectors less", *formatting.DIFFERENCE, "p, Holm"]
     note = f"{len(compared)} tests named beforehand; of p values the last column counts."
     return [*first, "", *markdown(header, compared), "", note]
 
@@ -70,6 +70,6 @@ def comparisons(groups):
             other = find(groups, dataset, "HNLMRec", flags)
             if not tuned or not other:
                 continue
-            found = cells.paired(kept.recalls(dataset, tuned), kept.recalls(dataset, other))
+            found = formatting.paired(kept_runs.recalls(dataset, tuned), kept_runs.recalls(dataset, other))
             tests.append(([dataset, words], found))
-    return cells.several(tests)
+    return formatting.several(tests)

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import shell
-from results4comparison import compare, forest, kept, table
+from machine import shell
+from results4comparison import compare, forest, kept_runs, table
 
 PUBLISHED = ("ReFINe", "ReFINe++")
 
@@ -33,7 +33,7 @@ class Point(NamedTuple):
 def points(dataset):
     """Our Points on a data set."""
     found = []
-    for experiment, runs in kept.experiments(lambda run: run["dataset"] == dataset and belongs(run)).items():
+    for experiment, runs in kept_runs.experiments(lambda run: run["dataset"] == dataset and belongs(run)).items():
         recall = [run["test"]["recall@20"] for run in runs.values()]
         deviation = statistics.stdev(recall) if len(recall) > 1 else 0.0
         found.append(Point(short_name(experiment), seconds_of(dataset, runs), statistics.mean(recall), deviation))
@@ -50,7 +50,7 @@ def seconds_of(dataset, runs):
     seconds = statistics.mean(run["train_seconds"] for run in runs.values())
     for part in next(iter(runs.values()))["flags"].get("blend", ()):
         n, name = part.split(" x ") if " x " in part else (1, part)
-        paths = sorted(kept.OURS.glob(f"{dataset}_{name}_[0-9]*.json"))
+        paths = sorted(kept_runs.OURS.glob(f"{dataset}_{name}_[0-9]*.json"))
         seconds += int(n) * statistics.mean(json.loads(path.read_text())["train_seconds"] for path in paths)
     return seconds
 

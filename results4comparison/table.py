@@ -26,9 +26,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import shell
-from results4comparison import dislikes, folders, hard_negatives, kept
-from results4comparison.cells import (
+from machine import shell
+from results4comparison import dislikes, finished_runs, hard_negatives, kept_runs
+from results4comparison.formatting import (
     AUTHORS,
     DIFFERENCE,
     FIGURES,
@@ -117,26 +117,27 @@ def against(wanted, models, reference=None):
     reference: what another experiment of the data set has else (fields of an Experiment), with which each is
     compared, under DIFFERENCE.
     """
-    groups = kept.experiments(wanted)
+    groups = kept_runs.experiments(wanted)
     datasets = sorted({experiment.dataset for experiment in groups})
-    rows = kept.published_rows(datasets, models)
+    rows = kept_runs.published_rows(datasets, models)
     for experiment, runs in groups.items():
         base = None
         if reference:
             base = groups.get(experiment._replace(**reference))
-        rows.append(kept.row_of(experiment, runs, base))
+        rows.append(kept_runs.row_of(experiment, runs, base))
     lines = [[row.dataset, *row.cells] for row in sorted(rows)]
     return markdown(["data set", "model", "refined by", *FIGURES, *DIFFERENCE], lines)
 
 
 def beyond():
     """Lines of a table against ReFINe++, and of one against the linear model alone."""
-    groups, rows = kept.experiments(is_beyond), []
+    groups, rows = kept_runs.experiments(is_beyond), []
     linear = {experiment.dataset: runs for experiment, runs in groups.items() if experiment.model == "EASE"}
     for experiment, runs in groups.items():
         theirs = linear.get(experiment.dataset)
         if theirs and experiment.model != "EASE":
-            tested = difference(kept.recalls(experiment.dataset, runs), kept.recalls(experiment.dataset, theirs))
+            recalls = [kept_runs.recalls(experiment.dataset, of) for of in (runs, theirs)]
+            tested = difference(*recalls)
             rows.append([experiment.dataset, experiment.name, *tested])
     header = ["data set", "test Recall@20 of", "users", "less EASE's", *DIFFERENCE[2:]]
     return [*against(is_beyond, ("ReFINe++",), SYSTEM), "", *markdown(header, rows)]
@@ -145,8 +146,9 @@ def beyond():
 def headline():
     """Lines of a short table: a system, its labels, and what it reaches at what cost."""
     header = ["model", "labels", "seeds", "test Recall@20", "test NDCG@20", "train seconds"]
-    rows = kept.published_rows(["ML-100K"], ("ReFINe", "ReFINe++"))
-    rows += [kept.row_of(experiment, runs, None) for experiment, runs in kept.experiments(is_headline).items()]
+    rows = kept_runs.published_rows(["ML-100K"], ("ReFINe", "ReFINe++"))
+    for experiment, runs in kept_runs.experiments(is_headline).items():
+        rows.append(kept_runs.row_of(experiment, runs, None))
     lines = []
     for row in sorted(rows):
         model, refined_by, seeds, recall, ndcg, _, _, _, seconds, *_ = row.cells
@@ -157,11 +159,11 @@ def headline():
 def pairs(wanted):
     """Lines of a table of the differences between each two rows of kept runs of a data set."""
     tests = defaultdict(list)  # of each data set
-    for (first, ours), (second, theirs) in itertools.combinations(kept.experiments(wanted).items(), 2):
+    for (first, ours), (second, theirs) in itertools.combinations(kept_runs.experiments(wanted).items(), 2):
         # Users of different data sets cannot be paired, and models are compared in other tables.
         if (first.dataset, first.model) != (second.dataset, second.model):
             continue
-        found = paired(kept.recalls(first.dataset, ours), kept.recalls(second.dataset, theirs))
+        found = paired(kept_runs.recalls(first.dataset, ours), kept_runs.recalls(second.dataset, theirs))
         tests[first.dataset].append(([first.dataset, first.labels, second.labels], found))
     rows = itertools.chain.from_iterable(map(several, tests.values()))
     return markdown(["data set", "test Recall@20 with", "less that with", *DIFFERENCE, "p, Holm"], list(rows))
@@ -172,7 +174,7 @@ def main(arguments):
         case []:
             lines = [__doc__]
         case ["keep", folder, name]:
-            return kept.add(Path(folder), name)
+            return kept_runs.add(Path(folder), name)
         case ["headline"]:
             lines = headline()
         case ["systems"]:
@@ -190,7 +192,7 @@ def main(arguments):
         case ["negative"]:
             lines = dislikes.lines()
         case paths:
-            lines = folders.table(list(map(Path, paths)))
+            lines = finished_runs.table(list(map(Path, paths)))
     print(*lines, sep="\n")
 
 

@@ -7,9 +7,10 @@ import pytest
 import tiny_llm
 import torch
 
-from atomic_files import preparation
-from atomic_files.files import STARS, read_ratings
-from feedback.questions import item_texts, whom_to_ask
+from feedback.questions import whom_to_ask
+from preparation import splits, titles
+from preparation.files import STARS, read_ratings
+from preparation.titles import item_texts
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # One thread each, also of the commands they start: more would fight for the cores.
@@ -21,7 +22,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 def ml_100k(tmp_path_factory):
     """The folder of ML-100K's files and splits, fetched from the package index and prepared once for all tests."""
     folder = tmp_path_factory.mktemp("data") / "ML-100K"
-    preparation.prepare("ML-100K", folder, folder)
+    splits.prepare("ML-100K", folder, folder)
     return folder
 
 
@@ -29,7 +30,7 @@ def ml_100k(tmp_path_factory):
 def films(ml_100k, tmp_path_factory):
     """ML-100K as questions, a tiny causal language model trained on every second user, its twin with random weights."""
     ratings = read_ratings(ml_100k / "ML-100K_train_original.csv", ",", STARS)
-    items = preparation.item_table(ml_100k)
+    items = titles.item_table(ml_100k)
     asked = whom_to_ask(ratings, "confirmed")
     base = tmp_path_factory.mktemp("llm")
     for name, steps in (("trained", tiny_llm.STEPS), ("untrained", 0)):

@@ -1,4 +1,4 @@
-"""Bad input through the real command, each case in a process of its own (tests/bad_input/cases.py).
+"""Bad input through the real command, each case in a process of its own (tests/helpers/bad_input.py).
 
 Starting Python and importing torch takes seconds, and there are dozens of cases: one process imports everything, does
 nothing with it, and forks for each case.
@@ -13,20 +13,17 @@ from pathlib import Path
 
 import pytest
 import synthetic
+from bad_input import CASES
+from bad_input_conrec import CASES_OF_DISLIKES
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(Path(__file__).parent / "bad_input"))
-
-from cases import CASES  # noqa: E402
-from of_dislikes import CASES_OF_DISLIKES  # noqa: E402
-
 CASES = CASES | CASES_OF_DISLIKES
 
 SERVER = """
 import json, os, sys, traceback
 import experiment, main, recommend
 import conrec.run
-import shell
+from machine import shell
 for line in sys.stdin:
     job = json.loads(line)
     if not (child := os.fork()):

@@ -12,8 +12,8 @@ from same import summary
 
 import blend
 import main
-import shell
 from baselines.blend import simplex
+from machine import shell
 from recommend import load_run
 
 

@@ -7,12 +7,12 @@ import torch
 import torch.utils._python_dispatch as dispatch
 from synthetic import Silent, built, train_data
 
-import flags
-import hardware
-import training
-from baselines import MODELS, model_class
-from checkpoint import TrainingState
-from recommender import penalty
+from machine import hardware
+from options import command_line
+from options.models import MODELS, model_class
+from training import loop
+from training.checkpoint import TrainingState
+from training.recommender import penalty
 
 USERS, ITEMS = 30, 50
 GRADIENT = [name for name, model in MODELS.items() if model.by_epochs]
@@ -43,7 +43,7 @@ def ratings(device="cpu", kept=slice(None)):
 def build(words, data, *more):
     """The model with small sizes and, of ReFINe, similar items weighted from epoch 2 on."""
     sizes = {"embedding_dim": 8, "hidden_dim": 12, "batch_size": 100, "t": 2, "r": 3, "epochs": 4}
-    usable = flags.used_by(MODELS[words[0]]) - ({"hidden_dim"} if "--no_autoencoder" in words else set())
+    usable = command_line.used_by(MODELS[words[0]]) - ({"hidden_dim"} if "--no_autoencoder" in words else set())
     small = [word for name, size in sizes.items() if name in usable for word in (f"--{name}", str(size))]
     model = built(words[0], data, *words[1:], *small, *more)
     return model, model.options
@@ -96,7 +96,7 @@ def test_no_step_of_any_model_makes_the_host_wait(words):
 @pytest.fixture
 def no_note(monkeypatch):
     """HNLMRec's figures of an epoch do make the host wait, once."""
-    monkeypatch.setattr("baselines.hnlmrec.HNLMRec.note", lambda model: None)
+    monkeypatch.setattr("options.models.hnlmrec.HNLMRec.note", lambda model: None)
 
 
 @pytest.mark.parametrize("words", VARIANTS, ids=" ".join)
@@ -112,7 +112,7 @@ def test_ranking_makes_the_host_wait_for_nothing_but_its_result():
     data = ratings()
     model, options = build(["LightGCN"], data)
     with Waits() as waits:
-        training.measure(model, data, data.validation, options)
+        loop.measure(model, data, data.validation, options)
     assert not waits.found
 
 
@@ -133,7 +133,7 @@ def trained(words, device, folder, *more):
     folder.mkdir(exist_ok=True)
     data, run = ratings(device), Silent(folder)
     model, options = build(words, data, *more)
-    training.train(model, data, options, run)
+    loop.train(model, data, options, run)
     return model, run.epochs
 
 
@@ -143,12 +143,12 @@ def test_an_epoch_runs_without_synchronising(words, tmp_path, no_note):
     data = ratings("cuda")
     model, options = build(words, data)
     state = TrainingState(model, options, tmp_path / "last.pt")
-    training.run_epoch(state, data, options, Silent(tmp_path), [])  # the first epoch compiles and allocates
+    loop.run_epoch(state, data, options, Silent(tmp_path), [])  # the first epoch compiles and allocates
     state.epoch = 1
     state.start_epoch()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        training.run_epoch(state, data, options, Silent(tmp_path), [])
+        loop.run_epoch(state, data, options, Silent(tmp_path), [])
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
@@ -159,7 +159,7 @@ def test_a_step_gives_the_loss_and_gradient_of_the_cpu(words, monkeypatch):
     """With the same weights and the same negatives, which the two devices draw differently."""
     losses, gradients = [], []
     monkeypatch.setattr("model.draw_negatives", first_negatives)
-    monkeypatch.setattr("baselines.lightgcn.LightGCN.draw", lambda model: ITEMS - 1 - model.positives[0] % 7)
+    monkeypatch.setattr("options.models.lightgcn.LightGCN.draw", lambda model: ITEMS - 1 - model.positives[0] % 7)
     for device in ("cpu", "cuda"):
         data = ratings(device)
         model, options = build(words, ratings())

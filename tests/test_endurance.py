@@ -15,20 +15,20 @@ import pandas as pd
 import pytest
 import synthetic
 import torch
+from interrupts import count_steps, signal_at
 from same import assert_same_end, summary
 
-import checkpoint
 import dataloader
 import experiment
-import hardware
 import main
-import run_folder
-import shell
 import utils
-from atomic_files import preparation
-from baselines import MODELS, model_class
-from checkpoint import TrainingState
-from flags import used_by
+from machine import hardware, shell
+from options.command_line import used_by
+from options.models import MODELS, model_class
+from preparation import splits
+from runs import run_folder
+from training import checkpoint
+from training.checkpoint import TrainingState
 
 ROOT = Path(main.__file__).parent
 
@@ -42,7 +42,7 @@ def world(tmp_path_factory):
 def vectors(world, tmp_path_factory):
     """A finished folder of hard negatives of the world's ratings."""
     folder = tmp_path_factory.mktemp("vectors") / "blocks"
-    preparation.prepare("blocks", world, folder)
+    splits.prepare("blocks", world, folder)
     data = dataloader.load(folder, "blocks", folder / "blocks_train_original.csv", "cpu")
     return hard_negatives.write_folder(folder / "made", data)
 
@@ -61,20 +61,6 @@ def flags(world, vectors, tmp_path):
         return [*(str(part) for pair in paths.items() for part in pair), *own]
 
     return flags
-
-
-def count_steps(patch, model, then=lambda step: None):
-    """Calls then(number of the step, from 1) in every loss of the model; returns the list it counts with."""
-    steps, kind = [], model_class(model)
-    loss = kind.loss
-
-    def counted(self, batch):
-        steps.append(batch)
-        then(len(steps))
-        return loss(self, batch)
-
-    patch.setattr(kind, "loss", counted)
-    return steps
 
 
 def test_averaged_weights_are_a_plain_mean_and_then_an_exponential_one():
@@ -98,10 +84,6 @@ def test_averaging_changes_what_is_evaluated_and_not_what_is_trained(flags, tmp_
     plain, averaged = (pd.read_csv(tmp_path / "result" / "blocks" / n / "metrics.csv") for n in ("plain", "averaged"))
     assert plain.loss.equals(averaged.loss)
     assert not plain["ndcg@20"].equals(averaged["ndcg@20"])
-
-
-def signal_at(at, number):
-    return lambda step: os.kill(os.getpid(), number) if step == at else None
 
 
 CASES = [

@@ -12,7 +12,7 @@ ROOT = Path(main.__file__).parent
 TINY = ROOT / "examples" / "tiny"
 sys.path.insert(0, str(ROOT / "examples"))
 
-import make_tiny  # noqa: E402
+import make_tiny
 
 
 def test_the_committed_files_are_what_the_script_makes_and_small(tmp_path):

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import evaluation
-from atomic_files import preparation
-from atomic_files.files import STARS, read_items, read_ratings, sort_ids
-from atomic_files.split import split
 from feedback import prompts
+from preparation import splits
+from preparation.files import STARS, read_items, read_ratings, sort_ids
+from preparation.rules import split
+from training import evaluation
 from utils import InputError
 
 settings.register_profile(
@@ -53,7 +53,7 @@ def test_an_inter_file_is_read_as_it_was_written(folder, rows):
 @given(rows=ROWS)
 def test_our_csvs_keep_every_id_as_it_is(folder, rows):
     """Written as prepare() writes, read as load() reads: quotes, commas and leading zeros survive."""
-    table = pd.DataFrame(rows, columns=preparation.COLUMNS)
+    table = pd.DataFrame(rows, columns=splits.COLUMNS)
     table.to_csv(folder / "x.csv", index=False, lineterminator="\n", encoding="utf-8")
     back = read_ratings(folder / "x.csv", ",", STARS)
     assert list(zip(back.user.astype(str), back.item.astype(str), back.rating, strict=True)) == rows

@@ -10,8 +10,8 @@ import synthetic
 from same import assert_same_end
 
 import main
-import run_folder
-import shell
+from machine import shell
+from runs import run_folder
 from utils import InputError
 
 KEPT = {"best.pt", "config.json", "curves.png", "log.txt", "metrics.csv", "per_user.csv", "recommendations.csv"}

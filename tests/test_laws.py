@@ -6,47 +6,22 @@ withheld item is the one to recommend first.  Popularity cannot know blocks: of 
 put the most liked first, whoever the user is.
 """
 
-import hard_negatives
 import numpy as np
 import pytest
 import torch
-from synthetic import Silent, train_data
+from blocks import ITEMS, USERS, block_data, withheld
+from synthetic import Silent
 
-import checkpoint
-import evaluation
-import flags
-import training
-from baselines import MODELS, model_class
+from options import command_line
+from options.models import MODELS, model_class
+from training import checkpoint, evaluation, loop
 
-BLOCKS, OWN_USERS, OWN_ITEMS = 3, 10, 12
-USERS, ITEMS = BLOCKS * OWN_USERS, BLOCKS * OWN_ITEMS
 EPOCHS = {"SiReN": 150}  # of the others 60; sums instead of means and dropout make it slower to settle
-
-
-def withheld(user):
-    return user // OWN_USERS * OWN_ITEMS + user % OWN_USERS
 
 
 @pytest.fixture(scope="module")
 def data():
     return block_data()
-
-
-def block_data():
-    """Also a random vector for every positive, of which only HNLMRec knows."""
-    rows, validation = [], []
-    for user in range(USERS):
-        block = user // OWN_USERS
-        for item in range(block * OWN_ITEMS, (block + 1) * OWN_ITEMS):
-            (validation if item == withheld(user) else rows).append((user, item, 5 - (user + item) % 2))
-        for other in {0, 1, 2} - {block}:
-            for n, rating in enumerate((1, 1, 3)):
-                rows.append((user, other * OWN_ITEMS + (user + 4 * n) % OWN_ITEMS, rating))
-    users, items, rating = np.array(rows).T
-    held = tuple(np.array(validation).T[:2])
-    data = train_data(USERS, ITEMS, users, items, rating.astype(float), held, held)
-    data.hard = hard_negatives.in_memory(data)
-    return data
 
 
 # But for Blend, which needs finished runs (tests/test_blend.py), and CoNRec, which recommends nothing.
@@ -57,13 +32,13 @@ def trained(name, data, folder, **changes):
     """The model after training, with its best weights, and its options."""
     numbers = {"embedding_dim": 16, "hidden_dim": 24, "batch_size": 64, "learning_rate": 0.02, "r": 5, "t": 10}
     numbers |= {"siren_dropout": 0.1, "epochs": EPOCHS.get(name, 60), "early_stopping_step": 1000} | changes
-    usable = flags.used_by(MODELS[name]) | {"random_seed"}
+    usable = command_line.used_by(MODELS[name]) | {"random_seed"}
     words = [word for key, value in numbers.items() if key in usable for word in (f"--{key}", str(value))]
-    options = flags.parse(["--dataset", "x", "--model", name, *words])
-    flags.of_data_set(options, "x")
+    options = command_line.parse(["--dataset", "x", "--model", name, *words])
+    command_line.of_data_set(options, "x")
     torch.manual_seed(options.random_seed)
     model = model_class(name)(data, options, torch.Generator().manual_seed(options.random_seed))
-    learn = training.solve if MODELS[name].closed_form else training.train
+    learn = loop.solve if MODELS[name].closed_form else loop.train
     learn(model, data, options, Silent(folder))
     model.eval()
     return model, options
@@ -127,14 +102,14 @@ def test_embeddings_are_finite_after_training(models, name):
 def test_without_alignment_the_autoencoders_have_no_say_in_the_ranking(data, tmp_path):
     """So that one row of the table of ablations can stand for both."""
     runs = [
-        flags.parse(["--dataset", "x", "--epochs", "2", "--embedding_dim", "8", "--batch_size", "64", flag])
+        command_line.parse(["--dataset", "x", "--epochs", "2", "--embedding_dim", "8", "--batch_size", "64", flag])
         for flag in ("--no_alignment", "--no_autoencoder")
     ]
     tables = []
     for options in runs:
-        flags.of_data_set(options, "x")
+        command_line.of_data_set(options, "x")
         torch.manual_seed(0)
         model = model_class("ReFINe++")(data, options, torch.Generator().manual_seed(0))
-        training.train(model, data, options, Silent(tmp_path))
+        loop.train(model, data, options, Silent(tmp_path))
         tables.append(model.table)
     assert torch.equal(*tables)

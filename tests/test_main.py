@@ -19,16 +19,16 @@ import synthetic
 import torch
 
 import dataloader
-import evaluation
 import main
 import utils
-from baselines import MODELS
-from conrec.flags import FLAGS as OF_CONREC
-from feedback import answers as answers_file
 from feedback import refinement
-from flags import parse, used_by
-from negatives.flags import STAGE as OF_STAGE
+from llm import answers as answers_file
+from options.command_line import parse, used_by
+from options.conrec import FLAGS as OF_CONREC
+from options.models import MODELS
+from options.negatives import STAGE as OF_STAGE
 from recommend import load_run
+from training import evaluation
 
 ROOT = Path(main.__file__).parent
 
@@ -523,8 +523,8 @@ def test_shuffled_labels_need_labels_and_are_used(command, tmp_path):
 def test_every_flag_is_covered_here_and_has_a_help_line(capsys):
     elsewhere = {"dataset", "llm", "resume", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout"}
     elsewhere |= {"model", "deterministic", "verbose", "blend", "half_stars"}
-    elsewhere |= OF_STAGE  # tests/test_llm_negatives.py
-    elsewhere |= OF_CONREC  # tests/test_conrec.py
+    elsewhere |= OF_STAGE  # tests/negatives/test_stage.py
+    elsewhere |= OF_CONREC  # tests/conrec/test_conrec.py
     flags = set().union(*(vars(parse(["--dataset", "x", "--model", model])) for model in MODELS))
     here = {line.split()[0].lstrip("-") for line in DIFFERENT_NUMBERS.strip().splitlines()}
     own = {(line.split()[0], line.split()[1].lstrip("-")) for line in OF_MODELS.strip().splitlines()}

@@ -13,15 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch_geometric.nn import LGConv
 
 from dataloader import SparseRows
-from model import (
-    DispreferenceAutoencoder,
-    ReFINePlusPlus,
-    alignment,
-    reconstruction,
-    rw_ssm,
-)
-from recommender import Propagation, penalty
-from sampling import draw_negatives
+from model import DispreferenceAutoencoder, ReFINePlusPlus, alignment, reconstruction, rw_ssm
+from training.recommender import Propagation, penalty
+from training.sampling import draw_negatives
 
 USERS, ITEMS, DIM = 12, 40, 6  # the constructed data set
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-import baselines
 import main
 import study
-from baselines import MODELS
-from flags import parse
+from options import models
+from options.command_line import parse
+from options.models import MODELS
 from results4comparison import table
 
 ROOT = Path(main.__file__).parent
@@ -129,7 +129,7 @@ def test_the_worked_example_of_a_model_trains(tmp_path, monkeypatch, capsys):
     module = path.removesuffix(".py").replace("/", ".")
     monkeypatch.setitem(sys.modules, module, types.ModuleType(module))
     exec(compile(code, path, "exec"), vars(sys.modules[module]))
-    for name, entry in eval("{" + row + "}", {"Row": baselines.Row}).items():
+    for name, entry in eval("{" + row + "}", {"Row": models.Row}).items():
         monkeypatch.setitem(MODELS, name, entry)
     recall = {}
     for model in ("DirectAU", "Popularity"):

@@ -10,8 +10,8 @@ import synthetic
 
 import dataloader
 import main
-from atomic_files import preparation
-from flags import parse
+from options.command_line import parse
+from preparation import splits
 from recommend import load_run
 from utils import InputError
 
@@ -61,7 +61,7 @@ def test_a_run_of_hnlmrec_is_looked_at_without_its_vectors(tmp_path, capsys):
     """The folder they were read from is gone; the adapter has the width that the run noted."""
     world = synthetic.write_data_set(tmp_path / "blocks")
     folder = tmp_path / "data" / "blocks"
-    preparation.prepare("blocks", world, folder)
+    splits.prepare("blocks", world, folder)
     data = dataloader.load(folder, "blocks", folder / "blocks_train_original.csv", "cpu")
     made = hard_negatives.write_folder(tmp_path / "made", data, width=12)
     paths = {"--dataset": world, "--hn_folder": made, "--data_dir": folder.parent, "--result_dir": tmp_path / "result"}

@@ -21,11 +21,11 @@ import scipy.stats
 import synthetic
 import torch
 
-import flags as flags_of_main
-import jobs
-import shell
 import study
-from results4comparison import cells
+from machine import shell
+from options import command_line as flags_of_main
+from results4comparison import formatting
+from runs import jobs
 from utils import InputError
 
 FAST = "--epochs 2 --embedding_dim 4 --batch_size 500"
@@ -145,7 +145,7 @@ def test_the_difference_is_that_of_scipy():
     ours, theirs = (pd.DataFrame([[0.1, 0.3], [0.5, 0.7], [0.2, 0.2]]) + shift for shift in (0.0, 0.05))
     theirs.iloc[0, 0] = 0.4
     theirs.loc[9] = 0.5  # a user whom only one of them has does not count
-    users, mean, interval, p = cells.difference(ours, theirs)
+    users, mean, interval, p = formatting.difference(ours, theirs)
     expected = scipy.stats.ttest_rel([0.2, 0.6, 0.2], [0.375, 0.65, 0.25])
     assert users == "3" and float(mean) == pytest.approx(-0.275 / 3, abs=1e-4)
     assert float(p) == pytest.approx(expected.pvalue, abs=1e-4)

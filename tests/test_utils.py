@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import hardware
-import run_folder
 import utils
+from machine import hardware
+from runs import run_folder
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
@@ -44,7 +44,8 @@ def test_a_hash_is_remembered_until_the_file_changes(tmp_path, monkeypatch):
 
 
 PEAK = """
-import sys, torch, hardware
+import sys, torch
+from machine import hardware
 from pathlib import Path
 cpu = torch.device("cpu")
 hardware.reset_peak_memory(cpu)

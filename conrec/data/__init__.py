@@ -1,0 +1,1 @@
+"""Ratings as events in time, and items as semantic IDs."""

@@ -1,0 +1,250 @@
+"""Ratings in the order in which they were given, cut into train, validation and test within each user.
+
+    read         .inter and .item -> Events
+    to_frame     Events -> the table of events.csv
+    time_split   the same cut as CSVs for the other models
+
+Negative feedback is a rating up to `negative` (2), positive one from 4; 3 is neutral.  Knows files, no model.
+"""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from preparation import splits
+from preparation.files import STARS, encode, read_items, read_ratings, sort_ids
+from preparation.locate import locate
+from preparation.rules import draw_users, is_complete, newest
+from preparation.sources import DATASETS
+from preparation.titles import item_table
+from utils import InputError, write_atomically
+
+TRAIN, VALIDATION, TEST = 0, 1, 2
+PARTS = ("train", "validation", "test")
+POSITIVE = 4  # stars, and more
+DAY_SECONDS = 24 * 60 * 60
+
+
+class Events(NamedTuple):
+    """One row an event, by (user, position).  Item numbers are rows of the .item file that have a title."""
+
+    users: np.ndarray  # (N,) int64 user numbers
+    items: np.ndarray  # (N,) int64 item numbers
+    ratings: np.ndarray  # (N,) float64, 1-5
+    positions: np.ndarray  # (N,) int64, 0, 1, ... within the user
+    parts: np.ndarray  # (N,) int64: TRAIN, VALIDATION or TEST
+    times: np.ndarray  # (N,) float64 seconds; row numbers of the file with order="file"
+    first: np.ndarray  # (U + 1,) int64: the events of user u are the rows first[u] .. first[u + 1] - 1
+    cuts: np.ndarray  # (U, 3) int64: the positions a, b, n where train, validation and test of a user end
+    user_ids: np.ndarray  # (U,) str, in sorted order
+    item_ids: np.ndarray  # (I,) str
+    titles: np.ndarray  # (I,) str
+    clock: str  # "event" or "wall"
+    day: int  # events in a pseudo-day (event clock)
+    recent: float  # days of the short context
+    window: float  # days of the target window
+    negative: int  # a rating up to this is negative
+
+    @property
+    def n_users(self):
+        return len(self.user_ids)
+
+    @property
+    def n_items(self):
+        return len(self.item_ids)
+
+    @property
+    def is_negative(self):
+        """(N,) bool."""
+        return self.ratings <= self.negative
+
+    @property
+    def is_positive(self):
+        """(N,) bool."""
+        return self.ratings >= POSITIVE
+
+
+def settings(options):
+    """The keyword arguments of read() that stand in the flags."""
+    names = ("order", "negative", "clock", "day", "recent", "window")
+    return {name: getattr(options, f"conrec_{name}") for name in names}
+
+
+def of_run(settings_of_run, data_dir=None):
+    """(Events, the folder of their files) of a finished run.  settings_of_run: of its config.json.  data_dir: where the
+    data sets lie now, if not where they lay then."""
+    name, raw, _ = locate(settings_of_run["dataset"], Path(data_dir or settings_of_run["data_dir"]))
+    events, _ = read(raw, name, **settings(SimpleNamespace(**settings_of_run)))
+    return events, raw
+
+
+def read(raw, name=None, *, order="timestamp", negative=2, clock="auto", day=8, recent=3, window=7):
+    """(Events, notes): the events of a folder with one .inter and one .item file, and lines for the log.
+
+    raw: the folder (Path).  name: of a known data set, whose users are drawn where it says so.  order: "timestamp", or
+    "file" where the rows already lie in the order of events.  Of a pair rated twice the last rating counts, a user's
+    rows are in order of (time, item id), rows of items without a title are dropped.
+    Raises InputError for files that have no timestamps or titles, or no user with two train negatives.
+    """
+    if order == "file" and clock == "wall":
+        raise InputError("--conrec_clock wall: needs timestamps, which --conrec_order file does not read")
+    inter, item = splits.raw_files(raw)
+    item_ids, titles = titled_items(raw, inter, item)
+    rows, notes = rated_rows(inter, item, DATASETS.get(name), order)
+    catalog = pd.Index(item_ids)
+    known = rows.item.isin(catalog).to_numpy()
+    untitled, rows = (~known).sum(), rows[known]
+    if untitled:
+        notes.append(f"events: {untitled} dropped, of items without a title in {item.name}")
+    if not len(rows):
+        raise InputError(f"{inter}: no rating is of an item that has a title in {item}; do the files belong together?")
+
+    user_ids = sort_ids(rows.user.unique())
+    users, items = encode(rows.user, user_ids), encode(rows.item, item_ids)
+    times = rows.time.to_numpy(float)
+    place = pd.Index(sort_ids(item_ids)).get_indexer(catalog)  # of each item in id order
+    sort = np.lexsort((place[items], times, users))  # by user, then time, then item id
+    users, items, times = users[sort].astype(np.int64), items[sort].astype(np.int64), times[sort]
+    ratings = rows.rating.to_numpy(float)[sort]
+
+    # positions and cuts within each user
+    n = np.bincount(users)
+    first = np.concatenate(([0], n.cumsum()))
+    positions = np.arange(len(users)) - first[users]
+    cuts = np.stack((6 * n // 10, 8 * n // 10, n), axis=1)  # (U, 3)
+    parts = (positions[:, None] >= cuts[users, :2]).sum(1)
+
+    span = np.median(times[first[1:] - 1] - times[first[:-1]])
+    clock, why = pick_clock(clock, order, span, day, window)
+    events = Events(
+        users, items, ratings, positions, parts, times, first, cuts, user_ids, item_ids, titles,
+        clock, day, recent, window, negative,
+    )  # fmt: skip
+    check_negatives(events, inter)
+    return events, [*notes, *describe(events), why]
+
+
+def titled_items(raw, inter, item):
+    """(ids (I,), titles (I,)) of the items that have a title, in file order."""
+    if item is None:
+        raise InputError(f"{inter.parent}: has no .item file; CoNRec needs the titles of the items")
+    table = item_table(raw)
+    titles = table.title.str.strip()
+    titles = titles[titles != ""]
+    if not len(titles):
+        raise InputError(f"{item}: no item has a title; CoNRec needs the titles of the items")
+    return titles.index.to_numpy(dtype=object), titles.to_numpy(dtype=object)
+
+
+def rated_rows(inter, item, known, order):
+    """(DataFrame user, item, rating, time of one row a pair, notes).  Raises InputError for unusable timestamps."""
+    table = read_ratings(inter, "," if inter.suffix == ".csv" else "\t", STARS, timed=order == "timestamp")
+    if order == "timestamp":
+        check_timestamps(table, inter)
+    latest = newest(table)
+    rows = latest[is_complete(latest, None)]
+    notes = [f"ratings: {len(table)} read"]
+    if len(rows) < len(table):
+        notes.append(f"ratings: {len(table) - len(latest)} given anew later, {len(latest) - len(rows)} incomplete")
+    if known and known.sample_users:
+        complete = latest[is_complete(latest, read_items(item))]  # drawn from the same users as the published split
+        drawn = draw_users(sort_ids(complete.user.unique()), known.sample_users)
+        rows = rows[rows.user.isin(drawn)]
+        notes.append(f"ratings: {len(rows)} of the {known.sample_users} users drawn")
+    time = rows.timestamp if order == "timestamp" else rows.index
+    return rows.assign(time=time), notes
+
+
+def check_timestamps(table, inter):
+    """Raises InputError where the rows cannot be put in order by their timestamps."""
+    how = "--conrec_order file says that the rows already lie in the order of events"
+    if "timestamp" not in table:
+        raise InputError(f"{inter}: has no column timestamp, by which CoNRec orders events; {how}")
+    missing = table.timestamp.isna().to_numpy()
+    if missing.any():
+        raise InputError(f"{inter}, line {table.index[missing][0]}: has no timestamp; {how}")
+    if len(table) > 1 and table.timestamp.nunique() == 1:
+        raise InputError(f"{inter}: all timestamps are {table.timestamp.iloc[0]:g}; {how}")
+
+
+def pick_clock(clock, order, span, day, window):
+    """(clock, why).  span: seconds between the first and the last event of the median user."""
+    pseudo = f"{day} events of a user count as a day"
+    if order == "file":
+        return "event", f"clock: event, since --conrec_order file reads no times; {pseudo}"
+    days = f"the median user's events span {span / DAY_SECONDS:.2g} days"
+    if clock != "auto":
+        return clock, f"clock: {clock}, as asked; {days}"
+    if span < window * DAY_SECONDS:
+        return "event", f"clock: event, since {days}, less than the window of {window:g}; {pseudo}"
+    return "wall", f"clock: wall, since {days}, not less than the window of {window:g}"
+
+
+def check_negatives(events, inter):
+    """Raises InputError where no user has two negatives in train, so that there is nothing to learn a sequence from."""
+    in_train = (events.parts == TRAIN) & events.is_negative
+    if np.bincount(events.users[in_train], minlength=1).max() < 2:
+        raise InputError(
+            f"{inter}: no user has two ratings up to {events.negative} among the first 60 % of their events, so there "
+            "is nothing to learn a sequence of dislikes from; --conrec_negative sets what counts as one"
+        )
+
+
+def describe(events):
+    """Lines for the log."""
+    negative = events.is_negative
+    users, parts = events.users[negative], events.parts[negative]
+    have_none = (np.bincount(users, minlength=events.n_users) == 0).sum()
+    none_in_train = (np.bincount(users[parts == TRAIN], minlength=events.n_users) == 0).sum()
+    return [
+        f"events: {events.n_users} users, {events.n_items} items; train, validation, test {counts(events.parts)}, of "
+        f"which negative {counts(parts)}",
+        f"events: {have_none} users have no negative, {none_in_train} none in train",
+        f"events: {same_time_as_before(events):.1%} of the negatives share a time with an earlier negative of the same "
+        "user: their order means nothing",
+    ]
+
+
+def counts(parts):
+    return " / ".join(f"{number:,}" for number in np.bincount(parts, minlength=len(PARTS)))
+
+
+def same_time_as_before(events):
+    """Share of the negatives that have the time of an earlier negative of the same user."""
+    users, times = events.users[events.is_negative], events.times[events.is_negative]
+    return float(((users[1:] == users[:-1]) & (times[1:] == times[:-1])).sum() / len(users))
+
+
+def to_frame(events):
+    """DataFrame user, item (ids), rating, position, part (a name of PARTS): events.csv."""
+    columns = {"user": events.user_ids[events.users], "item": events.item_ids[events.items]}
+    columns |= {"rating": events.ratings.astype(np.int64), "position": events.positions}
+    return pd.DataFrame(columns | {"part": np.array(PARTS, dtype=object)[events.parts]})
+
+
+def time_split(events, folder, name, item_file):
+    """Write folder/<name>-time/<name>-time_{train_original,validation,test}.csv, all ratings of train and the positives
+    of the others, and a copy of the .item file, where they are not there already.  Returns their folder.
+
+    folder: of the data sets (data/).
+    """
+    name = f"{name}-time"
+    folder = folder / name
+    folder.mkdir(parents=True, exist_ok=True)
+    frame = to_frame(events)[["user", "item", "rating"]]
+    for part, csv_part in enumerate(splits.PARTS):
+        kept = events.parts == part
+        if part != TRAIN:
+            kept &= events.is_positive
+        text = frame[kept].to_csv(header=splits.COLUMNS, index=False, lineterminator="\n")
+        put(folder / f"{name}_{csv_part}.csv", text.encode("utf-8"))
+    put(folder / item_file.name, item_file.read_bytes())
+    return folder
+
+
+def put(path, content):
+    if not path.exists() or path.read_bytes() != content:
+        write_atomically(path, lambda temporary: temporary.write_bytes(content))

@@ -1,0 +1,1 @@
+"""The language model that reads events and writes semantic IDs."""

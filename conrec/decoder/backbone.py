@@ -1,0 +1,81 @@
+"""The model that reads prompts and continues them with semantic IDs: a tiny decoder from scratch, or any causal LM.
+
+B prompts, W continuations of each, V tokens in the vocabulary, K codes a level.  Prompts are lists of tokens.
+"""
+
+import torch
+
+from conrec.decoder.decoder import CONTEXT, Decoder, from_scratch
+from conrec.decoder.shared_prefix import Reading, WholeRows
+from conrec.decoder.vocabulary import WordVocabulary
+
+TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}  # of branch() against whole rows; others are coarser
+
+
+class Backbone(Decoder):
+    """.words: whether prompts are in words.  .K, .first: the token of (level, code) is first + level * K + code.
+    .branches: whether prompts are read once and then continued, or whole rows each time."""
+
+    def __init__(self, model, vocabulary, catalog, context, device, name):
+        """vocabulary: WordVocabulary or ModelVocabulary; name: for messages."""
+        super().__init__(model, vocabulary.pad, context, device, name)
+        self.vocabulary, self.words = vocabulary, vocabulary.words
+        self.K, self.first = catalog.K, vocabulary.first
+        self.codes = torch.from_numpy(catalog.codes).to(self.device)  # (I, 3)
+        self.branches = True
+
+    def tokens(self, parts):
+        """Parts of prompts.py -> tokens of a prompt (list of int), with its beginning, chat template, cue."""
+        return self.vocabulary.tokens(parts)
+
+    def answer(self, parts):
+        """Parts -> tokens of an answer, which follow those of the prompt."""
+        return self.vocabulary.answer(parts)
+
+    def read(self, prompts, closed=None):
+        """A Reading of the prompts (lists of tokens), with gradient where it is enabled.  closed: of Trie.closed."""
+        return (Reading if self.branches else WholeRows)(self, prompts, closed)
+
+    def branch(self, prompts, items, trie, closed=None):
+        """(B, W, 3) float32 log-probabilities, among the trie's children, of the tokens of items (B, W) int64 after
+        each prompt.  With gradient where it is enabled.  closed: of Trie.closed; these items must be open."""
+        items = torch.as_tensor(items, device=self.device)
+        nodes = torch.from_numpy(trie.path).to(self.device)[items]  # (B, W, 3)
+        codes = self.codes[items]  # (B, W, 3)
+        reading = self.read(prompts, closed)
+        first = reading.start(trie).gather(1, codes[..., 0])  # (B, W)
+        after_one = reading.extend(trie, codes[..., 0], nodes[..., 0])  # (B, W, K)
+        columns = torch.arange(items.shape[1], device=self.device).expand_as(items)
+        after_two = reading.extend(trie, codes[..., 1], nodes[..., 1], columns)
+        second = after_one.gather(2, codes[..., 1:2]).squeeze(2)
+        third = after_two.gather(2, codes[..., 2:]).squeeze(2)
+        return torch.stack([first, second, third], 2)
+
+    @torch.no_grad()
+    def check_branches(self, log=print):
+        """Compare a Reading with whole rows; where they differ, whole rows are what is used from now on.
+
+        The tokens are ordinary ones: the new ID tokens are much alike, so that a wrong mask would hardly show.
+        """
+        generator = torch.Generator().manual_seed(0)
+        prompts = [torch.randint(self.first, (length,), generator=generator).tolist() for length in (7, 4)]
+        one, two = torch.randint(self.first, (2, 2, 3), generator=generator).to(self.device)  # (2, 3) each
+        parents = torch.tensor([[2, 0, 0], [1, 1, 2]], device=self.device)
+        found = []
+        for kind in (Reading, WholeRows):
+            reading = kind(self, prompts)
+            found.append(torch.cat([reading.next_logits(one, None), reading.next_logits(two, parents)]))
+        once, whole = (logits.float() for logits in found)
+        difference = float((once - whole).abs().mean() / whole.std())
+        self.branches = difference < TOLERANCE.get(next(self.model.parameters()).dtype, 0.05)
+        if not self.branches:
+            log(f"{self.name}: its attention takes no mask of our own, so every continuation is read as a whole row")
+
+
+def tiny(catalog, seed, device="cpu", dropout=0.1):
+    """A Qwen3 decoder of about a million weights from scratch.  catalog: sids.Catalog (codes, titles, K)."""
+    vocabulary = WordVocabulary(catalog)
+    model = from_scratch(vocabulary.size, seed, vocabulary.pad, dropout)
+    backbone = Backbone(model, vocabulary, catalog, CONTEXT, device, "the tiny decoder")
+    backbone.check_branches()
+    return backbone

@@ -1,0 +1,192 @@
+"""The trained stages of a run, each made once, and its evaluation."""
+
+from functools import cached_property
+
+import pandas as pd
+
+from conrec.data.instances import MOMENTS, as_of, instances, matrix
+from conrec.decoder.prompts import PROMPT_VERSION
+from conrec.learning import reward, steps, tasks
+from conrec.learning.stage_folders import read_rows
+from conrec.results import evaluation
+from conrec.results.metrics import truth
+from options.conrec import GRPO, SFT, STAGES
+from utils import read_json
+
+NEIGHBOURS_SHOWN = 3  # Swing neighbours in the targets of fhr-c and of the coverage: training flags change no metric
+
+
+class Known:
+    """What all systems share of the events: instances, what came true of them, Swing neighbours."""
+
+    def __init__(self, events):
+        self.events = events
+
+    @cached_property
+    def anchors(self):
+        return instances(self.events, "train")
+
+    @cached_property
+    def neighbours(self):
+        return reward.swing(matrix(self.events, "negative"))
+
+    @cached_property
+    def validation(self):
+        return truth(self.events, "validation")
+
+    @cached_property
+    def test(self):
+        moments = instances(self.events, "test")
+        near, _ = reward.target_sets(self.events, *moments, self.neighbours, NEIGHBOURS_SHOWN)
+        return truth(self.events, "test", neighbours=near)
+
+
+class Chain:
+    """Makes the stages one after the other."""
+
+    def __init__(self, known, catalog, policy, stages, after, settings, options, top_k, log):
+        """after: the Stage that made the catalog.  settings: what the backbone depends on.  top_k: cut-offs."""
+        self.known, self.catalog, self.policy, self.stages = known, catalog, policy, stages
+        self.options, self.top_k, self.log = options, top_k, log
+        self.settings = settings | {"prompts": PROMPT_VERSION}
+        self.initial = policy.backbone.state()
+        self.catalog_stage = self.last = after
+        self.loaded = None  # the trained Stage whose weights the backbone has
+        self.contexts = []  # trained so far
+        self.rows, self.reports, self.figures = [], {}, []  # of metrics.csv, stage.json and stages.csv
+
+    # -------------------------------------------------------------------------------------------------- training
+
+    def run(self):
+        for name in self.options.conrec_stages:
+            self.train(name)
+            self.evaluate()
+
+    def train(self, name):
+        context = context_of(name, self.options)
+        if context and context not in self.contexts:
+            self.contexts.append(context)
+        before = self.last
+
+        def build(folder):
+            self.load(before)
+            task = self.task(name)
+            steps.train(self.policy.backbone, task, self.plan(name), folder, self.log)
+            self.loaded = None  # known by its folder, once it is finished
+
+        self.last = self.stages.make(name, before, self.settings_of(name), tasks.TASKS_VERSION, build)
+        self.rows += read_rows(self.last.folder / "metrics.csv")
+        self.reports[name] = read_json(self.last.folder / "stage.json")
+
+    def load(self, stage):
+        """Give the backbone the weights of a trained stage, or its first ones."""
+        if stage == self.catalog_stage:
+            self.policy.backbone.restore(self.initial)
+        elif stage != self.loaded:
+            self.policy.backbone.read_weights(stage.folder / "model")
+        self.loaded = stage
+        self.policy.backbone.model.eval()
+
+    def plan(self, name):
+        options = self.options
+        supervised = name in SFT
+        n_steps = options.conrec_sft_steps[SFT.index(name)] if supervised else options.conrec_steps
+        rate = options.conrec_rates[0 if supervised else 1]
+        return steps.Plan(name, STAGES.index(name), n_steps, rate, options.random_seed, options.llm_batch_tokens)
+
+    def settings_of(self, name):
+        """What the stage depends on besides the one before it."""
+        options, plan = self.options, self.plan(name)
+        settings = self.settings | {"steps": plan.steps, "rate": plan.rate}
+        if name in ("translation", "alignment"):
+            return settings
+        settings |= {"context": context_of(name, options), "shown": options.conrec_history}
+        settings |= {"beams": options.conrec_beams}  # of the validation
+        if name in GRPO:
+            settings |= {"reward": options.conrec_reward, "beta": self.beta(name), "clean": options.conrec_clean}
+            settings |= {"prompts_of_step": options.conrec_prompts, "group": options.conrec_group}
+            if options.conrec_reward in ("c", "d"):
+                settings["gamma"] = options.conrec_gamma
+            if options.conrec_reward != "next":
+                settings["neighbours"] = options.conrec_neighbours
+        return settings
+
+    def beta(self, name):
+        return self.options.conrec_beta[GRPO.index(name)]
+
+    def task(self, name):
+        policy, catalog, known, options = self.policy, self.catalog, self.known, self.options
+        if name == "translation":
+            return tasks.Translation(policy, catalog)
+        if name == "alignment":
+            task = tasks.Alignment(policy, catalog)
+            self.log(f"alignment: {task.rule}")
+            return task
+        validation = tasks.Validation(policy, known.validation)
+        context = context_of(name, options)
+        if name == "warmup":
+            return tasks.Warmup(policy, context, known.anchors, validation)
+        wanted = reward.targets(policy.events, *known.anchors, known.neighbours, options.conrec_neighbours)
+        twice = None
+        if options.conrec_clean:
+            twice = tasks.to_clean(policy, context, known.anchors, wanted, catalog, options.conrec_gamma)
+            self.log(f"{name}: {len(twice)} of {len(known.anchors[0])} prompts are shown twice, thinned")
+        return tasks.Grpo(
+            policy, catalog, context, known.anchors, wanted, validation, options, self.beta(name), twice
+        )
+
+    # ------------------------------------------------------------------------------------------------ evaluation
+
+    def evaluate(self):
+        """A row of stages.csv for each context trained so far, or one with what earlier stages taught."""
+        trained, contexts = self.last, list(self.contexts)
+
+        def build(folder):
+            self.load(trained)
+            self.log(f"{trained.name}: evaluating")
+            evaluation.of_stage(self.policy, self.known.test, contexts, self.catalog, self.top_k, folder)
+
+        settings = {"contexts": contexts, "top_k": self.top_k} | self.of_decoding()
+        made = self.stages.make("evaluate", trained, settings, evaluation.EVALUATION_VERSION, build)
+        found = read_json(made.folder / "figures.json")
+        for row in found["rows"] or [{"context": ""}]:
+            row = {"stage": trained.name} | row | {"ila": found["ila"], "translation": found["translation"]}
+            self.figures.append(row | {"seconds": self.reports[trained.name]["seconds"]})
+        self.evaluated = made
+
+    def of_decoding(self):
+        return {"beams": self.options.conrec_beams, "shown": self.options.conrec_history}
+
+    def predict(self):
+        """The Stage of predictions.csv: for every user with a negative, as of validation, test and now."""
+        trained, context = self.last, self.contexts[-1]
+
+        def build(folder):
+            self.load(trained)
+            self.log("predicting as of validation, test and now")
+            tables = [self.predicted(moment, context) for moment in MOMENTS]
+            evaluation.write_csv(folder / "predictions.csv", pd.concat(tables))
+
+        settings = {"context": context, "k": self.policy.k} | self.of_decoding()
+        return self.stages.make("predict", trained, settings, evaluation.EVALUATION_VERSION, build)
+
+    def predicted(self, moment, context):
+        events = self.policy.events
+        users, positions = as_of(events, moment)
+        items, logprobs = self.policy.predict(users, positions, context)
+        k = items.shape[1]
+        table = pd.DataFrame({"user": events.user_ids[users].repeat(k), "as_of": moment})
+        table["rank"] = list(range(1, k + 1)) * len(users)
+        table["item"] = events.item_ids[items.ravel()]
+        table["title"] = events.titles[items.ravel()]
+        table["logprob"] = logprobs.ravel().round(6)
+        return table
+
+
+def context_of(stage, options):
+    """What a stage is trained with; None before warmup."""
+    if stage == "warmup":
+        return options.conrec_warmup_context
+    return stage if stage in GRPO else None
+
+

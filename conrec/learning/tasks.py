@@ -1,0 +1,251 @@
+"""What each stage learns: a batch for each step, and its loss.  What steps.py asks of a task is written there.
+
+    Translation     the title of an ID, and the ID of a title
+    Alignment       which of these items a user disliked, of whom nothing else is known
+    Warmup          the next negative
+    Grpo            what the reward likes, of what the policy samples
+"""
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from conrec.data.events import TRAIN
+from conrec.data.instances import by_user, history, matrix
+from conrec.decoder import prompts
+from conrec.learning import grpo, reward
+from conrec.results import metrics
+
+ROWS = 32  # examples of a step by supervision
+N_OPTIONS, MOST_OPTIONS, LONG_SHARE = 4, 20, 0.25  # of an alignment question; how many have 5 to 20 options
+OFTEN, LESS_OFTEN, ENOUGH = 4, 2, 1000  # dislikes of a topic; and where the first rule leaves too few samples
+SKIPPED = 0.1  # share of a warmup row's items that are left out
+IGNORED = -100  # no answer token
+TASKS_VERSION = 2  # raise it when batches or losses change, so that stages made with others are made anew
+
+
+class Supervised:
+    """Cross-entropy of the answers' tokens.  An example is (tokens of the prompt, tokens of the answer)."""
+
+    every, patience, dropout = 50, None, True
+
+    def __init__(self, policy):
+        self.policy, self.backbone = policy, policy.backbone
+        self.n_templates = prompts.TEMPLATES if self.backbone.words else 1
+
+    def weight(self, example):
+        return len(example[1])
+
+    def size(self, example):
+        return len(example[0]) + len(example[1])
+
+    def loss(self, examples):
+        rows = [prompt + answer[:-1] for prompt, answer in examples]
+        longest = max(len(answer) for _, answer in examples)
+        logits = self.backbone.logits(rows, longest)  # (B, longest, V)
+        targets = torch.full(logits.shape[:2], IGNORED)
+        for row, (_, answer) in enumerate(examples):
+            targets[row, longest - len(answer) :] = torch.tensor(answer)
+        targets = targets.to(logits.device)
+        return cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED), {}
+
+    def validate(self):
+        return {}, None
+
+    def example(self, parts):
+        prompt, answer = parts
+        tokens, answer = self.backbone.tokens(prompt), self.backbone.answer(answer)
+        room = self.backbone.context - len(tokens)
+        return tokens, answer[: max(room, 1)]
+
+    def template(self, random):
+        return int(random.integers(self.n_templates))
+
+
+class Translation(Supervised):
+    def __init__(self, policy, catalog):
+        super().__init__(policy)
+        self.titles = catalog.titles
+
+    def batch(self, random):
+        examples = []
+        for item in random.integers(len(self.titles), size=ROWS):
+            to_title, template = bool(random.integers(2)), self.template(random)
+            title = self.titles[item]
+            parts = prompts.translation(item, title, to_title, **self.policy.words, template=template)
+            examples.append(self.example(parts))
+        return examples
+
+
+class Alignment(Supervised):
+    """A dislike of a topic that the user dislikes often, among things that the user likes."""
+
+    def __init__(self, policy, catalog):
+        super().__init__(policy)
+        self.pairs, self.rule = alignment_pairs(policy.events, catalog.codes)
+        self.liked = matrix(policy.events, "positive")
+
+    def batch(self, random):
+        examples = []
+        for row in random.integers(len(self.pairs), size=ROWS):
+            user, item = self.pairs[row]
+            liked = self.liked[user].indices
+            n_others = N_OPTIONS - 1
+            if random.random() < LONG_SHARE:
+                n_others = min(int(random.integers(N_OPTIONS, MOST_OPTIONS)), len(liked))
+            options = np.append(random.choice(liked, n_others, replace=False), item)
+            template = self.template(random)
+            shuffled = random.permutation(options)
+            examples.append(self.example(prompts.alignment(shuffled, item, **self.policy.words, template=template)))
+        return examples
+
+
+def alignment_pairs(events, codes):
+    """((n, 2) users and items, rule in words): train negatives whose topic, the first code, the user dislikes often."""
+    negatives, liked = matrix(events, "negative").tocoo(), matrix(events, "positive")
+    users, items = negatives.row.astype(np.int64), negatives.col.astype(np.int64)
+    K = int(codes.max()) + 1
+    topic = users * K + codes[items, 0]
+    often = np.bincount(topic)[topic]
+    asks = np.diff(liked.indptr)[users] >= N_OPTIONS - 1
+    least = OFTEN if ((often >= OFTEN) & asks).sum() >= ENOUGH else LESS_OFTEN
+    kept = (often >= least) & asks
+    if not kept.any():
+        least, kept = 1, asks
+    return np.stack((users, items), 1)[kept], f"{kept.sum()} dislikes of a topic disliked at least {least} times"
+
+
+class Warmup(Supervised):
+    """The next negative.  The tiny decoder without positives learns every item of a row at once."""
+
+    every, patience = 100, 3
+
+    def __init__(self, policy, context, anchors, validation):
+        """anchors: (users, positions) of the train instances."""
+        super().__init__(policy)
+        self.context, self.anchors, self.validation = context, anchors, validation
+        self.rows = Rows(policy.events, policy.shown[0])
+        self.in_rows = context == "negatives" and not self.backbone.words
+
+    def batch(self, random):
+        return [self.row(random) if self.in_rows else self.anchor(random) for _ in range(ROWS)]
+
+    def row(self, random):
+        items = self.rows.draw(random)
+        return self.backbone.tokens(prompts.sequence([])), self.backbone.answer(items.tolist())
+
+    def anchor(self, random):
+        users, positions = self.anchors
+        row = int(random.integers(len(users)))
+        user, p = users[row], positions[row]
+        prompt = self.policy.sequence(user, p, self.context, self.template(random))
+        item = self.policy.events.items[self.policy.events.first[user] + p]
+        return prompt, self.backbone.answer([int(item)])
+
+    def validate(self):
+        return self.validation(self.context)
+
+
+class Rows:
+    """The train negatives of each user, oldest first, to learn the next one from."""
+
+    def __init__(self, events, shown):
+        negatives = by_user(events, events.is_negative & (events.parts == TRAIN))
+        self.users, self.shown = [items for items in negatives if len(items) > 1], shown
+
+    def draw(self, random):
+        """A user's items from a random start, one more than are shown, a tenth of them left out."""
+        items = self.users[random.integers(len(self.users))]
+        begin = int(random.integers(len(items) - 1))
+        items = items[begin : begin + self.shown + 1]
+        kept = items[random.random(len(items)) >= SKIPPED]
+        return kept if len(kept) else items
+
+
+class Grpo:
+    """An example is (tokens of the prompt, row of the targets, draws (G, 3) of the samples)."""
+
+    every, patience, dropout = 50, None, False
+
+    def __init__(self, policy, catalog, context, anchors, targets, validation, options, beta, twice=None):
+        """anchors, targets: (users, positions) and reward.Targets of the same instances.  beta: weight of the KL.
+
+        twice: places among the anchors whose prompts are shown twice, each time thinned (--conrec_clean).
+        """
+        self.policy, self.backbone, self.context, self.validation = policy, policy.backbone, context, validation
+        device = self.backbone.device
+        self.users, self.positions = anchors
+        gts = targets.next if options.conrec_reward == "next" else targets.gts
+        self.gts, self.fps = gts.to(device), targets.fps.to(device)
+        self.E = torch.from_numpy(catalog.E).to(device)
+        self.codes = torch.from_numpy(catalog.codes).to(device)
+        self.kind, self.gamma, self.beta = options.conrec_reward, options.conrec_gamma, beta
+        self.n_prompts, self.group = options.conrec_prompts, options.conrec_group
+        twice = np.zeros(0, np.int64) if twice is None else twice
+        self.pool = np.concatenate([np.arange(len(self.users)), twice])  # with the second showing of some at the end
+        self.thin = np.isin(self.pool, twice)
+        self.n_templates = prompts.TEMPLATES if self.backbone.words else 1
+        self.backbone.keep_reference()
+
+    def batch(self, random):
+        examples = []
+        chosen = random.choice(len(self.pool), min(self.n_prompts, len(self.pool)), replace=False)
+        for place in chosen:
+            row, template = self.pool[place], int(random.integers(self.n_templates))
+            draws = random.random((self.group, 3))
+            thin = random if self.thin[place] else None
+            prompt = self.policy.sequence(self.users[row], self.positions[row], self.context, template, thin)
+            examples.append((prompt, row, draws))
+        return examples
+
+    def weight(self, example):
+        return 1
+
+    def size(self, example):
+        return len(example[0]) + 3 * self.group
+
+    def loss(self, examples):
+        asked, rows, draws = zip(*examples, strict=True)
+        asked, rows, trie = list(asked), np.array(rows), self.policy.trie
+        moments = zip(self.users[rows], self.positions[rows], strict=True)
+        closed = trie.closed([history(self.policy.events, user, p)[0] for user, p in moments])  # (B, N)
+        rows = torch.from_numpy(rows).to(self.backbone.device)
+        with torch.no_grad():
+            sampled = grpo.rollout(self.backbone, trie, asked, torch.from_numpy(np.stack(draws)), closed)
+            worth = reward.rewards(
+                sampled.items, self.gts[rows], self.fps[rows], self.E, self.kind, self.gamma, self.codes
+            )  # each (B, G)
+            advantages, same = grpo.advantages(worth.r)
+            with self.backbone.reference():
+                reference = self.backbone.branch(asked, sampled.items, trie, closed)  # (B, G, 3)
+        logprobs = self.backbone.branch(asked, sampled.items, trie, closed)  # (B, G, 3)
+        loss, kl = grpo.loss(logprobs, reference, advantages, self.beta)
+        distinct = np.mean([len(items.unique()) for items in sampled.items])
+        figures = worth._asdict() | {"zero_std": same, "kl": kl, "entropy": sampled.entropy}
+        figures["reward"] = figures.pop("r")
+        figures = {name: value.float().mean().item() for name, value in figures.items()}
+        return loss, figures | {"distinct": float(distinct)}
+
+    def validate(self):
+        return self.validation(self.context)
+
+
+class Validation:
+    """FHR@20 on the validation instances; ties are decided by FRecall@20."""
+
+    def __init__(self, policy, truth):
+        self.policy, self.truth = policy, truth
+
+    def __call__(self, context):
+        lists, _ = self.policy.predict(self.truth.users, self.truth.positions, context)
+        means = metrics.means(metrics.of_lists(lists, self.truth, (20,)))
+        figures = {name: float(means[name]) for name in ("fhr@20", "frecall@20")}
+        return figures, tuple(figures.values())
+
+
+def to_clean(policy, context, anchors, targets, catalog, gamma):
+    """Places among the anchors whose predictions lie nearer future positives than the targets, in the mean."""
+    items, _ = policy.predict(*anchors, context)
+    E, items = torch.from_numpy(catalog.E), torch.from_numpy(items)
+    worth = reward.rewards(items, targets.gts, targets.fps, E, "c", gamma)
+    return np.flatnonzero((worth.p - worth.n).mean(1).numpy() > 0)

@@ -1,0 +1,1 @@
+"""What is measured, what it is set beside, what a run leaves, and the filter."""

@@ -1,0 +1,149 @@
+"""What a trained stage can do on the test instances, in every context so far, and what is left of earlier stages.
+
+    of_stage     -> figures.json and per_user.csv of a stage's evaluation
+    coverage     which targets cover what a user dislikes most
+
+Nothing is chosen by these figures: choices use validation only.
+"""
+
+import numpy as np
+import pandas as pd
+
+from conrec.data.instances import by_user, matrix
+from conrec.decoder import beam_search, prompts
+from conrec.decoder.policy import padded, whole
+from conrec.results import metrics
+from machine import processes
+from utils import is_first, write_atomically, write_json
+
+EVALUATION_VERSION = 1  # raise it when figures would differ, so that stages are evaluated anew
+QUESTIONS_OF_USER, OTHERS = 5, 3  # held-out alignment questions: dislikes of a user; likes beside each
+TITLE_BEAMS = 10
+TOP_INTERESTS = (1, 4)
+
+
+def alignment_questions(events, seed=0):
+    """(n, 4) items: a validation negative and three validation positives of the same user, column 0 the negative."""
+    random, questions = np.random.default_rng(seed), []
+    disliked, liked = matrix(events, "negative", "validation"), matrix(events, "positive", "validation")
+    for user in range(events.n_users):
+        likes = liked[user].indices
+        if len(likes) < OTHERS:
+            continue
+        for item in disliked[user].indices[:QUESTIONS_OF_USER]:
+            questions.append([item, *random.choice(likes, OTHERS, replace=False)])
+    return np.array(questions, np.int64).reshape(-1, 1 + OTHERS)
+
+
+def alignment_accuracy(policy, questions, seed=0):
+    """Share of the questions in which the disliked item has the highest log-probability; None without questions."""
+    if not len(questions):
+        return None
+    random, asked = np.random.default_rng(seed), []
+    for options in questions:
+        parts, _ = prompts.alignment(random.permutation(options), options[0], **policy.words)
+        asked.append(policy.backbone.tokens(parts))
+    return float(metrics.choice(policy.score(asked, questions)).mean())
+
+
+def translation_accuracy(policy, catalog):
+    """Share of the titles whose ID is decoded."""
+    asked = []
+    for item, title in processes.share(list(enumerate(catalog.titles))):
+        parts, _ = prompts.translation(item, title, False, **policy.words)
+        asked.append(policy.backbone.tokens(parts)[-policy.backbone.context + 3 :])
+    found = np.zeros((0, 1), np.int64)
+    if asked:
+        nothing = [np.zeros(0, np.int64)] * len(asked)
+        found, _ = beam_search.beams(policy.backbone, policy.trie, asked, nothing, TITLE_BEAMS, 1, policy.budget)
+    found = whole(found)[:, 0]
+    return float((found == np.arange(len(found))).mean())
+
+
+def of_context(policy, truth, context, top_k):
+    """{metric: (n,) float64} of the instances of a Truth."""
+    moments = list(zip(truth.users, truth.positions, strict=True))
+    lists, _ = policy.predict(truth.users, truth.positions, context)
+    figures = metrics.of_lists(lists, truth, top_k)
+
+    # the choice among 20, asked with the options, and by the log-probabilities of the ordinary prompt
+    asked = []
+    for (user, p), options in zip(moments, shuffled(truth.candidates), strict=True):
+        asked.append(policy.choice(user, p, context, options))
+    of_choices = policy.score(asked, truth.candidates)
+    n_candidates = truth.candidates.shape[1]
+    negatives, positives = padded(truth.negatives), padded(truth.positives)
+    asked = [policy.sequence(user, p, context) for user, p in moments]
+    scores = policy.score(asked, np.concatenate([truth.candidates, negatives, positives], 1))
+    by_likelihood, of_window = scores[:, :n_candidates], scores[:, n_candidates:]
+    for name, choices in (("candidates", of_choices), ("cand_ll", by_likelihood)):
+        figures[name] = metrics.choice(choices)
+        figures[f"{name}-exposed"] = metrics.choice(choices, truth.exposed)
+    of_negatives, of_positives = of_window[:, : negatives.shape[1]], of_window[:, negatives.shape[1] :]
+    figures["auc"] = metrics.dislike_auc(
+        [row[: len(items)] for row, items in zip(of_negatives, truth.negatives, strict=True)],
+        [row[: len(items)] for row, items in zip(of_positives, truth.positives, strict=True)],
+    )
+    return figures
+
+
+def shuffled(rows, seed=0):
+    """Each row in another order, so that the true one has no place of its own."""
+    random = np.random.default_rng(seed)
+    return [random.permutation(row) for row in rows]
+
+
+def of_stage(policy, truth, contexts, catalog, top_k, folder):
+    """Write figures.json, {"rows": [{"context", metrics ...}], "ila", "translation"}, and per_user.csv."""
+    rows, per_user = [], []
+    for context in contexts:
+        figures = of_context(policy, truth, context, top_k)
+        rows.append({"context": context} | metrics.means(figures) | {"cut prompts": policy.n_cut})
+        table = pd.DataFrame({name: values.round(6) for name, values in figures.items()})
+        table.insert(0, "user", policy.events.user_ids[truth.users])
+        table.insert(0, "context", context)
+        per_user.append(table)
+    found = {"rows": rows, "ila": alignment_accuracy(policy, alignment_questions(policy.events))}
+    found["translation"] = translation_accuracy(policy, catalog)
+    if per_user:
+        write_csv(folder / "per_user.csv", pd.concat(per_user))
+    if is_first():
+        write_json(folder / "figures.json", found)
+
+
+def write_csv(path, table):
+    """By the first process alone."""
+    if is_first():
+        write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n", encoding="utf-8"))
+
+
+# ---------------------------------------------------------------------------------------- the study of targets
+
+
+def coverage(events, truth, codes):
+    """{"next", "window", "neighbours": {"top-1", "top-4": share of the instances}}.
+
+    A target covers a user's top-n interests where it has an item of one of the n first codes that are most frequent
+    among all of the user's negatives.  truth: metrics.Truth with neighbours.
+    """
+    interests = of_users(events, codes[:, 0])
+    targets = {"next": truth.next[:, None], "window": truth.negatives, "neighbours": truth.neighbours}
+    found = {}
+    for name, sets in targets.items():
+        found[name] = {}
+        for n in TOP_INTERESTS:
+            hits = [
+                bool(np.isin(codes[items, 0], interests[user][:n]).any())
+                for user, items in zip(truth.users, sets, strict=True)
+            ]
+            found[name][f"top-{n}"] = float(np.mean(hits))
+    return found
+
+
+def of_users(events, topics):
+    """For each user the topics of all their negatives, the most frequent first, ties by number."""
+    found = []
+    for items in by_user(events, events.is_negative):
+        names, counts = np.unique(topics[items], return_counts=True)
+        found.append(names[np.argsort(-counts, kind="stable")])
+    return found

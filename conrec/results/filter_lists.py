@@ -1,0 +1,188 @@
+"""python main.py --filter RUN --run CONREC_RUN: another model's lists without the items too near to predicted dislikes.
+
+RUN is a run folder, whose best --filter_pool items of each user are ranked anew, so that 20 are left, or a CSV with
+columns user and item, whose lists get shorter.  Beside it are written, for a CoNRec run NAME,
+
+    filtered_by_NAME.csv          the lists that are left, with the predictions as of now
+    removed_by_NAME.csv           what was removed, and which predicted dislike it resembles
+    filter_report_NAME.json       what the filter is worth, with the predictions as of test (filter_report.py)
+"""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+
+from conrec.data.events import Events, of_run
+from conrec.data.instances import numbers_of
+from conrec.results.evaluation import write_csv
+from conrec.results.filter import leave, places, scores
+from conrec.results.filter_report import report, report_lines
+from conrec.results.run_files import read_predictions
+from options import command_line
+from preparation.files import read_table
+from recommend import load_run
+from runs.run_folder import read_config
+from training import evaluation
+from utils import InputError, write_json
+
+K = 20  # of a list that is left
+USERS_AT_ONCE = 512
+
+
+class Conrec(NamedTuple):
+    """What filtering takes of a finished CoNRec run."""
+
+    name: str
+    events: Events
+    E: np.ndarray  # (I, d) float32
+    predictions: dict  # {"validation", "test", "now"}: (U, 20) items, -1 in the rows of users without any
+    theta: float | None  # None: nothing is removed
+
+    @property
+    def threshold(self):
+        return np.inf if self.theta is None else self.theta
+
+
+class Lists(NamedTuple):
+    """What is to be filtered."""
+
+    table: pd.DataFrame  # user, item, title[, score], user_number, item_number (of Events, -1: none); best first
+    data: object  # dataloader.TrainData of the run; None of a CSV
+    folder: Path
+    k: int | None  # length of a list that is left; None of a CSV, which holds all there is
+
+
+def apply(options):
+    """The command.  Raises InputError for what is no finished run or no CSV of users and items."""
+    data_dir = command_line.given_data_dir(options)
+    conrec = read_conrec(options.run, data_dir)
+    lists = read_lists(Path(options.filter), conrec.events, options.filter_pool, data_dir, options.device)
+    table = lists.table
+    out = {kind: lists.folder / f"{kind}_by_{conrec.name}.csv" for kind in ("filtered", "removed")}
+    if Path(options.filter).resolve() in {path.resolve() for path in out.values()}:
+        raise InputError(f"--filter {options.filter}: would be overwritten by its filtered lists; rename it")
+
+    rows = pd.factorize(table.user)[0]  # the row's list
+    near = scores(conrec.predictions["now"], conrec.E, table.user_number.to_numpy(), table.item_number.to_numpy())
+    left = leave(rows, near > conrec.threshold, lists.k)
+    write_csv(out["filtered"], ranked(table[left]))
+    removed = ~left & (near > conrec.threshold) & reached(rows, left, lists.k)
+    write_csv(out["removed"], reasons(table[removed], near[removed], conrec))
+    found = report(lists, conrec)
+    path = lists.folder / f"filter_report_{conrec.name}.json"
+    write_json(path, found)
+    print(*report_lines(found), "", f"Written: {out['filtered']}, {out['removed'].name}, {path.name}", sep="\n")
+
+
+# ----------------------------------------------------------------------------------------- what is read
+
+
+def read_conrec(folder, data_dir=None):
+    """The Conrec of a run folder.  Raises InputError where it holds no finished run of CoNRec, or its data changed."""
+    folder = Path(folder)
+    if not (folder / "summary.json").exists():
+        raise InputError(f"--run {folder}: holds no finished run (no summary.json)")
+    if task_of(folder) != "negative":
+        raise InputError(f"--run {folder}: is no run of CoNRec, by whose predicted dislikes --filter filters")
+    for file in ("filter.json", "items.safetensors", "predictions.csv"):
+        if not (folder / file).exists():
+            raise InputError(f"--run {folder}: has no {file}; only a run of --conrec_system conrec leaves it")
+    events, raw = of_run(read_config(folder)["settings"], data_dir)
+    try:
+        with safe_open(folder / "items.safetensors", "np") as file:
+            E, ids = file.get_tensor("E").astype(np.float32), json.loads(file.metadata()["items"])
+        theta = json.loads((folder / "filter.json").read_text(encoding="utf-8"))["theta"]
+        if ids != list(events.item_ids):
+            raise ValueError(f"{len(ids)} items there, {events.n_items} here")
+        predictions = read_predictions(folder / "predictions.csv", events)
+    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[0][:60]
+        raise InputError(f"--run {folder}: its files and {raw} do not belong together ({reason})") from None
+    return Conrec(folder.resolve().name, events, E, predictions, theta)
+
+
+def task_of(folder):
+    """What summary.json says that a run was for; None where it does not say."""
+    try:
+        return dict(json.loads((folder / "summary.json").read_text(encoding="utf-8"))).get("task")
+    except (ValueError, TypeError):
+        return None
+
+
+def read_lists(path, events, pool, data_dir, device):
+    """The Lists of a run folder or a CSV."""
+    if path.is_dir():
+        lists = ranked_by_run(path, pool, data_dir, device)
+    else:
+        lists = of_csv(path, events)
+    table = lists.table
+    table["user_number"] = numbers_of(table.user, events.user_ids)
+    table["item_number"] = numbers_of(table.item, events.item_ids)
+    for column in ("user", "item"):
+        if (table[f"{column}_number"] < 0).all():
+            raise InputError(f"--filter {path}: none of its {column}s is known to the run of --run; other data?")
+    unknown = ((table.user_number < 0) | (table.item_number < 0)).sum()
+    if unknown:
+        print(f"{path}: {unknown} of {len(table)} places are of users or items that the CoNRec run lacks; kept")
+    return lists._replace(table=table)
+
+
+def ranked_by_run(folder, pool, data_dir, device):
+    """The best `pool` items of every user of a finished run."""
+    if (folder / "config.json").exists() and read_config(folder)["settings"].get("model") == "CoNRec":
+        raise InputError(f"--filter {folder}: predicts dislikes itself; name the run of another model")
+    run = load_run(folder, data_dir, device)
+    data, parts = run.data, []
+    blocks = evaluation.rank(
+        *run.model.embeddings(), data.seen, np.arange(data.n_users), min(pool, data.n_items), USERS_AT_ONCE
+    )
+    for users, items, values in blocks:
+        numbers = items.cpu().numpy().ravel()
+        part = run.describe(numbers)
+        part.insert(0, "user", np.repeat(data.user_ids[users], items.shape[1]))
+        part["score"] = values.cpu().numpy().ravel().round(4)
+        parts.append(part[part.score > -np.inf])  # the items of train
+    return Lists(pd.concat(parts, ignore_index=True), data, folder, K)
+
+
+def of_csv(path, events):
+    """The lists of a CSV, each user's in the order of the file."""
+    if not path.exists():
+        raise InputError(f"--filter {path}: is neither a run folder nor a CSV")
+    table = read_table(path, ",", {"user": ["user", "user_id", "userId"], "item": ["item", "item_id", "movieId"]})
+    table = table.astype(str).drop_duplicates(["user", "item"])
+    titles = dict(zip(events.item_ids, events.titles, strict=True))
+    table["title"] = [titles.get(item, "") for item in table.item]
+    return Lists(table.sort_values("user", kind="stable", ignore_index=True), None, path.parent, None)
+
+
+# ------------------------------------------------------------------------------------------- filtering
+
+
+def reached(users, left, k):
+    """(rows,) bool: rows that come before the last one left of their list, or would be in it without a filter."""
+    place = places(users)
+    _, number = np.unique(users, return_inverse=True)
+    last = np.zeros(number.max() + 1, np.int64)
+    np.maximum.at(last, number[left], place[left])
+    return (place < last[number]) | (place < (k or len(users)))
+
+
+def ranked(table):
+    """The rows with their rank, in the columns of recommendations.csv."""
+    table = table.assign(rank=places(pd.factorize(table.user)[0]) + 1)
+    return table[[name for name in ("user", "rank", "item", "title", "score") if name in table]]
+
+
+def reasons(rows, near, conrec):
+    """user, item, title, score, resembles, resembles_title: of each removed row.  near: (r,) its score."""
+    predicted = conrec.predictions["now"][rows.user_number]  # (r, 20)
+    sims = np.einsum("rkd,rd->rk", conrec.E[predicted], conrec.E[rows.item_number], optimize=True)
+    nearest = np.take_along_axis(predicted, sims.argmax(1)[:, None], axis=1)[:, 0]
+    found = rows[["user", "item", "title"]].assign(score=near.round(4))
+    events = conrec.events
+    return found.assign(resembles=events.item_ids[nearest], resembles_title=events.titles[nearest])

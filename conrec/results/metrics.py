@@ -1,0 +1,155 @@
+"""Metrics of negative recommendation, per instance; NaN where one does not apply to an instance.
+
+    truth              what came true of the instances of a part
+    of_lists           ranked lists -> hr, fhr, frecall, luf, lif, lif-strict (and fhr-c) at each cut-off
+    choice             scores of 20 candidates -> share of the choice that is right
+    dislike_auc        scores of window items -> share of (negative, positive) pairs in the right order
+    means, intervals   over instances
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from conrec.data.events import POSITIVE
+from conrec.data.instances import candidates, instances, long_tails, window
+
+
+class Truth(NamedTuple):
+    """The instances of a part, and what came true.  One instance a user, so rows are users."""
+
+    users: np.ndarray  # (n,)
+    positions: np.ndarray  # (n,)
+    next: np.ndarray  # (n,) the next negative
+    negatives: list  # n arrays: the window's negatives
+    positives: list  # n arrays: the window's positives
+    neighbours: list | None  # n arrays: negatives with Swing neighbours, where given
+    candidates: np.ndarray  # (n, 20), column 0 the true one
+    exposed: np.ndarray  # (n,) bool: all 19 others are items that the user rated
+    long_user: np.ndarray  # (n,) bool: fewer than 3 train negatives
+    long_item: np.ndarray  # (I,) bool: fewer than 5 train negatives
+
+
+def truth(events, part, seed=0, neighbours=None):
+    """The Truth of "validation" or "test".
+
+    neighbours: a list of n arrays, targets with their Swing neighbours (reward.target_sets), for fhr-c.
+    """
+    users, positions = instances(events, part)
+    next_, negatives, positives = [], [], []
+    for user, p in zip(users, positions, strict=True):
+        items, ratings = window(events, user, p)
+        next_.append(items[0])
+        negatives.append(items[ratings <= events.negative])
+        positives.append(items[ratings >= POSITIVE])
+    choices, n_exposed = candidates(events, part, seed)
+    exposed = n_exposed == choices.shape[1] - 1
+    long_user, long_item = long_tails(events)
+    next_ = np.array(next_, np.int64)
+    return Truth(
+        users, positions, next_, negatives, positives, neighbours, choices, exposed, long_user[users], long_item
+    )
+
+
+# ---------------------------------------------------------------------------------- of ranked lists
+
+
+def of_lists(lists, truth, top_k=(20,)):
+    """{"hr@20": (n,) float64, "fhr@20", "frecall@20", "luf@20", "lif@20", "lif-strict@20"[, "fhr-c@20"], ...}.
+
+    lists: (n, K) items, best first, K >= max(top_k).
+    hr: the next negative is in the list.  fhr: any negative of the window is.  frecall: the share of them that are.
+    luf: fhr of long-tail users.  lif: fhr of instances with a long-tail item in the window; lif-strict: only those
+    items count as hits.  fhr-c: fhr with Swing neighbours among the targets.
+    """
+    n_items = len(truth.long_item)
+    long_tail = [negatives[truth.long_item[negatives]] for negatives in truth.negatives]
+    has_long = np.array([len(items) > 0 for items in long_tail], bool)
+    found = marked(truth.negatives, n_items, lists)  # (n, K) bool
+    found_long = marked(long_tail, n_items, lists)
+    found_near = None if truth.neighbours is None else marked(truth.neighbours, n_items, lists)
+    n_negatives = np.array([len(negatives) for negatives in truth.negatives])
+    metrics = {}
+    for k in top_k:
+        hit = found[:, :k].any(1).astype(float)  # (n,)
+        metrics[f"hr@{k}"] = (lists[:, :k] == truth.next[:, None]).any(1).astype(float)
+        metrics[f"fhr@{k}"] = hit
+        metrics[f"frecall@{k}"] = found[:, :k].sum(1) / n_negatives
+        metrics[f"luf@{k}"] = np.where(truth.long_user, hit, np.nan)
+        metrics[f"lif@{k}"] = np.where(has_long, hit, np.nan)
+        metrics[f"lif-strict@{k}"] = np.where(has_long, found_long[:, :k].any(1), np.nan)
+        if found_near is not None:
+            metrics[f"fhr-c@{k}"] = found_near[:, :k].any(1).astype(float)
+    return metrics
+
+
+def marked(targets, n_items, lists):
+    """(n, K) bool: which places of the lists hold a target of their row.  targets: n arrays."""
+    found = np.zeros(lists.shape, bool)
+    is_target = np.zeros(n_items, bool)
+    for row, items in enumerate(targets):
+        is_target[items] = True
+        found[row] = is_target[lists[row]]
+        is_target[items] = False
+    return found
+
+
+# ---------------------------------------------------------------------------------------- of scores
+
+
+def choice(scores, exposed=None):
+    """(n,) float64: 1 where column 0 of scores (n, 20) is the highest, 1/t where it shares that with t - 1 others, 0
+    else.  exposed: (n,) bool, NaN where it is False."""
+    highest = scores == scores.max(1, keepdims=True)
+    right = highest[:, 0] / highest.sum(1)
+    return right if exposed is None else np.where(exposed, right, np.nan)
+
+
+def dislike_auc(of_negatives, of_positives):
+    """(n,) float64, NaN without a pair: share of pairs whose negative has the higher score, ties count half.
+
+    of_negatives, of_positives: n arrays of scores of the window's negatives and positives.
+    """
+    shares = np.full(len(of_negatives), np.nan)
+    for row, (low, high) in enumerate(zip(of_negatives, of_positives, strict=True)):
+        if len(low) and len(high):
+            gap = np.asarray(low, float)[:, None] - np.asarray(high, float)[None]
+            shares[row] = ((gap > 0) + 0.5 * (gap == 0)).mean()
+    return shares
+
+
+def of_scores(scores, truth):
+    """The metrics that take scores (n, I) of all items: {"candidates", "candidates-exposed", "auc"} -> (n,) float64."""
+    of_choices = np.take_along_axis(scores, truth.candidates, axis=1)  # (n, 20)
+    of_negatives = [scores[row, items] for row, items in enumerate(truth.negatives)]
+    of_positives = [scores[row, items] for row, items in enumerate(truth.positives)]
+    return {
+        "candidates": choice(of_choices),
+        "candidates-exposed": choice(of_choices, truth.exposed),
+        "auc": dislike_auc(of_negatives, of_positives),
+    }
+
+
+def forget_rate(after_alignment, now):
+    """(after alignment - now) / after alignment, of ILA accuracies; NaN where the first is 0."""
+    return (after_alignment - now) / after_alignment if after_alignment else float("nan")
+
+
+# ----------------------------------------------------------------------------------- over instances
+
+
+def means(per_instance):
+    """{name: mean over the instances it applies to, None where there is none}."""
+    applied = {name: values[~np.isnan(values)] for name, values in per_instance.items()}
+    return {name: float(values.mean()) if len(values) else None for name, values in applied.items()}
+
+
+def intervals(per_instance):
+    """{name: half the width of the mean's 95 % interval (Student's t), None with fewer than two instances}."""
+    widths = {}
+    for name, values in per_instance.items():
+        values = values[~np.isnan(values)]
+        n = len(values)
+        widths[name] = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)) if n > 1 else None
+    return widths

@@ -1,0 +1,96 @@
+"""What a way of asking is, and what its answers depend on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from feedback import controls
+from feedback.prompts import PROMPT_VERSION
+from feedback.questions import one_each
+from utils import InputError
+
+
+@dataclass
+class WayOfAsking:
+    """What refinement.ask needs to know of a model or a control."""
+
+    llm: str  # name of the model or control
+    mode: str | None  # a control has none
+    questions: list
+    answer: Callable  # questions, TrainRatings -> records
+    settings: dict  # what the answers depend on, besides the ratings
+    folder: str  # name of the folder for the answers
+
+
+def control(train, options):
+    """A verdict on every 2 and 3 without a model: --llm rule or random."""
+    llm = options.llm
+    settings = {"llm": llm, "seed": None, "all_twos": True}
+    folder = llm
+    if llm == "random":  # the rule is the same with every seed
+        settings["seed"] = options.llm_seed
+        folder = f"random-{options.llm_seed}"
+    answer = partial(controls.answers, control=llm, seed=options.llm_seed)
+    return WayOfAsking(llm, None, one_each(train), answer, settings, folder)
+
+
+def fitting_mode(llm, causal, mode):
+    """The mode asked for, or what auto means for this kind of model.
+
+    Raises InputError for a mode that this kind of model cannot be asked in.
+    """
+    if causal:
+        fitting, kind, modes = ("score", "generate"), "a causal language model", "generate or score"
+    else:
+        fitting, kind, modes = ("embed",), "an encoder", "embed"
+    if mode == "auto":
+        return fitting[0]
+    if mode not in fitting:
+        raise InputError(f"--llm_mode {mode}: {llm} is {kind}, which can be asked with {modes}")
+    return mode
+
+
+def common_settings(llm, mode, options):
+    """What the answers of every model depend on."""
+    return {"llm": llm, "mode": mode, "all_twos": options.unasked_twos == "ask"}
+
+
+def prompt_settings(mode, options, domain):
+    """What the answers of a model that reads prompts depend on."""
+    settings = {
+        "prompts": PROMPT_VERSION,
+        "domain": domain,
+        "seed": options.llm_seed,
+        "profile": options.llm_profile,
+    }
+    # mode score asks about one item at a time, and reads logits
+    if mode == "generate":
+        settings["question_size"] = options.llm_question_size
+        settings["constrained"] = options.llm_constrained
+    return settings
+
+
+def folder_name(llm, mode, options):
+    """Answers that came about in different ways lie in different folders."""
+    folder = f"{Path(llm).name}-{mode}"
+    if mode == "generate" and options.llm_constrained:
+        folder += "-constrained"
+    return folder
+
+
+def folder_of_labels(way, options):
+    """Name of the folder for the refined ratings that are made of a way's answers.
+
+    That of the answers by default.  Other orders, or another use of the 2s that nobody is asked
+    about, share the answers and make other ratings of them: each has a folder of its own, so that
+    no run overwrites what another is trained on.
+    """
+    folder = way.folder
+    if way.mode is None:  # a control judges every 2 and 3, once
+        return folder
+    if options.unasked_twos != "confirmed":
+        folder += f"-{options.unasked_twos}"
+    if options.llm_permutations > 1 and way.mode != "embed":  # an encoder knows no order
+        folder += f"-{options.llm_permutations}_orders"
+    return folder

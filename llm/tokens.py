@@ -1,0 +1,150 @@
+"""Text as a causal language model reads and writes it: prompts and answers as token ids."""
+
+import itertools
+from functools import cached_property
+
+from llm.messages import CUE, answer, transcript, turns
+from utils import InputError
+
+TEMPLATE_OPTIONS = {
+    "tokenize": False,
+    "enable_thinking": False,
+    "date_string": "1 January 2026",  # not today's, which would change the prompt every day
+}
+MARK = "\u27e6{}\u27e7"  # stands for message n in a chat template: brackets that templates do not use
+
+
+class PromptTokens:
+    """Text -> the token ids of one model.
+
+    With a chat template, the text of the messages is put in between the template's parts as plain
+    text, so that nothing in a title counts as a control token.  Without one the messages simply
+    follow each other.
+    """
+
+    def __init__(self, tokenizer, eos, name):
+        """eos: the tokens that end an answer; name: of the model, for messages about it."""
+        self.tokenizer, self.eos, self.name = tokenizer, eos, name
+        self.chat = bool(tokenizer.chat_template)
+        self.templates = {}  # number of messages -> parts of the chat template as token ids
+        self.answer_trees = {}  # number of items -> the valid answers as a prefix tree of tokens
+
+    # ------------------------------------------------------------------------------------ prompts
+
+    def conversation(self, *messages):
+        """Token ids of the user's messages and the model's answers in turn."""
+        if not self.chat:
+            return self.beginning() + self.plain(transcript(messages))
+        first, *parts = self.template(len(messages))
+        ids = [*first]
+        for message, part in zip(messages, parts, strict=True):
+            ids += self.plain(message)
+            ids += part
+        return ids
+
+    def before(self, profile):
+        """A profile as the beginning of a prompt: before(a) + after(b) is conversation(a + b)."""
+        if not self.chat:
+            return self.conversation(profile)
+        return self.template(1)[0] + self.plain(profile)
+
+    def after(self, question):
+        """A question as the end of a prompt that begins with a profile."""
+        if not self.chat:
+            return self.plain(question)
+        return self.plain(question) + self.template(1)[1]
+
+    def plain(self, text):
+        """Text in which nothing counts as a control token."""
+        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+
+    def with_control(self, text):
+        return self.tokenizer(text, add_special_tokens=False).input_ids
+
+    def beginning(self):
+        """The beginning-of-sequence token, where the tokenizer puts one before a text."""
+        first = self.tokenizer("").input_ids[:1]
+        return first if first == [self.tokenizer.bos_token_id] else []
+
+    def template(self, n):
+        """The chat template around n messages: n + 1 parts as token ids."""
+        if n not in self.templates:
+            self.templates[n] = [self.with_control(part) for part in self.template_parts(n)]
+        return self.templates[n]
+
+    def template_parts(self, n):
+        """The same as text."""
+        marks = [MARK.format(place) for place in range(n)]
+        text = self.tokenizer.apply_chat_template(
+            turns(marks), add_generation_prompt=True, **TEMPLATE_OPTIONS
+        )
+        # cut at the marks
+        parts = []
+        for mark in marks:
+            part, found, text = text.partition(mark)
+            if not found:
+                raise InputError(f"{self.name}: its chat template leaves out or reorders messages")
+            parts.append(part)
+        return [*parts, text]
+
+    # ------------------------------------------------------------------------------------ answers
+
+    def continuation(self, text):
+        """Token ids of an answer that follows the prompt.
+
+        They are taken from the two together, since a tokenizer may treat the beginning of a text
+        otherwise.
+        """
+        if self.chat:
+            anchor, lead = self.answer_start
+        else:
+            anchor, lead = CUE, " "
+        before = self.with_control(anchor)
+        whole = self.with_control(anchor + lead + text)
+        if whole[: len(before)] != before:  # a token reaches from one into the other
+            return self.plain((lead + text).strip())
+        return whole[len(before) :]
+
+    @cached_property
+    def answer_start(self):
+        """(the chat template's text between a prompt and an answer, what begins the answer).
+
+        Some templates begin an answer with a space, for one.
+        """
+        mark = MARK.format(0)
+        anchor = self.template_parts(1)[1]
+        # the same prompt with an answer to it
+        conversation = turns([mark, "Yes"])
+        text = self.tokenizer.apply_chat_template(conversation, **TEMPLATE_OPTIONS)
+        after_prompt = text.partition(mark)[2]
+        if not after_prompt.startswith(anchor):
+            return anchor, ""
+        lead = after_prompt.removeprefix(anchor).partition("Yes")[0]
+        if lead.strip():  # more than white space is not the answer's
+            lead = ""
+        return anchor, lead
+
+    def answer_tree(self, n):
+        """All valid answers to a question of n items as nested {token: what may follow}."""
+        if n not in self.answer_trees:
+            tree = {}
+            for size in range(n + 1):
+                for numbers in itertools.combinations(range(1, n + 1), size):
+                    for tokens in self.spellings(answer(numbers)):
+                        grow(tree, tokens)
+            self.answer_trees[n] = tree
+        return self.answer_trees[n]
+
+    def spellings(self, text):
+        """Token ids of an answer and its end, one list for each way to end it."""
+        continuation = self.continuation(text)
+        spellings = [[*continuation, end] for end in self.eos]
+        if not self.chat:  # a base model ends its answer with a line break
+            spellings.append(self.continuation(f"{text}\n"))
+        return spellings
+
+
+def grow(tree, tokens):
+    """Add a path of tokens."""
+    for token in tokens:
+        tree = tree.setdefault(token, {})

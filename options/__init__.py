@@ -1,0 +1,1 @@
+"""The command line: every flag once, with its default, its limits and what it has no use beside; the name of a run."""

@@ -1,0 +1,101 @@
+"""Putting the files of a data set known by name into its folder.
+
+They are written under a temporary name and renamed, and nothing is written that differs from its pin.
+"""
+
+from pathlib import Path
+
+from machine.download import FAILURES, verify
+from preparation.convert import convert_netflix
+from preparation.sources import DATASETS, NOT_OURS, RECBOLE_PAGE, converted
+from utils import InputError, write_atomically
+
+
+def fetch(name, folder, log=print):
+    """Put the missing files of a known data set into its folder.
+
+    A file of the same suffix under another name counts as there: it is somebody's own version, used
+    as it is.  Raises InputError when no source has the files.
+    """
+    known = DATASETS[name]
+    if name == "Netflix-1M":
+        make_netflix_item(folder)
+    wanted = missing_files(known, folder)
+    if not wanted or converted_in_place(known, wanted, folder, log):
+        return
+    names = " and ".join(wanted)
+    for file in wanted:
+        if file in known.by_hand:
+            raise InputError(f"{folder}: lacks {names}; {known.by_hand[file]}")
+
+    # The first source that has all of them wins.
+    failures = []
+    for source in known.sources:
+        where = source.args[0]  # the address or, for pip, the requirement
+        try:
+            write_files(source(wanted), known.files, folder)
+            return log(f"fetched {', '.join(wanted)} from {where}")
+        except FAILURES as error:
+            failures.append(f"{where} ({error})")
+
+    # None had: the user is told what to do and what was tried.
+    where = RECBOLE_PAGE
+    if known.grouplens:
+        where += f", or {' and '.join(known.grouplens.files)} from {known.grouplens.page}"
+    tried = "; ".join(failures)
+    how = f"download {names} by hand from {where}, and put them there"
+    raise InputError(f"{folder}: lacks {names}; {how}; tried {tried}")
+
+
+def converted_in_place(known, wanted, folder, log):
+    """Whether GroupLens' own files lay in the folder, put there by hand: then they are converted.
+
+    Raises InputError where they are something else.
+    """
+    if not known.grouplens:
+        return False
+    paths = [folder / file for file in known.grouplens.files]
+    if not all(path.exists() for path in paths):
+        return False
+    names = " and ".join(known.grouplens.files)
+    try:
+        contents = converted(
+            known.grouplens.convert, lambda file: (folder / file).read_bytes(), wanted
+        )
+    except ValueError as error:
+        problem = f"are not as GroupLens publishes them ({error}); download them anew from"
+        raise InputError(f"{folder}: {names} {problem} {known.grouplens.page}") from None
+    write_files(contents, {}, folder)
+    log(f"converted {names} to {' and '.join(contents)}")
+    return True
+
+
+def missing_files(known, folder):
+    missing = []
+    for file in known.files:
+        same_suffix = {path.name for path in folder.glob(f"*{Path(file).suffix}")}
+        if not same_suffix - {NOT_OURS}:
+            missing.append(file)
+    return missing
+
+
+def make_netflix_item(folder):
+    """Write netflix.item where the two files that it is made from have been put."""
+    titles, genres = folder / "movie_titles.csv", folder / "netflix_genres.csv"
+    if not (titles.exists() and genres.exists()):
+        return
+    try:
+        content = convert_netflix(titles.read_bytes(), genres.read_bytes())
+    except ValueError as error:
+        problem = f"not rows of id,year,title and movieId,genres ({error})"
+        raise InputError(f"{titles} or {genres}: {problem}") from None
+    write_atomically(folder / "netflix.item", lambda path: path.write_bytes(content))
+
+
+def write_files(contents, pinned, folder):
+    """Write {file name: content}, once all that is pinned by its SHA-256 has proved right."""
+    for file, content in contents.items():
+        verify(content, pinned.get(file), file)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, content in contents.items():
+        write_atomically(folder / file, lambda path, content=content: path.write_bytes(content))

@@ -1,0 +1,37 @@
+"""Which data set is meant, and which folders are its own.  Reads no data and takes no time to import."""
+
+from pathlib import Path
+
+from preparation.sources import DATASETS
+from utils import InputError
+
+
+def locate(dataset, data_dir):
+    """--dataset -> (name, folder of the .inter/.item files, folder of the CSVs).
+
+    Known names win over paths.  A path counts as the known data set only where it is that one's own
+    folder.
+    """
+    path = Path(dataset)
+    if dataset in DATASETS or is_folder_of_known(path, data_dir):
+        folder = data_dir / path.name
+        return path.name, folder, folder
+    if not path.is_dir():
+        known, hint = ", ".join(DATASETS), suggestion(dataset)
+        raise InputError(f"--dataset {dataset}: is neither one of {known} nor a folder{hint}")
+    name = path.resolve().name
+    if name in DATASETS:
+        name += "-own"  # the known data set's CSVs are not to be replaced by these
+    return name, path, data_dir / name
+
+
+def is_folder_of_known(path, data_dir):
+    return path.name in DATASETS and path.resolve() == (data_dir / path.name).resolve()
+
+
+def suggestion(dataset):
+    """The known name that differs in case or hyphens only, as the end of an error message."""
+    for name in DATASETS:
+        if name.lower().replace("-", "") == dataset.lower().replace("-", ""):
+            return f"; did you mean {name}?"
+    return ""

@@ -1,0 +1,73 @@
+"""What items are called: titles, years and genres from the .item file, and the texts that a model reads."""
+
+import pandas as pd
+
+from preparation.files import read_items, read_table
+from preparation.rules import MISSING
+from preparation.sources import DATASETS, NOT_OURS
+
+
+def item_files(raw):
+    items = [path for path in sorted(raw.glob("*.item")) if path.name != NOT_OURS]
+    return items or sorted(raw.glob("movies.csv"))
+
+
+def item_table(raw, only=None):
+    """The folder's .item file as strings, indexed by item id: title, year, genre.
+
+    A cell is "" where the file has no such column, or no value in it.  The table is empty when
+    there is no such file.  Of an item described twice, the last description counts.
+    only: ids of the items wanted; None: all.
+    """
+    files = item_files(raw)
+    table = read_items(files[0], only) if files else pd.DataFrame(columns=["item"], dtype=str)
+    table = table.drop_duplicates("item", keep="last").set_index("item")
+    table = table.reindex(columns=["title", "year", "genre"], fill_value="")
+    return table.mask(table.isin(MISSING), "")
+
+
+def rated_items(name, raw, folder, log=print):
+    """item_table of the items of train_original.  How many of them have no title is logged."""
+    train = read_table(folder / f"{name}_train_original.csv", ",", {"item": ["item_id"]})
+    ids = train.item[train.item != ""].unique()
+    items = item_table(raw, ids)
+    untitled = len(ids) - (items.title.str.strip() != "").sum()
+    if untitled:
+        log(
+            f"items: {untitled} of {len(ids)} have no title; they are trained on and recommended, "
+            "but no language model is asked about them"
+        )
+    return items
+
+
+def item_texts(items, item_ids, genres):
+    """What a model reads of each item.
+
+    "Toy Story (1995)", with genres "Toy Story (1995), Animation, Comedy".  "" without a title.
+    """
+    rows = items.reindex(item_ids, fill_value="")
+    texts = []
+    for title, year, genre in zip(rows.title, rows.year, rows.genre, strict=True):
+        text = on_one_line(title)
+        if not text:
+            texts.append("")
+            continue
+        if year:
+            text = f"{text} ({year})"
+        if genres:
+            text = ", ".join([text, *genre.split()])
+        texts.append(text)
+    return texts
+
+
+def domain_of(name, options):
+    """What the items are called."""
+    if options.llm_domain != "auto":
+        return options.llm_domain
+    return DATASETS[name].domain if name in DATASETS else "items"
+
+
+def on_one_line(title):
+    """Titles are data: line breaks and other control characters in them become spaces."""
+    printable = "".join(c if c.isprintable() else " " for c in title)
+    return " ".join(printable.split())

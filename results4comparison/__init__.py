@@ -1,0 +1,1 @@
+"""Published figures and kept runs, and the tables and pictures made of them."""

@@ -1,0 +1,219 @@
+"""What the tables are made of: names and figures of runs, tests between runs, Markdown and LaTeX."""
+
+import statistics
+from typing import NamedTuple
+
+from scipy.stats import ttest_rel
+
+from options.run_name import flag_words
+
+METRICS = ("recall@20", "ndcg@20", "precision@20")
+TEST_METRICS = [f"test {metric}" for metric in METRICS]
+FIGURES = ("seeds", *TEST_METRICS, "val recall@20", "best epoch", "train s")
+DIFFERENCE = ("users", "difference", "95 % interval", "p")
+NO_DIFFERENCE = [""] * len(DIFFERENCE)
+AUTHORS = "the authors' Llama-2-7b"
+WITHOUT_OUR_MODEL = {
+    "published": AUTHORS,
+    "rule": "no model: 3s liked, 2s not",
+    "random": "no model: every 2 and 3 at random, at the authors' rates",
+    "shuffled": "the authors' labels, shuffled",
+    "file": "labels as found",
+}
+
+# ---------------------------------------------------------------------------------------- one run
+
+
+class Experiment(NamedTuple):
+    """What the runs of one row have in common.  They differ in the seed."""
+
+    dataset: str
+    model: str
+    labels: str
+    flags: str
+
+    @property
+    def name(self):
+        """The model and its flags."""
+        return f"{self.model} {self.flags}".strip()
+
+
+def labels(run):
+    """What the run was trained on, in words.  run: a summary."""
+    if run["dataset_augment"] == "original":
+        return "none: ratings as they are"
+    if run["llm"] in WITHOUT_OUR_MODEL:
+        return WITHOUT_OUR_MODEL[run["llm"]]
+    name = f"our {run['llm'].split('/')[-1]}"
+    if run["llm_mode"] in (None, "embed"):
+        return name
+    return f"{name}, {run['llm_mode']}"
+
+
+def flags(run):
+    """The flags that make the run another experiment than its model's default."""
+    return " ".join(flag_words(run["flags"]))
+
+
+def model_name(run):
+    """The model; of HNLMRec also who wrote its profiles and made its vectors."""
+    made_by = run.get("negatives")
+    if not made_by:
+        return run["model"]
+    writer = "templates" if made_by["writer"] == "template" else made_by["writer"].split("/")[-1]
+    return f"{run['model']} ({writer}, {made_by['encoder'].split('/')[-1]})"
+
+
+def experiment_of(run):
+    return Experiment(run["dataset"], model_name(run), labels(run), flags(run))
+
+
+def mean_recall(runs):
+    return statistics.mean(run["test"]["recall@20"] for run in runs)
+
+
+# ---------------------------------------------------------------------------------------- figures
+
+
+def figures(runs):
+    """Cells under FIGURES of the runs of one row: summaries that differ in the seed."""
+    cells = [str(len(runs))]  # the seeds
+    for metric in METRICS:
+        cells.append(deviation([run["test"][metric] for run in runs]))
+    cells.append(deviation([run["validation"]["recall@20"] for run in runs]))
+    cells.append(span([run["best_epoch"] for run in runs]))
+    seconds = statistics.mean(run["train_seconds"] for run in runs)
+    cells.append(f"{seconds:.0f}")
+    return cells
+
+
+def deviation(values):
+    if len(values) == 1:
+        return f"{values[0]:.4f}"
+    return f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}"
+
+
+def span(values):
+    if min(values) == max(values):
+        return f"{values[0]}"
+    return f"{min(values)}-{max(values)}"
+
+
+def published_figures(reference):
+    """Cells under FIGURES of a published run, for compare.published()."""
+    cells = ["1"]  # seed
+    for metric in METRICS:
+        cells.append(f"{reference['test'][metric]:.4f}")
+    cells.append(f"{reference['best_validation_recall@20']:.4f}")
+    cells.append(str(reference["best_epoch"]))
+    cells.append(f"{reference['train_seconds']:.0f}")
+    return cells
+
+
+# ------------------------------------------------------------------------------------------ tests
+
+
+class Difference(NamedTuple):
+    """A mean over users with its 95 % interval, from low to high, and the p value of the test."""
+
+    users: int
+    mean: float
+    low: float
+    high: float
+    p: float
+
+
+def paired(ours, theirs):
+    """The Difference ours - theirs, by a two-sided paired t-test over users.
+
+    ours, theirs: test Recall@20, one row a user and one column a seed, of which each user's mean is
+    taken.  Users of both count.  (A user may lack a test row where only some labels make an edge of
+    the item.)
+    """
+    our_means, their_means = ours.mean(axis=1).align(theirs.mean(axis=1), join="inner")
+    if our_means.equals(their_means):  # of which the test makes 0 / 0
+        return Difference(len(our_means), 0.0, 0.0, 0.0, 1.0)
+    test = ttest_rel(our_means, their_means)
+    low, high = test.confidence_interval()
+    mean = (our_means - their_means).mean()
+    return Difference(len(our_means), mean, low, high, test.pvalue)
+
+
+def difference(ours, theirs):
+    """Cells under DIFFERENCE of paired(ours, theirs)."""
+    return shown(paired(ours, theirs))
+
+
+def shown(found):
+    """Cells under DIFFERENCE of a Difference."""
+    users, mean, low, high, p = found
+    return [str(users), f"{mean:+.4f}", f"{low:+.4f} to {high:+.4f}", p_value(p)]
+
+
+def several(tests):
+    """Rows of [(cells, Difference), ...]: the cells, those under DIFFERENCE, and the p value by Holm's method."""
+    adjusted = holm([found.p for _, found in tests])
+    return [[*first, *shown(found), p_value(p)] for (first, found), p in zip(tests, adjusted, strict=True)]
+
+
+def holm(p_values):
+    """The p values adjusted for their number (Holm 1979): the k-th smallest of n times n - k + 1, never falling."""
+    adjusted, least = [0.0] * len(p_values), 0.0
+    for k, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        least = max(least, min(1.0, p_values[place] * (len(p_values) - k)))
+        adjusted[place] = least
+    return adjusted
+
+
+def p_value(p):
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
+def best_two(models):
+    """Cells of the best and the second best of [(model, recalls)], and of their difference."""
+    by_mean = sorted(models, key=lambda pair: -pair[1].mean(axis=1).mean())
+    (first, ours), (second, theirs) = by_mean[:2]
+    return [first, second, *difference(ours, theirs)]
+
+
+# ----------------------------------------------------------------------------------------- layout
+
+
+def markdown(header, rows):
+    """Lines of the table without the columns that are empty in every row; none without rows."""
+    if not rows:
+        return []
+    header, *rows = without_empty(header, rows)
+    lines = []
+    for row in (header, ["---"] * len(header), *rows):
+        lines.append(f"| {' | '.join(row)} |")
+    return lines
+
+
+def latex(header, rows):
+    """The same as a tabular in the style of booktabs."""
+    if not rows:
+        return []
+    header, *rows = without_empty(header, rows)
+    begin = rf"\begin{{tabular}}{{{'l' * len(header)}}}"
+    head = [r"\toprule", latex_row(header), r"\midrule"]
+    body = map(latex_row, rows)
+    return [begin, *head, *body, r"\bottomrule", r"\end{tabular}"]
+
+
+def latex_row(cells):
+    escaped = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "<": "$<$"}
+    # Markdown's italics are left out, and the two hyphens of a flag must not become a dash.
+    escaped |= {"*": "", "--": r"{-}{-}"}
+    for plain, tex in escaped.items():
+        cells = [cell.replace(plain, tex) for cell in cells]
+    return rf"{' & '.join(cells)} \\"
+
+
+def without_empty(header, rows):
+    """Header and rows, in one list, of the columns that hold something."""
+    kept = []
+    for column in range(len(header)):
+        if any(row[column] for row in rows):
+            kept.append(column)
+    return [[row[column] for column in kept] for row in (header, *rows)]

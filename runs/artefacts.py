@@ -1,0 +1,113 @@
+"""The tables and the picture that a finished run leaves behind."""
+
+import textwrap
+
+import numpy as np
+import pandas as pd
+
+from options.run_name import flag_words
+from utils import write_atomically
+
+
+def write_recommendations(path, ranked, data, item_table):
+    """recommendations.csv: user, rank, item, title, score; `ranked` is what rank() yields."""
+    titles = item_table.title.reindex(data.item_ids, fill_value="").to_numpy()
+    parts = []
+    for users, items, scores in ranked:
+        k = items.shape[1]
+        numbers = items.cpu().numpy().ravel()
+        columns = {
+            "user": np.repeat(data.user_ids[users], k),
+            "rank": np.tile(np.arange(1, k + 1), len(users)),
+            "item": data.item_ids[numbers],
+            "title": titles[numbers],
+            "score": scores.cpu().numpy().ravel().round(4),
+        }
+        parts.append(pd.DataFrame(columns))
+    table = pd.concat(parts)
+    table = table[table.score > -np.inf]  # a user who has rated nearly everything gets a shorter list
+    write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n"))
+
+
+def write_per_user(path, per_user, data):
+    """per_user.csv: the test metrics of every user with a test row, for paired tests between runs."""
+    users = data.user_ids[np.flatnonzero(np.diff(data.test.start))]
+    columns = {"user": users}
+    for name, values in per_user.items():
+        columns[name] = values.round(6)
+    table = pd.DataFrame(columns)
+    write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n"))
+
+
+def plot_curves(path, epochs, summary, published):
+    """curves.png: training loss and validation Recall@20 by epoch, the published curve in grey behind ours.
+
+    epochs: rows of metrics.csv.  summary: of the run, for the title, the best epoch and the test result.  published: of
+    compare.published, or None.  Of a closed-form model: Recall@20 by ridge penalty; nothing where there is none.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")  # a file, on machines without a screen
+    from matplotlib import pyplot as plt
+
+    if "epoch" in epochs[0]:
+        figure, (loss, recall) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+        plot_by_epoch(loss, epochs, published, "loss", "Training loss")
+        plot_by_epoch(recall, epochs, published, "recall@20", "Recall@20 on validation")
+        best = summary["best_epoch"], f"best, epoch {summary['best_epoch']}"
+    elif "lambda" in epochs[0]:
+        figure, recall = plt.subplots(figsize=(6, 4), layout="constrained")
+        plot_by_ridge(recall, epochs, summary["chosen"])
+        recall.set(title="Recall@20 on validation", xlabel="lambda")
+        best = summary["chosen"]["lambda"], f"best, lambda {summary['chosen']['lambda']:g}"
+    else:
+        return
+    mark_results(recall, summary, *best)
+    figure.suptitle(title(summary))
+    write_atomically(path, lambda p: figure.savefig(p, format="png", dpi=120))
+    plt.close(figure)
+
+
+def title(summary):
+    """Model and its flags, data set, labels and seed."""
+    words = [summary["model"], *flag_words(summary["flags"])]
+    labels = "ratings as they are"
+    if summary["dataset_augment"] == "augment":
+        labels = f"labels: {summary['llm']}"
+    parts = [" ".join(words), summary["dataset"], labels, f"seed {summary['random_seed']}"]
+    return textwrap.fill(", ".join(parts), 80)  # what fits above the narrower picture
+
+
+def plot_by_epoch(axis, epochs, published, name, title):
+    if published:
+        known = published["epochs"]
+        axis.plot(known["epoch"], known[name], color="0.7", lw=3, label="published")
+    rows = [row for row in epochs if name in row]  # an epoch without evaluation has no Recall@20
+    axis.plot([row["epoch"] for row in rows], [row[name] for row in rows], color="tab:blue", label="this run")
+    axis.set(title=title, xlabel="epoch")
+    axis.grid(alpha=0.3)
+    axis.legend()
+
+
+def plot_by_ridge(axis, solutions, chosen):
+    """A line for each setting beside the ridge penalty; that of the best solution in blue."""
+    lines = {}
+    for row in solutions:
+        beside = tuple((name, row[name]) for name in chosen if name != "lambda")
+        lines.setdefault(beside, []).append((row["lambda"], row["recall@20"]))
+    of_best = tuple((name, value) for name, value in chosen.items() if name != "lambda")
+    for beside, points in lines.items():
+        style = {"color": "0.8"}
+        if beside == of_best:
+            words = ["this run", *(f"{name} {value:g}" for name, value in beside)]
+            style = {"color": "tab:blue", "label": ", ".join(words), "zorder": 3}
+        axis.semilogx(*zip(*sorted(points), strict=True), marker="o", **style)
+
+
+def mark_results(axis, summary, best, words):
+    """Mark the best validation Recall@20, at `best` on the x axis, and draw the test Recall@20 as a line."""
+    axis.plot([best], [summary["validation"]["recall@20"]], "o", color="tab:red", label=words)
+    test = summary["test"]["recall@20"]
+    axis.axhline(test, color="tab:green", ls="--", label=f"test Recall@20, {test:.4f}")
+    axis.grid(alpha=0.3)
+    axis.legend()

@@ -1,0 +1,306 @@
+"""The run folder: what a run leaves behind."""
+
+import csv
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from tqdm import tqdm
+
+from utils import InputError, is_first, lock_of, named, take, write_atomically, write_json
+
+FREE = (  # the settings that a run may be resumed with other values of
+    "test_batch_size", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout", "hn_url", "hn_folder",
+)  # fmt: skip
+
+RULE = "#" * 77  # a line across the log
+
+
+class Run:
+    """The run folder: log.txt (all that is printed), metrics.csv (one row an epoch), and the rest by name.
+
+    Nothing is written before open(): a run that fails on its input leaves no folder behind.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.epochs = []  # the rows of metrics.csv; an epoch without evaluation has only epoch and loss
+        self.unwritten = []  # log lines printed before open()
+        self.lock = lock_of(self.folder)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.lock.release()
+
+    def check(self, resume, epochs=None):
+        """Raises InputError where the folder holds a run that must not, or cannot, be gone on with.
+
+        epochs: of a model trained by gradient, at most.  A finished run that ended because it had done them all has
+        left last.pt, and goes on where more are asked for.
+        """
+        if not (self.folder / "config.json").exists():
+            if resume:
+                raise InputError(f"{self.folder}: holds no run to resume; leave out --resume to start one")
+            return
+        another = "--path_name NAME starts another"
+        if (self.folder / "summary.json").exists():
+            done = self._epochs_of_finished()
+            if done is None:
+                raise InputError(f"{self.folder}: holds a finished run; {another}")
+            if not resume or (epochs or 0) <= done:
+                more = f"--path_name {self.folder.name} --resume with --epochs above {done} goes on with it"
+                raise InputError(f"{self.folder}: holds a finished run; {another}, {more}")
+        elif not resume:
+            raise InputError(f"{self.folder}: holds a run; --resume goes on with it, {another}")
+
+    def _epochs_of_finished(self):
+        """How many epochs a finished run has done that can go on; None of one that cannot."""
+        if not (self.folder / "last.pt").exists():
+            return None
+        try:
+            return int(json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))["epochs_run"])
+        except (ValueError, LookupError, TypeError):
+            return None
+
+    def check_settings(self, settings, settled=True):
+        """Raises InputError where the folder holds a run with other settings.
+
+        settled: whether these are all, as the run would use them.  Else what is still left open is not looked at.
+        """
+        if not (self.folder / "config.json").exists():
+            return
+        before = read_config(self.folder)["settings"]
+        check_epochs(self.folder, settings, before)
+        for key, value in settings.items():
+            left_open = not settled and value in (None, "auto")
+            if key in before and key not in (*FREE, "epochs") and not left_open and value != before[key]:
+                raise InputError(f"--{key} {value}: the run to resume in {self.folder} has {before[key]}")
+        unknown = sorted((settings.keys() ^ before.keys()) - set(FREE))
+        if settled and unknown:
+            raise InputError(
+                f"{self.folder}: the run to resume knows other flags (--{unknown[0]}), so it was begun in another way "
+                "or by another version of this program; --path_name NAME starts another"
+            )
+
+    def open(self, settings, made_from, resume, columns):
+        """Take the folder for this process alone; write config.json and the log so far.
+
+        made_from: {"train_csv", "sha256", "llm", ...}.  columns: of metrics.csv.  Raises InputError where the run to
+        resume began with other files or settings, or another process has the folder.
+        """
+        self.columns = list(columns)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not take(self.lock, self.log):
+            raise InputError(f"{self.folder}: another process is at it; --path_name NAME starts another")
+        self.check(resume, settings.get("epochs"))  # once more: another process may have been at it until now
+        self.check_settings(settings)
+        path = self.folder / "config.json"
+        if path.exists():
+            config = read_config(self.folder)
+            self._check_origin(config, made_from)
+            if "epochs" in settings:  # there may be more of them now
+                config["settings"]["epochs"] = settings["epochs"]
+                write_json(path, config)
+        else:
+            write_json(path, {"settings": settings, "made_from": made_from, **environment()})
+        lines, self.unwritten = self.unwritten, None
+        self._write(lines)
+
+    def _check_origin(self, config, made_from):
+        """The run to resume must have begun with the same files; that it began with other code is only said."""
+        now = commit()
+        if config.get("commit") != now:
+            self.log(f"this run began with other code, commit {config.get('commit')}; now {now}")
+        threads = number_of_threads()
+        if config.get("threads", threads) != threads:
+            self.log(f"this run began with {config['threads']} threads, now {threads}: its last digits may differ")
+        processes = number_of_processes()
+        if config.get("processes", 1) != processes:
+            self.log(f"this run began with {config.get('processes', 1)} processes, now {processes}: so may these")
+        before, made_from = dict(config["made_from"]), dict(made_from)
+        hard, hard_now = before.pop("negatives", None), made_from.pop("negatives", None)
+        if hard and hard_now and (hard["sha256"], hard["width"]) != (hard_now["sha256"], hard_now["width"]):
+            raise InputError(
+                f"{hard_now['folder']}: are not the hard negatives that the run in {self.folder} began with (width "
+                f"{hard['width']}, now {hard_now['width']}); put them back, or use another --path_name"
+            )
+        if before != made_from:
+            files, had = f"{made_from['train_csv']} or the validation or test file beside it", before["train_csv"]
+            if "texts" in made_from:  # EASE with words
+                files += ", or the titles and genres"
+            if "item_file" in made_from:  # CoNRec reads the raw files themselves
+                files = f"{made_from['train_csv']}, {made_from['item_file']} or a model's folder"
+            raise InputError(
+                f"{files}: not what the run in {self.folder} began with ({had}, or what they held then); put that "
+                "back, or use another --path_name"
+            )
+
+    def log(self, *lines, shown=True):
+        """Into log.txt and, where shown, to stdout."""
+        if shown:
+            tqdm.write("\n".join(lines))  # print() would break a progress bar on the terminal
+            sys.stdout.flush()  # whoever pipes the output wants to see it grow
+        if self.unwritten is None:
+            self._write(lines)
+        else:
+            self.unwritten += lines
+
+    def _write(self, lines):
+        with named(self.folder / "log.txt"), open(self.folder / "log.txt", "a", encoding="utf-8") as f:
+            f.writelines(f"{line}\n" for line in lines)
+
+    def add_epoch(self, row):
+        self.epochs.append(row)
+        with named(self.metrics), open(self.metrics, "a", newline="", encoding="utf-8") as f:
+            self._write_rows(f, [row], header=len(self.epochs) == 1)
+
+    def restore_epochs(self, rows):
+        """Put metrics.csv back to the rows that a checkpoint knew of; a killed run may have written more."""
+
+        def write(path):
+            with open(path, "w", newline="", encoding="utf-8") as f:
+                self._write_rows(f, rows, header=bool(rows))
+
+        self.epochs = list(rows)
+        write_atomically(self.metrics, write)
+
+    def _write_rows(self, f, rows, header):
+        writer = csv.DictWriter(f, self.columns, lineterminator="\n")
+        if header:
+            writer.writeheader()
+        writer.writerows(rows)
+
+    @property
+    def metrics(self):
+        return self.folder / "metrics.csv"
+
+    def read_epochs(self):
+        """The rows of a metrics.csv that has all figures in every row; one that a kill cut short is left out."""
+        path = self.metrics
+        if not path.exists():
+            return []
+        epochs = []
+        try:
+            whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
+            header, *lines = csv.reader(whole.splitlines() or [""])
+            if header and header != self.columns:
+                raise ValueError
+            for line in lines:
+                epochs.append(dict(zip(self.columns, map(float, line), strict=True)))
+        except ValueError:
+            raise InputError(f"{path}: is not of this run; delete it to start over") from None
+        return epochs
+
+    def finish(self, summary, can_go_on):
+        """Write summary.json, last of all: a run with a summary is a finished one.
+
+        can_go_on: whether it may be resumed with more epochs.  Else last.pt, most of the folder's size, is not needed.
+        """
+        write_json(self.folder / "summary.json", summary)
+        if not can_go_on:
+            (self.folder / "last.pt").unlink(missing_ok=True)
+
+
+class Onlooker(Run):
+    """The run folder for the processes beside the first: they leave it alone."""
+
+    def check(self, resume, epochs=None):
+        pass
+
+    def check_settings(self, settings, settled=True):
+        pass
+
+    def open(self, settings, made_from, resume, columns):
+        pass
+
+    def log(self, *lines, shown=True):
+        pass
+
+    def add_epoch(self, row):
+        self.epochs.append(row)
+
+    def restore_epochs(self, rows):
+        self.epochs = list(rows)
+
+
+def run_at(folder):
+    """The Run of this process: of several that share a run the first has the folder."""
+    return Run(folder) if is_first() else Onlooker(folder)
+
+
+def check_epochs(folder, settings, before):
+    """Raises InputError where --epochs is not what the run began with, and not more, either."""
+    epochs, had = settings.get("epochs"), before.get("epochs")
+    if None in (epochs, had) or epochs == had:  # a closed form has none
+        return
+    if epochs < had:
+        raise InputError(f"--epochs {epochs}: the run to resume in {folder} has {had}; only more are possible")
+    if had % settings["evaluation_step"]:
+        raise InputError(
+            f"--epochs {epochs}: the run in {folder} was to evaluate after its last epoch, {had}, which is no "
+            f"multiple of --evaluation_step {settings['evaluation_step']}, so a longer run is another; "
+            "--path_name NAME starts it"
+        )
+
+
+def require_finished(folder):
+    """Raises InputError for the folder of a run that has no result."""
+    if not (folder / "summary.json").exists():
+        raise InputError(f"{folder}: holds no finished run (no summary.json)")
+
+
+def model_of(folder):
+    """The name of a finished run's model, None where it has none.  Raises InputError where the folder holds no run."""
+    require_finished(folder)
+    return read_config(folder)["settings"].get("model")
+
+
+def read_config(folder):
+    """config.json of a run folder: {"settings", "made_from", ...}.  Raises InputError where it is none."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return config | {key: dict(config[key]) for key in ("settings", "made_from")}
+    except (ValueError, LookupError, TypeError):
+        raise InputError(f"{folder}/config.json: is not JSON with settings; --path_name NAME starts another") from None
+
+
+def environment():
+    """Versions, commit and machine, for config.json: what a figure needs beside it."""
+    packages = ("torch", "torch_geometric", "numpy", "pandas", "scikit-learn", "transformers")
+    return {
+        "commit": commit(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in packages},
+        "threads": number_of_threads(),
+        "processes": number_of_processes(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def number_of_threads():
+    import torch  # not at the top: that a folder is taken is said before this takes its seconds
+
+    return torch.get_num_threads()
+
+
+def number_of_processes():
+    from machine import processes
+
+    return processes.count()
+
+
+def commit():
+    """The commit of this code, "-dirty" behind it when files differ from it, None outside a git checkout."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head.stdout.strip() + ("-dirty" if dirty.stdout.strip() else "")

@@ -1,0 +1,238 @@
+"""--sampler and MF against plain forms: what is drawn, what is chosen, values and gradients."""
+
+import numpy as np
+import oracle
+import pytest
+import torch
+from synthetic import built, train_data
+
+from baselines import samplers
+from options import command_line
+from training import sampling
+
+USERS, ITEMS = 12, 40
+STARS = np.array([5.0, 4.0, 3.0, 2.0, 1.0])
+
+
+@pytest.fixture
+def data():
+    """150 random train rows with 1 to 5 stars; user 11 has rated everything."""
+    pairs = np.random.RandomState(0).permutation((USERS - 1) * ITEMS)[:150]
+    pairs = np.concatenate((pairs, (USERS - 1) * ITEMS + np.arange(ITEMS)))
+    return train_data(USERS, ITEMS, pairs // ITEMS, pairs % ITEMS, STARS[np.arange(len(pairs)) % 5])
+
+
+def build(data, *given, model="LightGCN"):
+    return built(model, data, "--embedding_dim", "6", *given)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def first_batch(model, size=60):
+    model.start_epoch(1)
+    return next(model.data.batches(size, generator(), model.trains_on))
+
+
+def dense(data):
+    return oracle.dense_adjacency(data.users[data.positive], data.items[data.positive], USERS, ITEMS)
+
+
+# ---------------------------------------------------------------------------------------------------- MF
+
+
+def test_mf_is_a_table_without_a_graph(data):
+    model = build(data, model="MF")
+    assert torch.equal(torch.cat(model.embeddings()), model.table)
+    batch = first_batch(model)
+    z_users, z_items = model.table.split((USERS, ITEMS))
+    u, p, n = z_users[batch.users], z_items[batch.items], z_items[model.negatives[batch.positive_numbers]]
+    nodes = torch.cat((batch.users, batch.items + USERS, model.negatives[batch.positive_numbers] + USERS)).unique()
+    bpr = -torch.nn.functional.logsigmoid((u * p).sum(1) - (u * n).sum(1)).mean()
+    expected = bpr + 1e-4 * model.table[nodes].square().sum() / len(batch.users)
+    torch.testing.assert_close(model.loss(batch), expected)
+    torch.testing.assert_close(*(torch.autograd.grad(x, model.table) for x in (model.loss(batch), expected)))
+
+
+def test_mf_has_no_layers_to_choose():
+    with pytest.raises(command_line.InputError, match="--layers: MF has no use for it"):
+        command_line.parse(["--dataset", "x", "--model", "MF", "--layers", "2"])
+
+
+# ------------------------------------------------------------------------------------------- what is drawn
+
+
+@pytest.mark.parametrize("name", list(samplers.WORDS))
+def test_only_unrated_items_are_drawn_and_the_positive_itself_where_all_is_rated(data, name):
+    model = build(data, "--sampler", name)
+    rated = set(zip(data.train.users.tolist(), data.train.items.tolist(), strict=True))
+    batch = first_batch(model, 10**6)
+    rows = model.rows(batch)
+    for user, item, negative in zip(batch.users, batch.items, rows.negative_items, strict=True):
+        if user == USERS - 1:
+            assert negative == item
+        else:
+            assert (int(user), int(negative)) not in rated
+
+
+def test_popular_items_are_drawn_in_proportion_to_the_power_of_their_positives(data):
+    weight = np.bincount(data.edges("positive").items, minlength=ITEMS) ** 0.75
+    model = build(data, "--sampler", "popularity")
+    for user in (0, 7):
+        drawn = model.sampler.draw(torch.full((1,), user), 40_000, generator())[0]
+        expected = weight.copy()
+        expected[data.seen.entries(np.array([user]))[1]] = 0
+        share = np.bincount(drawn, minlength=ITEMS) / 40_000
+        np.testing.assert_allclose(share, expected / expected.sum(), atol=4 * 0.5 / 40_000**0.5)
+        assert (share[expected == 0] == 0).all()
+
+
+def test_candidates_are_uniform_over_unrated_items(data):
+    model = build(data, "--sampler", "dns", "--sampler_candidates", "700")
+    batch = first_batch(model)
+    candidates = model.candidates(batch)
+    assert candidates.shape == (len(batch.users), 700)
+    row = int(batch.users.argmin())
+    unrated = np.ones(ITEMS)
+    unrated[data.seen.entries(batch.users[row : row + 1].numpy())[1]] = 0
+    share = np.bincount(candidates[row], minlength=ITEMS) / 700
+    np.testing.assert_allclose(share, unrated / unrated.sum(), atol=4 * 0.5 / 700**0.5)
+
+
+# ------------------------------------------------------------------------------------------ what is chosen
+
+
+@pytest.mark.parametrize("worth", [0, 10**6])  # scores of candidates alone, and of all items
+@pytest.mark.parametrize("top", [1, 3])
+def test_dns_takes_each_of_the_n_hardest_candidates_alike(data, monkeypatch, top, worth):
+    monkeypatch.setattr(sampling, "WORTH_ALL", worth)
+    model = build(data, "--sampler", "dns", "--sampler_top", str(top))
+    z_users, z_items = (z.detach() for z in model.embeddings())
+    users, items = torch.zeros(3000, dtype=torch.long), torch.ones(3000, dtype=torch.long)
+    candidates = torch.tensor([4, 9, 2, 30, 17, 8]).expand(3000, 6)
+    chosen = samplers.choose(model.options, z_users[users], z_items[items], z_items, candidates, generator())
+    hardest = sorted(candidates[0].tolist(), key=lambda item: -float(z_users[0] @ z_items[item]))[:top]
+    count = torch.bincount(chosen, minlength=ITEMS)
+    assert set(count.nonzero()[:, 0].tolist()) == set(hardest)
+    np.testing.assert_allclose(count[hardest] / 3000, 1 / top, atol=4 * 0.5 / 3000**0.5)
+
+
+def test_ahns_takes_the_candidate_nearest_to_its_target():
+    """Section 7 of the design: s_ui .5 gives .066667; of -.2, .05, .3, .07 the fourth is nearest."""
+    scores = torch.tensor([[-0.2, 0.05, 0.3, 0.07]] * 3, dtype=torch.float64)
+    positive = torch.tensor([0.5, -5.0, 1.0], dtype=torch.float64)
+    # of a score far below -a the target is b / 1e-4 = 1000, of 1 it is .05
+    assert samplers.of_adaptive_hardness(positive, scores, 1.0, 0.1, -2.0).tolist() == [3, 2, 1]
+
+
+def test_ahns_of_a_whole_batch_against_a_loop(data):
+    model = build(data, "--sampler", "ahns", "--ahns", "0.5", "0.2", "-1.5")
+    batch = first_batch(model)
+    model.generator.manual_seed(5)
+    rows = model.rows(batch)
+    model.generator.manual_seed(5)
+    candidates = model.candidates(batch)
+    z_users, z_items = (z.detach() for z in model.embeddings())
+    for place, (user, item) in enumerate(zip(batch.users, batch.items, strict=True)):
+        target = 0.2 * max(float(z_users[user] @ z_items[item]) + 0.5, 1e-4) ** (-1.5 + 1)
+        off = [abs(float(z_users[user] @ z_items[j]) - target) for j in candidates[place]]
+        assert rows.negative_items[place] == candidates[place][int(np.argmin(off))]
+
+
+@pytest.mark.parametrize("words", [["dns"], ["ahns"]])
+def test_the_chosen_items_stand_in_the_loss(data, words):
+    """Value and gradient: as if the chosen items had been given."""
+    model = build(data, "--sampler", *words)
+    batch = first_batch(model)
+    model.generator.manual_seed(5)
+    loss = model.loss(batch)
+    model.generator.manual_seed(5)
+    chosen = model.rows(batch).negative_items
+    plain = build(data)
+    plain.negatives = torch.zeros(len(data.edges("positive")), dtype=torch.long)
+    plain.negatives[batch.positive_numbers] = chosen
+    expected = plain.loss(batch)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(loss, model.table), torch.autograd.grad(expected, plain.table))
+
+
+# ----------------------------------------------------------------------------------------------- MixGCF
+
+
+@pytest.mark.parametrize("layers", [0, 1, 3])
+def test_hops_and_their_gradient_are_those_of_dense_products(data, layers):
+    propagation = build(data, "--layers", str(layers)).propagation.double()
+    adjacency = oracle.dense_adjacency(
+        data.users[data.positive], data.items[data.positive], USERS, ITEMS, torch.float64
+    )
+    table = torch.randn(USERS + ITEMS, 2, dtype=torch.float64, requires_grad=True)
+    hops = [table]
+    for _ in range(layers):
+        hops.append(adjacency @ hops[-1])
+    found, expected = propagation.hops(table), torch.stack(hops)
+    upstream = torch.randn_like(expected)
+    # gcn_norm works in float32
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+    gradients = [torch.autograd.grad(x, table, upstream)[0] for x in (found, expected)]
+    torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(found.mean(0), propagation(table))
+    small = torch.randn(USERS + ITEMS, 1, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(propagation.hops, (small,))
+
+
+@pytest.mark.parametrize("model", ["LightGCN", "MF"])
+def test_mixgcf_against_plain_hops_in_value_and_gradient(data, model):
+    layers = {"LightGCN": ["--layers", "2"], "MF": []}[model]
+    words = "--sampler", "mixgcf", "--sampler_candidates", "5", "--lambda_reg", "1"
+    model = build(data, *words, *layers, model=model)
+    batch = first_batch(model)
+    model.generator.manual_seed(5)
+    loss = model.loss(batch)
+
+    model.generator.manual_seed(5)
+    candidates = model.candidates(batch)
+    n_hops = model.propagation.layers + 1
+    share = torch.rand(n_hops, len(batch.users), 1, generator=model.generator)
+    hops = [model.table]
+    for _ in range(n_hops - 1):
+        hops.append(dense(data) @ hops[-1])
+    z = sum(hops) / n_hops
+    terms, nodes = [], set()
+    for row, (user, item) in enumerate(zip(batch.users.tolist(), batch.items.tolist(), strict=True)):
+        mixed = []
+        for k, hop in enumerate(hops):
+            a = share[k, row, 0]
+            made = [a * hop[USERS + item] + (1 - a) * hop[USERS + j] for j in candidates[row].tolist()]
+            best = max(range(5), key=lambda j, made=made: float(z[user] @ made[j]))
+            mixed.append(made[best])
+            if k == 0:
+                nodes |= {user, USERS + item, USERS + int(candidates[row, best])}
+        negative = sum(mixed) / n_hops
+        terms.append(torch.nn.functional.softplus(z[user] @ negative - z[user] @ z[USERS + item]))
+    norm = model.table[sorted(nodes)].square().sum()
+    expected = torch.stack(terms).mean() + model.options.lambda_reg * norm / len(batch.users)
+    torch.testing.assert_close(loss, expected)
+    gradients = [torch.autograd.grad(x, model.table)[0] for x in (loss, expected)]
+    torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-4)
+
+
+# ------------------------------------------------------------------------------------------------ flags
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--sampler dns --sampler_top 65", "--sampler_top 65: must be at most --sampler_candidates, 64"),
+        ("--sampler dns --sampler_top 0", "--sampler_top 0: must be a number of at least 1"),
+        ("--sampler ahns --ahns 1 .1 0", r"--ahns 1 0\.1 0: must be three finite numbers, the last below 0"),
+        ("--sampler ahns --ahns 1 nan -2", r"--ahns 1 nan -2: must be three finite"),
+        ("--sampler_candidates 5", "--sampler_candidates: --sampler uniform leaves it without a use"),
+        ("--sampler popularity --sampler_top 5", "--sampler_top: --sampler popularity leaves it without a use"),
+        ("--sampler mixgcf --sampler_top 5", "--sampler_top: --sampler mixgcf leaves it without a use"),
+        ("--sampler dns --ahns 1 1 -1", "--ahns: --sampler dns leaves it without a use"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(words, message):
+    with pytest.raises(command_line.InputError, match=message):
+        command_line.parse(["--dataset", "x", "--model", "LightGCN", *words.split()])

@@ -1,0 +1,335 @@
+"""Events in order, their cuts, and the instances asked about."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import synthetic
+
+import main
+from conrec.data.events import TRAIN, read, time_split, to_frame
+from conrec.data.instances import (
+    as_of,
+    candidates,
+    history,
+    instances,
+    long_tails,
+    matrix,
+    numbers_of,
+    past,
+    recent,
+    top_items,
+    window,
+)
+from conrec.learning.reward import swing, swing_values, targets
+from conrec.results import closed_forms
+from preparation.files import STARS, read_items, read_ratings
+from preparation.rules import split
+from preparation.sources import DATASETS
+from utils import InputError
+
+ITEMS = "item_id:token\tmovie_title:token_seq\n" + "".join(f"{i}\tFilm {i}\n" for i in (10, 9, 2, 30, 31))
+
+
+def write(folder, rows, columns="user_id:token item_id:token rating:float timestamp:float", items=ITEMS):
+    folder.mkdir(exist_ok=True)
+    text = "\n".join(row.replace(" ", "\t") for row in [columns, *rows])
+    (folder / "x.inter").write_text(text + "\n")
+    (folder / "x.item").write_text(items)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("planted") / "world"
+    synthetic.write_planted_world(folder, n_users=40, n_items=90, n_events=50)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def events(planted):
+    return read(planted)[0]
+
+
+# ------------------------------------------------------------------------------------------- reading
+
+
+def test_rows_are_in_order_of_user_time_and_item_id(tmp_path):
+    rows = ["b 10 1 5", "a 10 1 7", "a 9 2 7", "a 2 2 7", "a 30 4 3", "b 2 1 4", "a 31 5 9"]
+    events, _ = read(write(tmp_path, rows))
+    assert to_frame(events).iloc[:, :4].to_numpy().tolist() == [
+        ["a", "30", 4, 0], ["a", "2", 2, 1], ["a", "9", 2, 2], ["a", "10", 1, 3], ["a", "31", 5, 4],
+        ["b", "2", 1, 0], ["b", "10", 1, 1],
+    ]  # fmt: skip
+    assert events.item_ids.tolist() == ["10", "9", "2", "30", "31"]  # as in the .item file
+    assert events.titles.tolist() == ["Film 10", "Film 9", "Film 2", "Film 30", "Film 31"]
+
+
+def test_the_last_rating_of_a_pair_counts_and_items_without_a_title_go(tmp_path):
+    rows = ["a 10 5 9", "a 10 1 2", "a 9 2 3", "a 2 1 4", "a 77 1 5", "a 30 1 6", "a 31 1 7", "b 31 2 1"]
+    events, notes = read(write(tmp_path, rows))
+    table = to_frame(events)
+    assert table.query("user == 'a'")[["item", "rating"]].to_numpy().tolist() == [
+        ["9", 2], ["2", 1], ["30", 1], ["31", 1], ["10", 5],
+    ]  # fmt: skip
+    text = "\n".join(notes)
+    assert "1 dropped, of items without a title" in text and "1 given anew later" in text
+
+
+def test_users_are_drawn_as_the_published_split_draws_them(planted, monkeypatch):
+    known = SimpleNamespace(sample_users=36, drop_cold_items=False)
+    monkeypatch.setitem(DATASETS, "world", known)
+    events, notes = read(planted, "world")
+    parts = split(read_ratings(planted / "world.inter", "\t", STARS), read_items(planted / "world.item"), known)
+    drawn = set().union(*(part.user for part in parts))
+    assert drawn <= set(events.user_ids) and len(drawn) > 10 and events.n_users == 36
+    assert "of the 36 users drawn" in "\n".join(notes)
+
+
+def test_file_order_is_taken_at_its_word(tmp_path):
+    rows = ["a 30 5", "a 9 2", "a 10 1", "a 2 4", "a 30 2"]
+    folder = write(tmp_path, rows, "user_id:token item_id:token rating:float")
+    events, _ = read(folder, order="file")
+    assert to_frame(events).item.tolist() == ["9", "10", "2", "30"] and events.clock == "event"
+
+
+def test_a_shuffled_file_gives_the_same_events(planted, tmp_path, events):
+    lines = (planted / "world.inter").read_text().splitlines()
+    shuffled = np.random.RandomState(1).permutation(lines[1:])
+    (tmp_path / "world.inter").write_text("\n".join([lines[0], *shuffled]) + "\n")
+    (tmp_path / "world.item").write_bytes((planted / "world.item").read_bytes())
+    again, _ = read(tmp_path)
+    for ours, theirs in zip(again, events, strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("n, cuts", [(1, (0, 0, 1)), (4, (2, 3, 4)), (5, (3, 4, 5))])
+def test_cuts_lie_at_six_and_eight_tenths(tmp_path, n, cuts):
+    rows = [f"a {item} 1 {time}" for time, item in enumerate((10, 9, 2, 30, 31))]
+    rows += [f"b {item} 1 {time}" for time, item in enumerate((10, 9, 2, 30, 31)[:n])]
+    events, _ = read(write(tmp_path, rows))
+    assert events.cuts[1].tolist() == list(cuts)
+    assert events.parts[events.users == 1].tolist() == [sum(p >= cut for cut in cuts[:2]) for p in range(n)]
+
+
+@pytest.mark.parametrize("last, clock", [(7 * 86400 - 1, "event"), (7 * 86400, "wall")])
+def test_the_clock_is_that_of_the_data(tmp_path, last, clock):
+    rows = ["a 10 1 0", "a 9 1 1", "a 2 1 2", f"a 30 1 {last}"]
+    folder = write(tmp_path, rows)
+    assert read(folder)[0].clock == clock
+    assert read(folder, window=8)[0].clock == "event"
+    assert read(folder, clock="wall")[0].clock == "wall"
+
+
+GOOD = [f"a {item} 1 {time}" for time, item in enumerate((10, 9, 2, 30, 31))]
+REFUSED = [
+    ({"columns": "user_id:token item_id:token rating:float", "rows": ["a 10 1"]}, {}, "no column timestamp.*file says"),
+    ({"rows": [*GOOD, "b 9 1 noon"]}, {}, "line 7: timestamp 'noon', expected a number"),
+    ({"rows": [*GOOD, "b 9 1 "]}, {}, "line 7: has no timestamp"),
+    ({"rows": [f"{row[:-1]}5" for row in GOOD]}, {}, "all timestamps are 5; --conrec_order file"),
+    ({"rows": GOOD, "items": "item_id:token\n10\n"}, {}, "has no column title"),
+    ({"rows": GOOD, "items": "item_id:token\ttitle:token_seq\n10\t\n"}, {}, "no item has a title"),
+    ({"rows": GOOD, "items": "item_id:token\ttitle:token_seq\n7\tFilm\n"}, {}, "do the files belong together"),
+    ({"rows": [row.replace(" 1 ", " 4 ") for row in GOOD]}, {}, "no user has two ratings up to 2 among the first 60 %"),
+    ({"rows": [row.replace(" 1 ", " 2 ") for row in GOOD]}, {"negative": 1}, "no user has two ratings up to 1"),
+    ({"rows": ["a 10 1 0", "a 9 4 1", "a 2 4 2", "a 30 1 3", "a 31 1 4"]}, {}, "to learn a sequence of dislikes"),
+    ({"rows": [*GOOD, "b 9 2.5 1"]}, {}, "line 7: rating '2.5'"),
+    ({"rows": GOOD}, {"order": "file", "clock": "wall"}, "--conrec_clock wall: needs timestamps"),
+]
+
+
+@pytest.mark.parametrize("files, flags, message", REFUSED, ids=[message for _, _, message in REFUSED])
+def test_what_cannot_be_put_in_order_is_refused(tmp_path, files, flags, message):
+    folder = write(tmp_path, **files)
+    with pytest.raises(InputError, match=message) as error:
+        read(folder, **flags)
+    assert "\n" not in str(error.value)
+
+
+def test_ratings_without_an_item_file_are_refused(tmp_path):
+    (write(tmp_path, GOOD) / "x.item").unlink()
+    with pytest.raises(InputError, match=r"has no \.item file"):
+        read(tmp_path)
+
+
+# ----------------------------------------------------------------------------------------- instances
+
+
+def by_hand(events, part):
+    """(user, p) of all instances of a part: the definition, written out."""
+    found = []
+    for user in range(events.n_users):
+        rows = np.flatnonzero(events.users == user)
+        seen = 0
+        for row in rows:
+            if events.ratings[row] <= 2:
+                if seen and events.parts[row] == part:
+                    found.append((user, events.positions[row]))
+                seen += 1
+    return found
+
+
+@pytest.mark.parametrize("number, part", [(0, "train"), (1, "validation"), (2, "test")])
+def test_an_instance_is_a_negative_with_one_before_it(events, number, part):
+    every = list(zip(*instances(events, part, every=True), strict=True))
+    assert every == by_hand(events, number) and len(every) > 20
+    firsts = {}
+    for user, p in every:
+        firsts.setdefault(user, p)
+    assert list(zip(*instances(events, part, every=False), strict=True)) == list(firsts.items())
+    default = list(zip(*instances(events, part), strict=True))
+    assert default == (every if part == "train" else list(firsts.items()))
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_history_ends_where_the_window_begins_which_ends_with_the_part(events, part):
+    for user, p in zip(*instances(events, part), strict=True):
+        own = events.items[events.users == user]
+        n = len(own)
+        end = {"train": 6 * n // 10, "validation": 8 * n // 10, "test": n}[part]
+        assert history(events, user, p)[0].tolist() == own[:p].tolist()
+        assert window(events, user, p)[0].tolist() == own[p : min(end, p + 56)].tolist()
+        assert recent(events, user, p)[0].tolist() == own[max(0, p - 24) : p].tolist()
+
+
+def test_windows_in_pseudo_days_and_in_days(planted):
+    short, _ = read(planted, window=1, recent=1, day=4)
+    assert len(window(short, 0, 0)[0]) == 4 and len(recent(short, 0, 9)[0]) == 4
+    wall, _ = read(planted, clock="wall")  # events a minute apart
+    days = wall._replace(window=3 / 1440, recent=2 / 1440)
+    assert len(window(days, 0, 5)[0]) == 3  # 0, 1 and 2 minutes later
+    assert history(days, 0, 9)[0].tolist()[-2:] == recent(days, 0, 9)[0].tolist()
+    assert len(recent(days, 0, 50)[0]) == 3  # as of now: 2, 1 and 0 minutes before the last
+
+
+def test_candidates_are_the_next_negative_and_19_others(events):
+    chosen, exposed = candidates(events, "test", 3)
+    drawn = 0
+    for row, (user, p) in enumerate(zip(*instances(events, "test"), strict=True)):
+        items, ratings = history(events, user, events.cuts[user, 2])
+        later = slice(p, events.cuts[user, 2])
+        liked = items[later][ratings[later] >= 4]
+        neutral = items[later][ratings[later] == 3]
+        expected = [items[p], *liked, *neutral][:20]
+        assert chosen[row, : len(expected)].tolist() == expected and exposed[row] == len(expected) - 1
+        others = chosen[row, len(expected) :]
+        assert not np.isin(others, items).any() and len(set(chosen[row])) == 20
+        drawn += len(others)
+    assert drawn > 100
+    assert np.array_equal(chosen, candidates(events, "test", 3)[0])
+    assert not np.array_equal(chosen, candidates(events, "test", 4)[0])
+
+
+def test_drawn_candidates_are_often_the_frequent_items(tmp_path):
+    """Items 0-9 are rated by everybody but the user in question, items 10-39 by nobody or once."""
+    items = "item_id:token\tmovie_title:token_seq\n" + "".join(f"{i}\tFilm {i}\n" for i in range(60))
+    rows = [f"u{user} {item} 1 {item}" for user in range(1, 20) for item in range(10)]
+    rows += [f"v {item} 3 {item}" for item in range(10, 40)]
+    rows += [f"u0 {item} 1 {item}" for item in range(40, 60)]
+    events, _ = read(write(tmp_path, rows, items=items))
+    chosen, exposed = candidates(events, "test")
+    assert exposed[0] == 0 and set(chosen[0]) >= set(range(6))  # those that lie in train
+
+
+def test_long_tails_are_counted_on_train(events):
+    users, items = long_tails(events)
+    train = (events.parts == TRAIN) & (events.ratings <= 2)
+    assert users.tolist() == [(train & (events.users == u)).sum() < 3 for u in range(events.n_users)]
+    assert items.tolist() == [(train & (events.items == i)).sum() < 5 for i in range(events.n_items)]
+
+
+def test_matrices_and_histories_hold_the_events_of_their_sign(events):
+    parts = [matrix(events, sign) for sign in ("negative", "neutral", "positive")]
+    assert (sum(parts) != matrix(events)).nnz == 0
+    assert matrix(events).nnz == (events.parts == TRAIN).sum()
+    users, positions = instances(events, "test")
+    seen, disliked, liked = (past(events, users, positions, sign) for sign in (None, "negative", "positive"))
+    for row, (user, p) in enumerate(zip(users, positions, strict=True)):
+        items, ratings = history(events, user, p)
+        assert set(seen[row].indices) == set(items)
+        assert set(liked[row].indices) == set(items[ratings >= 4])
+        assert set(disliked[row].indices) == set(items[ratings <= 2])
+
+
+def test_moments_of_prediction(events):
+    for moment, cut in (("validation", 0), ("test", 1), ("now", 2)):
+        users, positions = as_of(events, moment)
+        expected = [u for u in range(events.n_users) if (history(events, u, events.cuts[u, cut])[1] <= 2).any()]
+        assert users.tolist() == expected and positions.tolist() == events.cuts[expected, cut].tolist()
+
+
+def test_top_items_are_new_and_ties_go_by_number(events):
+    users, positions = instances(events, "test")
+    seen = past(events, users, positions)
+    lists = top_items(np.zeros((len(users), events.n_items)), seen, 20)
+    for row, items in enumerate(lists):
+        assert items.tolist() == [i for i in range(events.n_items) if i not in seen[row].indices][:20]
+    with pytest.raises(InputError, match="--top_k 60: a user has rated"):
+        top_items(np.zeros((len(users), events.n_items)), seen, 60)
+
+
+def test_numbers_of_ids(events):
+    assert numbers_of(["i3", "i0", "x"], events.item_ids).tolist() == [3, 0, -1]
+
+
+# ---------------------------------------------------------------------------------- nothing leaks
+
+
+def test_what_is_counted_or_fitted_knows_train_only(planted, tmp_path, events):
+    """Every item and rating of validation and test is replaced: train counts, instances, targets, Swing and all closed
+    forms stay the same bytes."""
+    random = np.random.RandomState(7)
+    lines = ["user_id:token\titem_id:token\trating:float\ttimestamp:float"]
+    for user in range(events.n_users):
+        rows = np.flatnonzero(events.users == user)
+        in_train = events.parts[rows] == TRAIN
+        items = events.items[rows].copy()
+        others = np.setdiff1d(np.arange(events.n_items), items[in_train])
+        items[~in_train] = random.permutation(others)[: (~in_train).sum()]
+        ratings = np.where(in_train, events.ratings[rows], random.choice([1, 3, 5], len(rows)))
+        for item, rating, time in zip(items, ratings, events.times[rows], strict=True):
+            lines.append(f"{events.user_ids[user]}\ti{item}\t{rating:g}\t{time:g}")
+    (tmp_path / "world.inter").write_text("\n".join(lines) + "\n")
+    (tmp_path / "world.item").write_bytes((planted / "world.item").read_bytes())
+    other, _ = read(tmp_path)
+    assert (other.items != events.items).sum() > 300
+    assert fitted_bytes(other) == fitted_bytes(events)
+
+
+def fitted_bytes(events):
+    """Everything that is counted or fitted, by name, as bytes."""
+    negatives = matrix(events, "negative")
+    fitted = closed_forms.Fitted(events)
+    users, positions = instances(events, "train")
+    values = swing_values(negatives, above=1)
+    found = dict(zip(("next", "gts", "fps"), targets(events, users, positions, swing(negatives, above=1)), strict=True))
+    found = {name: tensor.numpy() for name, tensor in found.items()}
+    found |= {"users": users, "positions": positions, "swing": values.toarray()}
+    found |= dict(zip(("long users", "long items"), long_tails(events), strict=True))
+    names = "count count_negatives mean_stars ease_negatives ease_positives ease_all cosine users_inverse"
+    found |= {name: getattr(fitted, name) for name in names.split()}
+    assert values.nnz > 20
+    return {name: array.tobytes() for name, array in found.items()}
+
+
+# ---------------------------------------------------------------------------------- the time split
+
+
+def test_other_models_train_on_the_time_split(planted, events, tmp_path, capsys):
+    data = tmp_path / "data"
+    folder = time_split(events, data, "world", planted / "world.item")
+    assert folder == data / "world-time"
+    table = to_frame(events)
+    for part, file in (("train", "train_original"), ("validation", "validation"), ("test", "test")):
+        rows = table[(table.part == part) & ((table.rating >= 4) | (part == "train"))]
+        text = "".join(f"{row.user},{row.item},{row.rating}\n" for row in rows.itertuples())
+        assert (folder / f"world-time_{file}.csv").read_text() == "user_id:token,item_id:token,rating:float\n" + text
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert len(before) == 4
+    time_split(events, data, "world", planted / "world.item")
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+    flags = ["--data_dir", data, "--result_dir", tmp_path / "result", "--path_name", "run"]
+    main.main(list(map(str, ["--dataset", folder, "--model", "Popularity", *flags])))
+    assert "as found" in capsys.readouterr().out
+    assert (tmp_path / "result" / "world-time" / "run" / "summary.json").exists()

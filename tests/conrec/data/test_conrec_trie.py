@@ -1,0 +1,76 @@
+"""The tree of semantic IDs, against sets of prefixes."""
+
+import numpy as np
+import pytest
+import torch
+
+from conrec.data.trie import Trie, codes_of, id_tokens
+
+K = 6
+
+
+@pytest.fixture(scope="module")
+def codes():
+    everything = np.stack(np.unravel_index(np.arange(K**3), (K, K, K)), 1)
+    return np.random.default_rng(0).permutation(everything)[:50]
+
+
+def prefixes(codes, length):
+    return sorted({tuple(row[:length]) for row in codes.tolist()})
+
+
+def test_nodes_are_the_prefixes_in_order(codes):
+    trie = Trie(codes, K)
+    everyone = [*prefixes(codes, 0), *prefixes(codes, 1), *prefixes(codes, 2), *prefixes(codes, 3)]
+    assert len(trie) == len(everyone)
+    for item, row in enumerate(codes.tolist()):
+        for level in range(3):
+            assert everyone[trie.path[item, level]] == tuple(row[: level + 1])
+    for node, prefix in enumerate(everyone):
+        assert trie.below[node] == sum(tuple(row[: len(prefix)]) == prefix for row in codes.tolist())
+    assert (trie.item[trie.path[:, 2]] == np.arange(len(codes))).all() and (trie.item >= 0).sum() == len(codes)
+
+
+def test_children_are_those_of_the_prefix_and_no_other(codes):
+    trie = Trie(codes, K)
+    everyone = [prefix for length in range(4) for prefix in prefixes(codes, length)]
+    number = {prefix: node for node, prefix in enumerate(everyone)}
+    nodes = torch.arange(len(trie))
+    allowed = trie.allowed(nodes)
+    children = trie.child(nodes.unsqueeze(1).expand(-1, K), torch.arange(K).expand(len(trie), K))
+    for node, prefix in enumerate(everyone):
+        expected = [number.get((*prefix, code), -1) for code in range(K)]
+        assert children[node].tolist() == expected
+        assert allowed[node].tolist() == [child >= 0 for child in expected]
+
+
+def test_masked_probabilities_of_a_node_sum_to_one(codes):
+    trie = Trie(codes, K)
+    inner = torch.from_numpy(np.flatnonzero(trie.item < 0))
+    logits = torch.randn(len(inner), K, generator=torch.Generator().manual_seed(0))
+    chances = trie.log_softmax(logits, inner).exp()
+    assert torch.allclose(chances.sum(1), torch.ones(len(inner)))
+    assert (chances[~trie.allowed(inner)] == 0).all() and (chances[trie.allowed(inner)] > 0).all()
+    one = trie.log_softmax(logits[:1], inner[:1])[0]
+    children = trie.allowed(inner[:1])[0]
+    assert torch.allclose(one[children], logits[0][children].log_softmax(0))
+
+
+def test_no_gradient_of_a_masked_softmax_is_nan(codes):
+    logits = torch.zeros(1, K, requires_grad=True)
+    trie = Trie(codes, K)
+    chosen = trie.log_softmax(logits, torch.tensor([int(trie.path[0, 1])]))[0, codes[0, 2]]
+    chosen.backward()
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_ids_as_tokens_and_back(codes):
+    tokens = id_tokens(codes, 9, K)
+    assert tokens[0].tolist() == [9 + codes[0, 0], 9 + K + codes[0, 1], 9 + 2 * K + codes[0, 2]]
+    assert (codes_of(tokens, 9, K) == codes).all()
+
+
+@pytest.mark.parametrize("codes", [[[0, 1, 6]], [[0, 1, -1]], [[0, 1]], [[0, 1, 2], [0, 1, 2]]])
+def test_other_codes_are_refused(codes):
+    with pytest.raises(ValueError, match="semantic IDs must be"):
+        Trie(codes, K)

@@ -1,0 +1,410 @@
+"""CoNRec as a whole command: what it leaves behind, kills, shared stages, damaged stages, the other systems."""
+
+import json
+import re
+import shutil
+import signal
+
+import conrec_models
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+from safetensors import safe_open
+
+import main
+from conrec.learning import steps
+from conrec.learning.stage_folders import DONE
+from conrec.results import run_files
+from machine.shell import Stopped
+from options import command_line
+from results4comparison import dislikes, table
+from utils import InputError
+
+SMALL = "--conrec_rq_epochs 3 --conrec_codes 16 --conrec_sft_steps 3 4 5 --conrec_steps 3 --conrec_prompts 4"
+SMALL += " --conrec_group 4 --conrec_beams 20 --conrec_history 5 5 --device cpu --top_k 5 20"
+FILES = """
+log.txt config.json metrics.csv stages.csv per_user.csv predictions.csv sids.csv items.safetensors pes.safetensors
+filter.json coverage.json baselines.csv curves.png model summary.json
+"""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """The folder of a small planted world, the .npz of its items beside it."""
+    return synthetic.write_planted(tmp_path_factory.mktemp("planted"), n_users=30, n_items=80, n_events=40)
+
+
+def arguments(world, base, *more):
+    paths = ["--dataset", world, "--data_dir", base / "data", "--result_dir", base / "result", "--model", "CoNRec"]
+    return list(map(str, [*paths, "--conrec_embeddings", world.parent / "vectors.npz", *SMALL.split(), *more]))
+
+
+@pytest.fixture(scope="module")
+def finished(world, tmp_path_factory):
+    """The base folder of a finished run, result/world/a, which the tests may only read."""
+    base = tmp_path_factory.mktemp("finished")
+    main.main(arguments(world, base, "--path_name", "a"))
+    return base
+
+
+def folder_of(base, name="a"):
+    return base / "result" / "world" / name
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def figures(folder):
+    """metrics.csv without the seconds: what a run computed, as text."""
+    return pd.read_csv(folder / "metrics.csv", dtype=str).drop(columns="seconds").to_csv()
+
+
+# ------------------------------------------------------------------------------------------- what is left behind
+
+
+def test_run_folder_and_summary_hold_what_the_page_promises(finished):
+    folder = folder_of(finished)
+    assert {path.name for path in folder.iterdir()} == set(FILES.split())
+    found = summary(folder)
+    assert (found["task"], found["primary"], found["system"]) == ("negative", "fhr@20", "conrec")
+    agreed = "dataset model random_seed data test validation intervals sids stages baselines filter against flags"
+    assert set(agreed.split()) <= set(found)
+    per_user = pd.read_csv(folder / "per_user.csv")
+    for name in ("hr@5", "fhr@20", "frecall@20", "candidates", "cand_ll", "auc"):
+        assert found["test"][name] == pytest.approx(per_user[name].mean(), abs=1e-6)
+    assert (per_user["hr@20"] <= per_user["fhr@20"]).all() and (per_user["frecall@20"] <= per_user["fhr@20"]).all()
+    assert list(found["stages"]) == list(command_line.conrec.flags.STAGES)
+    assert len(found["baselines"]) == 10
+
+
+def test_predictions_are_twenty_items_that_the_user_has_not_rated_by_then(finished, world):
+    table = pd.read_csv(folder_of(finished) / "predictions.csv")
+    inter = pd.read_csv(world / "world.inter", sep="\t").set_axis(["user", "item", "rating", "time"], axis=1)
+    rated = {user: rows.sort_values("time").item.tolist() for user, rows in inter.groupby("user")}
+    share = {"validation": 6, "test": 8, "now": 10}
+    for (user, as_of), rows in table.groupby(["user", "as_of"]):
+        known = rated[user][: len(rated[user]) * share[as_of] // 10]
+        assert len(set(rows.item)) == 20 and not set(rows.item) & set(known)
+        assert rows["rank"].tolist() == list(range(1, 21)) and rows.logprob.is_monotonic_decreasing
+    assert set(table.as_of) == set(share)
+
+
+def test_stages_csv_has_a_row_for_each_context_trained_so_far(finished):
+    table = pd.read_csv(folder_of(finished) / "stages.csv", keep_default_na=False)
+    contexts = {stage: rows.context.tolist() for stage, rows in table.groupby("stage", sort=False)}
+    one, two = ["negatives"], ["negatives", "recent"]
+    assert contexts == {
+        "translation": [""], "alignment": [""], "warmup": one, "recent": two, "negatives": two, "both": [*two, "both"],
+    }  # fmt: skip
+    own = table.iloc[-1]
+    assert float(own["fhr@20"]) == pytest.approx(summary(folder_of(finished))["test"]["fhr@20"])
+
+
+def test_the_vectors_of_the_filter_are_those_of_the_predictions(finished):
+    folder = folder_of(finished)
+    with safe_open(folder / "items.safetensors", "np") as file:
+        E, items = file.get_tensor("E"), json.loads(file.metadata()["items"])
+    with safe_open(folder / "pes.safetensors", "np") as file:
+        pes, users = file.get_tensor("pes"), json.loads(file.metadata()["users"])
+    table = pd.read_csv(folder / "predictions.csv")
+    rows = table[(table.as_of == "now") & (table.user == users[7])]
+    assert (pes[7] == E[[items.index(item) for item in rows.item]]).all() and pes.shape[:2] == (30, 20)
+
+
+def test_the_time_split_is_a_data_set_for_the_other_models(finished):
+    time = finished / "data" / "world-time"
+    paths = ["--data_dir", str(finished / "data"), "--result_dir", str(finished / "result"), "--device", "cpu"]
+    main.main(["--dataset", str(time), *paths, "--model", "Popularity", "--path_name", "pop"])
+    assert summary(finished / "result" / "world-time" / "pop")["data"]["train"] > 0
+
+
+# ------------------------------------------------------------------------------------------------ kills and resuming
+
+
+class Killed(BaseException):
+    """What a kill looks like from within: nothing is saved any more."""
+
+
+def test_a_run_that_is_killed_and_stopped_again_and_again_ends_as_the_undisturbed_one(
+    world, finished, tmp_path, monkeypatch
+):
+    random, take_step, ends = np.random.default_rng(0), steps.Loop.take_step, []
+
+    def step_or_end(loop):
+        chance = random.random()
+        if chance < 0.3:
+            ends.append((loop.plan.name, loop.step))
+            raise Killed
+        if chance < 0.6:
+            ends.append((loop.plan.name, loop.step))
+            signal.raise_signal(signal.SIGTERM)
+        return take_step(loop)
+
+    monkeypatch.setattr(steps.Loop, "take_step", step_or_end)
+    monkeypatch.setattr(steps.checkpoint, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(steps.checkpoint, "SAVE_SHARE", 0)
+    resume = []
+    for _ in range(60):
+        try:
+            main.main(arguments(world, tmp_path, "--path_name", "a", *resume))
+            break
+        except (Killed, Stopped):
+            resume = ["--resume"]
+    assert len({stage for stage, _ in ends}) >= 5 and any(step for _, step in ends)
+    ours, theirs = folder_of(tmp_path), folder_of(finished)
+    for name in ("predictions.csv", "per_user.csv", "sids.csv", "filter.json", "baselines.csv"):
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
+    assert figures(ours) == figures(theirs)
+    assert not list(tmp_path.rglob("last.pt"))
+
+
+def test_runs_that_begin_alike_share_the_stages_of_their_beginning(world, finished, tmp_path):
+    shutil.copytree(finished / "data", tmp_path / "data")
+    before = {path.name for path in (tmp_path / "data" / "world" / "conrec").glob("*-*")}
+    main.main(arguments(world, tmp_path, "--path_name", "b", "--conrec_reward", "a"))
+    new = {path.name for path in (tmp_path / "data" / "world" / "conrec").glob("*-*")} - before
+    made = sorted(name.split("-")[0] for name in new if not name.startswith("."))
+    assert made == ["both", *["evaluate"] * 3, "negatives", "predict", "recent"]
+    runs = folder_of(tmp_path, "b"), folder_of(finished)
+    ours, theirs = (pd.read_csv(run / "metrics.csv") for run in runs)
+    first = ours.stage.isin(["translation", "alignment", "warmup"])
+    assert ours[first].equals(theirs[first]) and not ours[~first].equals(theirs[~first])
+
+
+def test_a_finished_run_is_not_begun_anew(world, finished):
+    with pytest.raises(InputError, match="holds a finished run"):
+        main.main(arguments(world, finished, "--path_name", "a"))
+
+
+@pytest.mark.parametrize("file", ["events.csv", "sids.csv"])
+def test_an_edited_stage_is_refused_by_name(world, finished, tmp_path, file):
+    shutil.copytree(finished / "data", tmp_path / "data")
+    (path,) = (tmp_path / "data").rglob(f"*-*/{file}")
+    path.write_text(path.read_text().replace("i1", "i2", 1))
+    with pytest.raises(InputError, match=rf"{file}: was changed after the stage was finished; .* delete .* made anew"):
+        main.main(arguments(world, tmp_path, "--path_name", "b"))
+
+
+def test_a_stage_that_was_half_deleted_is_refused_or_made_anew(world, finished, tmp_path):
+    shutil.copytree(finished / "data", tmp_path / "data")
+    (warmup,) = (tmp_path / "data").rglob("warmup-*/")
+    (warmup / "model" / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"model\.safetensors: is gone, which a finished stage must have; delete"):
+        main.main(arguments(world, tmp_path, "--path_name", "b"))
+    (warmup / DONE).unlink()
+    main.main(arguments(world, tmp_path, "--path_name", "b", "--resume"))
+    assert (folder_of(tmp_path, "b") / "predictions.csv").read_bytes() == (
+        folder_of(finished) / "predictions.csv"
+    ).read_bytes()
+
+
+def test_a_loss_that_is_no_number_ends_the_stage_and_keeps_its_best(world, tmp_path, monkeypatch):
+    micro_batches = steps.Loop.micro_batches
+
+    def spoil(loop, examples):
+        figures = micro_batches(loop, examples)
+        return figures | {"loss": float("nan")} if (loop.plan.name, loop.step) == ("warmup", 2) else figures
+
+    monkeypatch.setattr(steps.Loop, "micro_batches", spoil)
+    main.main(arguments(world, tmp_path, "--path_name", "a", "--conrec_stages", "warmup", "both"))
+    found = summary(folder_of(tmp_path))["stages"]["warmup"]
+    assert found["ended"] == "the loss of step 3 is not finite, kept the weights it began with"
+    assert (found["steps"], found["best_step"]) == (2, 0)
+
+
+def test_a_language_model_goes_through_all_stages_and_leaves_its_adapter(world, tmp_path):
+    conrec_models.write_llm(tmp_path / "llm", chat=True)
+    short = "--conrec_sft_steps 1 1 2 --conrec_steps 1 --conrec_stages alignment warmup both --conrec_prompts 2"
+    main.main(arguments(world, tmp_path, "--path_name", "a", "--llm", tmp_path / "llm", *short.split()))
+    found = summary(folder_of(tmp_path))
+    assert found["llm"] == str(tmp_path / "llm") and found["stages"]["both"]["steps"] == 1
+    assert {"adapter_model.safetensors"} <= {path.name for path in (folder_of(tmp_path) / "model").iterdir()}
+
+
+# ---------------------------------------------------------------------------------------------- the other systems
+
+
+@pytest.mark.parametrize("context", ["negatives", "both"])
+def test_sasrec_is_evaluated_on_the_same_instances(world, finished, tmp_path, context):
+    more = ["--conrec_system", "sasrec", "--conrec_warmup_context", context, "--path_name", "s"]
+    paths = ["--dataset", world, "--data_dir", tmp_path / "data", "--result_dir", tmp_path / "result"]
+    given = "--conrec_sft_steps 3 4 5 --conrec_history 5 5 --device cpu --top_k 5 20 --model CoNRec"
+    main.main([*map(str, paths), *given.split(), *more])
+    found, ours = summary(folder_of(tmp_path, "s")), summary(folder_of(finished))
+    assert (found["task"], found["system"], found["primary"]) == ("negative", "sasrec", "fhr@20")
+    assert found["baselines"] == ours["baselines"] and set(found["test"]) >= {"hr@5", "fhr@20", "cand_ll", "auc"}
+
+
+def test_a_reversed_run_is_one_on_the_time_split(world, finished, tmp_path):
+    paths = ["--data_dir", str(finished / "data"), "--result_dir", str(tmp_path / "result"), "--device", "cpu"]
+    split, other, runs = finished / "data" / "world-time", finished / "data" / "other", tmp_path / "result"
+    shutil.copytree(split, other)
+    for path in other.glob("*.csv"):
+        lines = path.read_text().splitlines(keepends=True)
+        path.with_name(path.name.replace("world-time", "other")).write_text("".join(lines[:-1]))
+    for folder in (split, other):
+        main.main(["--dataset", str(folder), *paths, "--model", "EASE", "--path_name", "e"])
+    reverse = ["--dataset", str(world), *paths, "--model", "CoNRec", "--conrec_reversed"]
+    main.main([*reverse, str(runs / "world-time" / "e"), "--path_name", "r"])
+    found = summary(runs / "world" / "r")
+    assert found["system"] == "reversed EASE" and found["test"]["auc"] > 0.6  # its likes are foretold
+    assert found["flags"] == {"conrec_reversed": "e"}  # no path of this machine in what is kept
+    with pytest.raises(InputError, match=r"was not trained on --dataset .*world-time, the time split of these events"):
+        main.main([*reverse, str(runs / "other" / "e"), "--path_name", "r2"])
+
+
+# ------------------------------------------------------------------------------------------------------- the flags
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--epochs 5", "--epochs: CoNRec has no use for it"),
+        ("--dataset_augment original", "--dataset_augment: CoNRec has no use for it"),
+        ("--half_stars up", "--half_stars: CoNRec has no use for it"),
+        ("--unasked_twos ask", "--unasked_twos: CoNRec refines no ratings"),
+        ("--llm_mode score", "--llm_mode: CoNRec refines no ratings"),
+        ("--llm_dtype float16", "--llm_dtype: the tiny decoder has no use for it; add --llm NAME"),
+        ("--conrec_lora_rank 4", "--conrec_lora_rank: the tiny decoder has no use for it"),
+        ("--llm rule", "--llm rule: CoNRec needs a causal language model"),
+        ("--conrec_reward a --conrec_gamma 1", "--conrec_gamma: --conrec_reward a leaves it"),
+        ("--conrec_reward next --conrec_neighbours 1", "--conrec_neighbours: --conrec_reward next leaves it"),
+        ("--conrec_stages warmup --conrec_steps 3", "--conrec_steps: --conrec_stages warmup leaves it"),
+        ("--conrec_stages recent", "--conrec_stages recent: nothing is predicted, .* without warmup; add it"),
+        ("--conrec_stages warmup translation", "--conrec_stages warmup translation: must keep the order"),
+        ("--conrec_stages warmup warmup", "--conrec_stages warmup warmup: names a stage twice"),
+        ("--conrec_clock wall --conrec_day 3", "--conrec_day: --conrec_clock wall leaves it"),
+        ("--conrec_clock wall --conrec_order file", "--conrec_order file: says nothing of real time"),
+        ("--conrec_embeddings x --conrec_encoder y", "--conrec_encoder: --conrec_embeddings leaves it"),
+        ("--conrec_system sasrec --conrec_codes 8", "--conrec_codes: --conrec_system sasrec leaves it"),
+        ("--conrec_reversed x --conrec_beams 30", "--conrec_beams: --conrec_reversed leaves it"),
+        ("--conrec_negative 3", "--conrec_negative 3: must be at most 2"),
+        ("--filter_pool 30", "--filter_pool: has no use without --filter"),
+        ("--conrec_rates 0 1", "--conrec_rates: must be above 0"),
+    ],
+)
+def test_a_flag_that_would_change_nothing_is_refused(words, message):
+    with pytest.raises(InputError, match=message):
+        command_line.parse(["--dataset", "x", "--model", "CoNRec", *words.split()])
+
+
+@pytest.mark.parametrize("words", ["--conrec_beta .1 .2", "--conrec_sft_steps 1 2", "--conrec_stages x"])
+def test_lists_of_another_length_are_refused(words, capsys):
+    with pytest.raises(SystemExit):
+        command_line.parse(["--dataset", "x", "--model", "CoNRec", *words.split()])
+    assert re.search(r"error: argument --conrec_\w+: ", capsys.readouterr().err)
+
+
+def test_no_other_model_takes_the_flags_of_conrec():
+    with pytest.raises(InputError, match="--conrec_steps: LightGCN has no use for it"):
+        command_line.parse(["--dataset", "x", "--model", "LightGCN", "--conrec_steps", "3"])
+
+
+SHORT = "--conrec_stages warmup both"
+DIFFERENT = """
+--random_seed 7
+--top_k 3 20
+--conrec_negative 1
+--conrec_day 2
+--conrec_window 1
+--conrec_codes 24
+--conrec_rq_epochs 4
+--conrec_sft_steps 3 4 6
+--conrec_warmup_context both
+--conrec_history 2 5
+--conrec_history 5 2
+--conrec_rates 1e-2 3e-4
+--conrec_rates 1e-3 3e-3
+--conrec_steps 4
+--conrec_reward next
+--conrec_reward d
+--conrec_reward e
+--conrec_gamma 0.9
+--conrec_prompts 5
+--conrec_group 5
+--conrec_beta .02 .04 .5
+--conrec_clean
+--conrec_beams 60
+--conrec_budget 0.3
+"""
+
+
+def found_by(folder):
+    """All that a run computed, as text."""
+    names = ("predictions.csv", "per_user.csv", "filter.json", "sids.csv")
+    return [(folder / name).read_text() for name in names] + [figures(folder)]
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """(base folder, data set) of a finished run of SHORT, to whose stages the tests add theirs."""
+    base = tmp_path_factory.mktemp("short")
+    world = synthetic.write_planted(base, n_users=14, n_items=80, n_events=40)
+    main.main(arguments(world, base, "--path_name", "a", *SHORT.split()))
+    return base, world
+
+
+@pytest.mark.parametrize("words", DIFFERENT.strip().splitlines())
+def test_every_flag_changes_something(short, words, monkeypatch):
+    """Those of the recent context and of Swing, which a small world lacks, are in test_conrec_events.py and _reward.py."""
+    (base, world), name = short, words.strip("-").replace(" ", "_")
+    monkeypatch.setattr(run_files, "plot", lambda *of: None)  # takes a second
+    main.main(arguments(world, base, "--path_name", name, *SHORT.split(), *words.split()))
+    assert found_by(folder_of(base, name)) != found_by(folder_of(base))
+
+
+@pytest.mark.parametrize("words", ["--conrec_order file", "--llm_batch_tokens 200"])
+def test_what_changes_no_result_here(short, tmp_path, words):
+    """The rows lie in order of time; micro-batches change a loss to rounding, where no dropout is drawn."""
+    base, world = short
+    main.main(arguments(world, tmp_path, "--path_name", "b", *SHORT.split(), *words.split()))
+    assert (folder_of(tmp_path, "b") / "sids.csv").read_bytes() == (folder_of(base) / "sids.csv").read_bytes()
+    ours, theirs = (pd.read_csv(folder / "metrics.csv") for folder in (folder_of(tmp_path, "b"), folder_of(base)))
+    if words == "--conrec_order file":
+        assert figures(folder_of(tmp_path, "b")) == figures(folder_of(base))
+    assert ours.step.tolist() == theirs.step.tolist()
+
+
+def test_finished_runs_make_tables_of_their_own(world, finished, tmp_path, monkeypatch, capsys):
+    run = folder_of(finished)
+    table.main([str(run)])
+    printed = capsys.readouterr().out
+    assert "Dislikes, world" in printed and "| **CoNRec --conrec_" in printed and "| two factors | 1 |" in printed
+    monkeypatch.setattr(dislikes, "OURS", tmp_path / "ours")
+    table.main(["negative"])
+    assert "Not measured yet" in capsys.readouterr().out
+    table.main(["keep", str(run), "default_2024"])
+    content = json.loads((tmp_path / "ours" / "world_default_2024.json").read_text()) | {"flags": {}}
+    (tmp_path / "ours" / "world_default_2024.json").write_text(json.dumps(content))
+    table.main(["negative"])
+    printed = capsys.readouterr().out
+    assert "CoNRec, *reported*" in printed and "| both | recent |" in printed
+    assert "| reversed EASE on positives | 1%" in printed
+    shown = re.search(r"\| \*\*CoNRec\*\* \| 1 \| ([\d.]+) \| ([\d.]+)", printed)
+    test = summary(run)["test"]
+    assert [float(cell) for cell in shown.groups()] == [round(test[name], 4) for name in ("hr@20", "fhr@20")]
+
+
+# --------------------------------------------------------------------------------------------- looking at a user
+
+
+def test_a_user_is_shown_what_they_dislike_and_what_is_predicted(finished, world, capsys):
+    main.main(["--recommend", "u3", "--run", str(folder_of(finished)), "--top_k", "20"])
+    known, now, past = re.split(r"\nPredicted [^\n]*\n", capsys.readouterr().out)
+    inter = pd.read_csv(world / "world.inter", sep="\t").set_axis(["user", "item", "rating", "time"], axis=1)
+    own = inter[inter.user == "u3"].sort_values("time")
+    disliked = own[own.rating <= 2].item
+    assert f"Disliked: {len(disliked)}" in known and all(f" {item}  " in known for item in disliked[-20:])
+    table = pd.read_csv(folder_of(finished) / "predictions.csv")
+    table = table[table.user == "u3"]
+    for printed, as_of in ((now, "now"), (past, "test")):
+        assert re.findall(r" (i\d+)  ", printed) == table[table.as_of == as_of].item.tolist()
+    came_true = set(own[32:][own[32:].rating <= 2].item) & set(table[table.as_of == "test"].item)
+    assert set(re.findall(r"\* +(i\d+)  ", past)) == came_true and "*" not in now
+
+
+def test_an_unknown_user_is_refused(finished):
+    with pytest.raises(InputError, match="user nobody: not among the 30 users"):
+        main.main(["--recommend", "nobody", "--run", str(folder_of(finished))])

@@ -1,0 +1,51 @@
+"""Several processes do one job (torchrun, gloo on the CPU)."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import synthetic
+import torch
+import two_processes
+
+ROOT = Path(__file__).parents[2]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+SMALL = "--conrec_rq_epochs 3 --conrec_codes 16 --conrec_stages warmup both --conrec_sft_steps 1 1 3 --conrec_steps 2"
+SMALL += " --conrec_prompts 3 --conrec_group 4 --conrec_beams 20 --conrec_history 5 5 --device cpu --path_name a"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return synthetic.write_planted(tmp_path_factory.mktemp("planted"), n_users=20, n_items=80, n_events=40)
+
+
+def run(*command):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    words = [*TORCHRUN, *map(str, command)]
+    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_two_processes_take_the_step_and_find_the_items_of_one(world, tmp_path):
+    done = run(ROOT / "tests" / "helpers" / "two_processes.py", world, tmp_path / "found.pt")
+    assert done.returncode == 0, done.stderr
+    two, one = torch.load(tmp_path / "found.pt"), two_processes.results(world)
+    assert two.keys() == one.keys() and (two["items"] == one["items"]).all()
+    assert two["grpo reward"] != 0 and one["warmup model.embed_tokens.weight"].abs().max() > 1e-3
+    for name, tensor in one.items():
+        assert torch.allclose(two[name], tensor, rtol=1e-4, atol=1e-6), name
+
+
+def test_the_whole_command_runs_in_two_processes_and_writes_once(world, tmp_path):
+    paths = ["--dataset", world, "--data_dir", tmp_path / "data", "--result_dir", tmp_path / "result"]
+    more = ["--model", "CoNRec", "--conrec_embeddings", world.parent / "vectors.npz", *SMALL.split()]
+    done = run(ROOT / "main.py", *paths, *more)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "result" / "world" / "a"
+    assert json.loads((folder / "summary.json").read_text())["stages"]["both"]["steps"] == 2
+    assert (folder / "log.txt").read_text().count("both: 2 steps") == done.stdout.count("both: 2 steps") == 1
+    again = run(ROOT / "main.py", *paths, *more)
+    said = [line for line in again.stderr.splitlines() if line.startswith("error: ")]
+    assert again.returncode != 0 and len(said) == 1 and "holds a finished run" in said[0]

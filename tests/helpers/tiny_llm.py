@@ -1,0 +1,147 @@
+"""Make a tiny causal language model that really works, as an ordinary local folder.  A TEST MODEL, good for no more.
+
+    python tests/helpers/tiny_llm.py FOLDER                       train on data/ML-100K (fetched if need be) and save
+    python main.py --dataset ML-100K --llm FOLDER         ask it
+
+A Llama of two layers learns the product's own questions from the known ratings (1, 2, 4, 5) of every second user, so
+its Yes or No about the others carries some signal: which films people like.  Asked to choose from a list it has learnt
+no more than how to answer.  A base model, without a chat template; --chat gives it one that ends as its lessons did.
+"""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from feedback import prompts
+from feedback.questions import Question, whom_to_ask
+from llm import messages
+from preparation.files import STARS, read_ratings
+from preparation.locate import locate
+from preparation.splits import prepare
+from preparation.titles import item_table, item_texts
+
+DOMAIN, STEPS, BATCH_TOKENS, PROFILE = "movies", 300, 4096, 5
+VOCABULARY = 6000  # most words of the titles whole
+CHAT = "{% for m in messages %}{{ m.content }}{{ '\\nAnswer:' if m.role == 'user' else '\\n' }}{% endfor %}"
+
+
+def train_tokenizer(texts):
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    special = ["<|end|>", "<|user|>", "<|assistant|>", "<|pad|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()  # so that any text can be spelled
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    backend.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="<|end|>", pad_token="<|pad|>", model_max_length=1024,
+        additional_special_tokens=special[1:3],
+    )  # fmt: skip
+
+
+def new_model(tokenizer):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+            num_attention_heads=4, max_position_embeddings=1024, tie_word_embeddings=False,
+            eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
+        )
+    )  # fmt: skip
+
+
+def lesson(random, train, users, texts, score, shown):
+    """(prompt, answer) as the product would ask in mode score or generate, about known ratings only.  shown: likes and
+    dislikes in the profile at most."""
+    user = users[random.integers(len(users))]
+    sides = [random.permutation(side) for side in train.likes_and_dislikes(user)]
+    number = 1 if score else random.integers(2, 6)
+    liked = random.random(number) < 0.5
+    items = []
+    for like in liked:
+        items.append(sides[0][-1] if like else sides[1][-1])
+        sides = [sides[0][:-1], sides[1]] if like else [sides[0], sides[1][:-1]]
+    profile = [side[: random.integers(0, shown + 1)] for side in sides]
+    question = Question(user, 0, 0, np.array(items), *profile)
+    if score:
+        content = prompts.about(DOMAIN, question, texts) + prompts.whether(DOMAIN, texts[items[0]], chat=False)
+        answer = "Yes" if liked[0] else "No"
+    else:
+        content = prompts.pick(DOMAIN, question, texts, chat=False)
+        answer = messages.answer([place + 1 for place in range(number) if liked[place]])
+    return content, f" {answer}\n"
+
+
+def build(folder, ratings, items, steps=STEPS):
+    """Train and save to `folder`.  ratings: of read_ratings; items: titles.item_table; steps 0: random weights."""
+    train = whom_to_ask(ratings, "confirmed")
+    texts = item_texts(items, train.item_ids, genres=False)
+    users = [
+        user
+        for user in train.user_ids[::2]
+        if user in train.candidates and min(map(len, train.likes_and_dislikes(user))) > 5
+    ]
+    random = np.random.default_rng(0)
+    sample = ["".join(lesson(random, train, users, texts, score, PROFILE)) for score in [True, False] * 200]
+    tokenizer = train_tokenizer([*texts, *sample, *map(str, range(100))])
+    model = new_model(tokenizer)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the same weights on any machine, and faster: there is little to share out
+    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, betas=(0.9, 0.98), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1, (step + 1) / 30) * (0.02 + math.cos(math.pi / 2 * step / max(steps, 1)))
+    )
+    for step in range(steps):
+        kind = (True, 0) if step < steps / 2 else (random.random() < 0.6, PROFILE if random.random() < 0.5 else 0)
+        rows, longest = [], 0
+        while longest * (len(rows) + 1) < BATCH_TOKENS:
+            prompt, answer = (tokenizer(part).input_ids for part in lesson(random, train, users, texts, *kind))
+            rows.append((prompt, answer))
+            longest = max(longest, len(prompt) + len(answer))
+        ids = torch.full((len(rows), longest), tokenizer.pad_token_id)
+        labels = torch.full((len(rows), longest), -100)
+        for row, (prompt, answer) in enumerate(rows):
+            whole = torch.tensor(prompt + answer)
+            ids[row, : len(whole)] = whole
+            labels[row, len(prompt) : len(whole)] = whole[len(prompt) :]
+        states = model.model(ids, attention_mask=(ids != tokenizer.pad_token_id).long()).last_hidden_state
+        taught = labels[:, 1:] != -100  # (rows, tokens - 1)
+        logits, truth = model.lm_head(states[:, :-1][taught]), labels[:, 1:][taught]  # (answer tokens, vocabulary)
+        loss = torch.nn.functional.cross_entropy(logits, truth)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    torch.set_num_threads(threads)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path, help="where to save it")
+    parser.add_argument("--data_dir", type=Path, default=Path("data"))
+    parser.add_argument("--chat", action="store_true", help="with a chat template")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of training; 0: random weights")
+    options = parser.parse_args()
+    name, raw, folder = locate("ML-100K", options.data_dir)
+    prepare(name, raw, folder)
+    ratings = read_ratings(folder / f"{name}_train_original.csv", ",", STARS)
+    build(options.folder, ratings, item_table(raw), options.steps)
+    if options.chat:
+        (options.folder / "chat_template.jinja").write_text(CHAT)
+    print(f"{options.folder}: a test model, good for nothing but trying things out")

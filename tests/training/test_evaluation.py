@@ -1,0 +1,128 @@
+"""Ranking metrics and early stopping."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from synthetic import train_data
+from torch_geometric.metrics import LinkPredNDCG, LinkPredPrecision, LinkPredRecall
+
+from runs import artefacts
+from training import evaluation
+
+TOP_K = [1, 5, 20]
+
+
+@pytest.fixture
+def data():
+    """30 users, 50 items; train, validation and test are disjoint random pairs; user 4 has no test row."""
+    random = np.random.RandomState(0)
+    pairs = random.permutation(30 * 50)
+    train, validation, test = ((p // 50, p % 50) for p in np.split(pairs[:900], [600, 700]))
+    test = tuple(column[test[0] != 4] for column in test)
+    return train_data(30, 50, *train, np.arange(600) % 4 > 0, validation, test)
+
+
+@pytest.fixture
+def embeddings():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(30, 8, generator=generator), torch.randn(50, 8, generator=generator)
+
+
+def masked_scores(embeddings, data):
+    scores = embeddings[0] @ embeddings[1].t()
+    scores[data.seen.entries(np.arange(30))] = -torch.inf
+    return scores
+
+
+@pytest.mark.parametrize("block", [1, 7, 1000])
+def test_metrics_agree_with_pyg_whatever_the_block(data, embeddings, block):
+    metrics = evaluation.evaluate(embeddings, data, data.test, TOP_K, block)
+    top = masked_scores(embeddings, data).topk(20).indices
+    truth = torch.stack(data.test.entries(np.arange(30)))
+    assert len(metrics["recall@20"]) == 29  # user 4 has nothing to find
+    for name, metric in (("precision", LinkPredPrecision), ("recall", LinkPredRecall), ("ndcg", LinkPredNDCG)):
+        for k in TOP_K:
+            reference = metric(k)
+            with_truth = np.flatnonzero(np.arange(30) != 4)
+            renumber = torch.full((30,), -1)
+            renumber[with_truth] = torch.arange(29)
+            reference.update(top[with_truth, :k], torch.stack((renumber[truth[0]], truth[1])))
+            assert metrics[f"{name}@{k}"].mean() == pytest.approx(reference.compute().item(), abs=1e-6)
+
+
+def test_metrics_by_hand():
+    """Hits at ranks 1 and 3 of 4; 2 relevant items for the first user, 5 for the second."""
+    hits = np.array([[1, 0, 1, 0], [1, 0, 1, 0]], bool)
+    metrics = evaluation.ranking_metrics(hits, np.array([2, 5]), [2, 4])
+    assert metrics["precision@2"].tolist() == [0.5, 0.5]
+    assert metrics["recall@4"].tolist() == [1.0, 0.4]
+    ideal_2 = 1 + 1 / np.log2(3)
+    assert metrics["ndcg@4"][0] == pytest.approx((1 + 1 / 2) / ideal_2)
+    assert metrics["ndcg@2"][1] == pytest.approx(1 / ideal_2)
+
+
+def test_train_items_are_never_recommended_and_validation_items_are(data, embeddings, tmp_path):
+    """Also where a user has fewer than k items left: the list is then shorter."""
+    items = pd.DataFrame({"title": [f"title {i}" for i in range(50)]}, index=data.item_ids)
+    ranked = evaluation.rank(*embeddings, data.seen, np.arange(30), 25, 7)
+    artefacts.write_recommendations(tmp_path / "r.csv", ranked, data, items)
+    table = pd.read_csv(tmp_path / "r.csv")
+    recommended = set(zip(table.user, table.item, strict=True))
+    scores = masked_scores(embeddings, data)
+    left = (scores > -torch.inf).sum(1)
+    assert table.groupby("user").size().tolist() == left.clamp(max=25).tolist() and left.min() < 25
+    np.testing.assert_allclose(table.score, scores[table.user, table.item], atol=1e-4)
+    assert table[table.user == 3].item.tolist() == scores[3].argsort(descending=True)[: left[3].clamp(max=25)].tolist()
+    assert set(table.title) == {f"title {item}" for item in table.item}
+    assert {(u.item(), i.item()) for u, i in zip(*data.validation.entries(np.arange(30)), strict=True)} & recommended
+
+
+def test_log_lines_have_the_published_form():
+    metrics = {f"{name}@{k}": 0.12345 for name in ("precision", "recall", "ndcg") for k in (5, 10)}
+    assert evaluation.metric_lines(metrics, [5, 10]) == [
+        "Precision@5:  0.1235, Recall@5:  0.1235, NDCG@5:  0.1235",
+        "Precision@10: 0.1235, Recall@10: 0.1235, NDCG@10: 0.1235",
+    ]
+
+
+# --------------------------------------------------------------------------------------- early stopping
+
+
+def follow(stopping, scores):
+    """Feed scores until the stopping is over; the state is the epoch itself.  Returns the epochs run."""
+    for epoch, score in enumerate(scores, start=1):
+        stopping.update(score, epoch, {"epoch": torch.tensor(epoch)})
+        if stopping.over:
+            break
+    return epoch
+
+
+def test_stops_after_patience_evaluations_without_improvement_and_keeps_the_best():
+    stopping = evaluation.EarlyStopping(3)
+    assert follow(stopping, [0.1, 0.3, 0.2, 0.2, 0.2, 0.9]) == 5
+    assert (stopping.best_epoch, stopping.best_score, stopping.best_state["epoch"]) == (2, 0.3, 2)
+
+
+def test_a_tie_counts_as_an_improvement():
+    stopping = evaluation.EarlyStopping(2)
+    assert follow(stopping, [0.3, 0.3, 0.1, 0.3, 0.1, 0.1, 0.1]) == 6
+    assert stopping.best_epoch == 4
+
+
+def test_without_early_stop_the_best_is_still_there():
+    stopping = evaluation.EarlyStopping(50)
+    assert follow(stopping, [0.1, 0.4, 0.2]) == 3 and not stopping.over
+    assert stopping.best_state["epoch"] == 2
+
+
+def test_the_kept_weights_are_a_copy():
+    stopping, weight = evaluation.EarlyStopping(5), torch.ones(3)
+    stopping.update(1.0, 1, {"w": weight})
+    weight.zero_()
+    assert stopping.best_state["w"].tolist() == [1, 1, 1]
+
+
+def test_a_score_that_is_no_number_is_no_improvement():
+    stopping = evaluation.EarlyStopping(5)
+    assert stopping.update(0.1, 1, {}) and not stopping.update(float("nan"), 2, {})

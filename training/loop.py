@@ -1,0 +1,192 @@
+"""Training: the loop over epochs, and the one over the solutions of a closed-form model.
+
+train        by gradient, until early stopping
+run_epoch    the steps of one epoch
+solve        a closed-form model, one solution for each setting of its grid
+measure      the metrics of the model's present weights
+"""
+
+import time
+from dataclasses import dataclass, field
+from itertools import islice
+
+import torch
+from tqdm import tqdm
+
+from machine import processes
+from machine.shell import Stopped, deferred_signals
+from training import evaluation
+from training.checkpoint import TrainingState
+from training.live_line import LiveLine, on_terminal
+from training.recommender import penalty
+from utils import InputError
+
+
+@dataclass
+class Outcome:
+    """How training went."""
+
+    best_epoch: int  # of a closed-form model: which of its solutions
+    best_score: float  # validation Recall@20
+    epochs_run: int
+    seconds: float  # of a closed-form model: of this start of the command only
+    ended: str  # why, in words
+    chosen: dict = field(default_factory=dict)  # of a closed-form model: the best setting of its grid
+    can_go_on: bool = False  # all --epochs were done before early stopping, so that more would train on
+    unit: str = "epoch"  # what is counted
+
+    def figures(self):
+        """For summary.json."""
+        return {
+            "best_epoch": self.best_epoch,
+            "epochs_run": self.epochs_run,
+            "ended": self.ended,
+            "chosen": self.chosen,
+            "train_seconds": round(self.seconds, 1),
+            "seconds_per_epoch": round(self.seconds / self.epochs_run, 3),
+        }
+
+
+def train(model, data, options, run):
+    """Train by gradient until early stopping; returns the Outcome.  The model is left with its best epoch's weights.
+
+    Each epoch logs what the published logs hold.  last.pt is written now and then, and when a signal asks to stop,
+    between two steps, so that --resume goes on from there.  A loss that is not finite ends training.
+    """
+    state = TrainingState(model, options, run.folder / "last.pt")
+    stopping = state.stopping
+    if options.resume:
+        state.load(run)
+
+    with deferred_signals() as signals, LiveLine(state, options) as live:
+        ended = why_over(state, options)
+        while not ended:
+            epoch = state.epoch + 1
+            run_epoch(state, data, options, run, signals, live)
+
+            # a loss that is not finite: go back to the best epoch, if there was one
+            bad_step = state.first_bad_step()
+            if bad_step:
+                where = f"epoch {epoch}, step {bad_step} of {state.step}"
+                if not stopping.best_epoch:
+                    raise InputError(
+                        f"{where}: the loss is not finite, and there is no better epoch to go back to; "
+                        "try a smaller --learning_rate"
+                    )
+                ended = f"diverged in {where}: the loss is not finite; the best epoch before is kept"
+                break
+            row = {"epoch": epoch, "loss": float(state.loss_sum) / state.step}
+            lines = ["", f"Epoch: {epoch:03d}, Loss: {row['loss']:.4f}"]
+            if state.note:
+                lines.append(state.note)
+
+            # once in a while: evaluate on validation, and keep the weights if they are the best so far
+            if epoch % options.evaluation_step == 0 or epoch == options.epochs:
+                with state.average.in_place():
+                    metrics = evaluation.means(measure(model, data, data.validation, options))
+                    best = stopping.update(metrics["recall@20"], epoch, model.state_dict())
+                row |= metrics
+                lines += evaluation.metric_lines(metrics, options.top_k)
+                if best:
+                    lines.append(f"Best so far: validation Recall@20 {stopping.best_score:.4f}")
+                else:
+                    lines.append(f"EarlyStopping counter: {stopping.counter} out of {stopping.patience}")
+            run.log(*lines, shown=live.shows_epochs)
+            run.add_epoch(row)
+
+            state.epoch = epoch
+            state.start_epoch()
+            live.end_epoch(row)
+            ended = why_over(state, options)
+            if ended:
+                state.save(run)
+            else:
+                state.save_if_due(run, signals)
+        (signal,) = processes.largest(next(iter(signals), 0))
+        if signal:
+            raise Stopped(signal, "stopped after the last epoch; the same command with --resume goes on to the test")
+
+    model.load_state_dict(stopping.best_state)
+    can_go_on = state.epoch == options.epochs and not stopping.over
+    return Outcome(stopping.best_epoch, stopping.best_score, state.epoch, state.seconds, ended, can_go_on=can_go_on)
+
+
+def why_over(state, options):
+    """Why training is over, None while it is not."""
+    if state.stopping.over:
+        return "early stopping"
+    if state.epoch == options.epochs:
+        return f"--epochs {options.epochs} reached before early stopping"
+    return None
+
+
+def run_epoch(state, data, options, run, signals, live):
+    """The steps of an epoch that are left: all, unless the run was resumed in the middle of it."""
+    model, optimizer = state.model, state.optimizer
+    model.train()
+    if state.step == 0:
+        state.note = model.start_epoch(state.epoch + 1)
+    state.check_draws()
+
+    state.shuffle.set_state(state.shuffle_before)
+    batches = data.batches(options.batch_size, state.shuffle, model.trains_on)
+    live.start_epoch()
+    for batch in islice(batches, state.step, None):
+        loss = model.loss(batch)
+        state.count_step(loss.detach(), penalty(optimizer))
+        if loss.requires_grad:  # else the batch holds nothing that the model learns from
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            state.average.update()
+        live.step()
+        state.save_if_due(run, signals)
+
+
+def solve(model, data, options, run):
+    """Try each setting of a closed-form model's grid; returns the Outcome.  The model is left with the best solution.
+
+    A ridge penalty is chosen on validation Recall@20, a tie goes to the later one.  metrics.csv keeps what was tried,
+    and --resume goes on with the rest.
+    """
+    started = time.perf_counter()
+    if options.resume:
+        tried = run.read_epochs()
+        settings = [{name: row[name] for name in model.columns} for row in tried]
+        if settings != list(model.grid[: len(tried)]):
+            raise InputError(f"{run.folder}/metrics.csv: is not of this run; delete it to start over")
+        run.restore_epochs(tried)
+    solved = None  # the setting that the model holds the solution of
+    left = list(enumerate(model.grid, 1))[len(run.epochs) :]
+    bar = tqdm(left, "solving", unit="solution", leave=False, disable=None)
+    shown = options.verbose or not on_terminal(bar)
+    for number, setting in bar:
+        model.solve(setting)
+        solved = setting
+        metrics = evaluation.means(measure(model, data, data.validation, options))
+        words = ", ".join(f"{name} {value:g}" for name, value in setting.items()) or "closed form"
+        lines = evaluation.metric_lines(metrics, options.top_k)
+        run.log("", f"Solution {number} of {len(model.grid)}: {words}", *lines, shown=shown)
+        run.add_epoch(setting | metrics)
+
+    scores = [row["recall@20"] for row in run.epochs]
+    best = max(range(len(scores)), key=lambda place: (scores[place], place))
+    if solved is not model.grid[best]:
+        model.solve(model.grid[best])
+    seconds = time.perf_counter() - started
+    ended = f"closed form, {len(scores)} solutions"
+    return Outcome(best + 1, scores[best], len(scores), seconds, ended, model.grid[best], unit="solution")
+
+
+def measure(model, data, relevant, options):
+    """{"recall@20": (users,), ...} of the model's present weights on data.validation or data.test; the printed figures
+    are the means."""
+    model.eval()
+    with torch.no_grad():
+        embeddings = model.embeddings()
+    return evaluation.evaluate(embeddings, data, relevant, cut_offs(options), options.test_batch_size)
+
+
+def cut_offs(options):
+    """--top_k and 20: early stopping needs Recall@20 whatever is printed."""
+    return sorted({*options.top_k, 20})
