@@ -348,7 +348,7 @@ def short(tmp_path_factory):
 
 @pytest.mark.parametrize("words", DIFFERENT.strip().splitlines())
 def test_every_flag_changes_something(short, words, monkeypatch):
-    """Those of the recent context and of Swing, which a small world lacks, are in test_conrec_events.py and _reward.py."""
+    """Those of the recent context and of Swing, which a small world lacks: test_conrec_events.py, _reward.py."""
     (base, world), name = short, words.strip("-").replace(" ", "_")
     monkeypatch.setattr(run_files, "plot", lambda *of: None)  # takes a second
     main.main(arguments(world, base, "--path_name", name, *SHORT.split(), *words.split()))
