@@ -5,7 +5,7 @@ main.py hands over to it once the command line and the run folder have been look
 
 from collections import deque
 from contextlib import contextmanager
-from copy import copy
+from copy import deepcopy
 from functools import partial
 
 import numpy as np
@@ -20,9 +20,8 @@ from machine import hardware, processes
 from machine.shell import AGAIN, Stopped
 from negatives import stage
 from options import command_line
-from options.models import MODELS, model_class
-from options.negatives import wants_vectors
-from options.refinement import REFINEMENT
+from options.models import model_class
+from options.run import TrainingSettings
 from preparation.splits import PARTS, prepare
 from preparation.titles import item_texts, rated_items
 from results4comparison import compare
@@ -32,30 +31,31 @@ from training import evaluation, loop
 from training.checkpoint import of_weights, save
 from utils import InputError, hash_of
 
-OF_RATINGS = {  # flags that the run of cf_vectors has from the run that it is made for
+OF_RATINGS = (  # flags that the run of cf_vectors has from the run that it is made for, beside the refinement's
     "dataset_augment", "half_stars", "data_dir", "result_dir", "device", "deterministic", "test_batch_size",
-} | REFINEMENT  # fmt: skip
+)  # fmt: skip
 
 
 @processes.together()
 def fit(name, raw, folder, options, run):
     """The three stages on one data set.
 
-    name, raw, folder: of locate.  options: of command_line.parse and of_data_set; what is left open in them is filled
-    in here.  run: run_folder.Run.
+    name, raw, folder: of locate.  options: command_line.Options; what is left open in them is filled in here.
+    run: run_folder.Run.
 
     All processes of a run go through it (machine/processes.py).  Prepare, refine and a closed form are the first one's
     alone.
     """
-    closed_form = MODELS[options.model].closed_form
-    if closed_form and not utils.is_first():
+    row = options.row
+    if row.closed_form and not utils.is_first():
         return
-    device = hardware.set_up(options)
-    if not closed_form:
+    device = hardware.set_up(options.run)
+    if not row.closed_form:
         processes.join(device)  # from here on several processes know of each other
-        processes.refuse_what_is_not_shared(model_class(options.model), options)
-    asked = copy(options)
-    run.check_settings(command_line.settings(options), settled=False)
+        kind = model_class(options.run.model)
+        processes.refuse_what_is_not_shared(kind, options.run.model, options.recommender)
+    asked = deepcopy(options)
+    run.check_settings(options.effective(), settled=False)
 
     # prepare and refine: files in, CSVs out
     splits, items, train_csv, labels = processes.by_first(make_csvs, name, raw, folder, options, device, run)
@@ -65,55 +65,56 @@ def fit(name, raw, folder, options, run):
     data = dataloader.load(folder, name, train_csv, device)
     if (utils.sha256(train_csv), hashes_of_splits(name, folder)) != (train_hash, splits):
         raise InputError(f"{folder}: its CSVs changed while this run was reading them; start it again")
-    if loop.cut_offs(options)[-1] > data.n_items:
-        raise InputError(f"--top_k {options.top_k[-1]}: {name} has only {data.n_items} items to rank (and needs 20)")
+    if options.run.cut_offs[-1] > data.n_items:
+        few = f"{name} has only {data.n_items} items to rank (and needs 20)"
+        raise InputError(f"--top_k {options.run.top_k[-1]}: {few}")
     made_from = {"train_csv": train_csv.name, "sha256": train_hash, "llm": labels.get("llm")}
     made_from |= {"validation": splits["validation"], "test": splits["test"]}
-    if options.model == "EASE" and any(options.ease_words):
+    if options.run.model == "EASE" and any(options.recommender.ease_words):
         data.texts = item_texts(items, data.item_ids, genres=True)
         made_from["texts"] = hash_of(data.texts)
-    processes.agree("flags and files", repr((sorted(command_line.settings(asked).items()), made_from)).encode())
-    if options.model == "HNLMRec" and wants_vectors(options):
+    processes.agree("flags and files", repr((sorted(asked.effective().items()), made_from)).encode())
+    if options.run.model == "HNLMRec" and options.recommender.wants_vectors:
         cf = partial(cf_vectors, name, raw, folder, train_csv, data, asked, device)
-        found = stage.prepare(name, folder, items, train_csv, data, cf, options, device, run.log)
+        found = stage.prepare(name, folder, items, train_csv, data, cf, options.recommender, device, run.log)
         data.hard, labels["negatives"], made_from["negatives"] = found
-    with memory_that_may_not_suffice(options, device):
+    with memory_that_may_not_suffice(options.run, device):
         model = build(data, options, device)
-    settings = command_line.settings(options) | model.settled()
-    columns = [*model.columns, *evaluation.metric_names(loop.cut_offs(options))]
-    run.open(settings, made_from, options.resume, columns)
+    settings = options.effective() | model.settled()
+    columns = [*model.columns, *evaluation.metric_names(options.run.cut_offs)]
+    run.open(settings, made_from, options.run.resume, columns)
     counts = count(data, model)
     log_header(run, settings, train_csv, counts, data)
-    run.log(f"{options.model}: {', '.join(model.terms())}")
+    run.log(f"{options.run.model}: {', '.join(model.terms())}")
 
     # train: the model is left with the weights that were best on validation
-    learn = loop.solve if closed_form else loop.train
-    with memory_that_may_not_suffice(options, device):
-        outcome = learn(model, data, options, run)
+    learn = loop.solve if row.closed_form else loop.train
+    with memory_that_may_not_suffice(options.run, device):
+        outcome = learn(model, data, options.run, run)
     run.log("", f"Training completed in {outcome.seconds:.1f} seconds ({outcome.ended}).")
     run.log(f"Best {outcome.unit} {outcome.best_epoch}, validation Recall@20 {outcome.best_score:.4f}")
 
     # test
-    validation = evaluation.means(loop.measure(model, data, data.validation, options))
-    per_user = loop.measure(model, data, data.test, options)
+    validation = evaluation.means(loop.measure(model, data, data.validation, options.run))
+    per_user = loop.measure(model, data, data.test, options.run)
     test = evaluation.means(per_user)
-    run.log("", RULE, "Final Test Results", *evaluation.metric_lines(test, options.top_k), RULE)
+    run.log("", RULE, "Final Test Results", *evaluation.metric_lines(test, options.run.top_k), RULE)
 
     # what is left behind
-    leave_behind(model, data, items, outcome, per_user, options, run)
+    leave_behind(model, data, items, outcome, per_user, options.run.test_batch_size, run)
     (peak_memory_mb,) = processes.largest(hardware.peak_memory_mb(device))
     if not utils.is_first():
         return
-    summary = {"dataset": name, "model": options.model, "random_seed": options.random_seed, "data": counts}
+    summary = {"dataset": name, "model": options.run.model, "random_seed": options.run.random_seed, "data": counts}
     summary |= outcome.figures()
     summary |= {"validation": validation, "test": test}
     summary |= {"peak_memory_mb": peak_memory_mb, "device": processes.in_words(device)}
-    summary |= {"dataset_augment": options.dataset_augment, **labels}
-    changed = command_line.ablation(options, name)
-    if options.model == "Blend":
+    summary |= {"dataset_augment": options.run.dataset_augment, **labels}
+    changed = options.ablation(name)
+    if options.run.model == "Blend":
         changed["blend"] = model.terms()  # of which runs and seeds: config.json
     summary |= {"flags": changed, "commit": run_folder.commit()}
-    published = compare.published(name, options.model)
+    published = compare.published(name, options.run.model)
     artefacts.plot_curves(run.folder / "curves.png", run.epochs, summary, published)
     run.log("", *compare.table(summary, published), "", f"Run folder: {run.folder}")
     run.finish(summary, outcome.can_go_on)
@@ -125,16 +126,18 @@ def make_csvs(name, raw, folder, options, device, run):
     What was picked where options left it open is filled in there.
     """
     with utils.locked(folder, run.log):
-        prepare(name, raw, folder, run.log, options.half_stars)
+        prepare(name, raw, folder, run.log, options.run.half_stars)
         splits = hashes_of_splits(name, folder)
     items = rated_items(name, raw, folder, run.log)
-    if options.model == "Blend":
-        train_csv, labels = recommend.ratings_of(options.blend[0])
-        if recommend.held_out(options.blend[0]) != (splits["validation"], splits["test"]):
-            raise InputError(f"{options.blend[0]}: was tested on other validation or test rows than those in {folder}")
-    elif options.dataset_augment == "augment":
-        train_csv, labels = refinement.refine(name, folder, items, options, device, run.log)
-        options.llm, options.llm_mode = labels["llm"], labels["llm_mode"]  # what was picked, for the settings
+    if options.run.model == "Blend":
+        first = options.recommender.blend[0]
+        train_csv, labels = recommend.ratings_of(first)
+        if recommend.held_out(first) != (splits["validation"], splits["test"]):
+            raise InputError(f"{first}: was tested on other validation or test rows than those in {folder}")
+    elif options.run.dataset_augment == "augment":
+        asking = options.refinement
+        train_csv, labels = refinement.refine(name, folder, items, asking, device, run.log)
+        asking.llm, asking.llm_mode = labels["llm"], labels["llm_mode"]  # what was picked, for the settings
     else:
         train_csv, labels = folder / f"{name}_train_original.csv", {"llm": None, "llm_mode": None}
     return splits, items, train_csv, labels
@@ -153,15 +156,16 @@ def cf_vectors(name, raw, folder, train_csv, data, asked, device):
 
     asked: the options of the run that wants them, as they were given.
     """
-    options = command_line.parse(["--dataset", asked.dataset, "--model", "LightGCN"])
+    seed = asked.recommender.llm_seed
+    options = command_line.make({"dataset": asked.run.dataset, "model": "LightGCN", "random_seed": seed})
+    options.refinement = deepcopy(asked.refinement)
     for flag in OF_RATINGS:
-        setattr(options, flag, getattr(asked, flag))
-    command_line.of_data_set(options, name)
-    ratings = stage.ratings_name(folder, train_csv)
-    options.random_seed, options.path_name = asked.llm_seed, f"cf_{ratings}_{asked.llm_seed}"
-    with run_folder.Run(options.result_dir / name / options.path_name) as run:
+        setattr(options.run, flag, getattr(asked.run, flag))
+    options.fill_in_of_data_set(name)
+    options.run.path_name = f"cf_{stage.ratings_name(folder, train_csv)}_{seed}"
+    with run_folder.Run(options.run.result_dir / name / options.run.path_name) as run:
         if not (run.folder / "summary.json").exists():
-            options.resume = (run.folder / "config.json").exists()
+            options.run.resume = (run.folder / "config.json").exists()
             try:
                 fit(name, raw, folder, options, run)
             except Stopped as stop:  # its own message says --resume, which is not for the run that wants these vectors
@@ -208,34 +212,34 @@ def log_header(run, settings, train_csv, counts, data):
 
 def build(data, options, device):
     """The model with its initial weights."""
-    seed_everything(options.random_seed)  # only now: loading a language model may draw random numbers
+    seed_everything(options.run.random_seed)  # only now: loading a language model may draw random numbers
     hardware.keep_freed_memory()
     hardware.reset_peak_memory(device)
-    generator = torch.Generator(device).manual_seed(options.random_seed)
-    return processes.cut(model_class(options.model)(data, options, generator)).to(device)
+    generator = torch.Generator(device).manual_seed(options.run.random_seed)
+    return processes.cut(model_class(options.run.model)(data, options.recommender, generator)).to(device)
 
 
 @contextmanager
-def memory_that_may_not_suffice(options, device):
-    """Raises InputError where the block does not fit into memory."""
+def memory_that_may_not_suffice(settings, device):
+    """Raises InputError where the block does not fit into memory.  settings: RunSettings."""
     try:
         yield
     except RuntimeError as error:
         if not hardware.out_of_memory(error):
             raise
-        cure = f"a --test_batch_size below {options.test_batch_size} takes less"
-        if "batch_size" in options:
-            cure = f"a --batch_size below {options.batch_size} takes less, or {cure}"
+        cure = f"a --test_batch_size below {settings.test_batch_size} takes less"
+        if isinstance(settings, TrainingSettings):
+            cure = f"a --batch_size below {settings.batch_size} takes less, or {cure}"
         where = hardware.device_name(device)
         raise InputError(f"training does not fit into the memory of {where}; {cure}") from None
 
 
-def leave_behind(model, data, items, outcome, per_user, options, run):
-    """The best weights, the metrics of each user, and what is recommended to whom."""
+def leave_behind(model, data, items, outcome, per_user, block, run):
+    """The best weights, the metrics of each user, and what is recommended to whom.  block: users ranked at once."""
     weights = of_weights(processes.whole, model, model.state_dict())
     users = np.arange(data.n_users)
     with torch.no_grad():
-        ranked = evaluation.rank(*model.embeddings(), data.seen, users, 20, options.test_batch_size)
+        ranked = evaluation.rank(*model.embeddings(), data.seen, users, 20, block)
         if not utils.is_first():
             deque(ranked, maxlen=0)  # its part of the first one's scores
             return

@@ -1,12 +1,5 @@
 """ReFINe++: a recommender that models negative feedback refined by a language model.
 
-    python main.py --dataset ML-100K                              fetch, prepare, refine, train, test, compare
-    python main.py --dataset ML-100K --dataset_augment original   the same without refinement
-    python main.py --dataset ML-100K --model LightGCN             a system it is compared with (baselines/)
-    python main.py --dataset path/to/folder                       your own .inter and .item
-    python main.py --dataset ML-100K --resume                     go on with a run that was interrupted
-    python main.py --recommend 42 --run result/ML-100K/NAME       what a finished run recommends to user 42
-
 Three stages: prepare (preparation/) and refine (feedback/), each skipped when its result is already on disk and
 belongs to the same input, and train (training/, model.py), which never overwrites a run folder.
 """
@@ -17,36 +10,48 @@ from importlib import import_module
 from machine import shell
 from options import command_line
 from options.models import MODELS
+from options.run import LookingSettings
 from options.run_name import run_name
 from preparation.locate import locate
 from runs import run_folder
 from utils import InputError
 
+EXAMPLES = """\
+examples:
+  python main.py --dataset ML-100K                              fetch, prepare, refine, train, test, compare
+  python main.py --dataset ML-100K --dataset_augment original   the same without refinement
+  python main.py --dataset ML-100K --model LightGCN             a system it is compared with (baselines/)
+  python main.py --dataset path/to/folder                       your own .inter and .item
+  python main.py --dataset ML-100K --resume                     go on with a run that was interrupted
+  python main.py --recommend 42 --run result/ML-100K/NAME       what a finished run recommends to user 42"""
+
 
 def main(argv=None):
     """What can be said without torch is said first; then experiment.py, which takes seconds to import, does the job."""
-    options = command_line.parse(argv, examples=__doc__.partition("\n\n")[2])
-    if "recommend" in options:
-        model = run_folder.model_of(options.run)
-        if model not in MODELS:
-            raise InputError(f"{options.run}: is a run of {model}, a model that this version does not have")
-        return import_module(MODELS[model].look).recommend(options)
-    if "filter" in options:
-        from conrec.results.filter_lists import apply
-
-        return apply(options)
-
-    if options.model == "Blend" and (not options.blend or options.dataset_augment != "original"):
-        raise InputError("--model Blend: needs --blend RUN RUN, and no --dataset_augment: the first one's counts")
+    options = command_line.parse(argv, EXAMPLES)
+    if isinstance(options, LookingSettings):
+        return look(options)
 
     # the data set and the run folder
-    name, raw, folder = locate(options.dataset, options.data_dir)
-    command_line.of_data_set(options, name)
-    options.path_name = options.path_name or run_name(options, name, folder)
-    with run_folder.run_at(options.result_dir / name / options.path_name) as run:
-        run.check(options.resume, getattr(options, "epochs", None))
-        fit = import_module(MODELS[options.model].job).fit
+    name, raw, folder = locate(options.run.dataset, options.run.data_dir)
+    options.fill_in_of_data_set(name)
+    options.run.path_name = options.run.path_name or run_name(options, name, folder)
+    with run_folder.run_at(options.run.result_dir / name / options.run.path_name) as run:
+        run.check(options.run.resume, getattr(options.run, "epochs", None))
+        fit = import_module(options.row.job).fit
         fit(name, raw, folder, options, run)
+
+
+def look(looking):
+    """Print what a finished run recommends or predicts, or filter what another one recommends."""
+    if looking.filter:
+        from conrec.results.filter_lists import apply
+
+        return apply(looking)
+    model = run_folder.model_of(looking.run)
+    if model not in MODELS:
+        raise InputError(f"{looking.run}: is a run of {model}, a model that this version does not have")
+    return import_module(MODELS[model].look).recommend(looking)
 
 
 if __name__ == "__main__":

@@ -137,37 +137,37 @@ class ReFINePlusPlus(GraphRecommender):
     trains_on = "signed"
     cut_along = {"table": 1}
 
-    def __init__(self, data, options, generator=None):
-        edges = data.positive if options.graph == "positive" else slice(None)
-        super().__init__(data, options, generator, edges)
+    def __init__(self, data, settings, generator=None):
+        edges = data.positive if settings.graph == "positive" else slice(None)
+        super().__init__(data, settings, generator, edges)
         nn.init.xavier_uniform_(self.table)
         self.user_autoencoder = self.item_autoencoder = None
-        if not options.no_autoencoder:
-            sizes = options.hidden_dim, options.embedding_dim, options.precision
+        if not settings.no_autoencoder:
+            sizes = settings.hidden_dim, settings.embedding_dim, settings.precision
             self.user_autoencoder = DispreferenceAutoencoder(data.n_items, *sizes)
             self.item_autoencoder = DispreferenceAutoencoder(data.n_users, *sizes)
-        if options.loss == "rw_ssm":
-            wanted = options.n_negatives or max(1, data.n_items // 10)
+        if settings.loss == "rw_ssm":
+            wanted = settings.n_negatives or max(1, data.n_items // 10)
             self.n_negatives = min(wanted, data.n_items)
         self.negatives = None  # with BPR: one for each positive, drawn anew every epoch
-        self.weights = weights_of_stars(data, options.star_weights)  # (positives,) or None
+        self.weights = weights_of_stars(data, settings.star_weights)  # (positives,) or None
 
     def settled(self):
-        return {"n_negatives": self.n_negatives} if self.options.loss == "rw_ssm" else {}
+        return {"n_negatives": self.n_negatives} if self.settings.loss == "rw_ssm" else {}
 
     def autoencoders(self):
         """[] or [of users, of items]"""
         return [self.user_autoencoder, self.item_autoencoder] if self.user_autoencoder else []
 
     def parameter_groups(self):
-        groups = [{"params": [self.table], "weight_decay": self.options.lambda_reg}]
+        groups = [{"params": [self.table], "weight_decay": self.settings.lambda_reg}]
         if self.user_autoencoder:
             parameters = [weight for autoencoder in self.autoencoders() for weight in autoencoder.parameters()]
-            groups.append({"params": parameters, "weight_decay": self.options.lambda_ae})
+            groups.append({"params": parameters, "weight_decay": self.settings.lambda_ae})
         return groups
 
     def terms(self):
-        o = self.options
+        o = self.settings
         if o.loss == "bpr":
             terms = [f"BPR (one negative a positive, gamma {o.real_neg_samp_prob:g})"]
         else:
@@ -183,7 +183,7 @@ class ReFINePlusPlus(GraphRecommender):
 
     def start_epoch(self, epoch):
         """With BPR, draw the epoch's negatives."""
-        if self.options.loss == "bpr":
+        if self.settings.loss == "bpr":
             positives = self.data.edges("positive")
             pairs = positives.users, positives.items
             self.negatives = draw_for_each(*pairs, self.data.n_items, self.negative_weights, self.generator)
@@ -207,7 +207,7 @@ class ReFINePlusPlus(GraphRecommender):
         confirmed negatives."""
         codes, logits = autoencoder(rows)
         terms = [reconstruction(logits, rows, len(z), autoencoder.width)]
-        if not self.options.no_alignment:
+        if not self.settings.no_alignment:
             terms.append(alignment(z, codes, rows) / processes.count())  # each has as many columns
         return terms
 
@@ -215,13 +215,13 @@ class ReFINePlusPlus(GraphRecommender):
         """RW-SSM with shared or per-user negatives, or BPR: RW-SSM with one negative of each positive's own."""
         positive = scores_of_pairs(z_users[batch.users], z_items[batch.items])  # (P,)
         weight = None if self.weights is None else self.weights[batch.positive_numbers]  # (P,)
-        if self.options.loss == "bpr":
+        if self.settings.loss == "bpr":
             negatives = self.negatives[batch.positive_numbers]  # (P,)
             negative = scores_of_pairs(z_users[batch.users], z_items[negatives])  # (P,)
             return rw_ssm(positive, negative, weight)
         # The sum over N depends on the user only: once a distinct user, then handed to that user's positives.
         distinct = z_users[batch.distinct_users]  # (m, d)
-        if self.options.negatives == "shared":
+        if self.settings.negatives == "shared":
             lse = self.shared_negatives(batch, distinct, z_items)  # (m,)
         else:
             lse = self.per_user_negatives(batch, distinct, z_items)  # (m,)
@@ -251,4 +251,4 @@ class ReFINePlusPlus(GraphRecommender):
 
     def negative_weights(self, users):
         """0 for a user's train positives, gamma for confirmed negatives, 1 for every other item: (len(users), I)."""
-        return sampling_weights(self.data, users, self.data.positives, self.options.real_neg_samp_prob)
+        return sampling_weights(self.data, users, self.data.positives, self.settings.real_neg_samp_prob)

@@ -21,8 +21,8 @@ import torch
 import dataloader
 import utils
 from machine import hardware
-from options import command_line
-from options.models import model_class
+from options.flag import names_of
+from options.models import MODELS, model_class
 from preparation.locate import locate
 from preparation.titles import item_table
 from runs.run_folder import read_config, require_finished
@@ -57,6 +57,7 @@ class FinishedRun:
 
     def __init__(self, folder, model, titles, train_csv):
         self.folder, self.model, self.data = folder, model, model.data
+        self.name = read_config(folder)["settings"]["model"]
         self.titles, self.train_csv = titles, train_csv
 
     def number_of(self, user):
@@ -110,13 +111,13 @@ def held_out(folder):
 
 
 def recommend(options):
-    """The command: print what the run recommends to the user, and what it knows of them."""
-    run = load_run(options.run, command_line.given_data_dir(options), options.device)
+    """The command: print what the run recommends to the user, and what it knows of them.  options: LookingSettings."""
+    run = load_run(options.run, options.data_dir, options.device)
     user, data = options.recommend, run.data
     table = run.recommend(user, options.top_k[-1])
 
     n_rated = data.seen.count(run.number_of(user))[0]
-    print(f"User {user}, {n_rated} train ratings; {run.model.options.model} of {options.run}")
+    print(f"User {user}, {n_rated} train ratings; {run.name} of {options.run}")
     for words, rows in (("Likes", data.positives), ("Confirmed negatives", data.confirmed_negatives)):
         known = run.rated(user, rows)
         print(f"\n{words}: {len(known)}", *map(line, known[:SHOWN].itertuples()), sep="\n")
@@ -138,8 +139,8 @@ def load_model(run, config, data, device):
     The folder of hard negatives that HNLMRec was trained with need not be there.
     """
     name = config["settings"]["model"]
-    defaults = vars(command_line.parse(["--dataset", "x", "--model", name]))  # of flags that are newer than the run
-    settings = SimpleNamespace(**defaults | config["settings"])
+    kind = MODELS[name].settings
+    settings = kind(**{flag: value for flag, value in config["settings"].items() if flag in names_of(kind)})
     negatives = config["made_from"].get("negatives")
     if negatives:
         data.hard = SimpleNamespace(width=negatives["width"])

@@ -83,7 +83,7 @@ class Trial:
         ]
         run = command_line.parse(self.arguments)  # raises InputError before anything runs
         name, _, folder = locate(dataset, options.data_dir)
-        command_line.of_data_set(run, name)
+        run.fill_in_of_data_set(name)
         self.folder = options.result_dir / name / run_name(run, name, folder)
         self.arguments += ["--path_name", self.folder.name]  # also where labels come into the data folder later
 

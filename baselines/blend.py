@@ -24,21 +24,21 @@ BLOCK = 1024  # users whose scores are held at once
 
 
 class Blend(Recommender):
-    """options.blend: run folders.  The users and items ranked are those of the first one's train CSV.
+    """settings.blend: run folders.  The users and items ranked are those of the first one's train CSV.
 
     Raises InputError for runs that rank others, or that were tested on other rows.
     """
 
-    def __init__(self, data, options, generator=None):
-        super().__init__(data, options, generator)
-        experiments = by_experiment(options.blend)
+    def __init__(self, data, settings, generator=None):
+        super().__init__(data, settings, generator)
+        experiments = by_experiment(settings.blend)
         if len(experiments) not in STEPS:
             raise InputError(f"--blend: at most {max(STEPS)} experiments can be blended, not {len(experiments)}")
         self.columns = tuple(experiments)
         self.grid = [dict(zip(self.columns, weights, strict=True)) for weights in simplex(len(experiments))]
         self.parts = []  # of each experiment [(users (U, d + 1), items (I, d + 1)), ...]
         for folders in experiments.values():
-            self.parts.append([standardised(folder, data, options.blend[0]) for folder in folders])
+            self.parts.append([standardised(folder, data, settings.blend[0]) for folder in folders])
         self.register_buffer("weights", torch.zeros(len(experiments)))
 
     def terms(self):

@@ -34,20 +34,20 @@ class EASE(Recommender):
     trains_on = "all"
     columns = ("alpha", "words", "p", "lambda")
 
-    def __init__(self, data, options, generator=None):
-        super().__init__(data, options, generator)
-        self.by_user = options.ease_side == "user"
-        tried = options.ease_alphas, options.ease_words, options.ease_denoising, options.ease_lambdas
+    def __init__(self, data, settings, generator=None):
+        super().__init__(data, settings, generator)
+        self.by_user = settings.ease_side == "user"
+        tried = settings.ease_alphas, settings.ease_words, settings.ease_denoising, settings.ease_lambdas
         self.tried = dict(zip(self.columns, tried, strict=True))
         self.grid = [dict(zip(self.columns, map(float, choice), strict=True)) for choice in product(*tried)]
         side = data.n_users if self.by_user else data.n_items
         self.words = None  # (I, words)
-        if any(options.ease_words) and data.texts is not None:  # a finished run has been solved with them
+        if any(settings.ease_words) and data.texts is not None:  # a finished run has been solved with them
             self.words = words_of(data.texts)
-        refuse_what_does_not_fit(data, side, any(options.ease_alphas), self.words)
+        refuse_what_does_not_fit(data, side, any(settings.ease_alphas), self.words)
 
         stars = torch.from_numpy(data.train.rating).clamp(1, 5).floor().long().to(data.device)  # 0.5 -> 1, 4.5 -> 4
-        weights = torch.tensor(options.ease_weights, dtype=torch.float32, device=data.device)  # (5,)
+        weights = torch.tensor(settings.ease_weights, dtype=torch.float32, device=data.device)  # (5,)
         users = torch.from_numpy(data.train.users).to(data.device)
         items = torch.from_numpy(data.train.items).to(data.device)
         self.x = torch.zeros(data.n_users, data.n_items, device=data.device)  # (U, I)
@@ -56,7 +56,7 @@ class EASE(Recommender):
         self.register_buffer("b", torch.zeros(side, side, device=data.device))
 
     def terms(self):
-        o = self.options
+        o = self.settings
         lists = [f"{name} of {spaced(values)}" for name, values in self.tried.items()]
         return [f"weights between {o.ease_side}s", f"stars weigh {spaced(o.ease_weights)}", *lists]
 

@@ -22,7 +22,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from baselines.lightgcn import MF, LightGCN
-from options.negatives import wants_vectors
 from training.recommender import Recommender
 from utils import InputError
 
@@ -73,16 +72,16 @@ def released_norm(u0, i0, m):
 
 
 class HNLMRec(Recommender):
-    def __init__(self, data, options, generator=None):
-        super().__init__(data, options, generator)
-        self.backbone = BACKBONES[options.backbone](data, options, generator)
+    def __init__(self, data, settings, generator=None):
+        super().__init__(data, settings, generator)
+        self.backbone = BACKBONES[settings.backbone](data, settings, generator)
         self.adapter = None
-        if wants_vectors(options):
-            self.adapter = Adapter(data.hard.width, options.embedding_dim, options.hn_official)
-            self.adapter.requires_grad_(options.hn_adapter != "frozen")
+        if settings.wants_vectors:
+            self.adapter = Adapter(data.hard.width, settings.embedding_dim, settings.hn_official)
+            self.adapter.requires_grad_(settings.hn_adapter != "frozen")
 
     def terms(self):
-        o = self.options
+        o = self.settings
         loss = "BPR" if o.rank_loss == "bpr" else f"hinge of margin {o.hn_margin:g}"
         terms = [f"{o.backbone} with {loss}", *self.backbone.terms()[1:]]
         if self.adapter is None:
@@ -107,7 +106,7 @@ class HNLMRec(Recommender):
         self.backbone.start_epoch(epoch)
         if self.adapter is None:
             return None
-        if self.options.hn_adapter == "aligned" and self.data.hard.documents is None:
+        if self.settings.hn_adapter == "aligned" and self.data.hard.documents is None:
             raise InputError("--hn_adapter aligned: needs item documents (items.npy), which the folder lacks")
         return self.note()
 
@@ -117,40 +116,40 @@ class HNLMRec(Recommender):
             return self.ranking_loss(rows, rows.negatives) + self.regulariser(batch, rows, rows.negatives)
         h = self.hard_rows(batch.positive_numbers, rows.negatives)  # (P, d)
         keep = self.kept()[batch.positive_numbers]  # (P,)
-        m = mixed(h, rows.negatives, keep, self.options.hn_alpha)  # (P, d)
+        m = mixed(h, rows.negatives, keep, self.settings.hn_alpha)  # (P, d)
         loss = self.ranking_loss(rows, m) + self.regulariser(batch, rows, m)
-        if self.options.hn_lambda:
-            apart = contrastive(rows.users, rows.positives, h, keep, self.options.hn_temperature)
-            loss = loss + self.options.hn_lambda * apart
-        if self.options.hn_adapter == "aligned":
+        if self.settings.hn_lambda:
+            apart = contrastive(rows.users, rows.positives, h, keep, self.settings.hn_temperature)
+            loss = loss + self.settings.hn_lambda * apart
+        if self.settings.hn_adapter == "aligned":
             items = torch.randint(len(rows.z_items), (ALIGNED_ITEMS,), device=h.device)  # torch's generator, not ours
             loss = loss + self.misalignment(items, rows.z_items.detach()[items])
         return loss
 
     def kept(self):
         """(E,) whether the vector of a positive is used."""
-        return self.data.hard.has_vector if self.options.hn_unfiltered else self.data.hard.kept
+        return self.data.hard.has_vector if self.settings.hn_unfiltered else self.data.hard.kept
 
     def hard_rows(self, edges, r):
         """h of these positives, (P, d).  r: (P, d) their random negatives, whose norm an aligned h has."""
         vectors = self.data.hard.fetch(edges)  # (P, D)
-        if self.options.hn_adapter != "aligned":
+        if self.settings.hn_adapter != "aligned":
             return self.adapter(vectors)
         with torch.no_grad():  # else the loss would fall as well by an adapter that makes the negative easy
             h = self.adapter(vectors)
         return h * (r.norm(dim=1, keepdim=True) / h.norm(dim=1, keepdim=True).clamp(min=1e-8))
 
     def ranking_loss(self, rows, m):
-        if self.options.rank_loss == "hinge":
-            return hinge(rows.users, rows.positives, m, self.options.hn_margin)
+        if self.settings.rank_loss == "hinge":
+            return hinge(rows.users, rows.positives, m, self.settings.hn_margin)
         return self.backbone.pairwise_loss(rows.users, rows.positives, m)
 
     def regulariser(self, batch, rows, m):
-        if not self.options.hn_official:
+        if not self.settings.hn_official:
             return self.backbone.regulariser(batch, rows)
         table = self.backbone.table
         u0, i0 = table[batch.users], table[self.data.n_users + batch.items]
-        return self.options.lambda_reg * released_norm(u0, i0, m)
+        return self.settings.lambda_reg * released_norm(u0, i0, m)
 
     def misalignment(self, items, z):
         """L_align of these items.  z: (n, d) their embeddings."""
@@ -164,7 +163,7 @@ class HNLMRec(Recommender):
 
         A collapse shows here: <u,h> far below <u,p>, or an h many times as long as r.
         """
-        generator = torch.Generator(self.data.device).manual_seed(self.options.random_seed)
+        generator = torch.Generator(self.data.device).manual_seed(self.settings.random_seed)
         users, items = self.backbone.positives  # (E,)
         edges = torch.randperm(len(users), device=users.device, generator=generator)[:NOTED_PAIRS]
         negatives = self.backbone.draw_unrated(users[edges], items[edges], 1, generator)[:, 0]
@@ -175,7 +174,7 @@ class HNLMRec(Recommender):
         figures = [lead, lead > 0, cosine(h, p), cosine(h, r), h.norm(dim=1) / r.norm(dim=1).clamp(min=1e-8)]
         means = [(keep * figure).sum() / keep.sum().clamp(min=1) for figure in figures]
         means.append(keep.float().mean())
-        if self.options.hn_adapter == "aligned":
+        if self.settings.hn_adapter == "aligned":
             first = torch.arange(min(len(z_items), NOTED_PAIRS), device=z_items.device)
             means.append(self.misalignment(first, z_items[first]))
         lead, above, to_p, to_r, length, kept, *alignment = torch.stack(means).tolist()

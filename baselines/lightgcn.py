@@ -31,31 +31,31 @@ class Rows(NamedTuple):
 class LightGCN(GraphRecommender):
     cut_along = {"table": 1}
 
-    def __init__(self, data, options, generator=None):
-        super().__init__(data, options, generator, edges=data.positive)
+    def __init__(self, data, settings, generator=None):
+        super().__init__(data, settings, generator, edges=data.positive)
         nn.init.xavier_uniform_(self.table)
         self.positives = data.users[data.positive], data.items[data.positive]  # (E,), (E,)
         self.sampler = self.make_sampler()
         self.negatives = None  # one for each positive, drawn anew every epoch; None: chosen in every step
 
     def terms(self):
-        return ["BPR", self.sampling(), f"{self.options.lambda_reg:g} ||E of the batch||^2"]
+        return ["BPR", self.sampling(), f"{self.settings.lambda_reg:g} ||E of the batch||^2"]
 
     def sampling(self):
         """How negatives are drawn, in words."""
-        return samplers.describe(self.options)
+        return samplers.describe(self.settings)
 
     def start_epoch(self, epoch):
         """Draw the epoch's negatives."""
         self.negatives = self.draw()
 
     def make_sampler(self):
-        return UnratedSampler(self.data, samplers.item_weights(self.data, self.options.sampler))
+        return UnratedSampler(self.data, samplers.item_weights(self.data, self.settings.sampler))
 
     def draw(self):
         """One negative for each positive, (E,), None where they are chosen step by step.  For a user who has rated
         everything the positive itself, which teaches nothing."""
-        if self.options.sampler in samplers.BY_SCORE:
+        if self.settings.sampler in samplers.BY_SCORE:
             return None
         return self.draw_unrated(*self.positives, 1, self.generator)[:, 0]
 
@@ -74,12 +74,12 @@ class LightGCN(GraphRecommender):
 
     def rows(self, batch):
         """Rows of the positives of a batch."""
-        if self.negatives is None and self.options.sampler == "mixgcf":
+        if self.negatives is None and self.settings.sampler == "mixgcf":
             return self.mixed_rows(batch)
         z_users, z_items = self.embeddings()
         z_u, z_i = z_users[batch.users], z_items[batch.items]
         if self.negatives is None:
-            negatives = samplers.choose(self.options, z_u, z_i, z_items, self.candidates(batch), self.generator)
+            negatives = samplers.choose(self.settings, z_u, z_i, z_items, self.candidates(batch), self.generator)
         else:
             negatives = self.negatives[batch.positive_numbers]  # (P,)
         return Rows(z_u, z_i, z_items[negatives], negatives, z_items)
@@ -96,14 +96,14 @@ class LightGCN(GraphRecommender):
 
     def candidates(self, batch):
         """(P, M) unrated items to choose from."""
-        return self.draw_unrated(batch.users, batch.items, self.options.sampler_candidates, self.generator)
+        return self.draw_unrated(batch.users, batch.items, self.settings.sampler_candidates, self.generator)
 
     def pairwise_loss(self, z_users, z_positives, z_negatives):
         """BPR over rows (P, d) that belong together."""
         return rw_ssm(scores_of_pairs(z_users, z_positives), scores_of_pairs(z_users, z_negatives))
 
     def regulariser(self, batch, rows):
-        return self.options.lambda_reg * self.norm(batch, rows.negative_items) / len(batch.users)
+        return self.settings.lambda_reg * self.norm(batch, rows.negative_items) / len(batch.users)
 
     def norm(self, batch, negatives):
         """||E||^2 of the distinct nodes of the batch."""

@@ -9,8 +9,8 @@ class Popularity(Recommender):
     columns = ()
     grid = ({},)  # one solution, nothing to choose
 
-    def __init__(self, data, options, generator=None):
-        super().__init__(data, options, generator)
+    def __init__(self, data, settings, generator=None):
+        super().__init__(data, settings, generator)
         self.register_buffer("count", torch.zeros(data.n_items))
 
     def terms(self):

@@ -26,15 +26,15 @@ class ReFINe(LightGCN):
 
     def start_epoch(self, epoch):
         """From epoch t on, find each item's most similar ones; then draw the epoch's negatives."""
-        if epoch >= self.options.t:
+        if epoch >= self.settings.t:
             self.similar = self.most_similar()
         super().start_epoch(epoch)
-        return "similar items weighted from now on" if epoch == self.options.t else None
+        return "similar items weighted from now on" if epoch == self.settings.t else None
 
     @torch.no_grad()
     def most_similar(self):
         """(I, max(r, s)) the items most similar to each, best first, worked out in blocks that bound the memory."""
-        wanted = min(max(self.options.r, self.options.s), self.data.n_items - 1)
+        wanted = min(max(self.settings.r, self.settings.s), self.data.n_items - 1)
         _, z_items = self.embeddings()
         block = max(1, BLOCK // len(z_items))
         similar = []
@@ -55,11 +55,11 @@ class ReFINe(LightGCN):
 
     def negative_weights(self, users):
         """w of these users, (len(users), I)."""
-        data, options = self.data, self.options
-        weight = sampling_weights(data, users, data.positives, options.real_neg_samp_prob)
+        data, settings = self.data, self.settings
+        weight = sampling_weights(data, users, data.positives, settings.real_neg_samp_prob)
         if self.similar is not None:
-            self.weigh_similar(weight, data.positives.entries(users), options.s, options.q)
-            self.weigh_similar(weight, data.confirmed_negatives.entries(users), options.r, options.p)
+            self.weigh_similar(weight, data.positives.entries(users), settings.s, settings.q)
+            self.weigh_similar(weight, data.confirmed_negatives.entries(users), settings.r, settings.p)
         return weight
 
     def weigh_similar(self, weight, entries, n, value):

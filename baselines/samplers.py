@@ -25,9 +25,9 @@ WORDS = {
 }
 
 
-def describe(options):
+def describe(settings):
     """How negatives are drawn, in words."""
-    return WORDS[options.sampler].format_map(vars(options))
+    return WORDS[settings.sampler].format_map(vars(settings))
 
 
 def item_weights(data, name):
@@ -39,16 +39,16 @@ def item_weights(data, name):
 
 
 @torch.no_grad()
-def choose(options, z_u, z_i, z_items, candidates, generator):
+def choose(settings, z_u, z_i, z_items, candidates, generator):
     """dns and ahns: one of each row of candidates (P, M), (P,) items.
 
     z_u, z_i: (P, d) rows of users and positives.  z_items: (I, d).
     """
     scores = scores_of(z_u, z_items, candidates)  # (P, M)
-    if options.sampler == "dns":
-        place = among_highest(scores, options.sampler_top, generator)
+    if settings.sampler == "dns":
+        place = among_highest(scores, settings.sampler_top, generator)
     else:
-        place = of_adaptive_hardness(scores_of_pairs(z_u, z_i), scores, *options.ahns)
+        place = of_adaptive_hardness(scores_of_pairs(z_u, z_i), scores, *settings.ahns)
     return candidates.gather(1, place[:, None])[:, 0]
 
 

@@ -20,11 +20,11 @@ from training.sampling import UnratedSampler, scores_of
 class SiReN(GraphRecommender):
     trains_on = "all"
 
-    def __init__(self, data, options, generator=None):
-        super().__init__(data, options, generator, edges=data.positive)  # self.table: E of the positive branch
-        d = options.embedding_dim
+    def __init__(self, data, settings, generator=None):
+        super().__init__(data, settings, generator, edges=data.positive)  # self.table: E of the positive branch
+        d = settings.embedding_dim
         self.negative_table = nn.Parameter(torch.empty_like(self.table))  # (N, d) E2
-        self.mlp = nn.ModuleList(nn.Linear(d, d) for _ in range(options.siren_mlp_layers))
+        self.mlp = nn.ModuleList(nn.Linear(d, d) for _ in range(settings.siren_mlp_layers))
         for weight in (self.table, self.negative_table, *(layer.weight for layer in self.mlp)):
             nn.init.xavier_normal_(weight)
         self.attention = nn.Linear(d, d)
@@ -33,7 +33,7 @@ class SiReN(GraphRecommender):
         self.sampler = UnratedSampler(data, degree.double() ** 0.75)
 
     def terms(self):
-        o = self.options
+        o = self.settings
         return [
             f"{o.n_negatives} unrated negatives an edge by degree^0.75",
             f"c {o.siren_neg_coef:g}",
@@ -43,7 +43,7 @@ class SiReN(GraphRecommender):
         ]
 
     def dropout(self, x):
-        return F.dropout(x, self.options.siren_dropout, self.training)
+        return F.dropout(x, self.settings.siren_dropout, self.training)
 
     def branches(self):
         """Z^p and Z^n, (N, d) each."""
@@ -63,8 +63,8 @@ class SiReN(GraphRecommender):
         users = torch.cat((batch.users, negative_users))  # (B,)
         items = torch.cat((batch.items, negative_items))  # (B,)
         c = torch.ones(len(users), device=users.device)
-        c[len(batch.users) :] = self.options.siren_neg_coef
-        negatives = self.sampler.draw(users, self.options.n_negatives, self.generator)  # (B, n)
+        c[len(batch.users) :] = self.settings.siren_neg_coef
+        negatives = self.sampler.draw(users, self.settings.n_negatives, self.generator)  # (B, n)
         return self.ranking_loss(users, items, c, negatives, self.sampler.left[users] > 0)
 
     def ranking_loss(self, users, items, c, negatives, counts):
@@ -77,4 +77,4 @@ class SiReN(GraphRecommender):
         ranking = F.softplus(negative - positive[:, None]).sum(1)  # (B,)
         item_norms = z_items.square().sum(1)  # (I,), once an item rather than once a negative
         norms = z_u.square().sum(1) + item_norms[items] + item_norms[negatives].sum(1)  # (B,)
-        return (counts * (ranking + self.options.lambda_reg * norms)).sum()
+        return (counts * (ranking + self.settings.lambda_reg * norms)).sum()

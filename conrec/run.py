@@ -24,7 +24,6 @@ from conrec.learning.stage_folders import COLUMNS, Stages
 from conrec.results import closed_forms, evaluation, run_files
 from llm.weights import dtype_of, is_causal, model_folder, revision
 from machine import hardware, processes
-from options import command_line
 from preparation import splits, titles
 from preparation.fetch import fetch
 from preparation.sources import DATASETS
@@ -40,15 +39,15 @@ POPULAR = 10  # items whose codes the report of the IDs shows
 def fit(name, raw, folder, options, run):
     """The whole job on one data set.
 
-    name, raw, folder: of locate.  options: of command_line.parse; what is left open in them is filled in here.
+    name, raw, folder: of locate.  options: command_line.Options; what is left open in them is filled in here.
     run: run_folder.Run.
     """
-    device = hardware.set_up(options)
+    device = hardware.set_up(options.run)
     processes.join(device)
-    run.check_settings(command_line.settings(options), settled=False)
-    job = SimpleNamespace(name=name, raw=raw, folder=folder, options=options, run=run, device=device)
-    job.log = run.log
-    job.top_k = sorted({*options.top_k, 20})
+    run.check_settings(options.effective(), settled=False)
+    job = SimpleNamespace(name=name, raw=raw, folder=folder, options=options.recommender, run=run, device=device)
+    job.log, job.all_options = run.log, options
+    job.top_k, options = options.run.cut_offs, options.recommender  # ConrecSettings from here on
 
     # files in, events and item texts out; what will not do shows here, before anything is written
     with utils.locked(folder, job.log) if utils.is_first() else nullcontext():
@@ -148,8 +147,8 @@ def load_backbone(job):
 
 def open_run(job, origin):
     """Take the run folder, once the input is known to be usable."""
-    settings = command_line.settings(job.options)
-    job.run.open(settings, origin, job.options.resume, COLUMNS)
+    settings = job.all_options.effective()
+    job.run.open(settings, origin, job.all_options.run.resume, COLUMNS)
     job.log(RULE, *(f"{key}: {value}" for key, value in settings.items()), RULE)
 
 

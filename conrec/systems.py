@@ -154,5 +154,5 @@ def reversed_run(job, origin, open_run):
         return np.where(np.isfinite(found), found, lowest - 1).astype(np.float32)
 
     open_run(job, origin | {"reversed": sha256(folder / "summary.json")})
-    more = {"system": f"reversed {run.model.options.model}", "stages": {}, "train_seconds": 0.0}
+    more = {"system": f"reversed {run.name}", "stages": {}, "train_seconds": 0.0}
     return scores, on_validation(scores(job.known.validation), job), more

@@ -31,8 +31,8 @@ class Prompt:
 
 
 class CausalLM(LanguageModel):
-    def __init__(self, weights, device, options, mode, domain, flag="--llm"):
-        super().__init__(weights, device, options, mode, flag)
+    def __init__(self, weights, device, settings, mode, domain, constrained=False, flag="--llm"):
+        super().__init__(weights, device, settings, mode, constrained, flag)
         self.domain = domain
 
     def answers(self, questions, train, texts):

@@ -7,6 +7,7 @@ questions into answer records.  answers.py keeps them, verdicts.py makes refined
 report.py says what they are worth.  All of it knows ratings and item texts, nothing of graphs.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import pandas as pd
@@ -31,7 +32,9 @@ from feedback.verdicts import labels_of, outcome, report_on
 from llm import encoder
 from llm.answers import Answers, key
 from llm.weights import ATTENTION, dtype_of, is_causal, model_folder, revision
-from options.refinement import DEFAULT_LLM, DEFAULTS, REFINEMENT, idle, refuse_idle
+from options.command_line import refuse_idle
+from options.flag import own_names_of
+from options.refinement import DEFAULT_LLM, RefinementSettings
 from preparation.files import STARS, read_ratings
 from preparation.sources import DATASETS
 from preparation.titles import domain_of, item_texts
@@ -78,7 +81,7 @@ def refine(name, folder, items, options, device, log=print):
 def labels_as_found(labels, name, options, log):
     """Nobody is asked: somebody's labels lie in the data folder."""
     why = f"{labels} is used as it is, and no language model asked; --llm names one, or leave this out"
-    refuse_idle(options, [(REFINEMENT, why)], DEFAULTS)
+    refuse_idle(dict.fromkeys(own_names_of(RefinementSettings), why), vars(options), [RefinementSettings])
     if name in DATASETS and git_blob_id(labels) == DATASETS[name].labels:
         llm, whose = "published", "the authors' published labels"
     else:
@@ -146,7 +149,9 @@ def language_model(name, items, train, options, device):
     llm = DEFAULT_LLM if options.llm == "auto" else options.llm
     weights = model_folder(llm, options.data_dir)
     mode = fitting_mode(llm, is_causal(weights), options.llm_mode)
-    refuse_idle(options, idle(llm, mode, url=None), DEFAULTS)  # the model's own files have decided the mode
+    decided = replace(options, llm=llm, llm_mode=mode)  # the model's own files have decided the mode
+    idle = {flag: why for flags, why in decided.idle() for flag in flags.split()}
+    refuse_idle(idle, vars(options), [RefinementSettings])
     if mode == "embed":
         return encoder_model(llm, weights, items, train, options, device)
     return causal_model(llm, weights, mode, items, train, options, device, domain)
@@ -201,7 +206,7 @@ def causal_model(llm, weights, mode, items, train, options, device, domain):
 
     def answer(left, train):
         # the model is loaded only where something is left to ask
-        lm = CausalLM(weights, device, options, mode, domain)
+        lm = CausalLM(weights, device, options, mode, domain, options.llm_constrained)
         return lm.answers(left, train, texts)
 
     todo = questions(train, mode, options)

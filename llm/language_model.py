@@ -20,17 +20,18 @@ from utils import InputError
 
 
 class LanguageModel:
-    def __init__(self, weights, device, options, mode, flag="--llm"):
+    def __init__(self, weights, device, settings, mode, constrained=False, flag="--llm"):
         """Loads tokenizer and safetensors weights from a local folder, never code.
 
-        flag: to name in messages.
+        settings: has llm_batch_tokens and llm_dtype.  constrained: nothing but valid answers are said.  flag: to name
+        in messages.
         """
         from transformers import GenerationConfig
 
         self.name, self.device = f"{flag} {weights}", device
         self.mode = mode
-        self.budget, self.constrained = options.llm_batch_tokens, options.llm_constrained
-        dtype = dtype_of(options, device)
+        self.budget, self.constrained = settings.llm_batch_tokens, constrained
+        dtype = dtype_of(settings, device)
         self.tokenizer, self.model = load("AutoModelForCausalLM", weights, dtype, device, flag)
         self.eos = self.end_tokens()
         self.pad = self.padding_token()

@@ -22,12 +22,12 @@ def upload(arrays, device):
     return flat.split([len(array) for array in arrays])
 
 
-def set_up(options):
-    """The device, with options.device filled in."""
+def set_up(settings):
+    """The device, with settings.device filled in.  settings: RunSettings."""
     torch.set_flush_denormal(True)  # Adam's moments decay below 1e-38, where an Intel core computes 8 times slower
-    device = pick_device(options.device)
-    be_deterministic(device, options.deterministic)
-    options.device = str(device)
+    device = pick_device(settings.device)
+    be_deterministic(device, settings.deterministic)
+    settings.device = str(device)
     return device
 
 

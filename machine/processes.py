@@ -64,14 +64,17 @@ def join(device, url="env://"):
         shell.be_silent()
 
 
-def refuse_what_is_not_shared(kind, options):
-    """Raises InputError for a model whose columns these processes cannot share.  kind: its class."""
+def refuse_what_is_not_shared(kind, name, settings):
+    """Raises InputError for a model whose columns these processes cannot share.
+
+    kind: its class.  settings: its own.
+    """
     if count() == 1:
         return
     if kind.cut_along is None:
-        raise InputError(f"--model {options.model}: mixes the columns of its embeddings; start it without torchrun")
-    if options.embedding_dim % count():
-        raise InputError(f"--embedding_dim {options.embedding_dim}: must be a multiple of the {count()} processes")
+        raise InputError(f"--model {name}: mixes the columns of its embeddings; start it without torchrun")
+    if settings.embedding_dim % count():
+        raise InputError(f"--embedding_dim {settings.embedding_dim}: must be a multiple of the {count()} processes")
 
 
 @contextmanager

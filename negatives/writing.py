@@ -171,16 +171,16 @@ def with_progress(records, total, words):
 class LocalWriter:
     """A causal language model on this machine.  Loaded only where something is left to ask."""
 
-    def __init__(self, weights, options, device, domain):
-        """Raises InputError for a model that is none."""
-        name = options.hn_writer
+    def __init__(self, weights, settings, device, domain):
+        """settings: StageSettings.  Raises InputError for a model that is none."""
+        name = settings.hn_writer
         if not is_causal(weights, "--hn_writer"):
             raise InputError(f"--hn_writer {name}: is an encoder, which cannot write; take a causal model or template")
         self.name, self.weights, self.domain, self.device = Path(name).name, weights, domain, device
-        self.options = type(options)(**vars(options) | {"llm_constrained": False})
+        self.asking = settings
         self.revision = revision(weights)
-        self.settings = {"revision": self.revision, "dtype": dtype_of(options, device)}
-        self.settings |= {"batch_tokens": options.llm_batch_tokens}
+        self.settings = {"revision": self.revision, "dtype": dtype_of(settings, device)}
+        self.settings |= {"batch_tokens": settings.llm_batch_tokens}
         self.backend = {"model": self.name, "revision": self.revision if isinstance(self.revision, str) else None}
         self.lm = None
 
@@ -190,7 +190,7 @@ class LocalWriter:
         if not asked:
             return
         if self.lm is None:
-            self.lm = CausalLM(self.weights, self.device, self.options, "generate", self.domain, "--hn_writer")
+            self.lm = CausalLM(self.weights, self.device, self.asking, "generate", self.domain, flag="--hn_writer")
         self.chat = self.lm.tokens.chat
         waiting = []
         for each in asked:

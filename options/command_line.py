@@ -1,322 +1,360 @@
-"""The flags of main.py, grouped by what they are about, and which of them have a use beside which.
+"""The command line of main.py: argv -> the settings of a run, by class.
 
-Nothing here takes long to import, so that --help, a typo and a refused flag are answered at once.
+    parse              argv -> Options, or LookingSettings where a finished run is looked at
+    make               {flag: value} -> Options, with the defaults of the model and of the data set
+    Options.effective  what a run uses, and nothing that it ignores: for config.json and the log
+    Options.changed    what is not at its default: for the name of a run and its summary
+
+Flags are declared in the other files of this folder.  Nothing here takes long to import, so that --help, a typo and a
+refused flag are answered at once.
 """
 
 import argparse
-import math
+import difflib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from machine import shell
-from options import conrec, models, negatives, refinement
-from options.models import MODELS, OFFICIAL
-from options.negatives import OF_VECTORS, STAGE, TUNING
-from options.refinement import REFINEMENT, refuse_idle
+from options.conrec import ConrecSettings
+from options.flag import check_value, declaration, default_of, names_of
+from options.models import (
+    MODELS,
+    OFFICIAL,
+    ConfirmedNegatives,
+    EaseSettings,
+    Embeddings,
+    Graph,
+    HnlmrecSettings,
+    ReFINePlusPlusSettings,
+    Sampler,
+)
+from options.negatives import StageSettings
+from options.refinement import RefinementSettings
+from options.run import GIVE_ONE, MODEL, Looking, LookingSettings, RunSettings, Training, TrainingSettings, WhatToRun
 from preparation.sources import DATASETS
 from utils import InputError
 
 ABOUT = "ReFINe++: a recommender that models negative feedback refined by a language model."
-LEAST = {  # smallest value of each number
-    "embedding_dim": 1, "layers": 0, "hidden_dim": 1, "n_negatives": 1, "real_neg_samp_prob": 0, "lambda_reg": 0,
-    "lambda_ae": 0, "p": 0, "q": 0, "r": 0, "s": 0, "t": 1, "siren_dropout": 0, "siren_mlp_layers": 2,
-    "learning_rate": 0, "batch_size": 1, "epochs": 1, "early_stopping_step": 1, "evaluation_step": 1,
-    "test_batch_size": 1, "random_seed": 0, "top_k": 1, "ease_lambdas": 1e-3,
-    "ease_weights": 0, "ease_denoising": 0, "ease_alphas": 0, "ease_words": 0,
-    "star_weights": 1e-3, "average_decay": 0,
-    "llm_seed": 0, "llm_permutations": 1, "llm_question_size": 1, "llm_profile": 0, "llm_batch_tokens": 1,
-    "llm_concurrency": 1, "llm_timeout": 1,
-    "sampler_candidates": 1, "sampler_top": 1,
-    "hn_alpha": 0, "hn_lambda": 0, "hn_margin": 0, "hn_temperature": 1e-3,
-    "hn_tokens": 1, "hn_pairs": 0, "hn_triplets": 1, "hn_tune_epochs": 1, "hn_tune_batch": 2, "hn_tune_rate": 0,
-    "hn_lora_rank": 1,
-    **conrec.LEAST,
-}  # fmt: skip
-MOST = {
-    "random_seed": 2**32 - 1, "llm_seed": 2**32 - 1, "llm_question_size": 10, "siren_dropout": 0.99,
-    "average_decay": 0.999999, "hn_alpha": 1,
-    **conrec.MOST,
-}  # fmt: skip
-OF_DATA_SET = {"layers": 4, "r": 100}  # where the data set's row in preparation/sources.py names no other
-OF_TRAINING = {  # by gradient
-    "learning_rate", "batch_size", "epochs", "early_stopping_step", "evaluation_step", "average_decay",
-}
-OF_MODELS = OF_TRAINING.union(*(row.flags for row in MODELS.values()))
-IDLE = {  # a flag that leaves others without a use
-    ("no_autoencoder", True): {"hidden_dim", "lambda_ae", "no_alignment", "precision"},
-    ("loss", "bpr"): {"n_negatives", "negatives"},
-    ("device", "cpu"): {"deterministic"},  # a CPU is so anyway
-    ("ease_side", "user"): {"ease_words"},
-    ("sampler", "uniform"): {"sampler_candidates", "sampler_top", "ahns"},
-    ("sampler", "popularity"): {"sampler_candidates", "sampler_top", "ahns"},
-    ("sampler", "dns"): {"ahns"},
-    ("sampler", "mixgcf"): {"sampler_top", "ahns"},
-    ("sampler", "ahns"): {"sampler_top"},
-    ("backbone", "MF"): {"layers"},
-    ("rank_loss", "bpr"): {"hn_margin"},
-    ("hn_lambda", 0.0): {"hn_temperature"},
-    ("hard", "none"): OF_VECTORS | STAGE,
-    **{("hard", source): TUNING for source in ("untuned", "text", "noise_gauss", "noise_const")},
-}
-ACTIONS = ("resume", "verbose")  # what to do now: no setting of the run
-NO_DEFAULT = {  # what help says of a flag without a default of its own
-    "n_negatives": "a tenth of the items",
-    "path_name": "model, labels, changed flags and seed",
-}
+USAGE = "python main.py --dataset NAME [--model NAME] [flags]"
+CLASSES = (
+    RunSettings, TrainingSettings, RefinementSettings, *(row.settings for row in MODELS.values()), LookingSettings
+)  # fmt: skip
+FIRST = (  # the classes that declare flags, in the order of help, log and config.json; the others follow
+    WhatToRun, RefinementSettings, Embeddings, Graph, ConfirmedNegatives, ReFINePlusPlusSettings, Sampler,
+    *(row.settings for row in MODELS.values() if row.settings not in (EaseSettings, ConrecSettings)),
+    EaseSettings, StageSettings, ConrecSettings, Training,
+)  # fmt: skip
+
+
+def declared():
+    """{name: Declaration} of every flag, in the order of help, log and config.json."""
+    found = {}
+    for cls in CLASSES:
+        for name in names_of(cls):
+            found[name] = declaration(cls, name)
+    place = {owner: number for number, owner in reversed(list(enumerate(FIRST)))}
+    order = sorted(found.values(), key=lambda each: place.get(each.owner, len(FIRST)))
+    return {each.name: each for each in order}
+
+
+FLAGS = declared()
+
+
+def names_that_are(mark):
+    """The names of the flags that were declared with this mark, such as free."""
+    return {name for name, each in FLAGS.items() if each.more.get(mark)}
+
+
+# ------------------------------------------------------------------------------------------ what a run is given
+
+
+@dataclass
+class Options:
+    """The settings of a run, by class.
+
+    run         RunSettings, or TrainingSettings of a model that learns by gradient
+    recommender the model's own
+    refinement  RefinementSettings, None of a model that takes ratings as they are
+    given       the flags that were given
+    """
+
+    run: RunSettings
+    recommender: object
+    refinement: RefinementSettings | None
+    given: frozenset = frozenset()
+
+    @property
+    def row(self):
+        return MODELS[self.run.model]
+
+    @property
+    def parts(self):
+        return [part for part in (self.run, self.refinement, self.recommender) if part is not None]
+
+    def values(self):
+        """{flag: value} of all of them.  What the refinement has picked counts, not what was asked for."""
+        found = {}
+        for part in reversed(self.parts):
+            found |= vars(part)
+        return {name: found[name] for name in FLAGS if name in found}
+
+    def idle(self):
+        """{flag: why it changes nothing} beside the values of the others."""
+        reasons = [dict.fromkeys(self.row.ignores.split(), f"{self.run.model} has no use for it; leave it out")]
+        used = set()
+        for part in self.parts:
+            found = {}
+            if part is self.refinement and self.run.dataset_augment == "original":
+                why = "nothing is refined, the ratings are used as they are; add --dataset_augment augment"
+                found = dict.fromkeys(names_of(type(part)), why)
+            elif hasattr(part, "idle"):
+                for names, why in part.idle():
+                    found = dict.fromkeys(names.split(), why) | found
+            used |= vars(part).keys() - found.keys()
+            reasons.append(found)
+        used -= reasons[0].keys()
+        together = {}
+        for found in reasons:
+            for name, why in found.items():
+                if name not in used:
+                    together[name] = together.get(name) or why
+        return together
+
+    def effective(self):
+        """The effective settings, as plain JSON values: what the run uses, and nothing that it ignores."""
+        without = self.idle().keys() | names_that_are("action")
+        plain = {name: value for name, value in self.values().items() if name not in without}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
+
+    def fill_in_of_data_set(self, name):
+        """Fill in what the data set decides, where no flag does.  name: of the data set."""
+        for flag, value in of_data_set(name).items():
+            for part in self.parts:
+                if hasattr(part, flag) and flag not in self.given:
+                    setattr(part, flag, value)
+
+    def changed(self, name):
+        """{flag: value} of the flags that are not at their defaults.  name: of the data set.
+
+        --hn_official stands for what it fills in.
+        """
+        official = {"hn_official": True} if getattr(self.recommender, "hn_official", False) else {}
+        default = build({"dataset": self.run.dataset, "model": self.run.model, **official})
+        default.fill_in_of_data_set(name)
+        usual = default.values() | dict.fromkeys(official, False)
+        return {flag: value for flag, value in self.values().items() if value != usual[flag]}
+
+    def ablation(self, name):
+        """The changed model and training flags: what makes this run another experiment than its model's default."""
+        about_training = names_of(Training)
+        own = vars(self.recommender).keys() - vars(self.run).keys() - set(names_of(RefinementSettings))
+        return {flag: value for flag, value in self.changed(name).items() if flag in own or flag in about_training}
+
+
+def of_data_set(name):
+    """{flag: value} that a data set decides."""
+    return DATASETS[name].defaults if name in DATASETS else {}
+
+
+def make(given):
+    """Options of {flag: value}; what is not given has the default of the model.
+
+    Raises InputError for a flag that the model has no use for, or that another one leaves without a use.
+    """
+    for name in sorted(given):
+        check_value(FLAGS[name], given[name])
+    options = build(given)
+    refuse_foreign(given, options)
+    for part in options.parts:
+        if hasattr(part, "check"):
+            part.check()
+    refuse_idle(options.idle(), given, map(type, options.parts), defaults_of(given))
+    return options
+
+
+def build(given):
+    """The same, unchecked."""
+    row, values = MODELS[given.get("model", MODEL)], defaults_of(given) | given
+
+    def filled(cls):
+        return cls(**{name: value for name, value in values.items() if name in names_of(cls)})
+
+    refinement = filled(RefinementSettings) if row.refines else None
+    return Options(filled(row.run_settings), filled(row.settings), refinement, frozenset(given))
+
+
+def defaults_of(given):
+    """{flag: value} of the defaults that a model has instead of those of the classes."""
+    return MODELS[given.get("model", MODEL)].defaults | (OFFICIAL if given.get("hn_official") else {})
+
+
+def refuse_foreign(given, options):
+    """Raises InputError for a flag of another model."""
+    for name in sorted(given.keys() - options.values().keys()):
+        why = f"{given.get('model', MODEL)} has no use for it; leave it out"
+        if name in names_of(Looking):
+            why = "has no use without --filter"
+        elif name in names_of(RefinementSettings):
+            why = f"{given['model']} refines no ratings; leave it out"  # CoNRec
+        if given[name] != default_of(FLAGS[name].owner, name):
+            raise InputError(f"--{name}: {why}")
+
+
+def refuse_idle(idle, given, classes, defaults=None):
+    """Raises InputError where one of these flags was given with another value than its default.
+
+    idle: {flag: why}.  classes: of the settings.  defaults: {flag: value}, where they are not those of the classes.
+    """
+    classes = list(classes)
+    for name in sorted(idle.keys() & given.keys()):
+        (usual, *_) = (default_of(cls, name) for cls in classes if name in names_of(cls))
+        if given[name] != (defaults or {}).get(name, usual):
+            raise InputError(f"--{name}: {idle[name]}")
+
+
+def parse(argv=None, examples=""):
+    """The command line -> Options, or LookingSettings where a finished run is looked at.
+
+    examples: what the short --help ends with.  Raises InputError for a value out of range and for a flag that would
+    change nothing.
+    """
+    given = vars(parser().parse_args(argv))
+    if given.pop("help", False):
+        print((help_on(given["model"]) if "model" in given else short_help(examples)).rstrip())
+        sys.exit(0)
+    looking = bool({"recommend", "filter", "run"} & given.keys())
+    if looking == ("dataset" in given):
+        raise InputError(GIVE_ONE)
+    return make_looking(given) if looking else make(given)
+
+
+def make_looking(given):
+    """LookingSettings of {flag: value}."""
+    known = {name: value for name, value in given.items() if name in names_of(LookingSettings)}
+    looking = LookingSettings(**known)
+    looking.check()
+    for name in sorted(given):
+        if name not in known:
+            raise InputError(f"--{name}: has no use where a finished run is looked at; leave it out")
+        check_value(FLAGS[name], given[name])
+    idle = {name: why for names, why in looking.idle() for name in names.split()}
+    refuse_idle(idle, given, [LookingSettings])
+    return looking
+
+
+# ------------------------------------------------------------------------------------------------- argparse
+
+
+class Parser(argparse.ArgumentParser):
+    """An error is one line and exit code 2, and says what a typo may have meant."""
+
+    def error(self, message):
+        words = message.removeprefix("unrecognized arguments: ").split()
+        hint = did_you_mean(words[0], self._option_string_actions) if words[0].startswith("--") else ""
+        sys.exit(shell.fail(f"{message}{hint} (--help lists the flags)"))
+
+    def _check_value(self, action, value):
+        if action.choices is not None and value not in action.choices:
+            hint = did_you_mean(str(value), action.choices)
+            choices = ", ".join(map(str, action.choices))
+            raise argparse.ArgumentError(action, f"invalid choice: {value!r}{hint} (choose from {choices})")
+
+
+def did_you_mean(word, known):
+    """The known word that this one is most like, as the end of a message; "" where there is none."""
+    by_lower = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(word.split("=")[0].lower(), by_lower, n=1)
+    return f"; did you mean {by_lower[close[0]]}?" if close else ""
+
+
+def parser(names=None, title=None, **style):
+    """A parser of these flags, or of all, with those given alone in what it returns.
+
+    title: of one section for all of them, in place of the sections of the classes that declare them.
+    """
+    made = Parser(usage=USAGE, formatter_class=Help, allow_abbrev=False, add_help=False, **style)
+    groups = {}
+    for name, each in FLAGS.items():
+        if names is not None and name not in names:
+            continue
+        section = title or each.owner.title
+        if section not in groups:
+            groups[section] = made.add_argument_group(section)
+        groups[section].add_argument(f"--{name}", **arguments_of(each))
+    made.add_argument("-h", "--help", action="store_true", default=argparse.SUPPRESS, help="this help")
+    return made
+
+
+def arguments_of(declared):
+    """What argparse is told of a flag."""
+    more = {key: declared.more[key] for key in ("choices", "nargs", "metavar", "type") if key in declared.more}
+    if declared.name == "model":
+        more |= {"choices": list(MODELS), "metavar": "NAME"}
+    more |= {"help": declared.more["help"], "default": argparse.SUPPRESS}
+    if declared.kind is bool:
+        return more | {"action": "store_true"}
+    return {"type": declared.kind} | more
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
-    """Help with short names for values and with the defaults that models and data sets have."""
+    """Help with short names for values."""
 
     def _get_default_metavar_for_optional(self, action):
         return {int: "N", float: "X", Path: "PATH"}.get(action.type, "NAME")
 
-    def _get_help_string(self, action):
-        default = default_in_words(action)
-        return f"{action.help} (default: {default})" if default else action.help
+
+def with_defaults(made, model):
+    """The parser's help as text, each flag with the default that a model has."""
+    for action in made._actions:
+        default = default_in_words(action.dest, model) if action.dest in FLAGS else None
+        if default:
+            action.help += f" (default: {default})"
+    return made.format_help().rstrip()
 
 
-def default_in_words(action):
-    """The default of a flag, and where models or data sets have another; None where there is none."""
-    first, others = action.default, {}
-    if first is None:
-        first = OF_DATA_SET.get(action.dest, NO_DEFAULT.get(action.dest))
-        for name, data_set in DATASETS.items():
-            others[name] = data_set.defaults.get(action.dest)
-        for name, row in MODELS.items():
-            others[name] = row.defaults.get(action.dest)
-        others["--hn_official"] = OFFICIAL.get(action.dest)
-        first = first or others["ReFINe++"] or others["HNLMRec"]
-    if first is None or first is False or first == argparse.SUPPRESS:
+def default_in_words(name, model):
+    """The default that a model has of a flag, and where data sets have another; None where there is none."""
+    row, more = MODELS[model], FLAGS[name].more
+    default = default_for(row, name)
+    if default in (None, []):
+        default = more.get("default_words")
+    if default in (None, False):
         return None
-    names_of = {}
-    for name, value in others.items():
-        if value not in (None, first):
-            names_of.setdefault(value, []).append(name)
-    words = " ".join(map(str, first)) if isinstance(first, list) else str(first)
-    for value, names in names_of.items():
-        words += f"; {', '.join(names)}: {value}"
-    return words
+    others = {data_set: known.defaults.get(name, default) for data_set, known in DATASETS.items()}
+    if row.settings is HnlmrecSettings:
+        others["--hn_official"] = OFFICIAL.get(name, default)
+    words = " ".join(map(str, default)) if isinstance(default, list) else str(default)
+    return "; ".join([words, *(f"{other}: {value}" for other, value in others.items() if value != default)])
 
 
-def parser(examples=None):
-    """examples: what --help ends with."""
-    usage = "python main.py --dataset NAME [--model NAME] [flags]"
-    parser = argparse.ArgumentParser(
-        usage=usage, description=ABOUT, epilog=examples, formatter_class=Help, allow_abbrev=False
-    )
-    parser.error = lambda message: sys.exit(shell.fail(f"{message} (--help lists the flags)"))
-    names = ", ".join(DATASETS)
-
-    add = parser.add_argument_group("what to run").add_argument
-    add("--dataset", help=f"{names}, or the path of a folder with one .inter and one .item file")
-    add("--half_stars", choices=["up", "down"],
-        help="round the half stars of your own data set (0.5 becomes 1 both ways); without it they are refused")
-    add("--model", default="ReFINe++", choices=list(MODELS), help="the recommender to train")
-    add("--dataset_augment", choices=["augment", "original"],
-        help="train on refined ratings, or on the ratings as they are (no refinement)")
-    add("--random_seed", type=int, default=2024, help="of initial weights, shuffling and negative sampling")
-
-    group = parser.add_argument_group("language model, which sorts each user's 2s and 3s")
-    refinement.add_flags(group.add_argument)
-
-    add = parser.add_argument_group("models that learn by gradient").add_argument
-    add("--embedding_dim", type=int, default=64, help="dimensions of embeddings and codes")
-    add("--layers", type=int, help="propagation layers of LightGCN")
-    add("--real_neg_samp_prob", type=float, default=1.5,
-        help="ReFINe and ReFINe++: gamma, sampling weight of a confirmed negative (else 1)")
-    add("--lambda_reg", type=float, help="weight of the embeddings' square norm (ReFINe++: of ||E||^2 / 2)")
-    add("--n_negatives", type=int, help="sampled negatives: of a batch (ReFINe++), of an edge (SiReN)")
-
-    add = parser.add_argument_group("ReFINe++").add_argument
-    add("--loss", default="rw_ssm", choices=["rw_ssm", "bpr"],
-        help="ReFINe++: rw_ssm, or bpr: one negative for each positive, drawn with the same weights")
-    add("--negatives", default="shared", choices=["shared", "per_user"],
-        help="ReFINe++: shared: one set of sampled negatives a batch, as in the released code; per_user: a set a user")
-    add("--graph", default="signed", choices=["signed", "positive"],
-        help="ReFINe++: signed: confirmed negatives are ordinary edges, as in the released code; positive: no edges")
-    add("--star_weights", type=float, nargs=3, default=[1, 1, 1],
-        help="ReFINe++: weights in the ranking loss of refined ratings (a 2 or 3 that is liked), of 4s and of 5s")
-    add("--hidden_dim", type=int, default=600, help="ReFINe++: hidden units of the autoencoders")
-    add("--lambda_ae", type=float, default=1e-5, help="ReFINe++: weight of ||autoencoder parameters||^2 / 2")
-    add("--precision", default="float32", choices=["float32", "bfloat16"],
-        help="ReFINe++: of the autoencoders' products; bfloat16 is faster where the processor has it")
-    add("--no_autoencoder", action="store_true", help="ReFINe++: leave out the autoencoders and their alignment")
-    add("--no_alignment", action="store_true",
-        help="ReFINe++: train the autoencoders, but let the embeddings know nothing of it")
-
-    models.add_flags(parser.add_argument_group)
-    group = parser.add_argument_group("hard negatives of HNLMRec, made by a language model")
-    negatives.add_flags(group.add_argument)
-    group = parser.add_argument_group("CoNRec, which predicts what a user will dislike next")
-    conrec.add_flags(group.add_argument)
-
-    add = parser.add_argument_group("training").add_argument
-    add("--learning_rate", type=float, help="of Adam")
-    add("--batch_size", type=int, default=1024, help="train edges a step")
-    add("--epochs", type=int, default=1000, help="at most this many")
-    add("--early_stopping_step", type=int, default=50, help="evaluations in a row without a better Recall@20")
-    add("--average_decay", type=float, default=0,
-        help="evaluate and keep the running mean of the weights over steps, with this decay (such as 0.9995); 0: don't")
-    add("--evaluation_step", type=int, default=1, help="epochs between two evaluations")
-    add("--test_batch_size", type=int, default=1024, help="users ranked at once: bounds memory, changes no result")
-    add("--top_k", type=int, nargs="+", default=[5, 10, 15, 20], help="cut-offs of the metrics")
-    add("--device", default="auto", help="auto (CUDA if there is one), cpu, cuda, cuda:1")
-    add("--deterministic", action="store_true", help="CUDA: the same numbers every time, slower; a CPU does so anyway")
-    add("--verbose", action="store_true", help="on a terminal: print every epoch, as into log.txt")
-
-    add = parser.add_argument_group("files").add_argument
-    add("--data_dir", type=Path, default=Path("data"), help="each data set has a folder in it")
-    add("--result_dir", type=Path, default=Path("result"), help="run folders are <result_dir>/<dataset>/<path_name>")
-    add("--path_name", help="name of the run folder")
-    add("--resume", action="store_true",
-        help="go on with the run in the run folder; with more --epochs also where these were all done")
-
-    add = parser.add_argument_group("looking at a finished run, instead of --dataset").add_argument
-    add("--recommend", metavar="USER", help="print what the run recommends to this user, and what it knows of them")
-    conrec.add_looking_flags(add)
-    add("--run", type=Path, help="the run folder")
-    return parser  # fmt: skip
+def default_for(row, name):
+    """The default that a model has of a flag.  row: of MODELS."""
+    if name in row.defaults:
+        return row.defaults[name]
+    for cls in (row.run_settings, row.settings):
+        if name in names_of(cls):
+            return default_of(cls, name)
+    return default_of(FLAGS[name].owner, name)
 
 
-def parse(argv=None, examples=None):
-    """Command line -> options, with the model's own defaults filled in and without the flags it has no use for.
-
-    examples: what --help ends with.  Raises InputError for a value out of range and for a flag that would change
-    nothing.
-    """
-    command_line = parser(examples)
-    options = command_line.parse_args(argv)
-    training = options.dataset is not None
-    looking = [options.recommend, options.filter].count(None) == 1
-    if training == looking or looking != (options.run is not None):
-        raise InputError(
-            "give --dataset to train, --recommend USER with --run PATH to look at a finished run, or --filter RUN with "
-            "--run PATH to filter what it recommends"
-        )
-    check_values(options)
-    if options.filter is None:
-        refuse_idle(options, [({"filter_pool"}, "has no use without --filter")], vars(command_line.parse_args([])))
-        del options.filter, options.filter_pool
-    else:
-        del options.recommend
-    if training:
-        del options.recommend, options.run
-    options.top_k = sorted(set(options.top_k))
-
-    row, defaults = MODELS[options.model], vars(command_line.parse_args([]))
-    of_others = OF_MODELS - used_by(row)
-    refuse_idle(options, [(of_others, f"{options.model} has no use for it; leave it out")], defaults)
-    for name in of_others:
-        delattr(options, name)  # a model that reads it all the same will be noticed
-    given = argparse.Namespace(**vars(options))
-    if getattr(options, "hn_official", False):
-        fill_in(options, OFFICIAL)
-    fill_in(options, row.defaults)
-    if options.model == "CoNRec":
-        conrec.fill_in(options)
-        conrec.check(options)
-    refuse_idle(given, idle(options), defaults)
-    return options
+def short_help(examples):
+    """What to begin with: fits on two screens."""
+    lines = ["models:"]
+    for name in sorted(MODELS, key=lambda name: name != MODEL):  # the default first
+        lines.append(f"  {name:12}{MODELS[name].about}")
+    lines += ["", "All flags of a model, with their defaults: python main.py --model NAME --help", "", examples]
+    made = parser(names_that_are("common"), "most used", description=ABOUT, epilog="\n".join(lines))
+    return with_defaults(made, MODEL)
 
 
-def check_values(options):
-    """Raises InputError for a number out of range and for a name that is a path."""
-    for name, least in LEAST.items():
-        given = getattr(options, name)
-        for value in given if isinstance(given, list) else [given]:
-            if value is not None and not least <= value < math.inf:
-                raise InputError(f"--{name} {value}: must be a number of at least {least}")
-    for name, value in vars(options).items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f"--{name} {value}: must be a finite number")
-    for name, most in MOST.items():
-        value = getattr(options, name)
-        if value is not None and value > most:
-            raise InputError(f"--{name} {value}: must be at most {most}")
-    if not any(options.ease_weights):
-        raise InputError("--ease_weights 0 0 0 0 0: at least one star must weigh something")
-    if options.sampler_top > options.sampler_candidates:
-        top, candidates = options.sampler_top, options.sampler_candidates
-        raise InputError(f"--sampler_top {top}: must be at most --sampler_candidates, {candidates}")
-    if not all(map(math.isfinite, options.ahns)) or options.ahns[2] >= 0:
-        words = " ".join(f"{number:g}" for number in options.ahns)
-        raise InputError(f"--ahns {words}: must be three finite numbers, the last below 0")
-    if options.path_name and Path(options.path_name).name != options.path_name:
-        raise InputError(f"--path_name {options.path_name}: must be a name; --result_dir says where")
-
-
-def used_by(row):
-    """The model and training flags that a model has a use for.  row: of MODELS."""
-    return row.flags | OF_TRAINING if row.by_epochs else row.flags
-
-
-def idle(options):
-    """Yields (flags, why they change nothing) beside the others of these options."""
-    for (flag, value), names in IDLE.items():
-        if getattr(options, flag, None) == value:
-            cause = f"--{flag}" if value is True else f"--{flag} {value}"
-            yield names, f"{cause} leaves it without a use; leave one of them out"
-    in_use = frozenset()  # flags of the refinement that have another use, too
-    if options.model == "HNLMRec":
-        yield from negatives.idle(options)
-        in_use = negatives.shared(options)
-    if options.model == "CoNRec":
-        yield from conrec.idle(options)
-        in_use = conrec.SHARED
-    if options.half_stars is None:
-        yield {"half_stars"}, ""  # not given
-    if MODELS[options.model].closed_form:
-        yield {"deterministic"}, f"{options.model} has no use for it; leave it out"
-    if options.dataset_augment == "original":
-        why = "nothing is refined, the ratings are used as they are; add --dataset_augment augment"
-        yield REFINEMENT - in_use, why
-    else:
-        for names, why in refinement.idle(options.llm, options.llm_mode, options.llm_url):
-            yield names - in_use, why
-
-
-def fill_in(options, defaults):
-    for name, value in defaults.items():
-        if getattr(options, name, value) is None:
-            setattr(options, name, value)
-
-
-def of_data_set(options, name):
-    """Fill in what the data set decides where neither a flag nor the model did."""
-    own = DATASETS[name].defaults if name in DATASETS else {}
-    fill_in(options, OF_DATA_SET | own)
-
-
-def given_data_dir(options):
-    """--data_dir of a command that looks at a finished run, None where it is not given: the run knows its own."""
-    default = parser().get_default("data_dir")
-    return None if options.data_dir == default else options.data_dir
-
-
-def changed(options, name):
-    """{flag: value} of the flags that are not at their defaults.  name: of the data set.
-
-    --hn_official stands for what it fills in.
-    """
-    official = getattr(options, "hn_official", False)
-    default = parse(["--dataset", options.dataset, "--model", options.model, *(["--hn_official"] if official else [])])
-    of_data_set(default, name)
-    if official:
-        default.hn_official = False
-    return {flag: value for flag, value in vars(options).items() if value != getattr(default, flag)}
-
-
-def ablation(options, name):
-    """The changed model and training flags: what makes this run another experiment than its model's default."""
-    return {flag: value for flag, value in changed(options, name).items() if flag in OF_MODELS}
-
-
-def settings(options):
-    """The effective settings, as plain JSON values: what the run uses, and nothing that it ignores."""
-    without_use = set(ACTIONS).union(*(names for names, _ in idle(options)))
-    plain = {}
-    for flag, value in vars(options).items():
-        if flag not in without_use:
-            plain[flag] = str(value) if isinstance(value, Path) else value
-    return plain
+def help_on(model):
+    """All flags that a model has a use for; those of the refinement where it is refined unless told otherwise."""
+    row = MODELS[model]
+    names = {*names_of(row.run_settings), *names_of(row.settings)} - set(row.ignores.split())
+    end = ""
+    if row.defaults.get("dataset_augment") == "augment":
+        names |= set(names_of(RefinementSettings))
+    elif row.refines:
+        end = f"With --dataset_augment augment also the flags of the language model, as in --model {MODEL} --help"
+    return with_defaults(parser(names, description=f"{model}: {row.about}.", epilog=end), model)

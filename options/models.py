@@ -1,77 +1,346 @@
-"""All models, and what each has a use for.
+"""All models: the settings of each, and a table of what each is.
 
-A model is a row of MODELS and a file with one class (what that must have: training.recommender.Recommender).
-The table is literal and needs no torch, so that --help, a typo and a refused flag are answered at once.
+A model is a row of MODELS, a class of settings here, and a file with one class (what that must have:
+training.recommender.Recommender).  Nothing here needs torch, so that --help, a typo and a refused flag are answered
+at once.
 """
 
+import math
+from dataclasses import dataclass
 from importlib import import_module
 from typing import NamedTuple
 
-from options.conrec import FLAGS as OF_CONREC
-from options.negatives import STAGE
-from utils import absolute
+from options.conrec import ConrecSettings
+from options.flag import beside, flag, shared
+from options.negatives import SHARED, STAGE, TUNING, StageSettings
+from options.run import RunSettings, TrainingSettings
+from utils import InputError, absolute
+
+# ------------------------------------------------------------------------------- what several models have
+
+
+@dataclass
+class Embeddings:
+    """Of models that learn embeddings by gradient."""
+
+    title = "models that learn by gradient"
+
+    embedding_dim: int = flag(64, "dimensions of embeddings and codes", least=1)
+    lambda_reg: float = flag(1e-4, "weight of the embeddings' square norm (ReFINe++: of ||E||^2 / 2)", least=0)
+
+
+@dataclass
+class Graph(Embeddings):
+    """Of models with LightGCN's propagation."""
+
+    title = Embeddings.title
+
+    layers: int = flag(4, "propagation layers of LightGCN", least=0)
+
+
+@dataclass
+class ConfirmedNegatives:
+    """Of models that sample confirmed negatives more often."""
+
+    title = Embeddings.title
+
+    real_neg_samp_prob: float = flag(1.5, "gamma, sampling weight of a confirmed negative (else 1)", least=0)
+
+
+@dataclass
+class Sampler:
+    """How a negative is drawn for a positive (baselines/samplers.py)."""
+
+    title = "sampling of negatives: MF, LightGCN, HNLMRec"
+
+    sampler: str = flag(
+        "uniform", "how negatives are drawn: see baselines/samplers.py",
+        choices=["uniform", "popularity", "dns", "mixgcf", "ahns"],
+    )
+    sampler_candidates: int = flag(64, "dns, mixgcf, ahns: M, unrated items to choose from", least=1)
+    sampler_top: int = flag(1, "dns: N, uniform among the N with the highest scores", least=1)
+    ahns: list[float] = flag([1.0, 0.1, -2.0], "ahns: a, b and p", nargs=3, metavar=("A", "B", "P"))  # fmt: skip
+
+    def idle(self):
+        unused = {
+            "uniform": "sampler_candidates sampler_top ahns", "popularity": "sampler_candidates sampler_top ahns",
+            "dns": "ahns", "mixgcf": "sampler_top ahns", "ahns": "sampler_top",
+        }  # fmt: skip
+        yield unused[self.sampler], beside(f"--sampler {self.sampler}")
+
+    def check(self):
+        top, candidates = self.sampler_top, self.sampler_candidates
+        if top > candidates:
+            raise InputError(f"--sampler_top {top}: must be at most --sampler_candidates, {candidates}")
+        if not all(map(math.isfinite, self.ahns)) or self.ahns[2] >= 0:
+            words = " ".join(f"{number:g}" for number in self.ahns)
+            raise InputError(f"--ahns {words}: must be three finite numbers, the last below 0")
+
+
+# ------------------------------------------------------------------------------------------ the models
+
+
+@dataclass
+class PopularitySettings:
+    """It has none."""
+
+
+@dataclass
+class EaseSettings:
+    """Of EASE (baselines/ease.py)."""
+
+    title = "EASE"
+
+    ease_weights: list[float] = flag(
+        [0, 0, 0, 1, 1], "weights of 1, 2, 3, 4 and 5 stars; refined ratings count as 4 or 1", nargs=5, least=0
+    )
+    ease_lambdas: list[float] = flag(
+        [10, 20, 50, 100, 200, 500, 1000, 2000], "ridge penalties to choose from on validation", nargs="+", least=1e-3
+    )
+    ease_denoising: list[float] = flag(
+        [0], "values of p to choose from; p times an item's own weight is added to its ridge penalty",
+        nargs="+", least=0,
+    )
+    ease_alphas: list[float] = flag(
+        [0], "values of alpha to choose from; in X'X a user's row is divided by (its sum of weights)^alpha",
+        nargs="+", least=0,
+    )
+    ease_words: list[float] = flag(
+        [0], "weights to choose from of words that items' titles and genres share: rows of X'X, as if users",
+        nargs="+", least=0,
+    )
+    ease_side: str = flag(
+        "item", "learn weights between items, or between users", choices=["item", "user"]
+    )  # fmt: skip
+
+    def idle(self):
+        if self.ease_side == "user":
+            yield "ease_words", beside("--ease_side user")
+
+    def check(self):
+        if not any(self.ease_weights):
+            raise InputError("--ease_weights 0 0 0 0 0: at least one star must weigh something")
+
+
+@dataclass
+class BlendSettings:
+    """Of a blend of finished runs (baselines/blend.py)."""
+
+    title = "Blend"
+
+    blend: list[str] = flag(
+        [], "folders of finished runs (python blend.py RUN RUN fills in the rest)",
+        nargs="+", type=absolute, metavar="RUN",
+    )  # fmt: skip
+
+    dataset_augment: str = shared(RunSettings, "dataset_augment")
+
+    def check(self):
+        if not self.blend or self.dataset_augment != "original":
+            raise InputError("--model Blend: needs --blend RUN RUN, and no --dataset_augment: the first one's counts")
+
+
+@dataclass
+class MFSettings(Sampler, Embeddings):
+    """Of matrix factorisation (baselines/lightgcn.py)."""
+
+
+@dataclass
+class LightGCNSettings(Sampler, Graph):
+    """Of LightGCN (baselines/lightgcn.py)."""
+
+
+@dataclass
+class ReFINeSettings(ConfirmedNegatives, Graph):
+    """Of ReFINe (baselines/refine.py)."""
+
+    title = "ReFINe"
+
+    t: int = flag(50, "first epoch in which similar items are weighted", least=1)
+    s: int = flag(5, "items similar to a positive that get weight q", least=0)
+    q: float = flag(0.75, "sampling weight of items similar to a positive", least=0)
+    r: int = flag(100, "items similar to a confirmed negative that get weight p", least=0)
+    p: float = flag(1.5, "sampling weight of items similar to a confirmed negative", least=0)
+
+
+@dataclass
+class ReFINePlusPlusSettings(ConfirmedNegatives, Graph):
+    """Of ReFINe++ (model.py)."""
+
+    title = "ReFINe++"
+
+    n_negatives: int | None = flag(
+        None, "sampled negatives: of a batch (ReFINe++), of an edge (SiReN)",
+        least=1, default_words="a tenth of the items",
+    )
+    loss: str = flag(
+        "rw_ssm", "rw_ssm, or bpr: one negative for each positive, drawn with the same weights",
+        choices=["rw_ssm", "bpr"],
+    )
+    negatives: str = flag(
+        "shared", "shared: one set of sampled negatives a batch, as in the released code; per_user: a set a user",
+        choices=["shared", "per_user"],
+    )
+    graph: str = flag(
+        "signed", "signed: confirmed negatives are ordinary edges, as in the released code; positive: no edges",
+        choices=["signed", "positive"],
+    )
+    star_weights: list[float] = flag(
+        [1, 1, 1], "weights in the ranking loss of refined ratings (a 2 or 3 that is liked), of 4s and of 5s",
+        nargs=3, least=1e-3,
+    )
+    hidden_dim: int = flag(600, "hidden units of the autoencoders", least=1)
+    lambda_ae: float = flag(1e-5, "weight of ||autoencoder parameters||^2 / 2", least=0)
+    precision: str = flag(
+        "float32", "of the autoencoders' products; bfloat16 is faster where the processor has it",
+        choices=["float32", "bfloat16"],
+    )
+    no_autoencoder: bool = flag(False, "leave out the autoencoders and their alignment")
+    no_alignment: bool = flag(
+        False, "train the autoencoders, but let the embeddings know nothing of it"
+    )  # fmt: skip
+    lambda_reg: float = 1e-7
+
+    def idle(self):
+        if self.no_autoencoder:
+            yield "hidden_dim lambda_ae no_alignment precision", beside("--no_autoencoder")
+        if self.loss == "bpr":
+            yield "n_negatives negatives", beside("--loss bpr")
+
+
+@dataclass
+class SirenSettings(Graph):
+    """Of SiReN (baselines/siren.py)."""
+
+    title = "SiReN"
+
+    n_negatives: int = shared(ReFINePlusPlusSettings, "n_negatives", default=40)
+    siren_neg_coef: float = flag(
+        2.0, "c of a disliked item: 2 in the final official code, -1 in its first release, another model"
+    )
+    siren_mlp_layers: int = flag(2, "layers of the negative branch", least=2)
+    siren_dropout: float = flag(0.5, "dropout of the negative branch and the attention", least=0, most=0.99)
+    lambda_reg: float = 0.05
+
+
+@dataclass
+class HnlmrecSettings(StageSettings, LightGCNSettings):
+    """Of HNLMRec (baselines/hnlmrec.py), and of the stage that makes its negatives."""
+
+    title = "HNLMRec"
+
+    backbone: str = flag("LightGCN", "the model that the negatives are for", choices=["LightGCN", "MF"])
+    hard: str = flag(
+        "tuned", "the vectors of the pairs",
+        choices=["tuned", "untuned", "text", "shuffled", "noise_gauss", "noise_const", "none"],
+    )
+    hn_alpha: float = flag(
+        0.01, "share of a pair's vector in a negative, the rest is a random one's", least=0, most=1
+    )
+    hn_lambda: float = flag(0.0, "weight of the contrastive loss", least=0)
+    hn_adapter: str = flag(
+        "aligned", "what trains the adapter: alignment with items; ranking and contrastive loss; nothing",
+        choices=["aligned", "joint", "frozen"],
+    )
+    rank_loss: str = flag("bpr", "the ranking loss", choices=["bpr", "hinge"])
+    hn_margin: float = flag(0.3, "margin of the hinge", least=0)
+    hn_temperature: float = flag(0.2, "of the contrastive loss", least=1e-3)
+    hn_unfiltered: bool = flag(False, "use the vectors that the filter of false negatives rejects, too")
+    hn_official: bool = flag(
+        False, "as released: constant noise for vectors, a frozen adapter that ends in ReLU, its L2"
+    )  # fmt: skip
+
+    @property
+    def wants_vectors(self):
+        """Whether a run needs data.hard: else it is its backbone, with whatever ranking loss."""
+        return self.hard != "none" and bool(self.hn_alpha or self.hn_lambda)
+
+    def idle(self):
+        yield from super().idle()  # of the sampler
+        if self.backbone == "MF":
+            yield "layers", beside("--backbone MF")
+        if self.rank_loss == "bpr":
+            yield "hn_margin", beside("--rank_loss bpr")
+        if self.hn_lambda == 0:
+            yield "hn_temperature", beside("--hn_lambda 0.0")
+        if self.hard == "none":
+            of_vectors = "hn_alpha hn_lambda hn_adapter hn_temperature hn_unfiltered"
+            yield f"{of_vectors} {STAGE}", beside("--hard none")
+        if self.hard in ("untuned", "text", "noise_gauss", "noise_const"):
+            yield TUNING, beside(f"--hard {self.hard}")
+        # the stage
+        if not self.wants_vectors:
+            yield f"{STAGE} {SHARED}", "--hn_alpha 0 and --hn_lambda 0 leave it without a use; leave it out"
+        elif self.hn_folder:
+            yield f"{STAGE} {SHARED}".replace("hn_folder ", ""), beside("--hn_folder")
+        else:
+            yield "hn_folder", ""  # not given
+            yield from self.idle_in_stage()
+
+
+OFFICIAL = {  # the defaults under --hn_official
+    "hard": "noise_const", "hn_adapter": "frozen", "rank_loss": "hinge", "hn_alpha": 1e-4, "hn_lambda": 1e-3,
+}  # fmt: skip
+
+# ------------------------------------------------------------------------------------------- the table
 
 
 class Row(NamedTuple):
     module: str
     class_name: str
-    flags: frozenset = frozenset()  # the model flags it has a use for
-    defaults: dict = {"dataset_augment": "original"}  # where none is given and the data set does not say
+    settings: type  # its own
+    about: str  # a line of the short --help
+    defaults: dict = {}  # of flags that every run has
     closed_form: bool = False  # solved (popularity.py, ease.py) rather than trained by gradient
+    refines: bool = True  # whether it can be trained on refined ratings
+    ignores: str = ""  # flags of every run that it has no use for
     job: str = "experiment"  # the module whose fit() does the job from top to bottom
     look: str = "recommend"  # the module whose recommend() prints what a finished run says of one user
 
     @property
     def by_epochs(self):
-        """Whether training.train does it: CoNRec's stages count steps."""
+        """Whether training.loop.train does it: CoNRec's stages count steps."""
         return not self.closed_form and self.job == "experiment"
 
+    @property
+    def run_settings(self):
+        return TrainingSettings if self.by_epochs else RunSettings
 
-LIGHTGCN = frozenset({"embedding_dim", "layers", "lambda_reg"})
-SAMPLER = frozenset({"sampler", "sampler_candidates", "sampler_top", "ahns"})  # baselines/samplers.py
-OFFICIAL = {  # what --hn_official fills in where no flag does
-    "hard": "noise_const", "hn_adapter": "frozen", "rank_loss": "hinge", "hn_alpha": 1e-4, "hn_lambda": 1e-3,
-}  # fmt: skip
 
+CLOSED_FORM = {"closed_form": True, "ignores": "deterministic"}
+REFINED = {"dataset_augment": "augment"}
 MODELS = {
-    "Popularity": Row("baselines.popularity", "Popularity", closed_form=True),
-    "EASE": Row(
-        "baselines.ease", "EASE",
-        frozenset({"ease_weights", "ease_lambdas", "ease_denoising", "ease_alphas", "ease_words", "ease_side"}),
-        closed_form=True,
+    "Popularity": Row(
+        "baselines.popularity", "Popularity", PopularitySettings,
+        "the items with the most train positives, for everybody", **CLOSED_FORM,
     ),
-    "Blend": Row("baselines.blend", "Blend", frozenset({"blend"}), closed_form=True),
-    "MF": Row(
-        "baselines.lightgcn", "MF", (LIGHTGCN | SAMPLER) - {"layers"},
-        {"dataset_augment": "original", "learning_rate": 1e-3, "lambda_reg": 1e-4},
+    "EASE": Row("baselines.ease", "EASE", EaseSettings, "a linear model in closed form: seconds", **CLOSED_FORM),
+    "Blend": Row(
+        "baselines.blend", "Blend", BlendSettings,
+        "finished runs blended, weights chosen on validation: python blend.py RUN RUN", **CLOSED_FORM,
     ),
-    "LightGCN": Row(
-        "baselines.lightgcn", "LightGCN", LIGHTGCN | SAMPLER,
-        {"dataset_augment": "original", "learning_rate": 1e-3, "lambda_reg": 1e-4},
-    ),
+    "MF": Row("baselines.lightgcn", "MF", MFSettings, "matrix factorisation, BPR"),
+    "LightGCN": Row("baselines.lightgcn", "LightGCN", LightGCNSettings, "graph convolution, BPR"),
     "ReFINe": Row(
-        "baselines.refine", "ReFINe", LIGHTGCN | {"real_neg_samp_prob", "p", "q", "r", "s", "t"},
-        {"dataset_augment": "augment", "learning_rate": 1e-3, "lambda_reg": 1e-4},
+        "baselines.refine", "ReFINe", ReFINeSettings,
+        "LightGCN whose negatives are drawn by weight, on refined ratings", REFINED,
     ),
     "SiReN": Row(
-        "baselines.siren", "SiReN",
-        LIGHTGCN | {"n_negatives", "siren_neg_coef", "siren_mlp_layers", "siren_dropout"},
-        {"dataset_augment": "original", "learning_rate": 5e-3, "lambda_reg": 0.05, "n_negatives": 40},
+        "baselines.siren", "SiReN", SirenSettings,
+        "a graph of likes beside an embedding of dislikes", {"learning_rate": 5e-3},
     ),
     "HNLMRec": Row(
-        "baselines.hnlmrec", "HNLMRec",
-        LIGHTGCN | SAMPLER | STAGE | {"backbone", "hard", "hn_alpha", "hn_lambda", "hn_adapter", "rank_loss",
-                                      "hn_margin", "hn_temperature", "hn_unfiltered", "hn_official"},
-        {"dataset_augment": "original", "learning_rate": 3e-3, "lambda_reg": 1e-4,
-         "hard": "tuned", "hn_alpha": 0.01, "hn_lambda": 0.0, "hn_adapter": "aligned", "rank_loss": "bpr"},
+        "baselines.hnlmrec", "HNLMRec", HnlmrecSettings,
+        "LightGCN with hard negatives made by a language model", {"learning_rate": 3e-3},
     ),
-    "CoNRec": Row("conrec.run", "", OF_CONREC, job="conrec.run", look="conrec.results.show_user"),
+    "CoNRec": Row(
+        "conrec.run", "", ConrecSettings, "predicts what a user will dislike next", refines=False,
+        ignores="dataset_augment half_stars test_batch_size",  # it ranks by beams and takes ratings as they are
+        job="conrec.run", look="conrec.results.show_user",
+    ),
     "ReFINe++": Row(
-        "model", "ReFINePlusPlus",
-        LIGHTGCN | {"hidden_dim", "no_autoencoder", "no_alignment", "graph", "loss", "negatives", "n_negatives",
-                    "real_neg_samp_prob", "lambda_ae", "precision",
-                    "star_weights"},
-        {"dataset_augment": "augment", "learning_rate": 1e-3, "lambda_reg": 1e-7},
+        "model", "ReFINePlusPlus", ReFINePlusPlusSettings,
+        "LightGCN, RW-SSM and two dispreference autoencoders, on refined ratings", REFINED,
     ),
 }  # fmt: skip
 
@@ -80,60 +349,3 @@ def model_class(name):
     """The class of a row, imported with all that it needs."""
     row = MODELS[name]
     return getattr(import_module(row.module), row.class_name)
-
-
-def add_flags(group):
-    """The flags that few models have a use for.  group: add_argument_group of the parser."""
-    add = group("MF, LightGCN and HNLMRec").add_argument
-    add("--sampler", default="uniform", choices=["uniform", "popularity", "dns", "mixgcf", "ahns"],
-        help="MF, LightGCN, HNLMRec: how negatives are drawn: see baselines/samplers.py")
-    add("--sampler_candidates", type=int, default=64, help="dns, mixgcf, ahns: M, unrated items to choose from")
-    add("--sampler_top", type=int, default=1, help="dns: N, uniform among the N with the highest scores")
-    add("--ahns", type=float, nargs=3, default=[1.0, 0.1, -2.0], metavar=("A", "B", "P"), help="ahns: a, b and p")
-
-    add = group("ReFINe").add_argument
-    add("--t", type=int, default=50, help="ReFINe: first epoch in which similar items are weighted")
-    add("--s", type=int, default=5, help="ReFINe: items similar to a positive that get weight q")
-    add("--q", type=float, default=0.75, help="ReFINe: sampling weight of items similar to a positive")
-    add("--r", type=int, help="ReFINe: items similar to a confirmed negative that get weight p")
-    add("--p", type=float, default=1.5, help="ReFINe: sampling weight of items similar to a confirmed negative")
-
-    add = group("SiReN").add_argument
-    add("--siren_neg_coef", type=float, default=2.0,
-        help="SiReN: c of a disliked item: 2 in the final official code, -1 in its first release, another model")
-    add("--siren_mlp_layers", type=int, default=2, help="SiReN: layers of the negative branch")
-    add("--siren_dropout", type=float, default=0.5, help="SiReN: dropout of the negative branch and the attention")
-
-    add = group("HNLMRec").add_argument
-    add("--backbone", default="LightGCN", choices=["LightGCN", "MF"],
-        help="HNLMRec: the model that the negatives are for")
-    add("--hard", choices=["tuned", "untuned", "text", "shuffled", "noise_gauss", "noise_const", "none"],
-        help="HNLMRec: the vectors of the pairs")
-    add("--hn_alpha", type=float, help="HNLMRec: share of a pair's vector in a negative, the rest is a random one's")
-    add("--hn_lambda", type=float, help="HNLMRec: weight of the contrastive loss")
-    add("--hn_adapter", choices=["aligned", "joint", "frozen"],
-        help="HNLMRec: what trains the adapter: alignment with items; ranking and contrastive loss; nothing")
-    add("--rank_loss", choices=["bpr", "hinge"], help="HNLMRec: the ranking loss")
-    add("--hn_margin", type=float, default=0.3, help="HNLMRec: margin of the hinge")
-    add("--hn_temperature", type=float, default=0.2, help="HNLMRec: of the contrastive loss")
-    add("--hn_unfiltered", action="store_true",
-        help="HNLMRec: use the vectors that the filter of false negatives rejects, too")
-    add("--hn_official", action="store_true",
-        help="HNLMRec: as released: constant noise for vectors, a frozen adapter that ends in ReLU, its L2")
-
-    group("Blend").add_argument("--blend", nargs="+", type=absolute, default=[], metavar="RUN",
-        help="Blend: folders of finished runs (python blend.py RUN RUN fills in the rest)")
-
-    add = group("EASE").add_argument
-    add("--ease_weights", type=float, nargs=5, default=[0, 0, 0, 1, 1],
-        help="EASE: weights of 1, 2, 3, 4 and 5 stars; refined ratings count as 4 or 1")
-    add("--ease_lambdas", type=float, nargs="+", default=[10, 20, 50, 100, 200, 500, 1000, 2000],
-        help="EASE: ridge penalties to choose from on validation")
-    add("--ease_denoising", type=float, nargs="+", default=[0],
-        help="EASE: values of p to choose from; p times an item's own weight is added to its ridge penalty")
-    add("--ease_alphas", type=float, nargs="+", default=[0],
-        help="EASE: values of alpha to choose from; in X'X a user's row is divided by (its sum of weights)^alpha")
-    add("--ease_words", type=float, nargs="+", default=[0],
-        help="EASE: weights to choose from of words that items' titles and genres share: rows of X'X, as if users")
-    add("--ease_side", default="item", choices=["item", "user"],
-        help="EASE: learn weights between items, or between users")  # fmt: skip

@@ -1,64 +1,71 @@
-"""The flags of the stage that makes hard negatives (llm_negatives.py), and which have a use beside which.
+"""The settings of the stage that makes HNLMRec's hard negatives (negatives/)."""
 
-Imports nothing that takes long, so that --help is quick.
-"""
+from dataclasses import dataclass
+from pathlib import Path
 
-from options.refinement import DEFAULT_LLM
+from options.flag import flag, shared
+from options.refinement import DEFAULT_LLM, RefinementSettings
+from options.run import RunSettings
 
-TUNING = {"hn_triplets", "hn_tune_epochs", "hn_tune_batch", "hn_tune_rate", "hn_lora_rank"}
-STAGE = {"hn_writer", "hn_url", "hn_encoder", "hn_tokens", "hn_pairs", "hn_folder"} | TUNING
-OF_VECTORS = {"hn_alpha", "hn_lambda", "hn_adapter", "hn_temperature", "hn_unfiltered"}  # how training uses them
+TUNING = "hn_triplets hn_tune_epochs hn_tune_batch hn_tune_rate hn_lora_rank"
 
 
-def add_flags(add):
-    """add: add_argument of an argparse group."""
+@dataclass
+class StageSettings:
+    """Who writes profiles and titles, who turns them into vectors, and how that encoder is fine-tuned."""
+
+    title = "hard negatives of HNLMRec, made by a language model"
+
     # who writes profiles and titles
-    add("--hn_writer", default="template",
-        help="who writes profiles and titles: template (made from train ratings, no model), or a causal model's name "
-        "or local folder; with --hn_url the server's name for it, template then means the first it lists")
-    add("--hn_url", help="ask a server with an OpenAI-compatible interface, such as http://localhost:11434/v1")
+    hn_writer: str = flag(
+        "template", "who writes profiles and titles: template (made from train ratings, no model), or a causal model's "
+        "name or local folder; with --hn_url the server's name for it, template then means the first it lists",
+    )
+    hn_url: str | None = flag(
+        None, "ask a server with an OpenAI-compatible interface, such as http://localhost:11434/v1", free=True
+    )
     # who turns them into vectors
-    add("--hn_encoder", default=DEFAULT_LLM,
-        help="the model whose hidden states are the vectors: an encoder, or a decoder without encoder")
-    add("--hn_tokens", type=int, default=96, help="tokens that it reads at most; profiles are cut to fit")
-    add("--hn_pairs", type=int, default=0, help="train positives a user that get a vector, drawn at random; 0: all")
-    add("--hn_folder", help="a finished folder of the stage, used as it is: made on another machine, say")
+    hn_encoder: str = flag(
+        DEFAULT_LLM, "the model whose hidden states are the vectors: an encoder, or a decoder without encoder"
+    )
+    hn_tokens: int = flag(96, "tokens that it reads at most; profiles are cut to fit", least=1)
+    hn_pairs: int = flag(0, "train positives a user that get a vector, drawn at random; 0: all", least=0)
+    hn_folder: str | None = flag(
+        None, "a finished folder of the stage, used as it is: made on another machine, say", free=True
+    )
     # how it is fine-tuned
-    add("--hn_triplets", type=int, default=2000,
-        help="train positives with a supervising negative; those of a tenth of the users measure the tuning")
-    add("--hn_tune_epochs", type=int, default=2, help="passes over the triplets")
-    add("--hn_tune_batch", type=int, default=16, help="triplets a step; each liked item stands against every query")
-    add("--hn_tune_rate", type=float, default=2e-4, help="learning rate; 2e-5 for a model of billions of weights")
-    add("--hn_lora_rank", type=int, default=32, help="rank of the LoRA weights; their scale is twice that")
+    hn_triplets: int = flag(
+        2000, "train positives with a supervising negative; those of a tenth of the users measure the tuning", least=1
+    )
+    hn_tune_epochs: int = flag(2, "passes over the triplets", least=1)
+    hn_tune_batch: int = flag(16, "triplets a step; each liked item stands against every query", least=2)
+    hn_tune_rate: float = flag(2e-4, "learning rate; 2e-5 for a model of billions of weights", least=0)
+    hn_lora_rank: int = flag(32, "rank of the LoRA weights; their scale is twice that", least=1)  # fmt: skip
+
+    # what it shares with the refinement and the run
+    llm_domain: str = shared(RefinementSettings, "llm_domain")
+    llm_profile: int = shared(RefinementSettings, "llm_profile")
+    llm_seed: int = shared(RefinementSettings, "llm_seed")
+    llm_dtype: str = shared(RefinementSettings, "llm_dtype")
+    llm_batch_tokens: int = shared(RefinementSettings, "llm_batch_tokens")
+    llm_concurrency: int = shared(RefinementSettings, "llm_concurrency")
+    llm_timeout: float = shared(RefinementSettings, "llm_timeout")
+    random_seed: int = shared(RunSettings, "random_seed")
+    data_dir: Path = shared(RunSettings, "data_dir")
+
+    def idle_in_stage(self):
+        """Yields (flags, why they change nothing), of the stage where it is made here."""
+        if self.hn_url is None:
+            yield "hn_url", ""  # not given
+            yield "llm_concurrency llm_timeout", ""
+        else:
+            yield "llm_batch_tokens", ""
+        if self.hn_url is None and self.hn_writer == "template":
+            yield "llm_domain llm_profile llm_batch_tokens", ""
+        reads_by_causal_model = self.hn_url is None and self.hn_writer != "template"
+        if self.hn_encoder == DEFAULT_LLM and not reads_by_causal_model:  # else its files alone show what it is
+            yield "llm_dtype", ""
 
 
-def wants_vectors(options):
-    """Whether a run of HNLMRec needs data.hard: else it is its backbone, with whatever ranking loss."""
-    return options.hard != "none" and bool(options.hn_alpha or options.hn_lambda)
-
-
-def idle(options):
-    """Yields (flags, why they change nothing) beside the others of these options of HNLMRec."""
-    if not wants_vectors(options):
-        yield STAGE, "--hn_alpha 0 and --hn_lambda 0 leave it without a use; leave it out"
-        return
-    if options.hn_folder:
-        yield STAGE - {"hn_folder"}, "--hn_folder leaves it without a use; leave one of them out"
-        return
-    yield {"hn_folder"}, ""  # not given
-    if not options.hn_url:
-        yield {"hn_url"}, ""
-
-
-def shared(options):
-    """The flags of the refinement that the stage reads, too."""
-    if not wants_vectors(options) or options.hn_folder:
-        return frozenset()
-    used = {"llm_seed"}
-    if options.hn_url:
-        used |= {"llm_domain", "llm_profile", "llm_concurrency", "llm_timeout"}
-    elif options.hn_writer != "template":
-        used |= {"llm_domain", "llm_profile", "llm_dtype", "llm_batch_tokens"}
-    if options.hn_encoder != DEFAULT_LLM:  # which its files alone show to be a causal model
-        used.add("llm_dtype")
-    return used
+STAGE = " ".join(name for name in StageSettings.__annotations__ if name.startswith("hn_"))
+SHARED = " ".join(name for name in StageSettings.__annotations__ if name.startswith("llm_"))

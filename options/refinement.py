@@ -1,95 +1,91 @@
-"""The flags of the refinement, and which of them have a use beside which.  Nothing here takes long to import."""
+"""The settings of the refinement, which sorts each user's 2s and 3s."""
 
-import argparse
+from dataclasses import dataclass
+from pathlib import Path
 
-from utils import InputError
+from options.flag import beside, flag, own_names_of, shared
+from options.run import RunSettings
 
 DEFAULT_LLM = "sentence-transformers/all-MiniLM-L6-v2"
-UNASKED = ("confirmed", "neutral", "ask")
+UNASKED = ["confirmed", "neutral", "ask"]
 FOUND = ("published", "file")  # what a run calls labels that lay in the data folder
 WITHOUT_MODEL = ("rule", "random", "shuffled", *FOUND)
 
 
-def add_flags(add):
-    """add: add_argument of an argparse group."""
+@dataclass
+class RefinementSettings:
+    """Which language model is asked, and how."""
+
+    title = "language model, which sorts each user's 2s and 3s"
+
     # which model, and where
-    add("--llm", default="auto",
-        help="a model's name or local folder; auto: the train_augment CSV in the data folder if "
+    llm: str = flag(
+        "auto", "a model's name or local folder; auto: the train_augment CSV in the data folder if "
         f"there is one, else {DEFAULT_LLM}; controls without a model: rule (3s are liked, 2s are "
         "not), random (at the rates of the authors' ML-100K labels), shuffled (the labels of that "
-        "CSV, permuted among the ratings it changed)")
-    add("--llm_mode", default="auto", choices=["auto", "generate", "score", "embed"],
-        help="how it is asked. generate: which of these; score: whether, one item at a time, by "
+        "CSV, permuted among the ratings it changed)", named=False, common=True,
+    )
+    llm_mode: str = flag(
+        "auto", "how it is asked. generate: which of these; score: whether, one item at a time, by "
         "the logits of Yes and No; embed: similarity to the user's likes minus dislikes; auto: "
-        "score, embed for an encoder, generate by URL")
-    add("--llm_url", metavar="URL",
-        help="ask a server with an OpenAI-compatible interface, such as http://localhost:8000/v1")
+        "score, embed for an encoder, generate by URL", choices=["auto", "generate", "score", "embed"],
+    )
+    llm_url: str | None = flag(
+        None, "ask a server with an OpenAI-compatible interface, such as http://localhost:8000/v1",
+        metavar="URL", named=False, free=True, common=True,
+    )
     # what it is asked
-    add("--llm_domain", default="auto", choices=["auto", "movies", "music", "books", "items"],
-        help="what the items are called when asking; auto: as the data set has it, else items")
-    add("--llm_constrained", action="store_true",
-        help="mode generate: let the model say nothing but valid answers")
-    add("--llm_permutations", type=int, default=1,
-        help="orders each question is asked in; the majority decides")
-    add("--llm_question_size", type=int, default=5,
-        help="mode generate: items a question, at most 10")
-    add("--llm_profile", type=int, default=20,
-        help="known likes, and known dislikes, shown at most")
-    add("--llm_seed", type=int, default=2024,
-        help="of the orders, of what is hidden, and of --llm random and shuffled")
+    llm_domain: str = flag(
+        "auto", "what the items are called when asking; auto: as the data set has it, else items",
+        choices=["auto", "movies", "music", "books", "items"],
+    )
+    llm_constrained: bool = flag(False, "mode generate: let the model say nothing but valid answers")
+    llm_permutations: int = flag(1, "orders each question is asked in; the majority decides", least=1)
+    llm_question_size: int = flag(5, "mode generate: items a question, at most 10", least=1, most=10)
+    llm_profile: int = flag(20, "known likes, and known dislikes, shown at most", least=0)
+    llm_seed: int = flag(
+        2024, "of the orders, of what is hidden, and of --llm random and shuffled", least=0, most=2**32 - 1
+    )
     # how fast, and in how much memory
-    add("--llm_dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"],
-        help="numbers of a causal model; auto: float32 on a CPU, bfloat16 on a GPU")
-    add("--llm_batch_tokens", type=int, default=16384,
-        help="tokens a causal model reads at once; bounds memory")
-    add("--llm_concurrency", type=int, default=16, help="requests to --llm_url at a time")
-    add("--llm_timeout", type=float, default=120,
-        help="seconds to wait for an answer of --llm_url before trying again")
+    llm_dtype: str = flag(
+        "auto", "numbers of a causal model; auto: float32 on a CPU, bfloat16 on a GPU",
+        choices=["auto", "float32", "bfloat16", "float16"],
+    )
+    llm_batch_tokens: int = flag(16384, "tokens a causal model reads at once; bounds memory", least=1)
+    llm_concurrency: int = flag(16, "requests to --llm_url at a time", least=1, named=False, free=True)
+    llm_timeout: float = flag(
+        120, "seconds to wait for an answer of --llm_url before trying again", least=1, named=False, free=True
+    )
     # what its answers do not cover
-    add("--unasked_twos", default="confirmed", choices=UNASKED,
-        help="2s of a user whose mean rating is at least 3: confirmed negatives unasked, left out, "
-        "or asked about")  # fmt: skip
+    unasked_twos: str = flag(
+        "confirmed", "2s of a user whose mean rating is at least 3: confirmed negatives unasked, left out, "
+        "or asked about", choices=UNASKED,
+    )  # fmt: skip
+
+    data_dir: Path = shared(RunSettings, "data_dir")  # where the default model's files go
+
+    def idle(self):
+        """llm may also be one of FOUND.  A mode that only the model's files decide is taken for any."""
+        mode = self.llm_mode
+        if self.llm in WITHOUT_MODEL:
+            used = {"llm"} if self.llm in ("rule", *FOUND) else {"llm", "llm_seed"}
+            yield all_but(used), beside(f"--llm {self.llm}")
+            return
+        if self.llm_url:
+            why = "is for a model on this machine, not for --llm_url; leave one of them out"
+            yield "llm_dtype llm_batch_tokens llm_constrained", why
+            mode = "generate" if mode == "auto" else mode
+        else:
+            yield "llm_url llm_concurrency llm_timeout", "has no use without --llm_url"
+            if mode == "auto" and self.llm in ("auto", DEFAULT_LLM):
+                mode = "embed"
+        if mode == "embed":
+            why = "an encoder has no use for it; --llm names another model, or leave it out"
+            yield all_but({"llm", "llm_mode", "llm_url", "unasked_twos"}), why
+        if mode == "score":
+            yield "llm_question_size llm_constrained", beside("--llm_mode score")
 
 
-def defaults():
-    """{flag: default}"""
-    parser = argparse.ArgumentParser()
-    add_flags(parser.add_argument)
-    return vars(parser.parse_args([]))
-
-
-DEFAULTS = defaults()
-REFINEMENT = frozenset(DEFAULTS)
-
-
-def idle(llm, mode, url):
-    """Yields (flags, why they change nothing) beside this --llm, --llm_mode and --llm_url.
-
-    llm may also be one of FOUND.  A mode that only the model's files decide is taken for any.
-    """
-    if llm in WITHOUT_MODEL:
-        used = {"llm"} if llm in ("rule", *FOUND) else {"llm", "llm_seed"}
-        yield REFINEMENT - used, f"--llm {llm} leaves it without a use; leave one of them out"
-        return
-    if url:
-        local = {"llm_dtype", "llm_batch_tokens", "llm_constrained"}
-        yield local, "is for a model on this machine, not for --llm_url; leave one of them out"
-        mode = "generate" if mode == "auto" else mode
-    else:
-        yield {"llm_url", "llm_concurrency", "llm_timeout"}, "has no use without --llm_url"
-        if mode == "auto" and llm in ("auto", DEFAULT_LLM):
-            mode = "embed"
-    if mode == "embed":
-        used = {"llm", "llm_mode", "llm_url", "unasked_twos"}
-        yield REFINEMENT - used, "an encoder has no use for it; --llm names another model, or leave it out"
-    if mode == "score":
-        only_generate = {"llm_question_size", "llm_constrained"}
-        yield only_generate, "--llm_mode score leaves it without a use; leave one of them out"
-
-
-def refuse_idle(options, idle, defaults):
-    """Raises InputError where one of these flags was given.  idle: (flags, why).  defaults: {flag: default}."""
-    for names, why in idle:
-        for name in sorted(names):
-            if getattr(options, name, defaults[name]) != defaults[name]:
-                raise InputError(f"--{name}: {why}")
+def all_but(used):
+    """The other flags of the refinement, in one string."""
+    return " ".join(name for name in own_names_of(RefinementSettings) if name not in used)

@@ -8,31 +8,27 @@ Two experiments never have one name.  (Two names for one are possible, such as a
 import hashlib
 from pathlib import Path
 
-from options import command_line
-from options.models import MODELS
+from options.command_line import FLAGS
 from options.refinement import DEFAULT_LLM
 from preparation.sources import DATASETS
 from utils import git_blob_id
 
 LONGEST = 200  # characters; a file system allows 255 bytes
-NOT_NAMED = {  # flags that change no experiment, or for which the name has words of its own
-    "dataset", "model", "random_seed", "dataset_augment", "llm", "llm_url", "llm_concurrency", "llm_timeout",
-    "test_batch_size", "device", "deterministic", "data_dir", "result_dir", "path_name", "resume", "verbose",
-}  # fmt: skip
 
 
 def run_name(options, name, folder):
-    """options: of command_line.parse and command_line.of_data_set.  name: of the data set.  folder: of its CSVs."""
-    words = [options.model, *words_of_labels(options, folder / f"{name}_train_augment.csv", DATASETS.get(name))]
-    if options.model == "CoNRec" and options.llm != "auto":
-        words.append(short_name(options.llm))
-    for flag, value in command_line.changed(options, name).items():
-        if flag not in NOT_NAMED:
+    """options: command_line.Options.  name: of the data set.  folder: of its CSVs."""
+    known = DATASETS.get(name)
+    words = [options.run.model, *words_of_labels(options, folder / f"{name}_train_augment.csv", known)]
+    if options.run.model == "CoNRec" and options.recommender.llm != "auto":
+        words.append(short_name(options.recommender.llm))
+    for flag, value in options.changed(name).items():
+        if FLAGS[flag].more.get("named", True):
             words.append(flag if value is True else f"{flag}_{in_word(value)}")
     words = "_".join(words)
     if len(words) > LONGEST:
         words = f"{words[:LONGEST]}-{short_hash(words)}"
-    return f"{words}_{options.random_seed}"
+    return f"{words}_{options.run.random_seed}"
 
 
 def words_of_labels(options, labels, known):
@@ -40,19 +36,20 @@ def words_of_labels(options, labels, known):
 
     labels: path of the train_augment CSV in the data folder, which is there or not.  known: row of DATASETS, or None.
     """
-    words = []
-    if options.dataset_augment != MODELS[options.model].defaults["dataset_augment"]:
-        words.append(options.dataset_augment)
-    if options.dataset_augment == "original":
+    augment, words = options.run.dataset_augment, []
+    if augment != options.row.defaults.get("dataset_augment", "original"):
+        words.append(augment)
+    if augment == "original":
         return words
-    if options.llm_url:
-        model = options.llm if options.llm != "auto" else options.llm_url
+    refinement = options.refinement
+    if refinement.llm_url:
+        model = refinement.llm if refinement.llm != "auto" else refinement.llm_url
         return [*words, f"served-{short_name(model)}"]
-    if options.llm in ("rule", "random", "shuffled"):
-        words.append(options.llm)
-    elif options.llm not in ("auto", DEFAULT_LLM):
-        words.append(short_name(options.llm))
-    if options.llm in ("auto", "shuffled") and labels.exists():
+    if refinement.llm in ("rule", "random", "shuffled"):
+        words.append(refinement.llm)
+    elif refinement.llm not in ("auto", DEFAULT_LLM):
+        words.append(short_name(refinement.llm))
+    if refinement.llm in ("auto", "shuffled") and labels.exists():
         published = known and git_blob_id(labels) == known.labels
         words.append("authors" if published else f"labels-{git_blob_id(labels)[:8]}")
     return words

@@ -11,11 +11,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from options.command_line import names_that_are
 from utils import InputError, is_first, lock_of, named, take, write_atomically, write_json
 
-FREE = (  # the settings that a run may be resumed with other values of
-    "test_batch_size", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout", "hn_url", "hn_folder",
-)  # fmt: skip
+FREE = names_that_are("free")  # the settings that a run may be resumed with other values of
 
 RULE = "#" * 77  # a line across the log
 
@@ -79,9 +78,9 @@ class Run:
         check_epochs(self.folder, settings, before)
         for key, value in settings.items():
             left_open = not settled and value in (None, "auto")
-            if key in before and key not in (*FREE, "epochs") and not left_open and value != before[key]:
+            if key in before and key not in FREE | {"epochs"} and not left_open and value != before[key]:
                 raise InputError(f"--{key} {value}: the run to resume in {self.folder} has {before[key]}")
-        unknown = sorted((settings.keys() ^ before.keys()) - set(FREE))
+        unknown = sorted((settings.keys() ^ before.keys()) - FREE)
         if settled and unknown:
             raise InputError(
                 f"{self.folder}: the run to resume knows other flags (--{unknown[0]}), so it was begun in another way "

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 import torch.utils._python_dispatch as dispatch
-from synthetic import Silent, built, train_data
+from synthetic import Silent, flags_of, made, train_data
 
 from machine import hardware
-from options import command_line
 from options.models import MODELS, model_class
 from training import loop
 from training.checkpoint import TrainingState
+from training.live_line import LiveLine
 from training.recommender import penalty
 
 USERS, ITEMS = 30, 50
@@ -43,10 +43,9 @@ def ratings(device="cpu", kept=slice(None)):
 def build(words, data, *more):
     """The model with small sizes and, of ReFINe, similar items weighted from epoch 2 on."""
     sizes = {"embedding_dim": 8, "hidden_dim": 12, "batch_size": 100, "t": 2, "r": 3, "epochs": 4}
-    usable = command_line.used_by(MODELS[words[0]]) - ({"hidden_dim"} if "--no_autoencoder" in words else set())
+    usable = flags_of(words[0]) - ({"hidden_dim"} if "--no_autoencoder" in words else set())
     small = [word for name, size in sizes.items() if name in usable for word in (f"--{name}", str(size))]
-    model = built(words[0], data, *words[1:], *small, *more)
-    return model, model.options
+    return made(words[0], data, *words[1:], *small, *more)
 
 
 # -------------------------------------------------------------------------- without a device, on the CPU
@@ -79,11 +78,11 @@ class Waits(dispatch.TorchDispatchMode):
 @pytest.mark.parametrize("words", VARIANTS, ids=" ".join)
 def test_no_step_of_any_model_makes_the_host_wait(words):
     data = ratings()
-    model, options = build(words, data)
+    model, settings = build(words, data)
     optimizer = torch.optim.Adam(model.parameter_groups(), fused=True)
     for epoch in (1, 2):  # the first step makes Adam's moments
         model.start_epoch(epoch)
-        batches = data.batches(options.batch_size, torch.Generator().manual_seed(0), model.trains_on)
+        batches = data.batches(settings.batch_size, torch.Generator().manual_seed(0), model.trains_on)
         with Waits() as waits:
             loss = model.loss(next(batches))
             penalty(optimizer)
@@ -96,7 +95,7 @@ def test_no_step_of_any_model_makes_the_host_wait(words):
 @pytest.fixture
 def no_note(monkeypatch):
     """HNLMRec's figures of an epoch do make the host wait, once."""
-    monkeypatch.setattr("options.models.hnlmrec.HNLMRec.note", lambda model: None)
+    monkeypatch.setattr("baselines.hnlmrec.HNLMRec.note", lambda model: None)
 
 
 @pytest.mark.parametrize("words", VARIANTS, ids=" ".join)
@@ -110,9 +109,9 @@ def test_nothing_at_the_start_of_an_epoch_makes_the_host_wait(words, no_note):
 
 def test_ranking_makes_the_host_wait_for_nothing_but_its_result():
     data = ratings()
-    model, options = build(["LightGCN"], data)
+    model, settings = build(["LightGCN"], data)
     with Waits() as waits:
-        loop.measure(model, data, data.validation, options)
+        loop.measure(model, data, data.validation, settings)
     assert not waits.found
 
 
@@ -132,8 +131,8 @@ cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"
 def trained(words, device, folder, *more):
     folder.mkdir(exist_ok=True)
     data, run = ratings(device), Silent(folder)
-    model, options = build(words, data, *more)
-    loop.train(model, data, options, run)
+    model, settings = build(words, data, *more)
+    loop.train(model, data, settings, run)
     return model, run.epochs
 
 
@@ -141,14 +140,15 @@ def trained(words, device, folder, *more):
 @pytest.mark.parametrize("words", VARIANTS, ids=" ".join)
 def test_an_epoch_runs_without_synchronising(words, tmp_path, no_note):
     data = ratings("cuda")
-    model, options = build(words, data)
-    state = TrainingState(model, options, tmp_path / "last.pt")
-    loop.run_epoch(state, data, options, Silent(tmp_path), [])  # the first epoch compiles and allocates
+    model, settings = build(words, data)
+    state = TrainingState(model, settings, tmp_path / "last.pt")
+    live = LiveLine(state, settings)
+    loop.run_epoch(state, data, settings, Silent(tmp_path), [], live)  # the first epoch compiles and allocates
     state.epoch = 1
     state.start_epoch()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        loop.run_epoch(state, data, options, Silent(tmp_path), [])
+        loop.run_epoch(state, data, settings, Silent(tmp_path), [], live)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
@@ -159,11 +159,11 @@ def test_a_step_gives_the_loss_and_gradient_of_the_cpu(words, monkeypatch):
     """With the same weights and the same negatives, which the two devices draw differently."""
     losses, gradients = [], []
     monkeypatch.setattr("model.draw_negatives", first_negatives)
-    monkeypatch.setattr("options.models.lightgcn.LightGCN.draw", lambda model: ITEMS - 1 - model.positives[0] % 7)
+    monkeypatch.setattr("baselines.lightgcn.LightGCN.draw", lambda model: ITEMS - 1 - model.positives[0] % 7)
     for device in ("cpu", "cuda"):
         data = ratings(device)
-        model, options = build(words, ratings())
-        model = model_class(words[0])(data, options, torch.Generator(device)).to(device)
+        model, _ = build(words, ratings())
+        model = model_class(words[0])(data, model.settings, torch.Generator(device)).to(device)
         torch.manual_seed(1)
         with torch.no_grad():
             for weight in model.parameters():

@@ -23,7 +23,6 @@ import experiment
 import main
 import utils
 from machine import hardware, shell
-from options.command_line import used_by
 from options.models import MODELS, model_class
 from preparation import splits
 from runs import run_folder
@@ -54,8 +53,8 @@ def flags(world, vectors, tmp_path):
     def flags(model="ReFINe++", *more):
         paths = {"--dataset": world, "--data_dir": tmp_path / "data", "--result_dir": tmp_path / "result"}
         sizes = {"epochs": 4, "batch_size": 80, "embedding_dim": 8, "hidden_dim": 12, "t": 2, "r": 3}
-        sizes = [f"--{flag}={size}" for flag, size in sizes.items() if flag in used_by(MODELS[model])]
-        llm = ["--llm", "rule"] if MODELS[model].defaults["dataset_augment"] == "augment" else []
+        sizes = [f"--{flag}={size}" for flag, size in sizes.items() if flag in synthetic.flags_of(model)]
+        llm = ["--llm", "rule"] if MODELS[model].defaults.get("dataset_augment") else []
         hard = ["--hn_folder", str(vectors)] if model == "HNLMRec" else []
         own = ["--model", model, *llm, *hard, "--device", "cpu", *sizes, *more]
         return [*(str(part) for pair in paths.items() for part in pair), *own]

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import torch
 from blocks import ITEMS, USERS, block_data, withheld
-from synthetic import Silent
+from synthetic import Silent, flags_of, made, options_of
 
-from options import command_line
 from options.models import MODELS, model_class
 from training import checkpoint, evaluation, loop
 
@@ -32,14 +31,14 @@ def trained(name, data, folder, **changes):
     """The model after training, with its best weights, and its options."""
     numbers = {"embedding_dim": 16, "hidden_dim": 24, "batch_size": 64, "learning_rate": 0.02, "r": 5, "t": 10}
     numbers |= {"siren_dropout": 0.1, "epochs": EPOCHS.get(name, 60), "early_stopping_step": 1000} | changes
-    usable = command_line.used_by(MODELS[name]) | {"random_seed"}
+    usable = flags_of(name) | {"random_seed"}
     words = [word for key, value in numbers.items() if key in usable for word in (f"--{key}", str(value))]
-    options = command_line.parse(["--dataset", "x", "--model", name, *words])
-    command_line.of_data_set(options, "x")
-    torch.manual_seed(options.random_seed)
-    model = model_class(name)(data, options, torch.Generator().manual_seed(options.random_seed))
+    options = options_of(name, *words)
+    torch.manual_seed(options.run.random_seed)
+    generator = torch.Generator().manual_seed(options.run.random_seed)
+    model = model_class(name)(data, options.recommender, generator)
     learn = loop.solve if MODELS[name].closed_form else loop.train
-    learn(model, data, options, Silent(folder))
+    learn(model, data, options.run, Silent(folder))
     model.eval()
     return model, options
 
@@ -81,7 +80,7 @@ def test_saving_and_loading_gives_the_same_top_k(models, data, tmp_path, name):
     model, options = models[name]
     checkpoint.save(tmp_path / "best.pt", {"model": model.state_dict()})
     torch.manual_seed(99)
-    other = model_class(name)(data, options, torch.Generator())
+    other = model_class(name)(data, options.recommender, torch.Generator())
     other.load_state_dict(torch.load(tmp_path / "best.pt", weights_only=True)["model"])
     other.eval()
     assert torch.equal(ranked(other, data), ranked(model, data))
@@ -101,15 +100,9 @@ def test_embeddings_are_finite_after_training(models, name):
 
 def test_without_alignment_the_autoencoders_have_no_say_in_the_ranking(data, tmp_path):
     """So that one row of the table of ablations can stand for both."""
-    runs = [
-        command_line.parse(["--dataset", "x", "--epochs", "2", "--embedding_dim", "8", "--batch_size", "64", flag])
-        for flag in ("--no_alignment", "--no_autoencoder")
-    ]
     tables = []
-    for options in runs:
-        command_line.of_data_set(options, "x")
-        torch.manual_seed(0)
-        model = model_class("ReFINe++")(data, options, torch.Generator().manual_seed(0))
-        loop.train(model, data, options, Silent(tmp_path))
+    for flag in ("--no_alignment", "--no_autoencoder"):
+        model, settings = made("ReFINe++", data, "--epochs=2", "--embedding_dim=8", "--batch_size=64", flag)
+        loop.train(model, data, settings, Silent(tmp_path))
         tables.append(model.table)
     assert torch.equal(*tables)

@@ -23,10 +23,13 @@ import main
 import utils
 from feedback import refinement
 from llm import answers as answers_file
-from options.command_line import parse, used_by
-from options.conrec import FLAGS as OF_CONREC
-from options.models import MODELS
-from options.negatives import STAGE as OF_STAGE
+from options.command_line import FLAGS, help_on
+from options.conrec import ConrecSettings
+from options.flag import names_of, own_names_of
+from options.models import MODELS, LightGCNSettings
+from options.negatives import StageSettings
+from options.refinement import RefinementSettings
+from options.run import Looking, RunSettings
 from recommend import load_run
 from training import evaluation
 
@@ -57,11 +60,11 @@ STAGE = "--hn_triplets 60 --hn_tune_batch 8 --hn_tune_epochs 1 --hn_pairs 3"  # 
 
 def flags_for(world, base, model="ReFINe++", more=()):
     paths = {"--dataset": world[0], "--data_dir": base / "data", "--result_dir": base / "result"}
-    ratings = dict(itertools.pairwise(more)).get("--dataset_augment", MODELS[model].defaults["dataset_augment"])
+    ratings = dict(itertools.pairwise(more)).get("--dataset_augment", MODELS[model].defaults.get("dataset_augment"))
     if ratings == "augment":
         paths["--llm"] = world[1]
     sizes = {"epochs": "3", "batch_size": "200", "embedding_dim": "8", "hidden_dim": "12"}
-    used = used_by(MODELS[model]) - ({"hidden_dim"} if "--no_autoencoder" in more else set())
+    used = synthetic.flags_of(model) - ({"hidden_dim"} if "--no_autoencoder" in more else set())
     own = [word for flag, size in sizes.items() if flag in used for word in (f"--{flag}", size)]
     if model == "HNLMRec" and "--hn_folder" not in more:
         own += ["--hn_encoder", str(world[1]), *STAGE.split()]
@@ -520,23 +523,27 @@ def test_shuffled_labels_need_labels_and_are_used(command, tmp_path):
     assert after["validation"] != before["validation"]
 
 
-def test_every_flag_is_covered_here_and_has_a_help_line(capsys):
+def test_every_flag_is_covered_here_and_has_a_help_line():
     elsewhere = {"dataset", "llm", "resume", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout"}
     elsewhere |= {"model", "deterministic", "verbose", "blend", "half_stars"}
-    elsewhere |= OF_STAGE  # tests/negatives/test_stage.py
-    elsewhere |= OF_CONREC  # tests/conrec/test_conrec.py
-    flags = set().union(*(vars(parse(["--dataset", "x", "--model", model])) for model in MODELS))
+    of_stage, of_conrec = (set(own_names_of(cls)) for cls in (StageSettings, ConrecSettings))
+    elsewhere |= of_stage  # tests/negatives/test_stage.py
+    elsewhere |= of_conrec  # tests/conrec/test_conrec.py
+    looking = set(own_names_of(Looking))  # tests/test_recommend.py
+    flags = FLAGS.keys() - looking
     here = {line.split()[0].lstrip("-") for line in DIFFERENT_NUMBERS.strip().splitlines()}
     own = {(line.split()[0], line.split()[1].lstrip("-")) for line in OF_MODELS.strip().splitlines()}
     assert flags == here | {flag for _, flag in own} | set(OTHER_EFFECT) | set(CAUSAL) | elsewhere
-    as_lightgcn = {(name, flag) for name in ("ReFINe", "MF", "HNLMRec") for flag in MODELS["LightGCN"].flags}
+    as_lightgcn = {(name, flag) for name in ("ReFINe", "MF", "HNLMRec") for flag in names_of(LightGCNSettings)}
     as_lightgcn |= {("SiReN", "embedding_dim"), ("SiReN", "layers")}
-    of_models = {(name, flag) for name, model in MODELS.items() for flag in model.flags - OF_STAGE - OF_CONREC}
+    of_every_run = {*names_of(RunSettings), *own_names_of(RefinementSettings)}
+    of_models = set()
+    for name, row in MODELS.items():
+        of_models |= {(name, flag) for flag in set(names_of(row.settings)) - of_every_run - of_stage - of_conrec}
+    of_refine = {flag for name, flag in of_models if name == "ReFINe++"}
     of_models = {(name, flag) for name, flag in of_models if name != "ReFINe++"}
-    assert of_models - as_lightgcn - {("Blend", "blend")} <= own and MODELS["ReFINe++"].flags <= here
-    with pytest.raises(SystemExit):
-        parse(["--help"])
-    text = capsys.readouterr().out
+    assert of_models - as_lightgcn - {("Blend", "blend")} <= own and of_refine <= here
+    text = "\n\n".join(help_on(model) for model in ("ReFINe++", *MODELS))
     switches = {"no_autoencoder", "no_alignment", "llm_constrained", "deterministic", "verbose", "resume"}
     switches |= {"hn_official", "hn_unfiltered", "conrec_clean"}
     none_given = {"dataset", "llm_url", "half_stars", "blend", "hn_url", "hn_folder"}

@@ -102,16 +102,16 @@ class TrainingState:
     finite_steps    how many of them came before the first loss that was not finite, a scalar on the device
     """
 
-    def __init__(self, model, options, path):
-        """path: of last.pt.  options: the flags of main.py."""
+    def __init__(self, model, settings, path):
+        """path: of last.pt.  settings: TrainingSettings."""
         self.model, self.path = model, path
         self.device = torch.device(model.data.device)
         groups = model.parameter_groups()
-        self.optimizer = torch.optim.Adam(groups, lr=options.learning_rate, fused=True)
-        self.average = AveragedWeights(model, options.average_decay)
-        self.shuffle = torch.Generator().manual_seed(options.random_seed)
-        self.stopping = evaluation.EarlyStopping(options.early_stopping_step)
-        self.n_steps = model.data.n_batches(options.batch_size, model.trains_on)
+        self.optimizer = torch.optim.Adam(groups, lr=settings.learning_rate, fused=True)
+        self.average = AveragedWeights(model, settings.average_decay)
+        self.shuffle = torch.Generator().manual_seed(settings.random_seed)
+        self.stopping = evaluation.EarlyStopping(settings.early_stopping_step)
+        self.n_steps = model.data.n_batches(settings.batch_size, model.trains_on)
         self.epoch = 0
         self.start_epoch()
         self.started = self.saved = time.perf_counter()

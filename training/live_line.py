@@ -17,13 +17,13 @@ class LiveLine:
     Off where stderr is no terminal, and cut off at its right edge.
     """
 
-    def __init__(self, state, options):
-        """state: checkpoint.TrainingState, read only.  options: the flags of main.py."""
-        self.state, self.options = state, options
+    def __init__(self, state, settings):
+        """state: checkpoint.TrainingState, read only.  settings: TrainingSettings."""
+        self.state, self.settings = state, settings
         self.began, self.epochs_before = time.perf_counter(), state.epoch
         form = "{desc} {percentage:.0f}%{postfix}"
         self.bar = tqdm(total=state.n_steps, bar_format=form, leave=False, disable=None, dynamic_ncols=True)
-        self.shows_epochs = options.verbose or not on_terminal(self.bar)
+        self.shows_epochs = settings.verbose or not on_terminal(self.bar)
 
     def __enter__(self):
         return self
@@ -32,7 +32,7 @@ class LiveLine:
         self.bar.close()
 
     def start_epoch(self):
-        self.bar.set_description_str(f"epoch {self.state.epoch + 1}/{self.options.epochs}", refresh=False)
+        self.bar.set_description_str(f"epoch {self.state.epoch + 1}/{self.settings.epochs}", refresh=False)
         self.bar.reset()
         self.bar.update(self.state.step)
 
@@ -50,14 +50,14 @@ class LiveLine:
         words.append(f"patience {stopping.counter}/{stopping.patience}")
         seconds = (time.perf_counter() - self.began) / (self.state.epoch - self.epochs_before)
         words.append(f"{seconds:.2g} s/epoch")
-        left = tqdm.format_interval(seconds * epochs_left(self.state, self.options))
+        left = tqdm.format_interval(seconds * epochs_left(self.state, self.settings))
         words.append(f"at most {left} more if no better comes")
         self.bar.set_postfix_str(", ".join(words), refresh=False)
 
 
-def epochs_left(state, options):
+def epochs_left(state, settings):
     """How many more epochs there will be at most, if none is better than the best."""
     stopping = state.stopping
     evaluations = stopping.patience - stopping.counter
-    until_stopped = evaluations * options.evaluation_step - state.epoch % options.evaluation_step
-    return min(until_stopped, options.epochs - state.epoch)
+    until_stopped = evaluations * settings.evaluation_step - state.epoch % settings.evaluation_step
+    return min(until_stopped, settings.epochs - state.epoch)

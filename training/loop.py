@@ -47,22 +47,23 @@ class Outcome:
         }
 
 
-def train(model, data, options, run):
+def train(model, data, settings, run):
     """Train by gradient until early stopping; returns the Outcome.  The model is left with its best epoch's weights.
 
-    Each epoch logs what the published logs hold.  last.pt is written now and then, and when a signal asks to stop,
-    between two steps, so that --resume goes on from there.  A loss that is not finite ends training.
+    settings: TrainingSettings.  Each epoch logs what the published logs hold.  last.pt is written now and then, and
+    when a signal asks to stop, between two steps, so that --resume goes on from there.  A loss that is not finite ends
+    training.
     """
-    state = TrainingState(model, options, run.folder / "last.pt")
+    state = TrainingState(model, settings, run.folder / "last.pt")
     stopping = state.stopping
-    if options.resume:
+    if settings.resume:
         state.load(run)
 
-    with deferred_signals() as signals, LiveLine(state, options) as live:
-        ended = why_over(state, options)
+    with deferred_signals() as signals, LiveLine(state, settings) as live:
+        ended = why_over(state, settings)
         while not ended:
             epoch = state.epoch + 1
-            run_epoch(state, data, options, run, signals, live)
+            run_epoch(state, data, settings, run, signals, live)
 
             # a loss that is not finite: go back to the best epoch, if there was one
             bad_step = state.first_bad_step()
@@ -81,12 +82,12 @@ def train(model, data, options, run):
                 lines.append(state.note)
 
             # once in a while: evaluate on validation, and keep the weights if they are the best so far
-            if epoch % options.evaluation_step == 0 or epoch == options.epochs:
+            if epoch % settings.evaluation_step == 0 or epoch == settings.epochs:
                 with state.average.in_place():
-                    metrics = evaluation.means(measure(model, data, data.validation, options))
+                    metrics = evaluation.means(measure(model, data, data.validation, settings))
                     best = stopping.update(metrics["recall@20"], epoch, model.state_dict())
                 row |= metrics
-                lines += evaluation.metric_lines(metrics, options.top_k)
+                lines += evaluation.metric_lines(metrics, settings.top_k)
                 if best:
                     lines.append(f"Best so far: validation Recall@20 {stopping.best_score:.4f}")
                 else:
@@ -97,7 +98,7 @@ def train(model, data, options, run):
             state.epoch = epoch
             state.start_epoch()
             live.end_epoch(row)
-            ended = why_over(state, options)
+            ended = why_over(state, settings)
             if ended:
                 state.save(run)
             else:
@@ -107,20 +108,20 @@ def train(model, data, options, run):
             raise Stopped(signal, "stopped after the last epoch; the same command with --resume goes on to the test")
 
     model.load_state_dict(stopping.best_state)
-    can_go_on = state.epoch == options.epochs and not stopping.over
+    can_go_on = state.epoch == settings.epochs and not stopping.over
     return Outcome(stopping.best_epoch, stopping.best_score, state.epoch, state.seconds, ended, can_go_on=can_go_on)
 
 
-def why_over(state, options):
+def why_over(state, settings):
     """Why training is over, None while it is not."""
     if state.stopping.over:
         return "early stopping"
-    if state.epoch == options.epochs:
-        return f"--epochs {options.epochs} reached before early stopping"
+    if state.epoch == settings.epochs:
+        return f"--epochs {settings.epochs} reached before early stopping"
     return None
 
 
-def run_epoch(state, data, options, run, signals, live):
+def run_epoch(state, data, settings, run, signals, live):
     """The steps of an epoch that are left: all, unless the run was resumed in the middle of it."""
     model, optimizer = state.model, state.optimizer
     model.train()
@@ -129,7 +130,7 @@ def run_epoch(state, data, options, run, signals, live):
     state.check_draws()
 
     state.shuffle.set_state(state.shuffle_before)
-    batches = data.batches(options.batch_size, state.shuffle, model.trains_on)
+    batches = data.batches(settings.batch_size, state.shuffle, model.trains_on)
     live.start_epoch()
     for batch in islice(batches, state.step, None):
         loss = model.loss(batch)
@@ -143,29 +144,29 @@ def run_epoch(state, data, options, run, signals, live):
         state.save_if_due(run, signals)
 
 
-def solve(model, data, options, run):
+def solve(model, data, settings, run):
     """Try each setting of a closed-form model's grid; returns the Outcome.  The model is left with the best solution.
 
-    A ridge penalty is chosen on validation Recall@20, a tie goes to the later one.  metrics.csv keeps what was tried,
-    and --resume goes on with the rest.
+    settings: RunSettings.  A ridge penalty is chosen on validation Recall@20, a tie goes to the later one.  metrics.csv
+    keeps what was tried, and --resume goes on with the rest.
     """
     started = time.perf_counter()
-    if options.resume:
+    if settings.resume:
         tried = run.read_epochs()
-        settings = [{name: row[name] for name in model.columns} for row in tried]
-        if settings != list(model.grid[: len(tried)]):
+        tried_settings = [{name: row[name] for name in model.columns} for row in tried]
+        if tried_settings != list(model.grid[: len(tried)]):
             raise InputError(f"{run.folder}/metrics.csv: is not of this run; delete it to start over")
         run.restore_epochs(tried)
     solved = None  # the setting that the model holds the solution of
     left = list(enumerate(model.grid, 1))[len(run.epochs) :]
     bar = tqdm(left, "solving", unit="solution", leave=False, disable=None)
-    shown = options.verbose or not on_terminal(bar)
+    shown = settings.verbose or not on_terminal(bar)
     for number, setting in bar:
         model.solve(setting)
         solved = setting
-        metrics = evaluation.means(measure(model, data, data.validation, options))
+        metrics = evaluation.means(measure(model, data, data.validation, settings))
         words = ", ".join(f"{name} {value:g}" for name, value in setting.items()) or "closed form"
-        lines = evaluation.metric_lines(metrics, options.top_k)
+        lines = evaluation.metric_lines(metrics, settings.top_k)
         run.log("", f"Solution {number} of {len(model.grid)}: {words}", *lines, shown=shown)
         run.add_epoch(setting | metrics)
 
@@ -178,15 +179,10 @@ def solve(model, data, options, run):
     return Outcome(best + 1, scores[best], len(scores), seconds, ended, model.grid[best], unit="solution")
 
 
-def measure(model, data, relevant, options):
+def measure(model, data, relevant, settings):
     """{"recall@20": (users,), ...} of the model's present weights on data.validation or data.test; the printed figures
     are the means."""
     model.eval()
     with torch.no_grad():
         embeddings = model.embeddings()
-    return evaluation.evaluate(embeddings, data, relevant, cut_offs(options), options.test_batch_size)
-
-
-def cut_offs(options):
-    """--top_k and 20: early stopping needs Recall@20 whatever is printed."""
-    return sorted({*options.top_k, 20})
+    return evaluation.evaluate(embeddings, data, relevant, settings.cut_offs, settings.test_batch_size)

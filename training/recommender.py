@@ -30,11 +30,11 @@ class Recommender(nn.Module):
     columns = ("epoch", "loss")
     cut_along = None
 
-    def __init__(self, data, options, generator=None):
-        """data: dataloader.TrainData on the device of the model.  options: the flags of main.py.  generator: of all
-        random numbers but initial weights and dropout, on the same device."""
+    def __init__(self, data, settings, generator=None):
+        """data: dataloader.TrainData on the device of the model.  settings: the model's own (options/models.py).
+        generator: of all random numbers but initial weights and dropout, on the same device."""
         super().__init__()
-        self.data, self.options, self.generator = data, options, generator
+        self.data, self.settings, self.generator = data, settings, generator
 
     def terms(self):
         """What the model is made of, in words for the log: a list."""
@@ -168,13 +168,13 @@ class GraphRecommender(Recommender):
 
     layers = None  # a number that the class fixes, for the flag --layers
 
-    def __init__(self, data, options, generator, edges):
+    def __init__(self, data, settings, generator, edges):
         """edges: which of data.users and data.items are edges of the graph; a (E,) bool tensor or a slice."""
-        super().__init__(data, options, generator)
+        super().__init__(data, settings, generator)
         users, items = data.users[edges], data.items[edges]
-        layers = options.layers if self.layers is None else self.layers
+        layers = settings.layers if self.layers is None else self.layers
         self.propagation = Propagation(users, items, data.n_users, data.n_items, layers)
-        self.table = nn.Parameter(torch.empty(data.n_users + data.n_items, options.embedding_dim))
+        self.table = nn.Parameter(torch.empty(data.n_users + data.n_items, settings.embedding_dim))
 
     def by_side(self, nodes):
         """(N, d) -> users (U, d), items (I, d)"""

@@ -23,9 +23,9 @@ NOISE = 0.1  # of a new row, in standard deviations of the old ones
 
 
 def load(weights, catalog, options, seed, device, log=print):
-    """The Backbone of a local folder (feedback.weights.model_folder).
+    """The Backbone of a local folder (llm.weights.model_folder).
 
-    options: llm_dtype, llm_batch_tokens, llm_constrained, conrec_lora_rank (0 trains all weights).
+    options: ConrecSettings; conrec_lora_rank 0 trains all weights.
     Raises InputError for an encoder, a tokenizer that already has <a_0>, a missing peft.
     """
     if not is_causal(weights):

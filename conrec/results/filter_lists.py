@@ -22,7 +22,6 @@ from conrec.results.evaluation import write_csv
 from conrec.results.filter import leave, places, scores
 from conrec.results.filter_report import report, report_lines
 from conrec.results.run_files import read_predictions
-from options import command_line
 from preparation.files import read_table
 from recommend import load_run
 from runs.run_folder import read_config
@@ -58,7 +57,7 @@ class Lists(NamedTuple):
 
 def apply(options):
     """The command.  Raises InputError for what is no finished run or no CSV of users and items."""
-    data_dir = command_line.given_data_dir(options)
+    data_dir = options.data_dir
     conrec = read_conrec(options.run, data_dir)
     lists = read_lists(Path(options.filter), conrec.events, options.filter_pool, data_dir, options.device)
     table = lists.table

@@ -13,7 +13,6 @@ from conrec.results import closed_forms, metrics
 from conrec.results import filter as filters
 from conrec.results.evaluation import coverage, write_csv
 from machine import hardware
-from options import command_line
 from options.conrec import BESIDE, METRICS, PRIMARY
 from results4comparison.formatting import markdown, paired
 from runs import run_folder
@@ -80,7 +79,7 @@ def summary_of(job, per_user, baselines):
     summary["baselines"] = {name: metrics.means(figures) for name, figures in baselines.items()}
     summary["against"] = {name: set_against(per_user, baselines[name], job) for name in BESIDE if name in baselines}
     summary |= {"peak_memory_mb": hardware.peak_memory_mb(job.device), "device": hardware.device_name(job.device)}
-    changed = command_line.changed(options, job.name)
+    changed = job.all_options.changed(job.name)
     changed = {name: value for name, value in changed.items() if name.startswith("conrec_")}
     for flag in changed.keys() & {"conrec_embeddings", "conrec_reversed"}:
         changed[flag] = Path(changed[flag]).name  # where it lies: config.json

@@ -5,7 +5,6 @@ import pandas as pd
 
 from conrec.data.events import of_run
 from conrec.data.instances import history
-from options import command_line
 from recommend import SHOWN, line
 from runs.run_folder import read_config
 from utils import InputError
@@ -16,7 +15,7 @@ def recommend(options):
     path, user = options.run / "predictions.csv", options.recommend
     if not path.exists():
         raise InputError(f"{options.run}: has no predictions.csv; only a run of --conrec_system conrec leaves it")
-    events, raw = of_run(read_config(options.run)["settings"], command_line.given_data_dir(options))
+    events, raw = of_run(read_config(options.run)["settings"], options.data_dir)
     number = np.flatnonzero(events.user_ids == user)
     if not len(number):
         look = f"they look like {events.user_ids[0]}, {events.user_ids[-1]}"

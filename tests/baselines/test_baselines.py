@@ -98,14 +98,14 @@ def test_ease_is_refused_beforehand_where_it_does_not_fit(data, monkeypatch, sid
         if fits:
             build("EASE", data, "--ease_side", side)
         else:
-            with pytest.raises(command_line.InputError, match=r"--model EASE: (40 x 40|12 x 12) weights .* are free"):
+            with pytest.raises(InputError, match=r"--model EASE: (40 x 40|12 x 12) weights .* are free"):
                 build("EASE", data, "--ease_side", side)
     monkeypatch.setattr("machine.hardware.available_memory", lambda device: bytes_needed)
-    with pytest.raises(command_line.InputError, match="weights and the ratings of 12 users take"):
+    with pytest.raises(InputError, match="weights and the ratings of 12 users take"):
         build("EASE", data, "--ease_side", side, "--ease_alphas", "0", "0.5")
     if side == "item":
         data.texts = ["House"] * ITEMS  # one word: 4 bytes an item
-        with pytest.raises(command_line.InputError, match="weights and the ratings of 12 users take"):
+        with pytest.raises(InputError, match="weights and the ratings of 12 users take"):
             build("EASE", data, "--ease_words", "1")
 
 
@@ -275,7 +275,7 @@ def golden():
     options = command_line.parse(
         ["--dataset", "x", "--model", "SiReN", "--embedding_dim", "2", "--layers", "2", "--siren_dropout", "0"]
     )
-    model = SiReN(data, options, generator())
+    model = SiReN(data, options.recommender, generator())
     values = {
         "table": [[0.1, 0.2], [0.3, -0.1], [0.5, 0.4], [-0.2, 0.1], [0, 0.6], [0.25, -0.35]],
         "negative_table": [[0.2, -0.1], [0.1, 0.3], [-0.4, 0.2], [0.3, 0.3], [-0.1, -0.2], [0.15, 0.05]],
@@ -319,7 +319,7 @@ def test_siren_branches_and_attention_are_the_golden_vectors(golden):
     ("c", "weight", "expected"), [(2.0, 0.0, 3.935985), (-1.0, 0.0, 4.478527), (2.0, 0.05, 3.986190)]
 )
 def test_siren_loss_is_the_golden_one(golden, c, weight, expected):
-    golden.options.lambda_reg = weight
+    golden.settings.lambda_reg = weight
     users, items = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 2])
     coefficients, negatives = torch.tensor([1.0, c, c]), torch.tensor([[2, 3], [3, 3], [1, 3]])
     loss = golden.ranking_loss(users, items, coefficients, negatives, torch.ones(3, dtype=torch.bool))
@@ -328,7 +328,7 @@ def test_siren_loss_is_the_golden_one(golden, c, weight, expected):
 
 def test_siren_gives_each_edge_of_a_batch_its_coefficient(golden, monkeypatch):
     """Through loss(): the batch of all four edges, each with the one item that can be drawn for its user."""
-    golden.options.siren_neg_coef, golden.options.n_negatives = -1.0, 3
+    golden.settings.siren_neg_coef, golden.settings.n_negatives = -1.0, 3
     batch = next(golden.data.batches(10, generator(), "all"))
     edges = [(0, 0, 1.0, 2), (0, 1, -1.0, 2), (1, 0, 1.0, 1), (1, 2, -1.0, 1)]
     z_users, z_items = golden.embeddings()
@@ -403,5 +403,5 @@ def test_edges_of_a_user_who_has_rated_everything_do_not_count():
 
 
 def test_one_mlp_layer_is_refused():
-    with pytest.raises(command_line.InputError, match="--siren_mlp_layers 1: must be a number of at least 2"):
+    with pytest.raises(InputError, match="--siren_mlp_layers 1: must be a number of at least 2"):
         command_line.parse(["--dataset", "x", "--model", "SiReN", "--siren_mlp_layers", "1"])

@@ -5,15 +5,14 @@ import numpy as np
 import pytest
 import torch
 from blocks import BLOCKS, ITEMS, OWN_ITEMS, USERS, block_data
-from hard_negatives import build, first_batch, options_of, random_data, trained
-from synthetic import Silent
+from hard_negatives import SMALL, build, first_batch, random_data, small_options, trained
+from synthetic import Silent, made
 
 from baselines.hnlmrec import contrastive, hinge, released_norm
 from negatives import vectors
-from options import command_line
 from options.models import OFFICIAL
-from options.negatives import wants_vectors
 from training import loop
+from utils import InputError
 
 
 @pytest.fixture
@@ -25,10 +24,11 @@ def data():
 
 
 def test_the_note_is_of_the_same_pairs_every_time_and_shows_a_collapse(data, tmp_path):
-    model = build(data, "--hn_adapter", "joint", "--hn_alpha", ".5", "--learning_rate", ".05", "--epochs", "30")
+    words = ("--hn_adapter", "joint", "--hn_alpha", ".5", "--learning_rate", ".05", "--epochs", "30")
+    model, settings = made("HNLMRec", data, *SMALL, *words)
     before, state = model.start_epoch(1), model.generator.get_state()
     assert before == model.note() and torch.equal(state, model.generator.get_state())
-    loop.train(model, data, model.options, Silent(tmp_path))
+    loop.train(model, data, settings, Silent(tmp_path))
     lead = [float(note.split("<u,h> - <u,p> ")[1].split()[0]) for note in (before, model.note())]
     assert lead[1] < 10 * min(lead[0], -0.1)
     assert "alignment" not in before and "alignment loss" in build(data).start_epoch(1)
@@ -98,13 +98,14 @@ def test_a_planted_trap_is_pushed_down_and_a_shuffled_one_is_not(blocks, tmp_pat
 
 
 def test_official_fills_in_what_is_not_given():
-    options = options_of("HNLMRec", "--hn_official")
-    assert {name: getattr(options, name) for name in OFFICIAL} == OFFICIAL
+    options = small_options("HNLMRec", "--hn_official")
+    assert {name: getattr(options.recommender, name) for name in OFFICIAL} == OFFICIAL
     sizes = {"embedding_dim": 6, "batch_size": 40}
-    assert command_line.changed(options, "x") == sizes | {"hn_official": True}
-    options = options_of("HNLMRec", "--hn_official", "--hard", "tuned", "--hn_alpha", "0.3")
-    assert (options.hard, options.hn_alpha, options.hn_adapter) == ("tuned", 0.3, "frozen")
-    assert command_line.changed(options, "x") == sizes | {"hn_official": True, "hard": "tuned", "hn_alpha": 0.3}
+    assert options.changed("x") == sizes | {"hn_official": True}
+    options = small_options("HNLMRec", "--hn_official", "--hard", "tuned", "--hn_alpha", "0.3")
+    own = options.recommender
+    assert (own.hard, own.hn_alpha, own.hn_adapter) == ("tuned", 0.3, "frozen")
+    assert options.changed("x") == sizes | {"hn_official": True, "hard": "tuned", "hn_alpha": 0.3}
 
 
 def test_official_is_the_released_loss(data):
@@ -132,7 +133,7 @@ def test_official_is_the_released_loss(data):
      ("--hn_alpha 0 --hn_lambda 0", False), ("--hn_official", True)],
 )  # fmt: skip
 def test_vectors_are_wanted_only_where_they_are_used(words, wanted):
-    assert wants_vectors(options_of("HNLMRec", *words.split())) == wanted
+    assert small_options("HNLMRec", *words.split()).recommender.wants_vectors == wanted
 
 
 @pytest.mark.parametrize(
@@ -151,9 +152,9 @@ def test_vectors_are_wanted_only_where_they_are_used(words, wanted):
     ],
 )
 def test_flags_without_a_use_and_numbers_out_of_range_are_refused(words, message):
-    with pytest.raises(command_line.InputError, match=message):
-        options_of("HNLMRec", *words.split())
-    options_of("HNLMRec", "--hard", "none", "--rank_loss", "hinge", "--hn_margin", "0.5")
+    with pytest.raises(InputError, match=message):
+        small_options("HNLMRec", *words.split())
+    small_options("HNLMRec", "--hard", "none", "--rank_loss", "hinge", "--hn_margin", "0.5")
 
 
 SEED, WRITING = {"llm_seed"}, {"llm_seed", "llm_domain", "llm_profile"}
@@ -168,19 +169,19 @@ SEED, WRITING = {"llm_seed"}, {"llm_seed", "llm_domain", "llm_profile"}
     ],
 )  # fmt: skip
 def test_a_run_without_refinement_has_those_of_its_flags_that_the_stage_reads(words, shared):
-    options = options_of("HNLMRec", *words.split())
-    assert {flag for flag in command_line.settings(options) if flag.startswith("llm")} == shared
-    assert ("hn_tokens" in command_line.settings(options)) == (words not in ("--hard none", "--hn_folder f"))
+    options = small_options("HNLMRec", *words.split())
+    assert {flag for flag in options.effective() if flag.startswith("llm")} == shared
+    assert ("hn_tokens" in options.effective()) == (words not in ("--hard none", "--hn_folder f"))
     given = ["--llm_domain", "books"]
     if "llm_domain" in shared:
-        assert options_of("HNLMRec", *words.split(), *given).llm_domain == "books"
+        assert small_options("HNLMRec", *words.split(), *given).recommender.llm_domain == "books"
     else:
-        with pytest.raises(command_line.InputError, match="--llm_domain: nothing is refined"):
-            options_of("HNLMRec", *words.split(), *given)
+        with pytest.raises(InputError, match="--llm_domain: nothing is refined"):
+            small_options("HNLMRec", *words.split(), *given)
 
 
 def test_a_folder_without_item_documents_serves_all_but_alignment(data):
     data.hard.documents = None
     build(data, "--hn_adapter", "joint").start_epoch(1)
-    with pytest.raises(command_line.InputError, match="--hn_adapter aligned: needs item documents"):
+    with pytest.raises(InputError, match="--hn_adapter aligned: needs item documents"):
         build(data).start_epoch(1)

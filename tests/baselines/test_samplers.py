@@ -9,6 +9,7 @@ from synthetic import built, train_data
 from baselines import samplers
 from options import command_line
 from training import sampling
+from utils import InputError
 
 USERS, ITEMS = 12, 40
 STARS = np.array([5.0, 4.0, 3.0, 2.0, 1.0])
@@ -56,7 +57,7 @@ def test_mf_is_a_table_without_a_graph(data):
 
 
 def test_mf_has_no_layers_to_choose():
-    with pytest.raises(command_line.InputError, match="--layers: MF has no use for it"):
+    with pytest.raises(InputError, match="--layers: MF has no use for it"):
         command_line.parse(["--dataset", "x", "--model", "MF", "--layers", "2"])
 
 
@@ -111,7 +112,7 @@ def test_dns_takes_each_of_the_n_hardest_candidates_alike(data, monkeypatch, top
     z_users, z_items = (z.detach() for z in model.embeddings())
     users, items = torch.zeros(3000, dtype=torch.long), torch.ones(3000, dtype=torch.long)
     candidates = torch.tensor([4, 9, 2, 30, 17, 8]).expand(3000, 6)
-    chosen = samplers.choose(model.options, z_users[users], z_items[items], z_items, candidates, generator())
+    chosen = samplers.choose(model.settings, z_users[users], z_items[items], z_items, candidates, generator())
     hardest = sorted(candidates[0].tolist(), key=lambda item: -float(z_users[0] @ z_items[item]))[:top]
     count = torch.bincount(chosen, minlength=ITEMS)
     assert set(count.nonzero()[:, 0].tolist()) == set(hardest)
@@ -211,7 +212,7 @@ def test_mixgcf_against_plain_hops_in_value_and_gradient(data, model):
         negative = sum(mixed) / n_hops
         terms.append(torch.nn.functional.softplus(z[user] @ negative - z[user] @ z[USERS + item]))
     norm = model.table[sorted(nodes)].square().sum()
-    expected = torch.stack(terms).mean() + model.options.lambda_reg * norm / len(batch.users)
+    expected = torch.stack(terms).mean() + model.settings.lambda_reg * norm / len(batch.users)
     torch.testing.assert_close(loss, expected)
     gradients = [torch.autograd.grad(x, model.table)[0] for x in (loss, expected)]
     torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-4)
@@ -234,5 +235,5 @@ def test_mixgcf_against_plain_hops_in_value_and_gradient(data, model):
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(words, message):
-    with pytest.raises(command_line.InputError, match=message):
+    with pytest.raises(InputError, match=message):
         command_line.parse(["--dataset", "x", "--model", "LightGCN", *words.split()])

@@ -32,7 +32,9 @@ DEFAULTS = {
 
 
 def load(films, mode, name="trained", **changed):
-    return CausalLM(films.llm / name, torch.device("cpu"), SimpleNamespace(**DEFAULTS | changed), mode, "movies")
+    options = SimpleNamespace(**DEFAULTS | changed)
+    folder, device = films.llm / name, torch.device("cpu")
+    return CausalLM(folder, device, options, mode, "movies", options.llm_constrained)
 
 
 def todo(films, mode, users, **changed):

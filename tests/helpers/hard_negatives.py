@@ -2,11 +2,10 @@
 
 import numpy as np
 import torch
-from synthetic import Silent, built, train_data
+from synthetic import Silent, built, made, options_of, train_data
 
 from negatives import vectors
 from negatives.vectors import HardNegatives
-from options import command_line
 from training import loop
 from utils import write_json
 
@@ -64,10 +63,8 @@ def random_data():
 SMALL = ("--embedding_dim", "6", "--batch_size", "40")
 
 
-def options_of(model, *given):
-    options = command_line.parse(["--dataset", "x", "--model", model, *SMALL, *given])
-    command_line.of_data_set(options, "x")
-    return options
+def small_options(model, *given):
+    return options_of(model, *SMALL, *given)
 
 
 def build(data, *given, model="HNLMRec"):
@@ -76,8 +73,8 @@ def build(data, *given, model="HNLMRec"):
 
 def trained(data, folder, *given, model="HNLMRec"):
     """The model after training, and the rows of its metrics.csv."""
-    model, run = build(data, *given, model=model), Silent(folder)
-    loop.train(model, data, model.options, run)
+    (model, settings), run = made(model, data, *SMALL, *given), Silent(folder)
+    loop.train(model, data, settings, run)
     return model, run.epochs
 
 

@@ -66,7 +66,7 @@ def plain_loss(model, propagation, positive, confirmed):
     stand in the loss, and each term that needs embeddings propagates for itself.  Draws the shared negatives with
     model.generator, exactly as the fast form does.
     """
-    data, options = model.data, model.options
+    data, options = model.data, model.settings
     sizes = data.n_users, data.n_items
     z_users, z_items = propagation(model.table).split(sizes)
     device = model.table.device

@@ -21,13 +21,12 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import numpy as np
 import torch
-from synthetic import Silent, built, train_data
+from synthetic import Silent, flags_of, made, train_data
 
 import experiment  # noqa: F401, before the processes fork
 import main
 from machine import processes, shell
 from model import ReFINePlusPlus
-from options import command_line, models
 from training import checkpoint, loop
 from training.checkpoint import TrainingState, of_weights
 from training.recommender import penalty
@@ -57,12 +56,12 @@ def build(case, data, *more):
     """The model in float64, so that what several processes add up differs from one's sums by next to nothing."""
     name, *words = case.split()
     sizes = {"embedding_dim": 12, "hidden_dim": 7, "batch_size": 60, "t": 2, "r": 3, "lambda_ae": 0.1}
-    usable = command_line.used_by(models.MODELS[name])
+    usable = flags_of(name)
     if "--no_autoencoder" in words:
         usable -= {"hidden_dim", "lambda_ae"}
     words += [word for flag, size in sizes.items() if flag in usable for word in (f"--{flag}", str(size))]
-    model = processes.cut(built(name, data, *words, *more).double())
-    return model, model.options
+    model, settings = made(name, data, *words, *more)
+    return processes.cut(model.double()), settings
 
 
 def whole_gradients(model):
@@ -72,13 +71,13 @@ def whole_gradients(model):
 
 def steps(case, data):
     """Two epochs: (loss and norms of each step, its gradients, the weights at the end)."""
-    model, options = build(case, data)
+    model, settings = build(case, data)
     optimizer = torch.optim.Adam(model.parameter_groups(), lr=0.01)
     shuffle = torch.Generator().manual_seed(0)
     losses, gradients = [], []
     for epoch in (1, 2):
         model.start_epoch(epoch)
-        for batch in data.batches(options.batch_size, shuffle, model.trains_on):
+        for batch in data.batches(settings.batch_size, shuffle, model.trains_on):
             loss = model.loss(batch)
             losses.append(loss.detach() + penalty(optimizer))
             if loss.requires_grad:
@@ -93,12 +92,12 @@ def train(case, folder, epochs, *more, stop=None):
     """(rows of metrics.csv, weights of the best epoch) of whole training; ([], {}) where a signal ends it."""
     folder.mkdir(exist_ok=True)
     data, run = ratings(), Recorded(folder)
-    model, options = build(case, data, "--epochs", str(epochs), "--average_decay", "0.9")
-    options.resume = "--resume" in more
+    model, settings = build(case, data, "--epochs", str(epochs), "--average_decay", "0.9")
+    settings.resume = "--resume" in more
     if stop:
         model.loss = interrupted(model.loss, stop)
     try:
-        loop.train(model, data, options, run)
+        loop.train(model, data, settings, run)
     except shell.Stopped:
         return [], {}
     return run.epochs, of_weights(processes.whole, model, model.state_dict())
@@ -132,8 +131,8 @@ def made_alike():
 
 def other_draws(folder):
     """What is said where the last process' generator is ahead of the others'."""
-    model, options = build("ReFINe++", ratings())
-    state = TrainingState(model, options, folder / "last.pt")
+    model, settings = build("ReFINe++", ratings())
+    state = TrainingState(model, settings, folder / "last.pt")
     state.check_draws()
     if processes.number() == processes.count() - 1:
         torch.rand(1, generator=model.generator)

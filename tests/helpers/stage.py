@@ -44,12 +44,12 @@ def run_stage(world, base, hard="tuned", *more, log=lambda *lines: None, cf=cf_v
     given += SMALL if tuning else [] if "--hn_folder" in more else SMALL[-2:]
     if "--hn_folder" in more:
         given = given[: given.index("--hn_encoder")]
-    options = command_line.parse([*given, *more])
+    settings = command_line.parse([*given, *more]).recommender
     folder = base / "data" / "x"
     train_csv = folder / "x_train_original.csv"
     data = dataloader.load(folder, "x", train_csv, CPU)
     items = titles.item_table(world / "x")
-    return prepare("x", folder, items, train_csv, data, lambda: cf(data), options, CPU, log)
+    return prepare("x", folder, items, train_csv, data, lambda: cf(data), settings, CPU, log)
 
 
 def made(base):

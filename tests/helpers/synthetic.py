@@ -7,7 +7,9 @@ import torch
 
 from dataloader import Interactions, TrainData
 from options import command_line
-from options.models import model_class
+from options.flag import names_of
+from options.models import MODELS, model_class
+from options.run import RunSettings
 
 USERS, ITEMS = 40, 60
 PARTS = ("train_original", "validation", "test")  # the CSVs that preparation makes
@@ -25,12 +27,30 @@ def train_data(n_users, n_items, users, items, rating, validation=None, test=Non
     return TrainData(*ids, Interactions(users, items, rating), *held_out, device)
 
 
+def options_of(name, *words):
+    """command_line.Options of a model with these flags of main.py."""
+    options = command_line.parse(["--dataset", "x", "--model", name, *words])
+    options.fill_in_of_data_set("x")
+    return options
+
+
+def flags_of(name):
+    """The model and training flags that a model has a use for."""
+    row = MODELS[name]
+    return {*names_of(row.settings), *names_of(row.run_settings)} - {*names_of(RunSettings)}
+
+
 def built(name, data, *words):
     """A model with these flags of main.py, its weights and draws the same every time."""
-    options = command_line.parse(["--dataset", "x", "--model", name, *words])
-    command_line.of_data_set(options, "x")
+    return made(name, data, *words)[0]
+
+
+def made(name, data, *words):
+    """The same and its TrainingSettings."""
+    options = options_of(name, *words)
     torch.manual_seed(1)
-    return model_class(name)(data, options, torch.Generator(data.device).manual_seed(2)).to(data.device)
+    generator = torch.Generator(data.device).manual_seed(2)
+    return model_class(name)(data, options.recommender, generator).to(data.device), options.run
 
 
 class Silent:

@@ -140,10 +140,11 @@ def test_who_is_left_does_not_wait_and_one_of_them_says_so(folder, size):
 )
 def test_what_processes_cannot_share_is_refused_by_name(monkeypatch, words, error):
     options = command_line.parse(["--dataset", "x", *words.split()])
-    processes.refuse_what_is_not_shared(model_class(options.model), options)  # of one process nothing
+    given = model_class(options.run.model), options.run.model, options.recommender
+    processes.refuse_what_is_not_shared(*given)  # of one process nothing
     monkeypatch.setattr(processes, "count", lambda: 2)
     with pytest.raises(InputError, match=error):
-        processes.refuse_what_is_not_shared(model_class(options.model), options)
+        processes.refuse_what_is_not_shared(*given)
 
 
 def test_every_model_that_can_be_shared_is_tested():

@@ -121,15 +121,12 @@ def command(world, tmp_path, *more, model="HNLMRec"):
 
 def test_the_whole_command_says_what_it_was_made_with(world, tmp_path, monkeypatch):
     few = {"epochs": 2, "embedding_dim": 8}
-    parse = command_line.parse
+    make = command_line.make
 
-    def quick(argv, examples=None):
-        options = parse(argv, examples)
-        if options.model == "LightGCN":  # of the CF run
-            vars(options).update(few)
-        return options
+    def quick(given):
+        return make(given | few if given["model"] == "LightGCN" else given)  # of the CF run
 
-    monkeypatch.setattr(command_line, "parse", quick)
+    monkeypatch.setattr(command_line, "make", quick)
     main.main(command(world, tmp_path))
     run, cf_run = tmp_path / "result" / "x" / "a", tmp_path / "result" / "x" / "cf_original_2024"
     summary = json.loads((run / "summary.json").read_text())

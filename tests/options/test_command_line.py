@@ -1,5 +1,6 @@
 """Flags: which a model has a use for, what fills in those not given.  What each changes: tests/test_main.py."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import synthetic
 from feedback.prompts import DOMAINS
 from options import command_line
 from options.models import MODELS
+from options.refinement import RefinementSettings
+from utils import InputError
 
 ROOT = Path(command_line.__file__).parents[1]
 HEAVY = {"torch", "transformers", "pandas", "sklearn", "matplotlib", "numpy", "scipy", "requests"}
@@ -45,47 +48,103 @@ HEAVY = {"torch", "transformers", "pandas", "sklearn", "matplotlib", "numpy", "s
     ],
 )
 def test_a_flag_that_would_change_nothing_is_refused(words, message):
-    with pytest.raises(command_line.InputError, match=message):
+    with pytest.raises(InputError, match=message):
         command_line.parse(["--dataset", "x", *words.split()])
 
 
 def test_every_model_flag_is_some_models(capsys):
-    assert {"embedding_dim", "p", "siren_dropout", "ease_lambdas", "negatives"} <= command_line.OF_MODELS
-    for name, model in MODELS.items():
-        options = command_line.parse(["--dataset", "x", "--model", name])
-        assert command_line.OF_MODELS & set(vars(options)) == command_line.used_by(model)
-        assert options.dataset_augment == ("augment" if name.startswith("ReFINe") else "original")
-        assert all(getattr(options, flag) == value for flag, value in model.defaults.items())
+    of_models = set().union(*map(synthetic.flags_of, MODELS))
+    assert {"embedding_dim", "p", "siren_dropout", "ease_lambdas", "negatives"} <= of_models
+    for name in MODELS:
+        options = command_line.make({"dataset": "x", "model": name, **({"blend": ["a"]} if name == "Blend" else {})})
+        assert set(options.ablation("x")) == ({"blend"} if name == "Blend" else set())
+        assert options.run.dataset_augment == ("augment" if name.startswith("ReFINe") else "original")
+        assert all(options.values()[flag] == value for flag, value in MODELS[name].defaults.items())
 
 
 def test_what_the_data_set_decides_and_what_makes_an_ablation():
     options = command_line.parse(["--dataset", "Amazon_Books", "--model", "ReFINe", "--q", ".5", "--random_seed", "3"])
-    command_line.of_data_set(options, "Amazon_Books")
-    assert (options.layers, options.r) == (2, 100) and command_line.ablation(options, "Amazon_Books") == {"q": 0.5}
+    options.fill_in_of_data_set("Amazon_Books")
+    own = options.recommender
+    assert (own.layers, own.r) == (2, 100) and options.ablation("Amazon_Books") == {"q": 0.5}
     options = command_line.parse(["--dataset", "ML-1M", "--model", "ReFINe"])
-    command_line.of_data_set(options, "ML-1M")
-    assert (options.layers, options.r) == (4, 250) and command_line.ablation(options, "ML-1M") == {}
+    options.fill_in_of_data_set("ML-1M")
+    own = options.recommender
+    assert (own.layers, own.r) == (4, 250) and options.ablation("ML-1M") == {}
+    options = command_line.parse(["--dataset", "ML-1M", "--model", "ReFINe", "--r", "100"])
+    options.fill_in_of_data_set("ML-1M")
+    assert options.recommender.r == 100 and options.ablation("ML-1M") == {"r": 100}
 
 
-def test_help_states_the_defaults_that_models_and_data_sets_have_and_ends_with_examples():
-    text = " ".join(command_line.parser("    python main.py ...").format_help().split())
-    assert "(default: 0.001; SiReN: 0.005; HNLMRec: 0.003)" in text and "(default: 4; Amazon_Books: 2)" in text
-    assert "(default: 1e-07; MF, LightGCN, ReFINe, HNLMRec: 0.0001; SiReN: 0.05)" in text
-    assert text.endswith("python main.py ...")
-    for flag, model in (("t", "ReFINe"), ("q", "ReFINe"), ("siren_dropout", "SiReN"), ("ease_lambdas", "EASE")):
-        assert re.search(rf"--{flag} [NX](?: \[X \.\.\.\])? {model}: ", text), flag
+def words_of(text):
+    return " ".join(text.split())
+
+
+def test_the_short_help_fits_on_two_screens_and_ends_with_examples(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = command_line.short_help("examples:\n    python main.py ...")
+    assert len(text.splitlines()) < 60 and text.endswith("python main.py ...")
+    assert all(f"\n  {name:12}{row.about}" in text for name, row in MODELS.items())
+    assert "python main.py --model NAME --help" in text
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_help_on_a_model_has_the_flags_that_it_uses_and_no_others(model):
+    shown = set(re.findall(r"^  --([a-z_]+)", command_line.help_on(model), re.MULTILINE))
+    options = command_line.make({"dataset": "x", "model": model, **({"blend": ["a"]} if model == "Blend" else {})})
+    expected = set(options.values()) - set(MODELS[model].ignores.split())
+    if not MODELS[model].defaults.get("dataset_augment"):  # those of the refinement are one line
+        asking = set(vars(RefinementSettings()))
+        expected -= asking - set(vars(options.run)) - set(vars(options.recommender))
+    assert shown == expected
+
+
+def test_help_states_the_defaults_that_the_model_and_data_sets_have():
+    siren, lightgcn, hnlmrec = (words_of(command_line.help_on(name)) for name in ("SiReN", "LightGCN", "HNLMRec"))
+    assert "--learning_rate X of Adam (default: 0.005)" in siren and "of an edge (SiReN) (default: 40)" in siren
+    assert "--layers N propagation layers of LightGCN (default: 4; Amazon_Books: 2)" in lightgcn
+    assert "(default: 100; ML-1M: 250; Netflix-1M: 300)" in words_of(command_line.help_on("ReFINe"))
+    assert "the vectors of the pairs (default: tuned; --hn_official: noise_const)" in hnlmrec
+    assert "(default: 1e-07)" in words_of(command_line.help_on("ReFINe++"))
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("--lerning_rate 3", "unrecognized arguments: --lerning_rate 3; did you mean --learning_rate?"),
+        ("--model refine++", "invalid choice: 'refine++'; did you mean ReFINe++? (choose from"),
+        ("--model EASY", "'EASY'; did you mean EASE?"),
+        ("--loss bbr", "invalid choice: 'bbr'; did you mean bpr?"),
+        ("--zzzz 3", "unrecognized arguments: --zzzz 3 (--help"),
+    ],
+)
+def test_a_typo_is_told_what_it_may_have_meant(words, hint, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command_line.parse(["--dataset", "x", *words.split()])
+    assert ended.value.code == 2 and hint in capsys.readouterr().err
+
+
+def test_a_flag_is_declared_once():
+    """Everything that is known of a flag comes from one field: no class declares what another one has declared."""
+    places = {}
+    for cls in command_line.CLASSES:
+        for owner in cls.__mro__:
+            for name, field in vars(owner).get("__dataclass_fields__", {}).items():
+                if name in inspect.get_annotations(owner) and "help" in field.metadata:
+                    places.setdefault(name, set()).add(owner)
+    assert places.keys() == command_line.FLAGS.keys() and all(len(owners) == 1 for owners in places.values())
 
 
 def test_the_domains_to_choose_from_are_those_that_prompts_know():
-    (domain,) = (action for action in command_line.parser()._actions if action.dest == "llm_domain")
-    assert domain.choices == ["auto", *DOMAINS]
+    assert command_line.FLAGS["llm_domain"].more["choices"] == ["auto", *DOMAINS]
 
 
 def settings(words, **picked):
     options = command_line.parse(["--dataset", "x", *words.split()])
-    command_line.of_data_set(options, "x")
-    vars(options).update(device="cpu", **picked)
-    return set(command_line.settings(options))
+    options.fill_in_of_data_set("x")
+    options.run.device = "cpu"
+    vars(options.refinement).update(picked)
+    return set(options.effective())
 
 
 ALWAYS = {"dataset", "model", "dataset_augment", "random_seed", "test_batch_size", "top_k", "device"}
@@ -94,9 +153,9 @@ PROMPTED = {"llm", "llm_mode", "llm_domain", "llm_permutations", "llm_profile", 
 
 
 def test_settings_hold_what_a_run_uses_and_nothing_that_it_ignores():
-    assert settings("--model EASE") == ALWAYS | command_line.used_by(MODELS["EASE"])
+    assert settings("--model EASE") == ALWAYS | synthetic.flags_of("EASE")
     assert settings("--model Popularity --dataset_augment augment", llm="file") == ALWAYS | {"llm"}
-    without_labels = command_line.used_by(MODELS["ReFINe++"]) | ALWAYS
+    without_labels = synthetic.flags_of("ReFINe++") | ALWAYS
     assert settings("--dataset_augment original") == without_labels
     assert settings("--llm random") == without_labels | {"llm", "llm_seed"}
     assert settings("", llm="org/encoder", llm_mode="embed") == without_labels | {"llm", "llm_mode", "unasked_twos"}

@@ -12,7 +12,7 @@ from preparation.locate import locate
 def name_of(words, tmp_path, dataset="ML-100K"):
     options = command_line.parse(["--dataset", dataset, "--data_dir", str(tmp_path), *words.split()])
     name, _, folder = locate(dataset, tmp_path)
-    command_line.of_data_set(options, name)
+    options.fill_in_of_data_set(name)
     return run_name(options, name, folder)
 
 

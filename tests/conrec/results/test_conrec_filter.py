@@ -134,7 +134,7 @@ def known(tmp_path_factory):
     base = tmp_path_factory.mktemp("filter")
     world = synthetic.write_planted_world(base / "world", n_users=60, n_items=150, n_events=60)
     options = parse(["--dataset", str(base / "world"), "--model", "CoNRec", "--data_dir", str(base / "data")])
-    events, _ = read(base / "world", **settings(options))
+    events, _ = read(base / "world", **settings(options.recommender))
     predictions, E, folder = foretold(events, world), topic_vectors(world), base / "conrec"
     folder.mkdir()
     rows = []
@@ -145,7 +145,7 @@ def known(tmp_path_factory):
     write_csv(folder / "predictions.csv", pd.DataFrame(rows, columns=COLUMNS))
     save_tensor(folder / "items.safetensors", "E", E.astype(np.float16), {"items": events.item_ids.tolist()})
     (folder / "filter.json").write_text(json.dumps(filters.outcome(events, predictions, E)))
-    given = {name: str(value) if name.endswith("_dir") else value for name, value in vars(options).items()}
+    given = {name: str(value) if name.endswith("_dir") else value for name, value in options.values().items()}
     (folder / "config.json").write_text(json.dumps({"settings": given, "made_from": {}}))
     (folder / "summary.json").write_text(json.dumps({"task": "negative"}))
     time_split(events, base / "data", "world", base / "world" / "world.item")

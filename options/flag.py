@@ -1,0 +1,116 @@
+"""How a flag is declared: once, as a field of a dataclass of settings.
+
+    learning_rate: float = flag(1e-3, "of Adam", least=0)
+
+The parser, the limits, the help, the defaults, the effective settings and the name of a run all follow from it.  A
+class of settings holds what one part of the program needs: its own flags, those of the classes it inherits from, and
+those that it shares with another class.  It may have
+
+    idle()     yields (flags in one string, why they change nothing) beside the values of the others
+    check()    raises InputError for values that cannot go together
+"""
+
+import inspect
+import math
+import types
+from dataclasses import MISSING, field, fields
+from typing import NamedTuple, get_args, get_origin
+
+from utils import InputError
+
+
+class Declaration(NamedTuple):
+    """A flag as it was declared."""
+
+    name: str
+    owner: type  # the class that declares it: its section of the help
+    kind: type  # of a value, or of each in a list
+    is_list: bool
+    more: dict  # what flag() was given
+
+
+def flag(default, help, **more):
+    """A field of a class of settings.
+
+    more:
+        least, most     limits of a number, or of each in a list
+        choices, nargs, metavar, type   as argparse has them; type where the annotation does not say
+        named           False: the name of a run does not tell it, because it changes no experiment or has other words
+        free            True: a run may be resumed with another value
+        action          True: says what to do now, and is no setting of the run
+        common          True: the short --help has it
+        default_words   what the help says of a default that is worked out later
+    """
+    metadata = {"help": help, **more}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def shared(cls, name, default=MISSING):
+    """A flag that another class declares, and this one reads, too.  default: where this class has another."""
+    original = cls.__dataclass_fields__[name]
+    metadata = {"shared": cls}
+    if default is not MISSING:
+        return field(default=default, metadata=metadata)
+    if original.default is MISSING:
+        return field(default_factory=original.default_factory, metadata=metadata)
+    return field(default=original.default, metadata=metadata)
+
+
+def declaration(cls, name):
+    """The Declaration of a flag that a class of settings has."""
+    for owner in cls.__mro__:
+        if name not in inspect.get_annotations(owner):
+            continue
+        found = owner.__dataclass_fields__[name]
+        if "shared" in found.metadata:
+            return declaration(found.metadata["shared"], name)
+        if found.metadata:  # else a subclass has another default, and says nothing more
+            kind, is_list = kind_of(found.type)
+            return Declaration(name, owner, kind, is_list, dict(found.metadata))
+    raise AttributeError(name)
+
+
+def kind_of(annotation):
+    """(type, whether a list of it) of an annotation such as int, list[float] or int | None."""
+    if isinstance(annotation, types.UnionType):
+        (annotation,) = (kind for kind in get_args(annotation) if kind is not types.NoneType)
+    if get_origin(annotation) is list:
+        return get_args(annotation)[0], True
+    return annotation, False
+
+
+def names_of(cls):
+    """The flags of a class of settings, in the order of their declaration."""
+    return [each.name for each in fields(cls)]
+
+
+def own_names_of(cls):
+    """The same without what it shares with another class."""
+    return [each.name for each in fields(cls) if "shared" not in each.metadata]
+
+
+def default_of(cls, name):
+    """The default that a class of settings has of a flag."""
+    found = cls.__dataclass_fields__[name]
+    return found.default_factory() if found.default is MISSING else found.default
+
+
+def beside(words):
+    """Why a flag changes nothing: another one, in these words, leaves it without a use."""
+    return f"{words} leaves it without a use; leave one of them out"
+
+
+def check_value(declared, value):
+    """Raises InputError for a number that is out of its flag's limits, or not finite."""
+    least, most = declared.more.get("least"), declared.more.get("most")
+    for number in value if isinstance(value, list) else [value]:
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            continue
+        if least is not None and not least <= number < math.inf:
+            raise InputError(f"--{declared.name} {number}: must be a number of at least {least}")
+        if not (math.isfinite(number) or isinstance(value, list)):  # a list without limits has a check of its own
+            raise InputError(f"--{declared.name} {number}: must be a finite number")
+        if most is not None and number > most:
+            raise InputError(f"--{declared.name} {number}: must be at most {most}")

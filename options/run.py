@@ -1,0 +1,159 @@
+"""The settings of every run: what to run, how to evaluate it, on what device, and where its files lie."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from options.flag import flag, shared
+from preparation.sources import DATASETS
+from utils import InputError
+
+MODEL = "ReFINe++"  # the one that runs where none is named
+GIVE_ONE = (
+    "give --dataset to train, --recommend USER with --run PATH to look at a finished run, or --filter RUN with "
+    "--run PATH to filter what it recommends"
+)
+
+
+@dataclass
+class WhatToRun:
+    """What is run, on what."""
+
+    title = "what to run"
+
+    dataset: str | None = flag(
+        None, f"{', '.join(DATASETS)}, or the path of a folder with one .inter and one .item file",
+        named=False, common=True,
+    )
+    half_stars: str | None = flag(
+        None, "round the half stars of your own data set (0.5 becomes 1 both ways); without it they are refused",
+        choices=["up", "down"],
+    )
+    model: str = flag(MODEL, "the recommender to train", named=False, common=True)
+    dataset_augment: str = flag(
+        "original", "train on refined ratings, or on the ratings as they are (no refinement)",
+        choices=["augment", "original"], named=False, common=True,
+    )
+    random_seed: int = flag(
+        2024, "of initial weights, shuffling and negative sampling", least=0, most=2**32 - 1, named=False, common=True
+    )  # fmt: skip
+
+
+@dataclass
+class Evaluation:
+    """How a model is evaluated, and where it computes."""
+
+    title = "evaluation and device"
+
+    test_batch_size: int = flag(
+        1024, "users ranked at once: bounds memory, changes no result", least=1, named=False, free=True
+    )
+    top_k: list[int] = flag([5, 10, 15, 20], "cut-offs of the metrics", nargs="+", least=1)
+    device: str = flag("auto", "auto (CUDA if there is one), cpu, cuda, cuda:1", named=False, common=True)
+    deterministic: bool = flag(
+        False, "CUDA: the same numbers every time, slower; a CPU does so anyway", named=False
+    )
+    verbose: bool = flag(
+        False, "on a terminal: print every epoch, as into log.txt", named=False, action=True
+    )
+
+
+@dataclass
+class Files:
+    """Where files lie."""
+
+    title = "files"
+
+    data_dir: Path = flag(Path("data"), "each data set has a folder in it", named=False, free=True)
+    result_dir: Path = flag(
+        Path("result"), "run folders are <result_dir>/<dataset>/<path_name>", named=False, free=True
+    )
+    path_name: str | None = flag(
+        None, "name of the run folder", named=False, default_words="model, labels, changed flags and seed"
+    )
+    resume: bool = flag(
+        False, "go on with the run in the run folder; with more --epochs also where these were all done",
+        named=False, action=True, common=True,
+    )  # fmt: skip
+
+
+@dataclass
+class RunSettings(Files, Evaluation, WhatToRun):
+    """What every run has."""
+
+    def __post_init__(self):
+        self.top_k = sorted(set(self.top_k))
+
+    def check(self):
+        if self.path_name and Path(self.path_name).name != self.path_name:
+            raise InputError(f"--path_name {self.path_name}: must be a name; --result_dir says where")
+
+    def idle(self):
+        if self.half_stars is None:
+            yield "half_stars", ""  # not given
+        if self.device == "cpu":
+            yield "deterministic", "--device cpu leaves it without a use; leave one of them out"
+
+    @property
+    def cut_offs(self):
+        """--top_k and 20: early stopping needs Recall@20 whatever is printed."""
+        return sorted({*self.top_k, 20})
+
+
+@dataclass
+class Training:
+    """How a model that learns by gradient is trained."""
+
+    title = "training"
+
+    learning_rate: float = flag(1e-3, "of Adam", least=0)
+    batch_size: int = flag(1024, "train edges a step", least=1)
+    epochs: int = flag(1000, "at most this many", least=1, common=True)
+    early_stopping_step: int = flag(50, "evaluations in a row without a better Recall@20", least=1)
+    average_decay: float = flag(
+        0, "evaluate and keep the running mean of the weights over steps, with this decay (such as 0.9995); 0: don't",
+        least=0, most=0.999999,
+    )  # fmt: skip
+    evaluation_step: int = flag(1, "epochs between two evaluations", least=1)
+
+
+@dataclass
+class TrainingSettings(Training, RunSettings):
+    """What a run of a model that learns by gradient has."""
+
+
+@dataclass
+class Looking:
+    """Which finished run is looked at, and for what."""
+
+    title = "looking at a finished run, instead of --dataset"
+
+    recommend: str | None = flag(
+        None, "print what the run recommends to this user, and what it knows of them", metavar="USER", common=True
+    )
+    filter: str | None = flag(
+        None,
+        "filter what this run recommends (a run folder, or a CSV with user and item) by the CoNRec run --run",
+        metavar="RUN",
+    )
+    filter_pool: int = flag(100, "with --filter: best items of a user, of which 20 are left", least=20)
+    run: Path | None = flag(None, "the run folder", common=True)
+
+
+@dataclass
+class LookingSettings(Looking):
+    """What a command has that looks at a finished run."""
+
+    top_k: list[int] = shared(RunSettings, "top_k")
+    device: str = shared(RunSettings, "device")
+    data_dir: Path | None = shared(RunSettings, "data_dir", default=None)  # None: the run knows where it was
+
+    def __post_init__(self):
+        self.top_k = sorted(set(self.top_k))
+
+    def check(self):
+        if [self.recommend, self.filter].count(None) != 1 or self.run is None:
+            raise InputError(GIVE_ONE)
+
+    def idle(self):
+        if self.filter is None:
+            yield "filter_pool", "has no use without --filter"
