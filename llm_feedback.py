@@ -1,8 +1,6 @@
-"""The report card of refined ratings: what a language model's labels are worth.
+"""The report card of what a language model made: refined ratings, or hard negatives.
 
-    python llm_feedback.py report PATH       of an answers.jsonl, or of a train_augment CSV
-
-The refinement itself: feedback/refinement.py, which main.py calls.
+The stages themselves are in feedback/ and negatives/; main.py calls them.
 """
 
 import sys
@@ -10,9 +8,16 @@ import sys
 from machine.shell import report_command
 from options.refinement import UNASKED
 
+ABOUT = "The report card of what a language model made: refined ratings, or hard negatives."
+EXAMPLES = """\
+examples:
+  python llm_feedback.py report data/ML-100K/feedback/NAME                refined ratings, by their answers.jsonl
+  python llm_feedback.py report data/ML-100K/ML-100K_train_augment.csv    refined ratings as a file
+  python llm_feedback.py report data/ML-100K/negatives/RATINGS/NAME       hard negatives, a finished folder of vectors"""
+
 
 def main(argv=None):
-    return report_command(argv, __doc__, "an answers.jsonl (or its folder), or a train_augment CSV", lines, add_flags)
+    return report_command(argv, ABOUT, EXAMPLES, "a file or folder, as in the examples", lines, add_flags)
 
 
 def add_flags(add):
@@ -20,6 +25,13 @@ def add_flags(add):
 
 
 def lines(options):
+    """The card of options.path, as lines.  Raises InputError for what is neither."""
+    is_of_vectors = (options.path / "report.json").exists() and not (options.path / "answers.jsonl").exists()
+    if is_of_vectors:
+        from negatives.report import report_lines
+        from negatives.stage import read_card
+
+        return report_lines(read_card(options.path))
     from feedback.report_text import report_lines
     from feedback.verdicts import report_on
 

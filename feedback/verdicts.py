@@ -141,7 +141,7 @@ def report_on(path, unasked_twos):
     """
     path = path / "answers.jsonl" if path.is_dir() else path
     if not path.is_file():
-        raise InputError(f"{path}: is neither an answers.jsonl nor a train_augment CSV")
+        raise InputError(f"{path}: is neither an answers.jsonl, a train_augment CSV nor a finished folder of vectors")
     original = original_of(path)
     ratings = read_ratings(original, ",", STARS)
     # labels: nothing is known of how they came about

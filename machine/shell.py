@@ -58,13 +58,12 @@ def fail(message):
     return 2
 
 
-def report_command(argv, doc, path_help, lines, add_flags=lambda add: None):
+def report_command(argv, about, examples, path_help, lines, add_flags):
     """A program with one command, `report PATH`, which prints a report card; returns the exit code.
 
-    doc: what the program is, and examples below a blank line.  lines: options -> the card's lines; what takes long to
-    import it imports itself, so that --help and a typo are answered at once.  add_flags: gets add_argument.
+    lines: options -> the card's lines; what takes long to import it imports itself, so that --help and a typo are
+    answered at once.  add_flags: gets add_argument.
     """
-    about, _, examples = doc.partition("\n\n")
     style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=about, epilog=examples, formatter_class=style, allow_abbrev=False)
     parser.error = lambda message: sys.exit(fail(f"{message} (--help lists what there is)"))

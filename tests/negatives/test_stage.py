@@ -12,7 +12,7 @@ import pytest
 from stage import CPU, SOURCES, made, run_stage, whole, world  # noqa: F401  fixtures among them
 
 import dataloader
-import llm_negatives
+import llm_feedback
 from llm.answers import Answers, read
 from negatives import arrays, making, report, vectors
 from negatives.profiles import Known
@@ -209,10 +209,10 @@ def test_the_figures_of_the_report_against_brute_force(world, whole):
 
 def test_the_report_command(whole, capsys):
     folder = whole.base / "data/x/negatives/original/template-encoder-tuned"
-    assert llm_negatives.main(["report", str(folder)]) == 0
+    assert llm_feedback.main(["report", str(folder)]) == 0
     assert "tuning" in capsys.readouterr().out
-    assert llm_negatives.main(["report", str(whole.base)]) == 2
-    assert "report.json: is no JSON object" in capsys.readouterr().err
+    assert llm_feedback.main(["report", str(whole.base)]) == 2
+    assert "is neither an answers.jsonl, a train_augment CSV nor a finished folder of vectors" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_settings_hold_what_a_run_uses_and_nothing_that_it_ignores():
 
 
 LIGHT = ["main.py --help", "main.py --datset x", "main.py --dataset x --llm rule --llm_mode score", "study.py --help"]
-LIGHT += ["llm_feedback.py --help", "llm_negatives.py --help", "study.py"]
+LIGHT += ["llm_feedback.py --help", "study.py"]
 PATHS = "--dataset {folder} --data_dir {base}/data --result_dir {base}/result"
 FINISHED = f"main.py {PATHS} --model Popularity --path_name a"
 
