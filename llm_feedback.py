@@ -13,7 +13,7 @@ EXAMPLES = """\
 examples:
   python llm_feedback.py report data/ML-100K/feedback/NAME                refined ratings, by their answers.jsonl
   python llm_feedback.py report data/ML-100K/ML-100K_train_augment.csv    refined ratings as a file
-  python llm_feedback.py report data/ML-100K/negatives/RATINGS/NAME       hard negatives, a finished folder of vectors"""
+  python llm_feedback.py report data/ML-100K/negatives/RATINGS/NAME       hard negatives, a folder of vectors"""
 
 
 def main(argv=None):

@@ -15,7 +15,6 @@ import sys
 import time
 from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ import oracle
 from dataloader import Interactions, TrainData
 from machine import hardware
 from model import ReFINePlusPlus
+from options.models import ReFINePlusPlusSettings
 from runs import run_folder
 from training.recommender import penalty
 
@@ -86,7 +86,7 @@ def fast_step(model, optimizer):
 
 def plain_step(model):
     data = model.data
-    propagation = oracle.PygPropagation(data.users, data.items, data.n_users, model.options.layers).to(data.device)
+    propagation = oracle.PygPropagation(data.users, data.items, data.n_users, model.settings.layers).to(data.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 
     def step(batch):
@@ -102,13 +102,9 @@ def plain_step(model):
 
 
 def build(data, layers, precision="float32"):
-    options = SimpleNamespace(
-        graph="signed", negatives="shared", layers=layers, embedding_dim=64, hidden_dim=600, no_autoencoder=False,
-        no_alignment=False, loss="rw_ssm", n_negatives=None, lambda_reg=1e-7, lambda_ae=1e-5, real_neg_samp_prob=1.5,
-        precision=precision, star_weights=(1, 1, 1),
-    )  # fmt: skip
+    settings = ReFINePlusPlusSettings(layers=layers, precision=precision)
     torch.manual_seed(0)
-    return ReFINePlusPlus(data, options, torch.Generator(data.device).manual_seed(0)).to(data.device)
+    return ReFINePlusPlus(data, settings, torch.Generator(data.device).manual_seed(0)).to(data.device)
 
 
 def measure(name, steps, device):

@@ -45,21 +45,21 @@ def measure(name, factor, steps, device):
     users, items, edges, confirmed = SHAPE
     data = plus_plus.synthetic(users * side, items * side, edges * factor, confirmed, device)
     options = command_line.parse(["--dataset", "x", "--model", name])
-    command_line.of_data_set(options, "x")
+    options.fill_in_of_data_set("x")
     torch.manual_seed(0)
-    model = model_class(name)(data, options, torch.Generator(device).manual_seed(0)).to(device)
+    model = model_class(name)(data, options.recommender, torch.Generator(device).manual_seed(0)).to(device)
     if MODELS[name].closed_form:
         seconds = statistics.median(seconds_of(lambda: model.solve(model.grid[0]), 3, device))
         return {"seconds": seconds, "memory": hardware.peak_memory_mb(device) - before}
 
     # what happens once an epoch (of ReFINe: once similar items are weighted), as a share of a step
     step = plus_plus.fast_step(model, torch.optim.Adam(model.parameter_groups(), lr=1e-3, fused=True))
-    epoch = getattr(options, "t", 1)
+    epoch = getattr(model.settings, "t", 1)
     start = min(seconds_of(lambda: model.start_epoch(epoch), 2, device))
-    n_steps = data.n_batches(options.batch_size, model.trains_on)
+    n_steps = data.n_batches(options.run.batch_size, model.trains_on)
 
     # the steps, with the making of their batches
-    batches = data.batches(options.batch_size, torch.Generator().manual_seed(0), model.trains_on)
+    batches = data.batches(options.run.batch_size, torch.Generator().manual_seed(0), model.trains_on)
     taken = []
     for _ in range(min(steps + 1, n_steps)):
         started = time.perf_counter()

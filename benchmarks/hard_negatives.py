@@ -79,16 +79,15 @@ def epoch(path, options):
     words = ["--dataset", "x", "--model", "HNLMRec", "--backbone", options.backbone]
     words += ["--hn_adapter", options.adapter] if path else ["--hard", "none"]
     of_model = command_line.parse(words)
-    command_line.of_data_set(of_model, "x")
     if path:
         mapped = np.load(path, mmap_mode="r")
         documents = np.array(mapped[: data.n_items])
         data.hard = HardNegatives(np.arange(len(mapped)), np.ones(len(mapped), bool), mapped, documents, "cpu")
     torch.manual_seed(0)
-    model = HNLMRec(data, of_model, torch.Generator().manual_seed(0))
+    model = HNLMRec(data, of_model.recommender, torch.Generator().manual_seed(0))
     step = plus_plus.fast_step(model, torch.optim.Adam(model.parameter_groups(), lr=1e-3, fused=True))
     model.start_epoch(1)
-    batches = data.batches(of_model.batch_size, torch.Generator().manual_seed(0), model.trains_on)
+    batches = data.batches(of_model.run.batch_size, torch.Generator().manual_seed(0), model.trains_on)
     step(next(batches))  # makes Adam's moments
     taken = []
     with AnonymousMemory() as memory:

@@ -30,13 +30,13 @@ ALONE = [name for name in MODELS if name not in ("Blend", "HNLMRec", "CoNRec")] 
 class PlainLightGCN(torch.nn.Module):
     """PyG's LightGCN over the positive edges, one multinomial draw a positive from dense rows."""
 
-    def __init__(self, data, options):
+    def __init__(self, data, settings):
         super().__init__()
-        self.data, self.options = data, options
+        self.data, self.settings = data, settings
         users, items = data.users[data.positive], data.items[data.positive] + data.n_users
         self.edge_index = torch.cat((torch.stack((users, items)), torch.stack((items, users))), 1)
-        layers = getattr(options, "layers", 0)  # MF has none
-        self.pyg = PygLightGCN(data.n_users + data.n_items, options.embedding_dim, layers).to(data.device)
+        layers = getattr(settings, "layers", 0)  # MF has none
+        self.pyg = PygLightGCN(data.n_users + data.n_items, settings.embedding_dim, layers).to(data.device)
         self.weight = torch.ones(data.n_users, data.n_items, device=data.device)
         self.weight[data.seen.all_entries()] = 0
 
@@ -48,14 +48,14 @@ class PlainLightGCN(torch.nn.Module):
         pairs = [torch.stack((batch.users, items)) for items in (batch.items + self.data.n_users, negatives)]
         ranks = self.pyg(self.edge_index, edge_label_index=torch.cat(pairs, 1)).chunk(2)
         nodes = torch.cat((*pairs[0], negatives)).unique()
-        return self.pyg.recommendation_loss(*ranks, node_id=nodes, lambda_reg=self.options.lambda_reg)
+        return self.pyg.recommendation_loss(*ranks, node_id=nodes, lambda_reg=self.settings.lambda_reg)
 
 
 class PlainReFINe(PlainLightGCN):
     """The weights of all users in one dense matrix, made anew every epoch, user by user."""
 
     def start_epoch(self):
-        data, o = self.data, self.options
+        data, o = self.data, self.settings
         with torch.no_grad():
             z_items = self.pyg.get_embedding(self.edge_index)[data.n_users :]
         similarity = (z_items @ z_items.t()).fill_diagonal_(-torch.inf)
@@ -73,9 +73,9 @@ class PlainReFINe(PlainLightGCN):
 class PlainSiReN(PlainLightGCN):
     """PyG's LightGCN for the positive branch, embeddings of all negatives fetched, drawn from dense rows."""
 
-    def __init__(self, data, options):
-        super().__init__(data, options)
-        n, d = data.n_users + data.n_items, options.embedding_dim
+    def __init__(self, data, settings):
+        super().__init__(data, settings)
+        n, d = data.n_users + data.n_items, settings.embedding_dim
         self.table = torch.nn.Parameter(torch.randn(n, d, device=data.device) * (2 / (n + d)) ** 0.5)
         layers = [(torch.nn.Linear(d, d), torch.nn.ReLU(), torch.nn.Dropout(0.5)) for _ in range(2)]
         self.mlp = torch.nn.Sequential(*(part for layer in layers for part in layer)).to(data.device)
@@ -91,12 +91,12 @@ class PlainSiReN(PlainLightGCN):
         disliked = batch.negatives_by_user.entries()
         users, items = torch.cat((batch.users, disliked[0])), torch.cat((batch.items, disliked[1]))
         c = torch.ones(len(users), device=z.device)
-        c[len(batch.users) :] = self.options.siren_neg_coef
-        negatives = torch.multinomial(self.weight[users], self.options.n_negatives, replacement=True)
+        c[len(batch.users) :] = self.settings.siren_neg_coef
+        negatives = torch.multinomial(self.weight[users], self.settings.n_negatives, replacement=True)
         z_u, z_i, z_j = z_users[users], z_items[items], z_items[negatives]
         scores = (c * (z_u * z_i).sum(1))[:, None] - (z_u[:, None] * z_j).sum(2)
         norms = z_u.square().sum() + z_i.square().sum() + z_j.square().sum()
-        return -F.logsigmoid(scores).sum() + self.options.lambda_reg * norms
+        return -F.logsigmoid(scores).sum() + self.settings.lambda_reg * norms
 
 
 PLAIN = {"MF": PlainLightGCN, "LightGCN": PlainLightGCN, "ReFINe": PlainReFINe, "SiReN": PlainSiReN}
@@ -105,17 +105,17 @@ PLAIN = {"MF": PlainLightGCN, "LightGCN": PlainLightGCN, "ReFINe": PlainReFINe, 
 def measure(name, shape, data, steps):
     """Print seconds of an epoch of both forms of a model, and their ratio."""
     options = command_line.parse(["--dataset", shape, "--model", name])
-    command_line.of_data_set(options, shape)
+    options.fill_in_of_data_set(shape)
     torch.manual_seed(0)
-    model = model_class(name)(data, options, torch.Generator(data.device).manual_seed(0)).to(data.device)
-    last = getattr(options, "t", 1)
+    model = model_class(name)(data, options.recommender, torch.Generator(data.device).manual_seed(0)).to(data.device)
+    last = getattr(model.settings, "t", 1)
     if MODELS[name].closed_form:
         seconds = statistics.median(seconds_of(lambda: model.solve(model.grid[0]), 5, data.device))
         return print(f"  {name:9} {seconds:9.2f} s a solution")
     step = plus_plus.fast_step(model, torch.optim.Adam(model.parameter_groups(), lr=1e-3, fused=True))
     forms = {"fast": (lambda: model.start_epoch(last), step)}
     if name in PLAIN:
-        plain = PLAIN[name](data, options)
+        plain = PLAIN[name](data, model.settings)
         adam = torch.optim.Adam(plain.parameters(), lr=1e-3)
 
         def plain_step(batch):
@@ -127,11 +127,11 @@ def measure(name, shape, data, steps):
         forms["plain"] = plain.start_epoch, plain_step
     else:
         forms["plain"] = lambda: None, plus_plus.plain_step(model)
-    per_epoch = data.n_batches(options.batch_size, model.trains_on)
+    per_epoch = data.n_batches(options.run.batch_size, model.trains_on)
     starts, taken = {}, {form: [] for form in forms}
     for form, (start, _) in forms.items():
         starts[form] = min(seconds_of(start, 2, data.device))
-    batches = data.batches(options.batch_size, torch.Generator().manual_seed(0), model.trains_on)
+    batches = data.batches(options.run.batch_size, torch.Generator().manual_seed(0), model.trains_on)
     for _ in range(min(steps + 1, per_epoch)):
         batch = next(batches)
         for form, (_, step) in forms.items():

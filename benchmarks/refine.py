@@ -30,7 +30,7 @@ from feedback.causal import CausalLM
 from feedback.questions import questions, whom_to_ask
 from llm.answers import key, read
 from machine import hardware
-from options.command_line import parse
+from options.refinement import RefinementSettings
 from preparation.files import STARS, read_ratings
 from preparation.locate import locate
 from preparation.splits import prepare
@@ -157,7 +157,7 @@ def main():
     machine = f"{hardware.device_name(device)}, torch {torch.__version__}"
     print(f"{machine}, commit {run_folder.commit()}, model {options.llm}\n")
     for mode in ("score", "generate"):
-        flags = parse(["--dataset", name])
+        flags = RefinementSettings()
         every_question = questions(train, mode, flags)
         chosen = set(list(train.candidates)[: options.users or None])
         todo = [question for question in every_question if question.user in chosen]

@@ -45,36 +45,36 @@ def fit(name, raw, folder, options, run):
     device = hardware.set_up(options.run)
     processes.join(device)
     run.check_settings(options.effective(), settled=False)
-    job = SimpleNamespace(name=name, raw=raw, folder=folder, options=options.recommender, run=run, device=device)
-    job.log, job.all_options = run.log, options
-    job.top_k, options = options.run.cut_offs, options.recommender  # ConrecSettings from here on
+    job = SimpleNamespace(name=name, raw=raw, folder=folder, options=options, run=run, device=device)
+    job.settings = settings = options.recommender  # ConrecSettings
+    job.log, job.top_k = run.log, options.run.cut_offs
 
     # files in, events and item texts out; what will not do shows here, before anything is written
     with utils.locked(folder, job.log) if utils.is_first() else nullcontext():
         origin = find_files(job)
-    job.events, notes = events_of.read(raw, name, **events_of.settings(options))
+    job.events, notes = events_of.read(raw, name, **events_of.settings(settings))
     job.log(*notes)
     check_lists(job)
     processes.by_first(closed_forms.refuse_what_does_not_fit, job.events)  # it alone makes the closed forms
     job.known = Known(job.events)
-    if options.conrec_reversed or options.conrec_system == "sasrec":
+    if settings.conrec_reversed or settings.conrec_system == "sasrec":
         return systems.fit(job, origin, make_events, open_run)
     job.K = codes_for(job)
-    vectors = item_vectors(texts_of(job), job.events.item_ids, options)
+    vectors = item_vectors(texts_of(job), job.events.item_ids, settings)
     origin |= {"vectors": vectors.settings, **of_backbone(job)}
     hardware.reset_peak_memory(device)
     open_run(job, origin)
 
     # the stages
-    stages = Stages(folder / "conrec", options.random_seed, device, job.log)
+    stages = Stages(folder / "conrec", settings.random_seed, device, job.log)
     ids = make_ids(job, stages, make_events(job, stages, origin), vectors)
     job.catalog = semantic_ids.read(ids.folder)
     trie = Trie(job.catalog.codes, job.catalog.K, device)
     job.policy = Policy(
-        job.events, load_backbone(job), trie, shown=options.conrec_history, domain=domain_of(name, options),
-        n_beams=options.conrec_beams, k=max(job.top_k), budget=options.llm_batch_tokens,
+        job.events, load_backbone(job), trie, shown=settings.conrec_history, domain=domain_of(name, settings),
+        n_beams=settings.conrec_beams, k=max(job.top_k), budget=settings.llm_batch_tokens,
     )  # fmt: skip
-    chain = Chain(job.known, job.catalog, job.policy, stages, ids, of_backbone(job), options, job.top_k, job.log)
+    chain = Chain(job.known, job.catalog, job.policy, stages, ids, of_backbone(job), settings, job.top_k, job.log)
     chain.run()
     predicted = chain.predict()
 
@@ -111,7 +111,7 @@ def check_lists(job):
 
 def codes_for(job):
     """K, the codes of a level.  Raises InputError where there are fewer IDs than items."""
-    n_items, K = job.events.n_items, job.options.conrec_codes
+    n_items, K = job.events.n_items, job.settings.conrec_codes
     if K and n_items > K**3:
         few = f"make {K**3:,} IDs, too few for {n_items} items"
         raise InputError(f"--conrec_codes {K}: {few}; take more, or leave it out")
@@ -125,7 +125,7 @@ def texts_of(job):
 
 def of_backbone(job):
     """What the trained stages depend on besides their own settings."""
-    options = job.options
+    options = job.settings
     if options.llm == "auto":
         return {"backbone": "tiny"}
     weights = model_folder(options.llm, options.data_dir)
@@ -138,7 +138,7 @@ def of_backbone(job):
 
 
 def load_backbone(job):
-    options = job.options
+    options = job.settings
     if options.llm == "auto":
         return backbones.tiny(job.catalog, options.random_seed, job.device)
     weights = model_folder(options.llm, options.data_dir)
@@ -147,8 +147,8 @@ def load_backbone(job):
 
 def open_run(job, origin):
     """Take the run folder, once the input is known to be usable."""
-    settings = job.all_options.effective()
-    job.run.open(settings, origin, job.all_options.run.resume, COLUMNS)
+    settings = job.options.effective()
+    job.run.open(settings, origin, job.options.run.resume, COLUMNS)
     job.log(RULE, *(f"{key}: {value}" for key, value in settings.items()), RULE)
 
 
@@ -163,15 +163,15 @@ def make_events(job, stages, origin):
 
     if utils.is_first():
         item_file = splits.raw_files(job.raw)[1]
-        split = events_of.time_split(job.events, job.options.data_dir, job.name, item_file)
+        split = events_of.time_split(job.events, job.settings.data_dir, job.name, item_file)
         job.log(f"time split for other models: --dataset {split}")
-    settings = {name: origin[name] for name in ("sha256", "items")} | events_of.settings(job.options)
+    settings = {name: origin[name] for name in ("sha256", "items")} | events_of.settings(job.settings)
     return stages.make("events", None, settings, EVENTS_VERSION, build)
 
 
 def make_ids(job, stages, after, vectors):
     """The Stage of the catalog."""
-    options, events = job.options, job.events
+    options, events = job.settings, job.events
     texts, K = texts_of(job), job.K
 
     def build(folder):

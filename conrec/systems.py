@@ -28,7 +28,7 @@ def fit(job, origin, make_events, open_run):
     """Instead of the stages: train or load, and leave the same tables behind.  job, origin, ...: of run.py."""
     if processes.count() > 1:
         raise InputError("torchrun: SASRec and --conrec_reversed take one process; start them with python")
-    if job.options.conrec_reversed:
+    if job.settings.conrec_reversed:
         scores, validation, more = reversed_run(job, origin, open_run)
     else:
         scores, validation, more = sasrec(job, origin, make_events, open_run)
@@ -64,7 +64,7 @@ class SasrecTask:
 
     def __init__(self, job, model):
         self.job, self.model, self.events = job, model, job.events
-        self.shown, self.context = job.options.conrec_history, job.options.conrec_warmup_context
+        self.shown, self.context = job.settings.conrec_history, job.settings.conrec_warmup_context
         self.rows = Rows(self.events, self.shown[0])
 
     def batch(self, random):
@@ -96,7 +96,7 @@ class SasrecTask:
 
     def scores(self, truth):
         rows = [self.model.row(*self.before(user, p)) for user, p in zip(truth.users, truth.positions, strict=True)]
-        return self.model.scores(rows, self.job.options.llm_batch_tokens)
+        return self.model.scores(rows, self.job.settings.llm_batch_tokens)
 
     def validate(self):
         figures = on_validation(self.scores(self.job.known.validation), self.job)
@@ -104,7 +104,7 @@ class SasrecTask:
 
 
 def sasrec(job, origin, make_events, open_run):
-    options = job.options
+    options = job.settings
     open_run(job, origin)
     made = stage_folders.Stages(job.folder / "conrec", options.random_seed, job.device, job.log)
     model = SASRec(job.events.n_items, options.random_seed, job.device)
@@ -133,7 +133,7 @@ def sasrec(job, origin, make_events, open_run):
 
 def reversed_run(job, origin, open_run):
     """The items that a run on the time split scores lowest.  It knows a user's train part, whatever the history."""
-    folder = Path(job.options.conrec_reversed)
+    folder = Path(job.settings.conrec_reversed)
     flag = f"--conrec_reversed {folder}"
     run = load_run(folder, None, str(job.device))
     name = f"{job.name}-time"

@@ -1,7 +1,6 @@
 """The model against its plain forms: values and gradients."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import numpy as np
 import oracle
@@ -14,6 +13,7 @@ from torch_geometric.nn import LGConv
 
 from dataloader import SparseRows
 from model import DispreferenceAutoencoder, ReFINePlusPlus, alignment, reconstruction, rw_ssm
+from options.models import ReFINePlusPlusSettings
 from training.recommender import Propagation, penalty
 from training.sampling import draw_negatives
 
@@ -21,13 +21,8 @@ USERS, ITEMS, DIM = 12, 40, 6  # the constructed data set
 
 
 def options(**changes):
-    default = {
-        "graph": "signed", "negatives": "shared", "layers": 3, "embedding_dim": DIM, "hidden_dim": 9,
-        "no_autoencoder": False, "no_alignment": False, "loss": "rw_ssm", "n_negatives": None,
-        "lambda_reg": 1e-2, "lambda_ae": 1e-3, "real_neg_samp_prob": 1.5, "precision": "float32",
-        "star_weights": (1, 1, 1),
-    }  # fmt: skip
-    return SimpleNamespace(**default | changes)
+    small = {"layers": 3, "embedding_dim": DIM, "hidden_dim": 9, "lambda_reg": 1e-2, "lambda_ae": 1e-3}
+    return ReFINePlusPlusSettings(**small | changes)
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def leave_behind(job, chain, ids, predicted, baselines):
     found = leave_filter(job, folder)
 
     per_user = own_figures(chain)
-    summary = summary_of(job, per_user, baselines) | {"system": job.options.conrec_system}
+    summary = summary_of(job, per_user, baselines) | {"system": job.settings.conrec_system}
     summary["validation"] = best_validation(chain)
     summary["sids"] = read_json(ids.folder / "report.json")
     summary |= {"stages": chain.reports, "evaluated": stages}
@@ -67,7 +67,7 @@ def own_figures(chain):
 
 def summary_of(job, per_user, baselines):
     """What the summaries of all systems have."""
-    events, options = job.events, job.options
+    events, options = job.events, job.settings
     counts = {"users": events.n_users, "items": events.n_items}
     for place, part in enumerate(("train", "validation", "test")):
         counts[part] = int((events.parts == place).sum())
@@ -79,7 +79,7 @@ def summary_of(job, per_user, baselines):
     summary["baselines"] = {name: metrics.means(figures) for name, figures in baselines.items()}
     summary["against"] = {name: set_against(per_user, baselines[name], job) for name in BESIDE if name in baselines}
     summary |= {"peak_memory_mb": hardware.peak_memory_mb(job.device), "device": hardware.device_name(job.device)}
-    changed = job.all_options.changed(job.name)
+    changed = job.options.changed(job.name)
     changed = {name: value for name, value in changed.items() if name.startswith("conrec_")}
     for flag in changed.keys() & {"conrec_embeddings", "conrec_reversed"}:
         changed[flag] = Path(changed[flag]).name  # where it lies: config.json
@@ -132,7 +132,7 @@ def best_validation(chain):
 def leave_filter(job, folder):
     """items.safetensors, pes.safetensors and filter.json; returns what summary.json says of it."""
     predictions = read_predictions(folder / "predictions.csv", job.events)
-    found = filters.outcome(job.events, predictions, job.catalog.E, job.options.conrec_budget)
+    found = filters.outcome(job.events, predictions, job.catalog.E, job.settings.conrec_budget)
     write_json(folder / "filter.json", found)
     E, pes = job.catalog.E.astype(np.float16), filters.vectors(predictions["now"], job.catalog.E)
     save_tensor(folder / "items.safetensors", "E", E, {"items": job.events.item_ids.tolist()})
