@@ -9,11 +9,11 @@ another --sampler.  MF is the same without a graph (Rendle et al., BPR, UAI 2009
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from baselines import samplers
 from machine import processes
-from model import rw_ssm
 from training.recommender import GraphRecommender
 from training.sampling import UnratedSampler, scores_of_pairs
 
@@ -100,7 +100,8 @@ class LightGCN(GraphRecommender):
 
     def pairwise_loss(self, z_users, z_positives, z_negatives):
         """BPR over rows (P, d) that belong together."""
-        return rw_ssm(scores_of_pairs(z_users, z_positives), scores_of_pairs(z_users, z_negatives))
+        lead = scores_of_pairs(z_users, z_negatives) - scores_of_pairs(z_users, z_positives)  # (P,)
+        return F.softplus(lead).mean()
 
     def regulariser(self, batch, rows):
         return self.settings.lambda_reg * self.norm(batch, rows.negative_items) / len(batch.users)
