@@ -16,13 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from machine import shell
-from options.conrec import ConrecSettings
 from options.flag import check_value, declaration, default_of, names_of
 from options.models import (
     MODELS,
     OFFICIAL,
     ConfirmedNegatives,
-    EaseSettings,
     Embeddings,
     Graph,
     HnlmrecSettings,
@@ -40,10 +38,9 @@ USAGE = "python main.py --dataset NAME [--model NAME] [flags]"
 CLASSES = (
     RunSettings, TrainingSettings, RefinementSettings, *(row.settings for row in MODELS.values()), LookingSettings
 )  # fmt: skip
-FIRST = (  # the classes that declare flags, in the order of help, log and config.json; the others follow
+ORDER = (  # of the classes that declare flags, in help, log and config.json; the others follow
     WhatToRun, RefinementSettings, Embeddings, Graph, ConfirmedNegatives, ReFINePlusPlusSettings, Sampler,
-    *(row.settings for row in MODELS.values() if row.settings not in (EaseSettings, ConrecSettings)),
-    EaseSettings, StageSettings, ConrecSettings, Training,
+    *(row.settings for row in MODELS.values()), StageSettings, Training,
 )  # fmt: skip
 
 
@@ -53,9 +50,9 @@ def declared():
     for cls in CLASSES:
         for name in names_of(cls):
             found[name] = declaration(cls, name)
-    place = {owner: number for number, owner in reversed(list(enumerate(FIRST)))}
-    order = sorted(found.values(), key=lambda each: place.get(each.owner, len(FIRST)))
-    return {each.name: each for each in order}
+    place = {owner: ORDER.index(owner) for owner in ORDER}
+    in_order = sorted(found.values(), key=lambda each: place.get(each.owner, len(ORDER)))
+    return {each.name: each for each in in_order}
 
 
 FLAGS = declared()
@@ -100,26 +97,29 @@ class Options:
         return {name: found[name] for name in FLAGS if name in found}
 
     def idle(self):
-        """{flag: why it changes nothing} beside the values of the others."""
-        reasons = [dict.fromkeys(self.row.ignores.split(), f"{self.run.model} has no use for it; leave it out")]
-        used = set()
+        """{flag: why it changes nothing} beside the values of the others.
+
+        A flag that several classes share changes nothing where none of them has a use for it.
+        """
+        without_use, in_use = {}, set()
         for part in self.parts:
-            found = {}
-            if part is self.refinement and self.run.dataset_augment == "original":
-                why = "nothing is refined, the ratings are used as they are; add --dataset_augment augment"
-                found = dict.fromkeys(names_of(type(part)), why)
-            elif hasattr(part, "idle"):
-                for names, why in part.idle():
-                    found = dict.fromkeys(names.split(), why) | found
-            used |= vars(part).keys() - found.keys()
-            reasons.append(found)
-        used -= reasons[0].keys()
-        together = {}
-        for found in reasons:
+            found = self.idle_in(part)
+            in_use |= vars(part).keys() - found.keys()
             for name, why in found.items():
-                if name not in used:
-                    together[name] = together.get(name) or why
-        return together
+                without_use[name] = without_use.get(name) or why
+        return {name: why for name, why in without_use.items() if name not in in_use}
+
+    def idle_in(self, part):
+        """The same of one of the parts."""
+        if part is self.refinement and self.run.dataset_augment == "original":
+            why = "nothing is refined, the ratings are used as they are; add --dataset_augment augment"
+            return dict.fromkeys(vars(part), why)
+        found = {}
+        if part is self.run:
+            found |= dict.fromkeys(self.row.ignores.split(), f"{self.run.model} has no use for it; leave it out")
+        for names, why in part.idle():
+            found = dict.fromkeys(names.split(), why) | found  # the first reason is given
+        return found
 
     def effective(self):
         """The effective settings, as plain JSON values: what the run uses, and nothing that it ignores."""
@@ -129,7 +129,8 @@ class Options:
 
     def fill_in_of_data_set(self, name):
         """Fill in what the data set decides, where no flag does.  name: of the data set."""
-        for flag, value in of_data_set(name).items():
+        decided = DATASETS[name].defaults if name in DATASETS else {}
+        for flag, value in decided.items():
             for part in self.parts:
                 if hasattr(part, flag) and flag not in self.given:
                     setattr(part, flag, value)
@@ -152,11 +153,6 @@ class Options:
         return {flag: value for flag, value in self.changed(name).items() if flag in own or flag in about_training}
 
 
-def of_data_set(name):
-    """{flag: value} that a data set decides."""
-    return DATASETS[name].defaults if name in DATASETS else {}
-
-
 def make(given):
     """Options of {flag: value}; what is not given has the default of the model.
 
@@ -167,8 +163,7 @@ def make(given):
     options = build(given)
     refuse_foreign(given, options)
     for part in options.parts:
-        if hasattr(part, "check"):
-            part.check()
+        part.check()
     refuse_idle(options.idle(), given, map(type, options.parts), defaults_of(given))
     return options
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from options.flag import beside, flag, shared
+from options.flag import Settings, beside, flag, shared
 from options.refinement import DEFAULT_LLM, RefinementSettings
 from options.run import RunSettings
 from utils import InputError, absolute
@@ -26,7 +26,7 @@ OF_TRAINING = (
 
 
 @dataclass
-class ConrecSettings:
+class ConrecSettings(Settings):
     """Of CoNRec (conrec/): events, semantic IDs, the stages, GRPO and what is predicted."""
 
     title = "CoNRec"

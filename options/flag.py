@@ -4,10 +4,7 @@
 
 The parser, the limits, the help, the defaults, the effective settings and the name of a run all follow from it.  A
 class of settings holds what one part of the program needs: its own flags, those of the classes it inherits from, and
-those that it shares with another class.  It may have
-
-    idle()     yields (flags in one string, why they change nothing) beside the values of the others
-    check()    raises InputError for values that cannot go together
+those that it shares with another class.
 """
 
 import inspect
@@ -17,6 +14,19 @@ from dataclasses import MISSING, field, fields
 from typing import NamedTuple, get_args, get_origin
 
 from utils import InputError
+
+
+class Settings:
+    """What every class of settings has."""
+
+    title = ""  # of the section of the help with the flags that it declares
+
+    def idle(self):
+        """Yields (flags in one string, why they change nothing) beside the values of the others."""
+        return ()
+
+    def check(self):
+        """Raises InputError for values that cannot go together."""
 
 
 class Declaration(NamedTuple):

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import NamedTuple
 
 from options.conrec import ConrecSettings
-from options.flag import beside, flag, shared
+from options.flag import Settings, beside, flag, shared
 from options.negatives import SHARED, STAGE, TUNING, StageSettings
 from options.run import RunSettings, TrainingSettings
 from utils import InputError, absolute
@@ -20,7 +20,7 @@ from utils import InputError, absolute
 
 
 @dataclass
-class Embeddings:
+class Embeddings(Settings):
     """Of models that learn embeddings by gradient."""
 
     title = "models that learn by gradient"
@@ -39,7 +39,7 @@ class Graph(Embeddings):
 
 
 @dataclass
-class ConfirmedNegatives:
+class ConfirmedNegatives(Settings):
     """Of models that sample confirmed negatives more often."""
 
     title = Embeddings.title
@@ -48,7 +48,7 @@ class ConfirmedNegatives:
 
 
 @dataclass
-class Sampler:
+class Sampler(Settings):
     """How a negative is drawn for a positive (baselines/samplers.py)."""
 
     title = "sampling of negatives: MF, LightGCN, HNLMRec"
@@ -81,12 +81,12 @@ class Sampler:
 
 
 @dataclass
-class PopularitySettings:
+class PopularitySettings(Settings):
     """It has none."""
 
 
 @dataclass
-class EaseSettings:
+class EaseSettings(Settings):
     """Of EASE (baselines/ease.py)."""
 
     title = "EASE"
@@ -123,7 +123,7 @@ class EaseSettings:
 
 
 @dataclass
-class BlendSettings:
+class BlendSettings(Settings):
     """Of a blend of finished runs (baselines/blend.py)."""
 
     title = "Blend"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from options.flag import flag, shared
+from options.flag import Settings, flag, shared
 from options.refinement import DEFAULT_LLM, RefinementSettings
 from options.run import RunSettings
 
@@ -11,7 +11,7 @@ TUNING = "hn_triplets hn_tune_epochs hn_tune_batch hn_tune_rate hn_lora_rank"
 
 
 @dataclass
-class StageSettings:
+class StageSettings(Settings):
     """Who writes profiles and titles, who turns them into vectors, and how that encoder is fine-tuned."""
 
     title = "hard negatives of HNLMRec, made by a language model"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from options.flag import beside, flag, own_names_of, shared
+from options.flag import Settings, beside, flag, own_names_of, shared
 from options.run import RunSettings
 
 DEFAULT_LLM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -13,7 +13,7 @@ WITHOUT_MODEL = ("rule", "random", "shuffled", *FOUND)
 
 
 @dataclass
-class RefinementSettings:
+class RefinementSettings(Settings):
     """Which language model is asked, and how."""
 
     title = "language model, which sorts each user's 2s and 3s"

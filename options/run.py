@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from options.flag import flag, shared
+from options.flag import Settings, flag, shared
 from preparation.sources import DATASETS
 from utils import InputError
 
@@ -15,7 +15,7 @@ GIVE_ONE = (
 
 
 @dataclass
-class WhatToRun:
+class WhatToRun(Settings):
     """What is run, on what."""
 
     title = "what to run"
@@ -39,7 +39,7 @@ class WhatToRun:
 
 
 @dataclass
-class Evaluation:
+class Evaluation(Settings):
     """How a model is evaluated, and where it computes."""
 
     title = "evaluation and device"
@@ -58,7 +58,7 @@ class Evaluation:
 
 
 @dataclass
-class Files:
+class Files(Settings):
     """Where files lie."""
 
     title = "files"
@@ -100,7 +100,7 @@ class RunSettings(Files, Evaluation, WhatToRun):
 
 
 @dataclass
-class Training:
+class Training(Settings):
     """How a model that learns by gradient is trained."""
 
     title = "training"
@@ -122,7 +122,7 @@ class TrainingSettings(Training, RunSettings):
 
 
 @dataclass
-class Looking:
+class Looking(Settings):
     """Which finished run is looked at, and for what."""
 
     title = "looking at a finished run, instead of --dataset"
