@@ -59,9 +59,7 @@ class ConrecSettings(Settings):
         list(STAGES), "the trained stages, in this order, warmup among them; the last three are GRPO",
         nargs="+", choices=STAGES,
     )
-    conrec_sft_steps: list[int] = flag(
-        [750, 750, 1000], "steps of translation, alignment and warmup", nargs=3, least=1,
-    )
+    conrec_sft_steps: list[int] = flag([750, 750, 1000], "steps of translation, alignment and warmup", nargs=3, least=1)
     conrec_steps: int = flag(300, "steps of each GRPO stage", least=1)
     conrec_warmup_context: str = flag(
         "negatives", "what warmup sees; both: positives, too", choices=["negatives", "both"],
@@ -85,9 +83,7 @@ class ConrecSettings(Settings):
     conrec_beta: list[float] = flag(
         [1, 1, 1], "weights of the KL divergence in recent, negatives and both", nargs=3, least=0,
     )
-    conrec_clean: bool = flag(
-        False, "show prompts twice whose predictions lie nearer future positives than negatives",
-    )
+    conrec_clean: bool = flag(False, "show prompts twice whose predictions lie nearer future positives than negatives")
     # predictions
     conrec_beams: int = flag(50, "beams of the search for the top 20", least=20)
     conrec_budget: float = flag(0.01, "share of liked items that its filter may remove", least=0, most=1)
@@ -97,7 +93,7 @@ class ConrecSettings(Settings):
     )
     conrec_reversed: str | None = flag(
         None, "train nothing, predict the items that this finished run scores lowest", type=absolute, metavar="RUN",
-    )  # fmt: skip
+    )
 
     # what it shares with the refinement and the run
     llm: str = shared(RefinementSettings, "llm")

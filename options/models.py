@@ -59,7 +59,7 @@ class Sampler(Settings):
     )
     sampler_candidates: int = flag(64, "dns, mixgcf, ahns: M, unrated items to choose from", least=1)
     sampler_top: int = flag(1, "dns: N, uniform among the N with the highest scores", least=1)
-    ahns: list[float] = flag([1.0, 0.1, -2.0], "ahns: a, b and p", nargs=3, metavar=("A", "B", "P"))  # fmt: skip
+    ahns: list[float] = flag([1.0, 0.1, -2.0], "ahns: a, b and p", nargs=3, metavar=("A", "B", "P"))
 
     def idle(self):
         unused = {
@@ -111,7 +111,7 @@ class EaseSettings(Settings):
     )
     ease_side: str = flag(
         "item", "learn weights between items, or between users", choices=["item", "user"]
-    )  # fmt: skip
+    )
 
     def idle(self):
         if self.ease_side == "user":
@@ -131,7 +131,7 @@ class BlendSettings(Settings):
     blend: list[str] = flag(
         [], "folders of finished runs (python blend.py RUN RUN fills in the rest)",
         nargs="+", type=absolute, metavar="RUN",
-    )  # fmt: skip
+    )
 
     dataset_augment: str = shared(RunSettings, "dataset_augment")
 
@@ -196,9 +196,7 @@ class ReFINePlusPlusSettings(ConfirmedNegatives, Graph):
         choices=["float32", "bfloat16"],
     )
     no_autoencoder: bool = flag(False, "leave out the autoencoders and their alignment")
-    no_alignment: bool = flag(
-        False, "train the autoencoders, but let the embeddings know nothing of it"
-    )  # fmt: skip
+    no_alignment: bool = flag(False, "train the autoencoders, but let the embeddings know nothing of it")
     lambda_reg: float = 1e-7
 
     def idle(self):
@@ -234,9 +232,7 @@ class HnlmrecSettings(StageSettings, LightGCNSettings):
         "tuned", "the vectors of the pairs",
         choices=["tuned", "untuned", "text", "shuffled", "noise_gauss", "noise_const", "none"],
     )
-    hn_alpha: float = flag(
-        0.01, "share of a pair's vector in a negative, the rest is a random one's", least=0, most=1
-    )
+    hn_alpha: float = flag(0.01, "share of a pair's vector in a negative, the rest is a random one's", least=0, most=1)
     hn_lambda: float = flag(0.0, "weight of the contrastive loss", least=0)
     hn_adapter: str = flag(
         "aligned", "what trains the adapter: alignment with items; ranking and contrastive loss; nothing",
@@ -248,7 +244,7 @@ class HnlmrecSettings(StageSettings, LightGCNSettings):
     hn_unfiltered: bool = flag(False, "use the vectors that the filter of false negatives rejects, too")
     hn_official: bool = flag(
         False, "as released: constant noise for vectors, a frozen adapter that ends in ReLU, its L2"
-    )  # fmt: skip
+    )
 
     @property
     def wants_vectors(self):

@@ -40,7 +40,7 @@ class StageSettings(Settings):
     hn_tune_epochs: int = flag(2, "passes over the triplets", least=1)
     hn_tune_batch: int = flag(16, "triplets a step; each liked item stands against every query", least=2)
     hn_tune_rate: float = flag(2e-4, "learning rate; 2e-5 for a model of billions of weights", least=0)
-    hn_lora_rank: int = flag(32, "rank of the LoRA weights; their scale is twice that", least=1)  # fmt: skip
+    hn_lora_rank: int = flag(32, "rank of the LoRA weights; their scale is twice that", least=1)
 
     # what it shares with the refinement and the run
     llm_domain: str = shared(RefinementSettings, "llm_domain")

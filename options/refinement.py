@@ -60,7 +60,7 @@ class RefinementSettings(Settings):
     unasked_twos: str = flag(
         "confirmed", "2s of a user whose mean rating is at least 3: confirmed negatives unasked, left out, "
         "or asked about", choices=UNASKED,
-    )  # fmt: skip
+    )
 
     data_dir: Path = shared(RunSettings, "data_dir")  # where the default model's files go
 

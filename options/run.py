@@ -35,7 +35,7 @@ class WhatToRun(Settings):
     )
     random_seed: int = flag(
         2024, "of initial weights, shuffling and negative sampling", least=0, most=2**32 - 1, named=False, common=True
-    )  # fmt: skip
+    )
 
 
 @dataclass
@@ -49,12 +49,8 @@ class Evaluation(Settings):
     )
     top_k: list[int] = flag([5, 10, 15, 20], "cut-offs of the metrics", nargs="+", least=1)
     device: str = flag("auto", "auto (CUDA if there is one), cpu, cuda, cuda:1", named=False, common=True)
-    deterministic: bool = flag(
-        False, "CUDA: the same numbers every time, slower; a CPU does so anyway", named=False
-    )
-    verbose: bool = flag(
-        False, "on a terminal: print every epoch, as into log.txt", named=False, action=True
-    )
+    deterministic: bool = flag(False, "CUDA: the same numbers every time, slower; a CPU does so anyway", named=False)
+    verbose: bool = flag(False, "on a terminal: print every epoch, as into log.txt", named=False, action=True)
 
 
 @dataclass
@@ -73,7 +69,7 @@ class Files(Settings):
     resume: bool = flag(
         False, "go on with the run in the run folder; with more --epochs also where these were all done",
         named=False, action=True, common=True,
-    )  # fmt: skip
+    )
 
 
 @dataclass
@@ -112,7 +108,7 @@ class Training(Settings):
     average_decay: float = flag(
         0, "evaluate and keep the running mean of the weights over steps, with this decay (such as 0.9995); 0: don't",
         least=0, most=0.999999,
-    )  # fmt: skip
+    )
     evaluation_step: int = flag(1, "epochs between two evaluations", least=1)
 
 
