@@ -7,6 +7,7 @@ from collections import deque
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -58,7 +59,8 @@ def fit(name, raw, folder, options, run):
     run.check_settings(options.effective(), settled=False)
 
     # prepare and refine: files in, CSVs out
-    splits, items, train_csv, labels = processes.by_first(make_csvs, name, raw, folder, options, device, run)
+    made = processes.by_first(make_csvs, name, raw, folder, options, device, run)
+    raw_files, splits, items, train_csv, labels = made
 
     # load and build; once the input is known to be usable, the run folder is taken
     train_hash = utils.sha256(train_csv)
@@ -69,7 +71,7 @@ def fit(name, raw, folder, options, run):
         few = f"{name} has only {data.n_items} items to rank (and needs 20)"
         raise InputError(f"--top_k {options.run.top_k[-1]}: {few}")
     made_from = {"train_csv": train_csv.name, "sha256": train_hash, "llm": labels.get("llm")}
-    made_from |= {"validation": splits["validation"], "test": splits["test"]}
+    made_from |= {**splits, "raw": raw_files}
     if options.run.model == "EASE" and any(options.recommender.ease_words):
         data.texts = item_texts(items, data.item_ids, genres=True)
         made_from["texts"] = hash_of(data.texts)
@@ -80,6 +82,9 @@ def fit(name, raw, folder, options, run):
         data.hard, labels["negatives"], made_from["negatives"] = found
     with memory_that_may_not_suffice(options.run, device):
         model = build(data, options, device)
+    if options.run.model == "Blend":
+        runs = options.recommender.blend
+        made_from["blended"] = [utils.sha256(Path(blended) / "summary.json") for blended in runs]
     settings = options.effective() | model.settled()
     columns = [*model.columns, *evaluation.metric_names(options.run.cut_offs)]
     run.open(settings, made_from, options.run.resume, columns)
@@ -121,12 +126,13 @@ def fit(name, raw, folder, options, run):
 
 
 def make_csvs(name, raw, folder, options, device, run):
-    """Prepare and refine: (hashes_of_splits, the rated items' table, the train CSV, what summary.json says of labels).
+    """Prepare and refine: (what prepare returns, hashes_of_splits, the rated items' table, the train CSV, what
+    summary.json says of labels).
 
     What was picked where options left it open is filled in there.
     """
     with utils.locked(folder, run.log):
-        prepare(name, raw, folder, run.log, options.run.half_stars)
+        raw_files = prepare(name, raw, folder, run.log, options.run.half_stars)
         splits = hashes_of_splits(name, folder)
     items = rated_items(name, raw, folder, run.log)
     if options.run.model == "Blend":
@@ -140,7 +146,7 @@ def make_csvs(name, raw, folder, options, device, run):
         asking.llm, asking.llm_mode = labels["llm"], labels["llm_mode"]  # what was picked, for the settings
     else:
         train_csv, labels = folder / f"{name}_train_original.csv", {"llm": None, "llm_mode": None}
-    return splits, items, train_csv, labels
+    return raw_files, splits, items, train_csv, labels
 
 
 def hashes_of_splits(name, folder):

@@ -31,7 +31,7 @@ from options import command_line
 from options.models import MODELS
 from options.run_name import run_name
 from preparation.locate import locate
-from runs import jobs
+from runs import finished, jobs
 from utils import InputError
 
 MAIN = Path(__file__).with_name("main.py")
@@ -82,14 +82,16 @@ class Trial:
             *("--model", *model),
         ]
         run = command_line.parse(self.arguments)  # raises InputError before anything runs
-        name, _, folder = locate(dataset, options.data_dir)
+        name, raw, folder = locate(dataset, options.data_dir)
         run.fill_in_of_data_set(name)
+        self.run, self.where = run, (name, raw, folder)
         self.folder = options.result_dir / name / run_name(run, name, folder)
         self.arguments += ["--path_name", self.folder.name]  # also where labels come into the data folder later
 
     @property
     def finished(self):
-        return (self.folder / "summary.json").exists()
+        """Raises InputError where the folder holds a finished run of other settings or files."""
+        return finished.is_finished(self.folder, self.run, self.where)
 
     @property
     def command(self):
@@ -101,6 +103,31 @@ class Trial:
     @property
     def summary(self):
         return json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
+
+
+def refuse_other_runs(trials):
+    """Raises InputError where finished runs that are not these lie in their folders."""
+    others = {}
+    for trial in trials:
+        other = finished.what_is_other(trial.folder, trial.run, trial.where)
+        if other:
+            others[trial.folder] = other
+    if others:
+        folder, other = next(iter(others.items()))
+        more = f" ({len(others) - 1} more runs likewise)" if len(others) > 1 else ""
+        raise InputError(f"{folder}: {other}{more}; {finished.cure(folder)}")
+
+
+def different_data_sets(options):
+    """--datasets without repetitions.  Raises InputError for two of one name, whose runs would share their folders."""
+    first = {}  # name: (dataset, folder of its files)
+    for dataset in options.datasets:
+        name, raw, _ = locate(dataset, options.data_dir)
+        other, its_raw = first.setdefault(name, (dataset, raw))
+        if its_raw.resolve() != raw.resolve():
+            both = f"are both called {name}, and so would their runs be"
+            raise InputError(f"--datasets {other} {dataset}: {both}; rename one of the folders")
+    return [dataset for dataset, _ in first.values()]
 
 
 def refuse_flags_of_the_study(model):
@@ -151,9 +178,10 @@ def study(argv=None):
 
     # Every combination of a grid is run with the first seed.
     grids = {}  # a model that is given twice is run once
-    for dataset, model in itertools.product(options.datasets, options.models):
+    for dataset, model in itertools.product(different_data_sets(options), options.models):
         grids[dataset, model] = grid_of(dataset, model, options)
     notes = notes_on_seeds(grids.values(), options)
+    refuse_other_runs(itertools.chain(*grids.values()))
     if not options.list:
         for note in notes:
             print(note, file=sys.stderr)
@@ -165,16 +193,18 @@ def study(argv=None):
     for (dataset, model), grid in grids.items():
         rows.append(row_of(dataset, model, grid, options))
         everything += rows[-1].trials
+    refuse_other_runs(everything)
     if options.list:
         left = {trial.folder: trial for trial in everything if not trial.finished}.values()  # two may be one run
         return print(*(shlex.join(trial.command) for trial in left), sep="\n")
     everything.sort(key=lambda trial: options.seeds.index(trial.seed))  # something of every model first
     jobs.run(everything, options.jobs)
+    refuse_other_runs(everything)  # files may have been changed meanwhile
 
     markdown, latex = report(rows, notes)
-    print(*markdown, sep="\n")
     write_lines(options.result_dir / f"{options.name}.md", markdown)
     write_lines(options.result_dir / f"{options.name}.tex", latex)
+    print(*markdown, sep="\n")  # last: whoever reads it may have gone
 
 
 def grid_of(dataset, model, options):
@@ -208,7 +238,7 @@ def row_of(dataset, model, grid, options):
 
 def validation_score(summary):
     """The figure that a grid's best is chosen by."""
-    return summary["validation"][summary.get("primary", "recall@20")]
+    return summary["validation"][jobs.primary(summary)]
 
 
 def has_closed_form(trial):

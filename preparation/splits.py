@@ -36,6 +36,7 @@ def prepare(name, raw, folder, log=print, half_stars=None):
     made from are unchanged.
 
     half_stars: "up" or "down", how those of a user's own data set are rounded; None: refused.
+    Returns what they are made from, as origin().
     """
     known = DATASETS.get(name)  # None for a user's own data set
     paths = [folder / f"{name}_{part}.csv" for part in PARTS]
@@ -45,18 +46,18 @@ def prepare(name, raw, folder, log=print, half_stars=None):
         raise InputError(f"{idle}; {name} has whole stars")
 
     # Is there anything to do?
-    if not stamp.exists() and were_put_there_by_hand(paths):
+    if by_hand(name, folder):
         if half_stars:
             raise InputError(f"{idle}; {folder}/{name}_*.csv are used as found")
         log(f"splits: {folder}/{name}_*.csv as found (not prepared here)")
-        return say_whether_published(name, folder, known, log)
+        say_whether_published(name, folder, known, log)
+        return origin(name, raw, folder)
     if known:
         fetch(name, raw, log)
-    made_from = fingerprint(name, raw) | {"rules": RULES_VERSION}
-    if half_stars:
-        made_from["half_stars"] = half_stars
+    made_from = origin(name, raw, folder, half_stars)
     if is_up_to_date(paths, stamp, made_from):
-        return log(f"splits: {folder}/{name}_*.csv, prepared earlier from the same files")
+        log(f"splits: {folder}/{name}_*.csv, prepared earlier from the same files")
+        return made_from
 
     # Everything is worked out before anything is written.
     inter, item = raw_files(raw)
@@ -65,6 +66,7 @@ def prepare(name, raw, folder, log=print, half_stars=None):
     log(f"splits: prepared {folder}/{name}_*.csv from {inter}")
 
     say_whether_published(name, folder, known, log)
+    return made_from
 
 
 def split_files(inter, item, known, half_stars, log):
@@ -88,6 +90,25 @@ def split_files(inter, item, known, half_stars, log):
             "dropped, and validation needs a user with 10"
         )
     return tables
+
+
+def by_hand(name, folder):
+    """Whether the CSVs of `folder` are used as they are: all there, and not prepared here."""
+    paths = [folder / f"{name}_{part}.csv" for part in PARTS]
+    return not (folder / "prepared.json").exists() and were_put_there_by_hand(paths)
+
+
+def origin(name, raw, folder, half_stars=None, digest=sha256):
+    """What the CSVs of `folder` are made from, as long as nothing changes: files by their digest, and how.
+
+    Of CSVs put there by hand only the titles beside them are known.
+    """
+    if by_hand(name, folder):
+        return {path.name: digest(path) for path in item_files(raw)}
+    made_from = fingerprint(name, raw, digest) | {"rules": RULES_VERSION}
+    if half_stars:
+        made_from["half_stars"] = half_stars
+    return made_from
 
 
 def were_put_there_by_hand(paths):
@@ -165,9 +186,9 @@ def raw_files(raw):
     return ratings[0], items[0] if items else None
 
 
-def fingerprint(name, raw):
+def fingerprint(name, raw, digest=sha256):
     """SHA-256 of the raw files, the known ones checked against their pinned values."""
-    found = {path.name: sha256(path) for path in raw_files(raw) if path}
+    found = {path.name: digest(path) for path in raw_files(raw) if path}
     pinned = DATASETS[name].files if name in DATASETS else {}
     for file, expected in pinned.items():
         if not expected:  # not known, or more than one version is in circulation

@@ -154,16 +154,18 @@ class Progress:
     def end(self, trial, code, seconds):
         """Say how a run ended.  Returns what to say of it at the end of all, if it failed."""
         self.n_ended += 1
-        said = f"{self.n_ended} of {self.n_runs}: {name_of(trial)}"
-        if code:
-            why = f"{last_words(trial, code)} (its output: {output_of(trial)})"
-            tqdm.write(f"{said}: failed: {why}", file=sys.stderr)
-        else:
-            recall = trial.summary["test"]["recall@20"]
-            tqdm.write(f"{said}: test Recall@20 {recall:.4f}, {seconds:.0f} s", file=sys.stderr)
+        try:
+            why = last_words(trial, code) if code else None
+            result = None if code else result_in_words(trial.summary)
+        except Exception as error:  # whatever is wrong with what this run left, the others go on
+            why = f"{trial.folder}/summary.json: cannot be read ({type(error).__name__}: {error})"
+        if why:
+            why += f" (its output: {output_of(trial)})"
+        outcome = f"failed: {why}" if why else f"{result}, {seconds:.0f} s"
+        tqdm.write(f"{self.n_ended} of {self.n_runs}: {name_of(trial)}: {outcome}", file=sys.stderr)
         sys.stderr.flush()
         self.bar.update()
-        return [f"{shlex.join(trial.command)}: {why}"] if code else []
+        return [f"{shlex.join(trial.command)}: {why}"] if why else []
 
     def close(self):
         for line in (*self.lines, self.bar):
@@ -172,6 +174,18 @@ class Progress:
 
 def name_of(trial):
     return f"{trial.folder.parent.name} {shlex.join(trial.model)}, seed {trial.seed}"
+
+
+def primary(summary):
+    """The name of the metric that a run is judged by: CoNRec's is another than that of the recommenders."""
+    return summary.get("primary", "recall@20")
+
+
+def result_in_words(summary):
+    """"test Recall@20 0.2345", of a run's own metric."""
+    metric = primary(summary)
+    shown = metric.upper() if "primary" in summary else metric.capitalize()
+    return f"test {shown} {summary['test'][metric]:.4f}"
 
 
 def in_flight(trial):

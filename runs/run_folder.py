@@ -16,6 +16,8 @@ from utils import InputError, is_first, lock_of, named, take, write_atomically, 
 
 FREE = names_that_are("free")  # the settings that a run may be resumed with other values of
 
+NEWER = ("raw", "train_original", "blended")  # of made_from, for finished.py: runs of older versions lack them
+
 RULE = "#" * 77  # a line across the log
 
 
@@ -129,6 +131,9 @@ class Run:
                 f"{hard_now['folder']}: are not the hard negatives that the run in {self.folder} began with (width "
                 f"{hard['width']}, now {hard_now['width']}); put them back, or use another --path_name"
             )
+        for key in NEWER:  # what the run reads of them has hashes of its own
+            before.pop(key, None)
+            made_from.pop(key, None)
         if before != made_from:
             files, had = f"{made_from['train_csv']} or the validation or test file beside it", before["train_csv"]
             if "texts" in made_from:  # EASE with words

@@ -1,12 +1,15 @@
 """study.py: what it runs, what it does not run again, how it chooses, what is seen of it, and its table."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
 import pty
 import re
 import select
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,9 +24,13 @@ import scipy.stats
 import synthetic
 import torch
 
+import main
+import runs.finished
 import study
+import utils
 from machine import shell
 from options import command_line as flags_of_main
+from preparation.sources import DATASETS
 from results4comparison import formatting
 from runs import jobs
 from utils import InputError
@@ -295,3 +302,234 @@ def test_two_models_that_are_one_run_are_run_once(base, tmp_path, capsys):
     assert len(capsys.readouterr().out.strip().splitlines()) == 1
     study.study([str(word) for word in words])
     assert len([path for path in (tmp_path / "blocks").glob("LightGCN*") if path.is_dir()]) == 1
+
+
+# ------------------------------------------------------------------- what a run was made from
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A base folder with the data set blocks and a finished study of it, which the tests copy."""
+    base = tmp_path_factory.mktemp("kept")
+    synthetic.write_data_set(base / "blocks")
+    with contextlib.redirect_stderr(io.StringIO()):
+        main.main(of_main(base, "--model", "Popularity"))
+        main.main(of_main(base, "--model", "Popularity", "--dataset_augment", "augment", "--llm", "rule"))
+    return base
+
+
+def of_main(base, *words):
+    paths = ["--dataset", base / "blocks", "--data_dir", base / "data", "--result_dir", base / "result"]
+    return [str(word) for word in (*paths, *words)]
+
+
+@pytest.fixture
+def copied(kept, tmp_path):
+    shutil.copytree(kept, tmp_path / "base")
+    return tmp_path / "base"
+
+
+PLAIN, RULE = "Popularity", "Popularity --dataset_augment augment --llm rule"
+
+
+def of_older_version(base):
+    """As versions left it whose config.json knew nothing of the raw files."""
+    for path in base.glob("result/blocks/*/config.json"):
+        config = json.loads(path.read_text())
+        for key in ("raw", "train_original", "blended"):
+            config["made_from"].pop(key, None)
+        path.write_text(json.dumps(config))
+
+
+def more_stars(path):
+    """The first 1 or 2 becomes a 3: no positive, so validation and test rows stay as they are."""
+    lines = path.read_text().splitlines(keepends=True)
+    place = next(place for place, line in enumerate(lines) if line.rstrip().endswith(("\t1", "\t2")))
+    lines[place] = lines[place].rstrip()[:-1] + "3\n"
+    path.write_text("".join(lines))
+
+
+def answer(base, capfd, *models):
+    """(exit code, stderr) of the study; what it would run is printed, nothing is run."""
+    capfd.readouterr()
+    code = shell.cli(study.study, flags(base, "--models", *models, "--list"))
+    return code, capfd.readouterr()
+
+
+def refused(base, capfd, *models):
+    before = {path: path.read_bytes() for path in base.rglob("*") if path.is_file() and path.name != ".hashes"}
+    code, said = answer(base, capfd, *models)
+    after = {path: path.read_bytes() for path in base.rglob("*") if path.is_file() and path.name != ".hashes"}
+    assert code == 2 and said.err.count("\n") == 1 and before == after, said
+    assert "delete " in said.err and "--result_dir" in said.err
+    return said.err
+
+
+@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize("model", [PLAIN, RULE])
+def test_a_finished_run_of_these_files_is_taken(copied, capfd, older, model):
+    if older:
+        of_older_version(copied)
+    code, said = answer(copied, capfd, model)
+    assert (code, said.out.strip(), said.err) == (0, "", "")
+
+
+@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize("model", [PLAIN, RULE])
+@pytest.mark.parametrize("file", ["blocks.inter", "blocks.item"])
+def test_a_run_of_raw_files_that_were_replaced_is_not_taken(copied, capfd, older, model, file):
+    if older:
+        of_older_version(copied)
+    path = copied / "blocks" / file
+    more_stars(path) if file == "blocks.inter" else path.write_text(path.read_text().replace("Film", "Movie", 1))
+    error = refused(copied, capfd, model)
+    assert str(copied / "result" / "blocks" / "Popularity_") in error
+    assert str(path) in error or (older and "not known" in error)
+
+
+def test_a_run_is_taken_again_once_its_files_are_back_whatever_was_prepared_meanwhile(copied, capfd, tmp_path):
+    """Splits of a namesake lie in the data folder; what the run was made from is in its config.json."""
+    synthetic.write_data_set(tmp_path / "other" / "blocks")
+    more_stars(tmp_path / "other" / "blocks" / "blocks.inter")
+    other = ["--dataset", str(tmp_path / "other" / "blocks"), "--data_dir", str(copied / "data")]
+    main.main([*other, "--result_dir", str(tmp_path / "result"), "--model", "Popularity"])
+    assert answer(copied, capfd, PLAIN)[0] == 0
+    shutil.rmtree(copied / "data")
+    code, said = answer(copied, capfd, PLAIN)
+    assert (code, said.out.strip()) == (0, "")
+
+
+def test_splits_put_there_by_hand_are_known_by_what_they_hold(copied, capfd):
+    stamp, test = copied / "data" / "blocks" / "prepared.json", copied / "data" / "blocks" / "blocks_test.csv"
+    stamp.unlink()
+    assert answer(copied, capfd, PLAIN)[0] == 0
+    more_stars(copied / "blocks" / "blocks.inter")  # not read any more
+    assert answer(copied, capfd, PLAIN)[0] == 0
+    test.write_text("".join(test.read_text().splitlines(keepends=True)[:-1]))
+    assert str(test) in refused(copied, capfd, PLAIN)
+
+
+def test_a_csv_that_was_changed_after_it_was_prepared_is_noticed(copied, capfd):
+    train = copied / "data" / "blocks" / "blocks_train_original.csv"
+    train.write_text("".join(train.read_text().splitlines(keepends=True)[:-1]))
+    assert str(train) in refused(copied, capfd, PLAIN)
+    assert str(train) in refused(copied, capfd, RULE)  # which was trained on another file, made of this one
+
+
+def test_a_run_on_other_labels_is_not_taken(copied, capfd):
+    (labels,) = (copied / "data" / "blocks" / "feedback").glob("*/blocks_train_augment.csv")
+    found = labels.with_name("kept.csv")
+    labels.rename(found)
+    assert answer(copied, capfd, RULE)[0] == 0  # gone is no contradiction
+    labels.write_text(found.read_text().replace(",0.5", ",4.5", 1))
+    assert "refined ratings that are no longer in" in refused(copied, capfd, RULE)
+
+
+def test_a_run_on_somebodys_labels_is_told_from_one_on_others(copied, capfd):
+    """The name has eight digits of the labels' hash; here the run was named by hand."""
+    (rule,) = (copied / "data" / "blocks" / "feedback").glob("*/blocks_train_augment.csv")
+    labels = copied / "data" / "blocks" / "blocks_train_augment.csv"
+    shutil.copy(rule, labels)
+    model = "Popularity --dataset_augment augment"
+    (trial,) = study.grid_of(str(copied / "blocks"), model, study.parse(flags(copied, "--models", model)))
+    main.main(of_main(copied, *model.split()[1:], "--model", "Popularity", "--path_name", trial.folder.name))
+    assert answer(copied, capfd, model)[0] == 0
+    config = json.loads((trial.folder / "config.json").read_text())
+    config["made_from"]["sha256"] = "0" * 64
+    (trial.folder / "config.json").write_text(json.dumps(config))
+    assert str(labels) in refused(copied, capfd, model)
+
+
+@pytest.mark.parametrize("named", ["LightGCN_2024", "Popularity_2024"])
+def test_a_run_of_other_settings_under_the_name_is_not_taken(copied, capfd, named):
+    """--path_name lets anybody give a run any name."""
+    (copied / "result" / "blocks" / "Popularity_2024").rename(copied / "result" / "blocks" / "LightGCN_2024")
+    model = "LightGCN"
+    if named == "Popularity_2024":
+        model = "Popularity"
+        main.main(of_main(copied, "--model", "Popularity", "--path_name", named, "--top_k", "3"))
+    error = refused(copied, capfd, model)
+    assert named in error and ("--model Popularity, not LightGCN" in error or "--top_k 3, not 5 10 15 20" in error)
+
+
+@pytest.mark.parametrize("file", ["summary.json", "config.json"])
+def test_a_finished_run_that_cannot_be_read_is_named(copied, capfd, file):
+    (copied / "result" / "blocks" / "Popularity_2024" / file).write_text("{")
+    assert "summary.json or config.json cannot be read" in refused(copied, capfd, PLAIN)
+
+
+def test_several_runs_that_will_not_do_are_counted(copied, capfd):
+    more_stars(copied / "blocks" / "blocks.inter")
+    assert "(1 more runs likewise)" in refused(copied, capfd, PLAIN, RULE)
+
+
+def test_a_known_data_set_need_not_be_there(copied, capfd, monkeypatch):
+    """Finished runs that were copied here without the data give their table."""
+    row = DATASETS["ML-100K"]
+    monkeypatch.setitem(DATASETS, "blocks", dataclasses.replace(row, files={"blocks.inter": None}, labels=""))
+    shutil.rmtree(copied / "data")
+    words = ["--datasets", "blocks", "--data_dir", copied / "data", "--result_dir", copied / "result", "--list"]
+    assert shell.cli(study.study, [str(word) for word in (*words, "--models", PLAIN)]) == 0
+    assert capfd.readouterr().out.strip() == ""
+
+
+def test_two_data_sets_of_one_name_are_refused_and_one_given_twice_is_one(copied, tmp_path, capfd):
+    other = synthetic.write_data_set(tmp_path / "other" / "blocks")
+    more_stars(other / "blocks.inter")
+    code = shell.cli(study.study, flags(copied, "--models", PLAIN, "--list", "--datasets", copied / "blocks", other))
+    error = capfd.readouterr().err
+    assert code == 2 and error.count("\n") == 1
+    assert f"--datasets {copied / 'blocks'} {other}: are both called blocks" in error
+    twice = [copied / "blocks", f"{copied}/./blocks"]
+    study.study(flags(copied, "--models", PLAIN, "--datasets", *twice))
+    assert len([line for line in capfd.readouterr().out.splitlines() if "Popularity" in line]) == 1
+
+
+def test_a_blend_knows_the_runs_that_it_is_made_of(copied, capfd):
+    parts = [copied / "result" / "blocks" / name for name in ("Popularity_2024", "ease")]
+    main.main(of_main(copied, "--model", "EASE", "--path_name", "ease", "--ease_lambdas", "10"))
+    model = shlex.join(["Blend", "--blend", *map(str, parts)])
+    with contextlib.redirect_stderr(io.StringIO()):
+        study.study(flags(copied, "--models", model))
+    assert answer(copied, capfd, model)[0] == 0
+    summary_of = parts[1] / "summary.json"
+    summary_of.write_text(json.dumps(json.loads(summary_of.read_text()) | {"train_seconds": 99}))
+    assert str(summary_of) in refused(copied, capfd, model)
+
+
+# ------------------------------------------------------------------- how runs end
+
+
+def ended(folder, summary, code=0):
+    """(what is shown, failures) of Progress when a run has ended and left this summary.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "summary.json").write_text(summary)
+    trial = study.Trial.__new__(study.Trial)
+    trial.folder, trial.model, trial.seed, trial.arguments = folder, ["CoNRec"], 7, ["x"]
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        progress = jobs.Progress(2, 1)
+        failures = progress.end(trial, code, 3.2)
+        progress.close()
+    return said.getvalue(), failures
+
+
+def test_a_run_is_judged_by_its_own_metric(tmp_path):
+    summary = json.dumps({"primary": "fhr@20", "test": {"fhr@20": 0.25}})
+    said, failures = ended(tmp_path / "x" / "run", summary)
+    assert said == "1 of 2: x CoNRec, seed 7: test FHR@20 0.2500, 3 s\n" and not failures
+
+
+@pytest.mark.parametrize("summary", ["{", "[]", "{}", '{"test": 1}', '{"test": {"recall@20": "much"}}'])
+def test_a_run_whose_summary_cannot_be_read_has_failed_and_the_others_go_on(tmp_path, summary):
+    said, (failure,) = ended(tmp_path / "x" / "run", summary)
+    assert "failed: " in said and "summary.json: cannot be read" in failure and "run.out" in failure
+
+
+def test_hard_negatives_that_were_made_anew_are_noticed(tmp_path):
+    (tmp_path / "vectors.npy").write_text("x")
+    digests = {"vectors.npy": utils.sha256(tmp_path / "vectors.npy"), "status.npy": "0"}
+    made_from = {"negatives": {"folder": str(tmp_path), "sha256": digests, "width": 3}}
+    options = SimpleNamespace(hn_folder=None)
+    assert runs.finished.of_vectors(made_from, options) is None
+    (tmp_path / "vectors.npy").write_text("y")
+    assert str(tmp_path / "vectors.npy") in runs.finished.of_vectors(made_from, options)

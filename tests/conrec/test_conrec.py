@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import signal
 
@@ -13,9 +14,11 @@ import synthetic
 from safetensors import safe_open
 
 import main
+import study
 from conrec.learning import steps
 from conrec.learning.stage_folders import DONE
 from conrec.results import run_files
+from machine import shell
 from machine.shell import Stopped
 from options import command_line
 from results4comparison import dislikes, table
@@ -408,3 +411,21 @@ def test_a_user_is_shown_what_they_dislike_and_what_is_predicted(finished, world
 def test_an_unknown_user_is_refused(finished):
     with pytest.raises(InputError, match="user nobody: not among the 30 users"):
         main.main(["--recommend", "nobody", "--run", str(folder_of(finished))])
+
+
+def test_a_study_takes_a_finished_run_and_no_run_of_other_files(finished, world, tmp_path, capfd):
+    """The run made for the other tests, under the name that the study gives it."""
+    model = ["CoNRec", "--conrec_embeddings", str(world.parent / "vectors.npz"), *SMALL.split()]
+    where = ["--datasets", world, "--data_dir", finished / "data", "--result_dir", tmp_path]
+    words = [*map(str, where), "--models", shlex.join(model)]
+    folder = study.Trial(model, str(world), 2024, study.parse(words)).folder
+    shutil.copytree(folder_of(finished), folder)
+    study.study(words)
+    assert "FHR@20" in capfd.readouterr().out
+    config = json.loads((folder / "config.json").read_text())
+    changes = {world / "world.inter": {"sha256": "0"}, world / "world.item": {"items": "0"}}
+    for path, change in {**changes, model[2]: {"vectors": {"embeddings": "0"}}}.items():
+        (folder / "config.json").write_text(json.dumps(config | {"made_from": config["made_from"] | change}))
+        assert shell.cli(study.study, words) == 2
+        error = capfd.readouterr().err
+        assert error.count("\n") == 1 and f"{folder}: holds a finished run" in error and str(path) in error

@@ -1,0 +1,214 @@
+"""Whether a run folder holds the finished run of these settings, made from the files that are there now.
+
+A file that is gone since is no contradiction: results may be looked at without the data.  One that is another now is.
+Nothing is written but .hashes beside large files (utils.remembered_sha256), so that asking again takes no time.
+"""
+
+from pathlib import Path
+
+from options.refinement import DEFAULT_LLM
+from preparation.sources import DATASETS
+from runs.run_folder import FREE, read_config
+from utils import InputError, read_json, remembered_sha256
+
+# preparation.splits imports pandas, and llm.weights torch: both are imported where a finished run is found.
+NOT_COMPARED = {"dataset", "path_name", *FREE}  # which files --dataset stands for is told by their hashes
+
+
+def is_finished(folder, options, where):
+    """Whether the folder holds this run, and it is finished.
+
+    options: command_line.Options.  where: what preparation.locate says of its data set.
+    Raises InputError where the folder holds a finished run of other settings or files.
+    """
+    other = what_is_other(folder, options, where)
+    if other:
+        raise InputError(f"{folder}: {other}; {cure(folder)}")
+    return (folder / "summary.json").exists()
+
+
+def cure(folder):
+    return f"delete {folder} to have it run anew, or give another --result_dir"
+
+
+def what_is_other(folder, options, where):
+    """What tells a finished run from the one that is asked for, in words; None where nothing does, or none is there."""
+    if not (folder / "summary.json").exists():
+        return None
+    try:
+        dict(read_json(folder / "summary.json"))
+        config = read_config(folder)
+    except (ValueError, TypeError, InputError, OSError):
+        return "holds a finished run whose summary.json or config.json cannot be read"
+    return of_settings(config["settings"], options) or of_files(config, options, where)
+
+
+def of_settings(before, options):
+    """The settings that differ, but for those that were left open for the run to settle (auto).
+
+    A flag that the run did not know yet is at its default: else it were in the name of the folder.
+    """
+    for flag, value in options.effective().items():
+        if flag in NOT_COMPARED or flag not in before or value in (None, "auto"):
+            continue
+        if value != before[flag]:
+            return f"holds a finished run with --{flag} {in_words(before[flag])}, not {in_words(value)}"
+    return None
+
+
+def in_words(value):
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def of_files(config, options, where):
+    name, raw, folder = where
+    made_from = config["made_from"]
+    if options.run.model == "CoNRec":
+        return of_events(made_from, options.recommender, name, raw)
+    return (
+        of_splits(made_from, options, name, raw, folder)
+        or of_labels(config, options, name, folder)
+        or of_vectors(made_from, options.recommender)
+        or of_runs(made_from.get("blended", []), getattr(options.recommender, "blend", []))
+    )
+
+
+def changed(path):
+    return f"holds a finished run that was made from another {path} than the one there now"
+
+
+# ------------------------------------------------------------------------------------- raw files and splits
+
+
+def of_splits(made_from, options, name, raw, folder):
+    """Prepared splits are known by their raw files, those that were put there by hand by what they hold."""
+    from preparation import splits
+
+    paths = {part: folder / f"{name}_{part}.csv" for part in splits.PARTS}
+    own = {part: made_from.get(part) for part in splits.PARTS}
+    if options.run.dataset_augment == "original" and options.run.model != "Blend":
+        own["train_original"] = made_from["sha256"]
+
+    # What the splits there are made from, what main.py would make them from now, and what the run's were made from.
+    by_hand = splits.by_hand(name, folder)
+    stamp, now, had = stamp_of(folder), origin_now(name, raw, folder, options.run.half_stars), made_from.get("raw")
+    up_to_date = by_hand or now is None or stamp.get("made_from") == now
+    if had is None and stamp and are_the_same(own, stamp["made"], paths):
+        had = stamp["made_from"]  # a run of an older version, which does not say it
+    if by_hand and had:
+        had = {file: had.get(file) for file in now}  # the titles: the ratings are not read
+    elif had is None or "rules" not in had:
+        if not up_to_date:
+            return f"holds a finished run on splits of which it is not known whether they were made of {raw}"
+        had = now
+    if now is not None and had is not None and had != now:
+        return changed(which_differs(had, now, raw))
+
+    # Where the splits there are of other files they are made anew, and those of the same files are the same.
+    if up_to_date:
+        for part, path in paths.items():
+            if own[part] and path.exists() and remembered_sha256(path) != own[part]:
+                return changed(path)
+    return None
+
+
+def stamp_of(folder):
+    """{"made_from", "made"} of prepared.json; {} where there is none."""
+    stamp = folder / "prepared.json"
+    if not stamp.exists():
+        return {}
+    try:
+        stamped = dict(read_json(stamp))
+        return {key: dict(stamped[key]) for key in ("made_from", "made")}
+    except (ValueError, LookupError, TypeError):
+        problem = "is not JSON of this program; delete it to use the splits beside it as they are"
+        raise InputError(f"{stamp}: {problem}") from None
+
+
+def are_the_same(own, made, paths):
+    """Whether the hashes that a run knows are those of prepared.json."""
+    return all(made.get(paths[part].name) == digest for part, digest in own.items() if digest)
+
+
+def origin_now(name, raw, folder, half_stars):
+    """As splits.origin: what main.py would make the splits from.  None for a known data set that is not here."""
+    from preparation import fetch, splits
+
+    by_hand = splits.by_hand(name, folder)
+    if not by_hand and name in DATASETS and fetch.missing_files(DATASETS[name], raw):
+        return None
+    return splits.origin(name, raw, folder, half_stars, remembered_sha256)
+
+
+def which_differs(had, now, raw):
+    """The path of the first raw file that is another, or what else is."""
+    for file in sorted(had.keys() | now.keys(), key=lambda file: (file in ("rules", "half_stars"), file)):
+        if had.get(file) != now.get(file):
+            return {"rules": "version of the rules of preparation", "half_stars": "--half_stars"}.get(file, raw / file)
+
+
+def of_events(made_from, settings, name, raw):
+    """CoNRec reads the raw files themselves, vectors or an encoder, a language model, or a run."""
+    from preparation import fetch, splits
+
+    if name not in DATASETS or not fetch.missing_files(DATASETS[name], raw):
+        now = splits.fingerprint(name, raw, remembered_sha256)
+        had = {made_from["train_csv"]: made_from["sha256"]}
+        if made_from["item_file"]:
+            had[made_from["item_file"]] = made_from["items"]
+        if had != now:
+            return changed(which_differs(had, now, raw))
+    of_items = made_from.get("vectors", {})
+    if "embeddings" in of_items:
+        path = Path(settings.conrec_embeddings)
+        if path.exists() and remembered_sha256(path) != of_items["embeddings"]:
+            return changed(path)
+    for model, had in ((settings.conrec_encoder, of_items.get("encoder")), (settings.llm, made_from.get("backbone"))):
+        if isinstance(had, dict) and Path(model).is_dir():  # hashes; else the version of a public model
+            from llm.weights import revision
+
+            if revision(Path(model)) != had:
+                return changed(model)
+    reverse = [settings.conrec_reversed] if settings.conrec_reversed else []
+    return of_runs([made_from.get("reversed")], reverse)
+
+
+# ------------------------------------------------------------------------------------- labels, vectors and runs
+
+
+def of_labels(config, options, name, folder):
+    """Refined ratings: somebody's, in the data folder, or those of a language model below it."""
+    if options.run.dataset_augment != "augment":
+        return None
+    wanted = config["made_from"]["sha256"]
+    labels = folder / f"{name}_train_augment.csv"
+    if options.refinement.llm == "auto" and not options.refinement.llm_url:
+        if labels.exists():
+            return None if remembered_sha256(labels) == wanted else changed(labels)
+        if config["settings"].get("llm") != DEFAULT_LLM:
+            return f"holds a finished run on the labels of {config['settings'].get('llm')}, not of {DEFAULT_LLM}"
+    made = list(folder.glob(f"feedback/*/{name}_train_augment.csv"))
+    if made and not any(remembered_sha256(path) == wanted for path in made):
+        return f"holds a finished run on refined ratings that are no longer in {folder}/feedback"
+    return None
+
+
+def of_vectors(made_from, settings):
+    """Hard negatives, which HNLMRec was trained with."""
+    had = made_from.get("negatives")
+    if not had:
+        return None
+    folder = Path(settings.hn_folder or had["folder"])
+    for file, digest in had["sha256"].items():
+        if (folder / file).exists() and remembered_sha256(folder / file) != digest:
+            return changed(folder / file)
+    return None
+
+
+def of_runs(hashes, folders):
+    """Other runs that this one is made of.  Blends of older versions do not know their hashes."""
+    for digest, folder in zip(hashes, folders, strict=False):
+        path = Path(folder) / "summary.json"
+        if digest and path.exists() and remembered_sha256(path) != digest:
+            return changed(path)
+    return None
