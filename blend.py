@@ -20,8 +20,8 @@ from utils import InputError
 
 def blend(argv=None):
     argv = sys.argv[1:] if argv is None else argv
-    if not argv or {"-h", "--help"} & set(argv):
-        return print(__doc__)
+    if not argv or shell.wants_help(argv):
+        return shell.print_help(__doc__)
     runs = list(takewhile(lambda word: not word.startswith("--"), argv))
     if len(runs) < 2 or len({Path(run).resolve() for run in runs}) < len(runs):
         raise InputError("give at least two folders of finished runs, each once")

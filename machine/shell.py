@@ -4,11 +4,13 @@ import argparse
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from utils import InputError
 
+NOBODY_READS = 128 + signal.SIGPIPE  # the exit code of head's left neighbour in "yes | head -1", as bash reports it
 AGAIN = "interrupted; the same command goes on (main.py with --resume, once training has begun)"
 
 
@@ -23,28 +25,64 @@ class Stopped(BaseException):
 def cli(job, argv=None):
     """Run job(argv); returns the exit code.
 
-    0 when it ended well, 2 for unusable input (one line on stderr), 130 or 143 when it was interrupted.
+    What the job returned (None: 0) when it ended well, 2 for unusable input (one line on stderr), 130 or 143 when it
+    was interrupted, 141 when nobody read any more what it printed (a training run goes on then: run_folder.Run.log).
     """
 
     def terminate(number, frame):
         raise Stopped(number, AGAIN)
 
     signal.signal(signal.SIGTERM, terminate)
+    print_anything()
     if os.environ.get("LOCAL_RANK", "0") != "0":
         be_silent()  # what is wrong with the command, the first process of a machine says
     try:
-        job(argv)
+        code = job(argv) or 0
+    except SystemExit as stop:  # argparse, after --help or a typo
+        code = stop.code
     except InputError as error:
-        return fail(error)
+        code = fail(error)
     except OSError as error:  # a full disk, a folder that may not be written to
-        return fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+        code = of_os_error(error)
     except Stopped as stop:
-        print(stop, file=sys.stderr)
-        return 128 + stop.number
+        say(stop)
+        code = 128 + stop.number
     except KeyboardInterrupt:
-        print(AGAIN, file=sys.stderr)
-        return 128 + signal.SIGINT
-    return 0
+        say(AGAIN)
+        code = 128 + signal.SIGINT
+    try:
+        sys.stdout.flush()  # at the very end nobody could answer for it
+    except OSError as error:
+        code = code or of_os_error(error, "stdout")
+        lead_nowhere(sys.stdout)
+    return code
+
+
+def of_os_error(error, path="a file"):
+    """The exit code, after a line on stderr but where it was stdout that nobody reads any more.
+
+    path: what it is about, where the error does not name it.
+    """
+    if isinstance(error, BrokenPipeError) and not error.filename:
+        lead_nowhere(sys.stdout)
+        return NOBODY_READS
+    return fail(f"{error.filename or path}: {error.strerror or error}")
+
+
+def print_anything():
+    """Nothing that is printed ends the program: a character that the terminal's encoding lacks is shown as \\xe9."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed before the program began
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, held to the end
+        elif hasattr(stream, "reconfigure"):  # a notebook's or a test's may be of another kind
+            stream.reconfigure(errors="backslashreplace")
+
+
+def lead_nowhere(stream):
+    """Nothing that is or was written to the stream fails from here on."""
+    with open(os.devnull, "w") as nowhere, suppress(OSError):  # one that is no file of the system
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def be_silent():
@@ -54,8 +92,25 @@ def be_silent():
 
 def fail(message):
     """One line on stderr; returns the exit code of unusable input."""
-    print("error:", " ".join(str(message).split()), file=sys.stderr)
+    say("error: " + " ".join(str(message).split()))
     return 2
+
+
+def say(line):
+    """A line on stderr, if anybody reads it."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        lead_nowhere(sys.stderr)
+
+
+def wants_help(arguments):
+    return bool({"-h", "--help"} & set(arguments))
+
+
+def print_help(doc):
+    """doc: the docstring of a program, None under python -OO."""
+    print(doc or "python -OO leaves out the help; start it without -OO to read it")
 
 
 def report_command(argv, about, examples, path_help, lines, add_flags):
@@ -64,6 +119,10 @@ def report_command(argv, about, examples, path_help, lines, add_flags):
     lines: options -> the card's lines; what takes long to import it imports itself, so that --help and a typo are
     answered at once.  add_flags: gets add_argument.
     """
+    return cli(partial(print_report, about, examples, path_help, lines, add_flags), argv)
+
+
+def print_report(about, examples, path_help, lines, add_flags, argv):
     style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=about, epilog=examples, formatter_class=style, allow_abbrev=False)
     parser.error = lambda message: sys.exit(fail(f"{message} (--help lists what there is)"))
@@ -71,11 +130,7 @@ def report_command(argv, about, examples, path_help, lines, add_flags):
     parser.add_argument("path", type=Path, help=path_help)
     add_flags(parser.add_argument)
     options = parser.parse_args(argv)
-    try:
-        print(*lines(options), sep="\n")
-    except InputError as error:
-        return fail(error)
-    return 0
+    print(*lines(options), sep="\n")
 
 
 @contextmanager

@@ -33,6 +33,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from machine import shell
 from options.run_name import flag_words
 
 HERE = Path(__file__).parent
@@ -225,17 +226,18 @@ def check_test(ours, theirs, deviation):
 # ------------------------------------------------------------------------------------ the command
 
 
-def parse_arguments():
+def parse(arguments):
     style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
+    parser.error = lambda message: sys.exit(shell.fail(f"{message} (--help lists what there is)"))
     parser.add_argument("run", type=Path, help="a run folder, or a log file")
     parser.add_argument("--dataset", help="default: what summary.json of the run folder says")
     parser.add_argument("--model", help="default: what summary.json of the run folder says")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
-def main():
-    options = parse_arguments()
+def main(arguments=None):
+    options = parse(arguments)
     names = {"dataset": options.dataset, "model": options.model}
     log, summary = options.run, {}
     try:
@@ -246,12 +248,12 @@ def main():
             names = {key: given or summary[key] for key, given in names.items()}
         reference = published(**names)
         if reference is None:  # its log may be of another form
-            return fail(f"nothing published for {names}; give --dataset and --model")
+            return shell.fail(f"nothing published for {names}; give --dataset and --model")
         run = parse_log(log) | names
     except KeyError as error:
-        return fail(f"{options.run}/summary.json: lacks {error}")
+        return shell.fail(f"{options.run}/summary.json: lacks {error}")
     except (OSError, ValueError) as error:
-        return fail(f"{options.run}: not a finished run or a log ({error})")
+        return shell.fail(f"{options.run}: not a finished run or a log ({error})")
 
     # Differences between two experiments say nothing about either.
     differing = ", ".join(departures(summary | run, reference))
@@ -283,10 +285,5 @@ def read_summary(folder):
     return json.loads(path.read_text())
 
 
-def fail(message):
-    print(f"error: {message}", file=sys.stderr)
-    return 2
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(shell.cli(main))

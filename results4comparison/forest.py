@@ -1,7 +1,7 @@
 """Forest plots of the kept runs: what each row of `table.py labels` and `ablations` is worth.
 
-    python results4comparison/forest.py             writes docs/labels.png and docs/ablations.png
-    python results4comparison/forest.py FOLDER      writes them there
+    python results4comparison/forest.py FOLDER      writes labels.png and ablations.png there
+    python results4comparison/forest.py docs        those of the documentation
 
 A line is the difference in test Recall@20 to a reference, of the same data set, with its 95 %
 interval: the paired t-test over users of table.py.
@@ -18,9 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from machine import shell
 from results4comparison import kept_runs, table
 from results4comparison.formatting import paired
-from utils import write_atomically
+from utils import InputError, write_atomically
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
 AS_THEY_ARE = {"labels": "none: ratings as they are"}  # else the same experiment
 
 
@@ -70,9 +69,21 @@ def named(rows, name):
     return lines
 
 
-def leave(pictures, arguments):
-    """Write {name: figure} into the folder that the command line names, else into docs/."""
-    folder = Path(arguments[0]) if arguments else DOCS
+def folder_of(arguments, doc):
+    """The folder that the command line names; None where the program's help is printed instead, its docstring.
+
+    Raises InputError for anything else.
+    """
+    if not arguments or shell.wants_help(arguments):
+        return shell.print_help(doc)
+    folder = Path(arguments[0])
+    if len(arguments) > 1 or not folder.is_dir():
+        raise InputError(f"{' '.join(arguments)}: expected one folder, which is there, to write pictures into")
+    return folder
+
+
+def leave(pictures, folder):
+    """Write {name: figure} into a folder."""
     for name, figure in pictures.items():
         path = folder / name
         write_atomically(path, lambda p, figure=figure: figure.savefig(p, format="png"))
@@ -80,6 +91,9 @@ def leave(pictures, arguments):
 
 
 def main(arguments):
+    folder = folder_of(arguments, __doc__)
+    if folder is None:
+        return
     rows = differences(table.is_about_labels, AS_THEY_ARE)
     labels = named(rows, lambda experiment: experiment.labels)
     rows = differences(table.is_ablation, table.ABLATION)
@@ -88,7 +102,7 @@ def main(arguments):
         "labels.png": plot(labels, "ReFINe++ on refined ratings, less ReFINe++ on the ratings as they are"),
         "ablations.png": plot(parts, f"ReFINe++ with these flags, less ReFINe++ {table.ABLATION['flags']}"),
     }
-    leave(pictures, arguments)
+    leave(pictures, folder)
 
 
 if __name__ == "__main__":

@@ -115,6 +115,8 @@ def kept(wanted):
 
 
 def main(arguments):
+    if shell.wants_help(arguments):
+        return shell.print_help(__doc__)
     match arguments:
         case ["keep", folder, name]:
             return keep(Path(folder), name)

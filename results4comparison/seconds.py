@@ -1,7 +1,7 @@
 """What quality costs: test Recall@20 against seconds of training, of the kept runs and the published ones.
 
-    python results4comparison/seconds.py             writes docs/seconds.png
-    python results4comparison/seconds.py FOLDER      writes it there
+    python results4comparison/seconds.py FOLDER      writes seconds.png there
+    python results4comparison/seconds.py docs        that of the documentation
 
 A point is an experiment of `table.py headline` or `beyond` (on ML-1M: `systems`), Popularity left out; the
 bar is the standard deviation over its seeds.  A blend's seconds are those of its parts and of blending.
@@ -90,10 +90,13 @@ def write(axis, text, place, offset, **style):
 
 
 def main(arguments):
+    folder = forest.folder_of(arguments, __doc__)
+    if folder is None:
+        return
     figure = Figure(figsize=(8, 9), dpi=100, layout="constrained")
     for axis, dataset in zip(figure.subplots(2), ("ML-100K", "ML-1M"), strict=True):
         draw(axis, dataset)
-    forest.leave({"seconds.png": figure}, arguments)
+    forest.leave({"seconds.png": figure}, folder)
 
 
 if __name__ == "__main__":

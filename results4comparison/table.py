@@ -170,9 +170,9 @@ def pairs(wanted):
 
 
 def main(arguments):
+    if not arguments or shell.wants_help(arguments):
+        return shell.print_help(__doc__)
     match arguments:
-        case []:
-            lines = [__doc__]
         case ["keep", folder, name]:
             return kept_runs.add(Path(folder), name)
         case ["headline"]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from machine import shell
 from options.command_line import names_that_are
 from utils import InputError, is_first, lock_of, named, take, write_atomically, write_json
 
@@ -148,15 +149,23 @@ class Run:
     def log(self, *lines, shown=True):
         """Into log.txt and, where shown, to stdout."""
         if shown:
-            tqdm.write("\n".join(lines))  # print() would break a progress bar on the terminal
-            sys.stdout.flush()  # whoever pipes the output wants to see it grow
+            self._show(lines)
         if self.unwritten is None:
             self._write(lines)
         else:
             self.unwritten += lines
 
+    def _show(self, lines):
+        try:
+            tqdm.write("\n".join(lines))  # print() would break a progress bar on the terminal
+            sys.stdout.flush()  # whoever pipes the output wants to see it grow
+        except BrokenPipeError:  # they have gone: hours of training do not end with a pager
+            shell.lead_nowhere(sys.stdout)
+            shell.say(f"nobody reads stdout any more; the run goes on, and all is in {self.folder / 'log.txt'}")
+
     def _write(self, lines):
-        with named(self.folder / "log.txt"), open(self.folder / "log.txt", "a", encoding="utf-8") as f:
+        path = self.folder / "log.txt"
+        with named(path), open(path, "a", encoding="utf-8", errors="backslashreplace") as f:
             f.writelines(f"{line}\n" for line in lines)
 
     def add_epoch(self, row):
