@@ -3,9 +3,11 @@
 The stages themselves are in feedback/ and negatives/; main.py calls them.
 """
 
+import argparse
 import sys
+from pathlib import Path
 
-from machine.shell import report_command
+from machine import shell
 from options.refinement import UNASKED
 
 ABOUT = "The report card of what a language model made: refined ratings, or hard negatives."
@@ -17,25 +19,33 @@ examples:
 
 
 def main(argv=None):
-    return report_command(argv, ABOUT, EXAMPLES, "a file or folder, as in the examples", lines, add_flags)
+    return shell.cli(report, argv)
 
 
-def add_flags(add):
+def report(argv):
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=ABOUT, epilog=EXAMPLES, formatter_class=style, allow_abbrev=False)
+    parser.error = lambda message: sys.exit(shell.fail(f"{message} (--help lists what there is)"))
+    add = parser.add_argument
+    add("command", choices=["report"], help="print a report card")
+    add("path", type=Path, help="a file or folder, as in the examples")
     add("--unasked_twos", default="confirmed", choices=UNASKED, help="as in main.py; default: confirmed")
+    options = parser.parse_args(argv)
+    print(*card_of(options.path, options.unasked_twos), sep="\n")
 
 
-def lines(options):
-    """The card of options.path, as lines.  Raises InputError for what is neither."""
-    is_of_vectors = (options.path / "report.json").exists() and not (options.path / "answers.jsonl").exists()
-    if is_of_vectors:
+def card_of(path, unasked_twos):
+    """The report card, as lines.  Raises InputError for a path to neither."""
+    # What takes long to import is imported here, so that --help and a typo are answered at once.
+    if (path / "report.json").exists() and not (path / "answers.jsonl").exists():
         from negatives.report import report_lines
         from negatives.stage import read_card
 
-        return report_lines(read_card(options.path))
+        return report_lines(read_card(path))
     from feedback.report_text import report_lines
     from feedback.verdicts import report_on
 
-    return report_lines(report_on(options.path, options.unasked_twos))
+    return report_lines(report_on(path, unasked_twos))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,9 @@
 """What a command owes the shell: exit codes, one line on stderr, and an end where it can go on later."""
 
-import argparse
 import os
 import signal
 import sys
 from contextlib import contextmanager, suppress
-from functools import partial
-from pathlib import Path
 
 from utils import InputError
 
@@ -111,26 +108,6 @@ def wants_help(arguments):
 def print_help(doc):
     """doc: the docstring of a program, None under python -OO."""
     print(doc or "python -OO leaves out the help; start it without -OO to read it")
-
-
-def report_command(argv, about, examples, path_help, lines, add_flags):
-    """A program with one command, `report PATH`, which prints a report card; returns the exit code.
-
-    lines: options -> the card's lines; what takes long to import it imports itself, so that --help and a typo are
-    answered at once.  add_flags: gets add_argument.
-    """
-    return cli(partial(print_report, about, examples, path_help, lines, add_flags), argv)
-
-
-def print_report(about, examples, path_help, lines, add_flags, argv):
-    style = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=about, epilog=examples, formatter_class=style, allow_abbrev=False)
-    parser.error = lambda message: sys.exit(fail(f"{message} (--help lists what there is)"))
-    parser.add_argument("command", choices=["report"], help="print a report card")
-    parser.add_argument("path", type=Path, help=path_help)
-    add_flags(parser.add_argument)
-    options = parser.parse_args(argv)
-    print(*lines(options), sep="\n")
 
 
 @contextmanager
