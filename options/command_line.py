@@ -185,7 +185,10 @@ def defaults_of(given):
 
 
 def refuse_foreign(given, options):
-    """Raises InputError for a flag of another model."""
+    """Raises InputError for a flag of another model, and for one of every run that this model ignores."""
+    for name in options.row.ignores.split():
+        if name in given:
+            raise InputError(f"--{name}: {options.run.model} has no use for it; leave it out")
     for name in sorted(given.keys() - options.values().keys()):
         why = f"{given.get('model', MODEL)} has no use for it; leave it out"
         if name in names_of(Looking):

@@ -21,6 +21,7 @@ from conrec.results import run_files
 from machine import shell
 from machine.shell import Stopped
 from options import command_line
+from options.conrec import STAGES
 from results4comparison import dislikes, table
 from utils import InputError
 
@@ -78,7 +79,7 @@ def test_run_folder_and_summary_hold_what_the_page_promises(finished):
     for name in ("hr@5", "fhr@20", "frecall@20", "candidates", "cand_ll", "auc"):
         assert found["test"][name] == pytest.approx(per_user[name].mean(), abs=1e-6)
     assert (per_user["hr@20"] <= per_user["fhr@20"]).all() and (per_user["frecall@20"] <= per_user["fhr@20"]).all()
-    assert list(found["stages"]) == list(command_line.conrec.flags.STAGES)
+    assert list(found["stages"]) == list(STAGES)
     assert len(found["baselines"]) == 10
 
 
