@@ -120,7 +120,7 @@ def parrot(known, tmp_path_factory):
     labels[:, :-taught] = -100
     model = tiny_llm.new_model(tokenizer)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for _ in range(40):
+    for _ in range(80):  # each token of the reply then leads the next best one by 6 nats; after 40 by 1
         optimizer.zero_grad()
         model(ids, attention_mask=mask, labels=labels).loss.backward()
         optimizer.step()
