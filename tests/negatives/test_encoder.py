@@ -248,10 +248,10 @@ def test_tuning_and_inference_give_the_same_vector(weights, tmp_path):
 
 
 def test_tuning_learns_16_triplets_and_its_card_tells_what_the_slots_are_worth(weights, tmp_path):
-    inputs, encoder, run = tuned(weights, tmp_path / "a", hn_tune_batch=16, hn_tune_epochs=50, hn_tune_rate=4e-3)
+    inputs, encoder, run = tuned(weights, tmp_path / "a", hn_tune_batch=16, hn_tune_epochs=100, hn_tune_rate=1e-2)
     run.run()
     figures = run.figures()
-    assert figures["loss_last"] < figures["loss_first"] / 2 and figures["steps"] == 50
+    assert figures["loss_last"] < figures["loss_first"] / 2 and figures["steps"] == 100
     known = SimpleNamespace(unrated=lambda user: np.arange(ITEMS), user_ids=range(USERS), item_ids=range(ITEMS))
     card = tuning.card(encoder, inputs, known, triplets(), 2024)
     assert card["triplets"] == 16 and card["above_liked"] == 1
