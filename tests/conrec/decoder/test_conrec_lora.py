@@ -63,7 +63,7 @@ def test_new_rows_and_adapters_move_and_all_else_stays_bit_for_bit(made, folder,
     before = {name: weight.clone() for name, weight in base_weights(model).items()}
     state = model.state()
     loss = trained(model, trie, 1)
-    assert trained(model, trie, 8) < loss
+    assert trained(model, trie, 28) < loss - 0.1  # by .25 to .5; after 8 steps, dropout among them, by .04 at least
     after = base_weights(model)
     assert after.keys() == before.keys() and all(torch.equal(after[name], before[name]) for name in before)
     # ... and the old rows are those of the file
