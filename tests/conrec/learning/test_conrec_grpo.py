@@ -180,7 +180,7 @@ def test_a_bandit_learns_its_best_item():
             return float(model.branch(PROMPTS[:1], target, trie).sum().exp())
 
     assert chance() < 0.1
-    for step in range(25):
+    for step in range(40):
         draws = np.random.default_rng([0, step]).random((1, 16, 3))
         drawn = grpo.rollout(model, trie, PROMPTS[:1], draws)
         with model.reference():
