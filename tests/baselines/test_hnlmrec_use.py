@@ -87,7 +87,7 @@ def place_of_traps(blocks, folder, *given, model="HNLMRec", shuffled=False):
 
 
 def test_a_planted_trap_is_pushed_down_and_a_shuffled_one_is_not(blocks, tmp_path):
-    words = "--backbone", "MF", "--hn_alpha", ".5", "--hn_lambda", "0"
+    words = "--backbone", "MF", "--hn_alpha", ".9", "--hn_lambda", "0"
     planted = place_of_traps(blocks, tmp_path, *words)
     shuffled = place_of_traps(blocks, tmp_path, *words, shuffled=True)
     plain = place_of_traps(blocks, tmp_path, model="MF")
