@@ -1,6 +1,6 @@
 """CoNRec on a world whose dislikes can be foretold: it finds them, and its reward does what it is for.
 
-Found with these settings: FHR@20 .66, that of popularity .22; dislike AUC .81 (chance .5).
+Found with these settings: FHR@20 .74, that of popularity .22; dislike AUC .82 (chance .5).
 """
 
 import json
@@ -13,7 +13,7 @@ import main
 from conrec.learning import tasks
 
 FLAGS = "--model CoNRec --device cpu --conrec_codes 16 --conrec_rq_epochs 40 --conrec_beams 20 --conrec_history 10 10"
-FLAGS += " --top_k 20 --conrec_stages warmup recent --conrec_sft_steps 1 1 200 --conrec_steps 40"
+FLAGS += " --top_k 20 --conrec_stages warmup recent --conrec_sft_steps 1 1 200 --conrec_steps 60"
 FLAGS += " --conrec_rates 1e-3 3e-4 --conrec_beta .02 .02 .02"  # a short stage that learns fast
 
 
@@ -41,7 +41,7 @@ def test_the_planted_dislikes_are_found_and_gamma_keeps_off_likes(planted, monke
     popularity = summary["baselines"]["popularity, negatives"]["fhr@20"]
     assert summary["test"]["fhr@20"] > 2 * popularity and summary["test"]["auc"] > 0.75
     reward = recent.reward.dropna().tolist()
-    assert len(reward) == 2 and reward[1] > reward[0] + 0.02  # steps 1-20 and 21-40
+    assert len(reward) == 3 and reward[2] > reward[0] + 0.02  # steps 1-20 and 41-60: .64 and .72
     _, without = planted("--conrec_gamma", "0")
     _, much = planted("--conrec_gamma", "2")
     assert much.p.iloc[-1] < without.p.iloc[-1]
