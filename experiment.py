@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch_geometric import seed_everything
 
 import dataloader
 import recommend
@@ -218,7 +217,10 @@ def log_header(run, settings, train_csv, counts, data):
 
 def build(data, options, device):
     """The model with its initial weights."""
-    seed_everything(options.run.random_seed)  # only now: loading a language model may draw random numbers
+    if not MODELS[options.run.model].closed_form:  # which draws nothing at random
+        from torch_geometric import seed_everything  # takes seconds
+
+        seed_everything(options.run.random_seed)  # only now: loading a language model may draw random numbers
     hardware.keep_freed_memory()
     hardware.reset_peak_memory(device)
     generator = torch.Generator(device).manual_seed(options.run.random_seed)

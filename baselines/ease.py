@@ -23,7 +23,6 @@ from itertools import product
 
 import numpy as np
 import torch
-from sklearn.feature_extraction.text import CountVectorizer
 
 from machine.hardware import require_memory
 from training.recommender import Recommender
@@ -104,6 +103,8 @@ def closed_form(gram, ridge, p=0.0, out=None):
 def words_of(texts):
     """The words of at least two letters that two items or more share, common English ones apart: CSR (I, words) of 0
     and 1.  Raises InputError where there are none."""
+    from sklearn.feature_extraction.text import CountVectorizer  # takes a second
+
     letters = r"(?u)\b[^\W\d_]{2,}\b"
     vectorizer = CountVectorizer(binary=True, min_df=2, stop_words="english", token_pattern=letters, dtype=np.float32)
     try:

@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from feedback import controls, embed
 from feedback.causal import CausalLM
-from feedback.endpoint import Endpoint
 from feedback.questions import one_each, questions, whom_to_ask
 from feedback.report import report
 from feedback.report_text import report_lines
@@ -159,6 +158,8 @@ def language_model(name, items, train, options, device):
 
 def served_model(items, train, options, domain):
     """A model behind --llm_url."""
+    from feedback.endpoint import Endpoint  # and with it requests
+
     # the server says what the model is called, so it comes first
     server = Endpoint(options, options.llm_mode, domain)
     texts = item_texts(items, train.item_ids, genres=False)

@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from preparation.files import CONFIRMED, LIKED
 
@@ -103,6 +102,8 @@ def item_mean_auc(train, ratings, refined):
         liked.append(new == LIKED)
     if len(set(liked)) < 2:  # nothing to tell apart
         return None
+    from sklearn.metrics import roc_auc_score  # takes a second
+
     item_means = mean_by_others(train, np.array(items), np.array(stars))
     return round(float(roc_auc_score(np.array(liked), item_means)), 4)
 

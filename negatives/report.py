@@ -8,7 +8,6 @@ negative (FHNS) is a j among the user's validation and test positives.  P pairs,
 """
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from negatives.mining import SAME_ITEM, by_user
 from negatives.vectors import KEPT, NONE, STATUS
@@ -117,6 +116,8 @@ def aucs(known, held_out, found):
 
     Mean over the users who have both, beside the same for popularity.  A negative should be nearer to the dislike.
     """
+    from sklearn.metrics import roc_auc_score  # takes a second
+
     usable = found.status != NONE
     of_vectors, of_popularity = [], []
     for user, rows in by_user(found.pairs):

@@ -19,10 +19,8 @@ import numpy as np
 from tqdm import tqdm
 
 from feedback.causal import CausalLM
-from feedback.endpoint import defused
 from feedback.prompts import DOMAINS
 from feedback.questions import Question
-from llm.server import Server
 from llm.weights import dtype_of, is_causal, revision
 from utils import InputError
 
@@ -248,6 +246,8 @@ class ServerWriter:
     """A model behind --hn_url."""
 
     def __init__(self, options, domain):
+        from llm.server import Server  # and with it requests, for which only a run that asks a server waits
+
         name = "auto" if options.hn_writer == "template" else options.hn_writer
         self.server = Server(options.hn_url, name, options.llm_concurrency, options.llm_timeout, "--hn_url")
         self.name, self.domain = Path(self.server.llm).name, domain
@@ -259,6 +259,8 @@ class ServerWriter:
         yield from self.server.ask_all(self.ask, list(asked))
 
     def ask(self, each):
+        from feedback.endpoint import defused
+
         def say(question, *more):
             messages = [defused(each.build(question)), *more]
             text, _ = self.server.say(messages, each.room)

@@ -3,8 +3,6 @@
 import statistics
 from typing import NamedTuple
 
-from scipy.stats import ttest_rel
-
 from options.run_name import flag_words
 
 METRICS = ("recall@20", "ndcg@20", "precision@20")
@@ -130,6 +128,8 @@ def paired(ours, theirs):
     taken.  Users of both count.  (A user may lack a test row where only some labels make an edge of
     the item.)
     """
+    from scipy.stats import ttest_rel  # takes a second
+
     our_means, their_means = ours.mean(axis=1).align(theirs.mean(axis=1), join="inner")
     if our_means.equals(their_means):  # of which the test makes 0 / 0
         return Difference(len(our_means), 0.0, 0.0, 0.0, 1.0)

@@ -45,27 +45,25 @@ def plot_curves(path, epochs, summary, published):
     epochs: rows of metrics.csv.  summary: of the run, for the title, the best epoch and the test result.  published: of
     compare.published, or None.  Of a closed-form model: Recall@20 by ridge penalty; nothing where there is none.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")  # a file, on machines without a screen
-    from matplotlib import pyplot as plt
+    if "epoch" not in epochs[0] and "lambda" not in epochs[0]:
+        return
+    from matplotlib.figure import Figure  # not pyplot: a file needs no screen, and not its share of a second
 
     if "epoch" in epochs[0]:
-        figure, (loss, recall) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+        figure = Figure(figsize=(11, 4), layout="constrained")
+        loss, recall = figure.subplots(1, 2)
         plot_by_epoch(loss, epochs, published, "loss", "Training loss")
         plot_by_epoch(recall, epochs, published, "recall@20", "Recall@20 on validation")
         best = summary["best_epoch"], f"best, epoch {summary['best_epoch']}"
-    elif "lambda" in epochs[0]:
-        figure, recall = plt.subplots(figsize=(6, 4), layout="constrained")
+    else:
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        recall = figure.subplots()
         plot_by_ridge(recall, epochs, summary["chosen"])
         recall.set(title="Recall@20 on validation", xlabel="lambda")
         best = summary["chosen"]["lambda"], f"best, lambda {summary['chosen']['lambda']:g}"
-    else:
-        return
     mark_results(recall, summary, *best)
     figure.suptitle(title(summary))
     write_atomically(path, lambda p: figure.savefig(p, format="png", dpi=120))
-    plt.close(figure)
 
 
 def title(summary):

@@ -21,7 +21,7 @@ import torch
 import dataloader
 import main
 import utils
-from feedback import refinement
+from feedback import endpoint
 from llm import answers as answers_file
 from options.command_line import FLAGS, help_on
 from options.conrec import ConrecSettings
@@ -465,7 +465,7 @@ def test_the_url_flag_asks_a_server_and_bounds_time_and_requests(command, monkey
             for question in questions:
                 yield question.record(asked, verdicts=["liked"] * len(question.items), raw=["all"])
 
-    monkeypatch.setattr(refinement, "Endpoint", Server)
+    monkeypatch.setattr(endpoint, "Endpoint", Server)
     run = command("--llm_url", "http://localhost:1/v1", "--llm_concurrency", 3, "--llm_timeout", 9)
     assert seen == [("http://localhost:1/v1", 3, 9.0, "auto", "items")]
     assert summary(run)["llm"] == "org/served" and summary(run)["refinement"]["changed"]["3->0.5"] == 0

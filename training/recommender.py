@@ -11,7 +11,6 @@ Shapes are written behind the lines: U users, I items, N = U + I nodes, d embedd
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
 from machine import processes
 
@@ -92,6 +91,8 @@ class Propagation(nn.Module):
 
     def __init__(self, users, items, n_users, n_items, layers):
         """users, items: (edges,) int64 tensors, one entry an edge of the train graph."""
+        from torch_geometric.nn.conv.gcn_conv import gcn_norm  # all of torch_geometric, for which only graphs need wait
+
         super().__init__()
         n_nodes = n_users + n_items
         item_nodes = items + n_users

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.sparse import hstack
-from sklearn.preprocessing import normalize
 
 from baselines.ease import closed_form
 from conrec.data.events import TRAIN
@@ -81,6 +80,8 @@ class Fitted:
     @cached_property
     def cosine(self):
         """(I, I): cosine of the columns of X-."""
+        from sklearn.preprocessing import normalize  # takes a second
+
         columns = normalize(self.negatives, axis=0)
         return (columns.T @ columns).toarray()
 

@@ -10,7 +10,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from conrec.data.events import POSITIVE
 from conrec.data.instances import candidates, instances, long_tails, window
@@ -147,6 +146,8 @@ def means(per_instance):
 
 def intervals(per_instance):
     """{name: half the width of the mean's 95 % interval (Student's t), None with fewer than two instances}."""
+    from scipy import stats  # takes a second
+
     widths = {}
     for name, values in per_instance.items():
         values = values[~np.isnan(values)]

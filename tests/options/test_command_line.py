@@ -16,7 +16,8 @@ from options.refinement import RefinementSettings
 from utils import InputError
 
 ROOT = Path(command_line.__file__).parents[1]
-HEAVY = {"torch", "transformers", "pandas", "sklearn", "matplotlib", "numpy", "scipy", "requests"}
+HEAVY = {"torch", "torch_geometric", "transformers", "peft", "pandas", "sklearn", "matplotlib", "numpy", "scipy"}
+HEAVY |= {"requests"}
 
 
 @pytest.mark.parametrize(
@@ -176,6 +177,14 @@ PATHS = "--dataset {folder} --data_dir {base}/data --result_dir {base}/result"
 FINISHED = f"main.py {PATHS} --model Popularity --path_name a"
 
 
+def in_a_process(code):
+    """Its exit code, stderr, and the last line of stdout: which of HEAVY were imported."""
+    code = f"import sys\ntry:\n    {code}\nfinally: print('imported', *sorted({HEAVY} & {{*sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stderr, done.stdout.splitlines()
+
+
 @pytest.mark.parametrize("command", [*LIGHT, FINISHED])
 def test_what_needs_no_torch_is_said_before_it_is_imported(tmp_path, command):
     folder = synthetic.write_data_set(tmp_path / "x")
@@ -183,10 +192,34 @@ def test_what_needs_no_torch_is_said_before_it_is_imported(tmp_path, command):
     for name in ("config.json", "summary.json"):
         (tmp_path / "result" / "x" / "a" / name).write_text("{}")
     script, *arguments = command.format(folder=folder, base=tmp_path).split()
-    code = f"import runpy, sys; sys.argv = {[script, *arguments]}\n"
-    code += f"try: runpy.run_path({script!r}, run_name='__main__')\n"
-    code += f"finally: print('imported', {HEAVY} & {{*sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == "imported set()", done.stderr
-    assert done.returncode == (0 if "--help" in command else 2)
-    assert "Traceback" not in done.stderr
+    run = f"import runpy; sys.argv = {[script, *arguments]}; runpy.run_path({script!r}, run_name='__main__')"
+    code, said, lines = in_a_process(run)
+    assert lines[-1] == "imported", said
+    assert code == (0 if "--help" in command else 2)
+
+
+def test_what_is_going_to_run_is_said_before_torch_is_imported(tmp_path):
+    words = PATHS.format(folder=synthetic.write_data_set(tmp_path / "x"), base=tmp_path).split()
+    run = f"import main; main.import_module = lambda job: sys.exit(job); main.main({words})"
+    _, said, lines = in_a_process(run)
+    assert lines == [f"ReFINe++ on x, run folder {tmp_path}/result/x/ReFINe++_2024", "imported"], said
+    assert said == "experiment\n"
+
+
+@pytest.mark.parametrize(
+    ("modules", "imported"),
+    [
+        ("experiment", "numpy pandas torch"),
+        (", ".join({row.module for row in MODELS.values()} - {"conrec.run"}), "numpy pandas torch"),
+        ("conrec.run", "numpy pandas scipy torch"),
+    ],
+)
+def test_a_job_and_the_models_are_imported_without_what_only_some_runs_use(modules, imported):
+    _, said, lines = in_a_process(f"import {modules}")
+    assert lines[-1] == f"imported {imported}", said
+
+
+def test_a_run_of_a_closed_form_imports_what_it_uses(tmp_path):
+    words = PATHS.format(folder=synthetic.write_data_set(tmp_path / "x"), base=tmp_path).split()
+    _, said, lines = in_a_process(f"import main; main.main({[*words, '--model', 'Popularity']})")
+    assert lines[-1] == "imported numpy pandas torch", said

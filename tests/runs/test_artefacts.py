@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from runs import artefacts
 
@@ -15,12 +15,15 @@ SUMMARY = {
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The figures that were drawn; else plot_curves would close them."""
-    plt.close("all")
-    monkeypatch.setattr(plt, "close", lambda figure: None)
-    yield lambda: [plt.figure(number) for number in plt.get_fignums()]
-    monkeypatch.undo()
-    plt.close("all")
+    """The figures that were written, in a list."""
+    figures, write = [], Figure.savefig
+
+    def savefig(figure, *where, **how):
+        figures.append(figure)
+        write(figure, *where, **how)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    return figures
 
 
 def lines_of(axis):
@@ -31,7 +34,7 @@ def test_curves_by_epoch_mark_the_best_and_the_test_result(tmp_path, drawn):
     rows = [{"epoch": 1, "loss": 2.0, "recall@20": 0.1}, {"epoch": 2, "loss": 1.0, "recall@20": 0.3}]
     published = {"epochs": pd.DataFrame({"epoch": [1, 2], "loss": [3.0, 2.0], "recall@20": [0.2, 0.4]})}
     artefacts.plot_curves(tmp_path / "curves.png", [*rows, {"epoch": 3, "loss": 0.5}], SUMMARY, published)
-    (figure,) = drawn()
+    (figure,) = drawn
     assert figure.get_suptitle() == "LightGCN --layers 2 --x, ML-100K, labels: rule, seed 7"
     loss, recall = map(lines_of, figure.axes)
     assert loss == {"published": ([1, 2], [3, 2]), "this run": ([1, 2, 3], [2, 1, 0.5])}
@@ -44,7 +47,7 @@ def test_curves_by_ridge_are_on_a_log_axis(tmp_path, drawn):
     rows = [{"lambda": 10.0, "recall@20": 0.1}, {"lambda": 100.0, "recall@20": 0.3}]
     summary = SUMMARY | {"model": "EASE", "dataset_augment": "original", "flags": {}, "chosen": {"lambda": 100.0}}
     artefacts.plot_curves(tmp_path / "curves.png", rows, summary, None)
-    (figure,) = drawn()
+    (figure,) = drawn
     assert figure.get_suptitle() == "EASE, ML-100K, ratings as they are, seed 7"
     (axis,) = figure.axes
     assert axis.get_xscale() == "log" and lines_of(axis)["best, lambda 100"] == ([100], [0.3])
@@ -53,4 +56,4 @@ def test_curves_by_ridge_are_on_a_log_axis(tmp_path, drawn):
 
 def test_what_has_nothing_to_choose_has_no_picture(tmp_path, drawn):
     artefacts.plot_curves(tmp_path / "curves.png", [{"recall@20": 0.1}], SUMMARY | {"model": "Popularity"}, None)
-    assert not (tmp_path / "curves.png").exists() and not drawn()
+    assert not (tmp_path / "curves.png").exists() and not drawn
