@@ -38,6 +38,7 @@ def main(argv=None):
     options.run.path_name = options.run.path_name or run_name(options, name, folder)
     with run_folder.run_at(options.run.result_dir / name / options.run.path_name) as run:
         run.check(options.run.resume, getattr(options.run, "epochs", None))
+        run.log(f"{options.run.model} on {name}, run folder {run.folder}")  # what is imported now takes seconds
         fit = import_module(options.row.job).fit
         fit(name, raw, folder, options, run)
 
