@@ -32,7 +32,7 @@ from training.checkpoint import of_weights, save
 from utils import InputError, hash_of
 
 OF_RATINGS = (  # flags that the run of cf_vectors has from the run that it is made for, beside the refinement's
-    "dataset_augment", "half_stars", "data_dir", "result_dir", "device", "deterministic", "test_batch_size",
+    "dataset_augment", "half_stars", "data_dir", "result_dir", "device", "threads", "deterministic", "test_batch_size",
 )  # fmt: skip
 
 
@@ -50,6 +50,7 @@ def fit(name, raw, folder, options, run):
     if row.closed_form and not utils.is_first():
         return
     device = hardware.set_up(options.run)
+    hardware.use_threads(options.run, run)  # for what comes before training, such as a language model
     if not row.closed_form:
         processes.join(device)  # from here on several processes know of each other
         kind = model_class(options.run.model)
@@ -79,6 +80,8 @@ def fit(name, raw, folder, options, run):
         cf = partial(cf_vectors, name, raw, folder, train_csv, data, asked, device)
         found = stage.prepare(name, folder, items, train_csv, data, cf, options.recommender, device, run.log)
         data.hard, labels["negatives"], made_from["negatives"] = found
+    work = len(data.edges("all")) * getattr(options.recommender, "embedding_dim", data.n_items)  # EASE: items x items
+    run.log(hardware.use_threads(options.run, run, work))
     with memory_that_may_not_suffice(options.run, device):
         model = build(data, options, device)
     if options.run.model == "Blend":

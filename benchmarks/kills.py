@@ -11,6 +11,7 @@ used up.  At the first difference this ends with an error and leaves both for a 
 
 import argparse
 import collections
+import os
 import random
 import shutil
 import signal
@@ -103,6 +104,7 @@ def main():
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # all runs alike, or their last digits might differ
     base = Path(tempfile.mkdtemp(prefix="kills_"))
     print(f"in {base}", flush=True)
     llm = synthetic.write_encoder(base / "llm")

@@ -43,6 +43,7 @@ def fit(name, raw, folder, options, run):
     run: run_folder.Run.
     """
     device = hardware.set_up(options.run)
+    run.log(hardware.use_threads(options.run, run))
     processes.join(device)
     run.check_settings(options.effective(), settled=False)
     job = SimpleNamespace(name=name, raw=raw, folder=folder, options=options, run=run, device=device)

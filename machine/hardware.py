@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from machine import threads
 from utils import InputError
 
 PROCESS = Path("/proc/self")  # of Linux
@@ -29,6 +30,16 @@ def set_up(settings):
     be_deterministic(device, settings.deterministic)
     settings.device = str(device)
     return device
+
+
+def use_threads(settings, run, work=None):
+    """Compute with as many threads as threads.choose_threads says; returns what to say of it.
+
+    settings: RunSettings.  work: edges x embedding_dim, where they are known.
+    """
+    number, why = threads.choose_threads(settings.threads, run.threads_of_resumed(settings.resume), work)
+    torch.set_num_threads(number)
+    return threads.in_words(number, why)
 
 
 def pick_device(name):

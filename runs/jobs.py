@@ -16,6 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 from tqdm import tqdm
 
+from machine.threads import usable_cores
 from utils import InputError
 
 LOOKS = 1.0  # seconds between two looks at the runs in flight
@@ -79,7 +80,7 @@ def environments_of(jobs, trials):
     if jobs == 1:
         return [None]  # this process's own
     # With as many threads each as there are cores, they would slow each other down.
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, usable_cores() // jobs)
     named = any(word.split("=")[0] == "--device" for trial in trials for word in trial.model)
     gpus = [] if named else visible_gpus()
     environments = []

@@ -90,6 +90,12 @@ class Run:
                 "or by another version of this program; --path_name NAME starts another"
             )
 
+    def threads_of_resumed(self, resume):
+        """The number of threads that the run to resume began with, None where there is none or it does not say."""
+        if resume and (self.folder / "config.json").exists():
+            return read_config(self.folder).get("threads")
+        return None
+
     def open(self, settings, made_from, resume, columns):
         """Take the folder for this process alone; write config.json and the log so far.
 

@@ -12,10 +12,10 @@ from preparation import splits, titles
 from preparation.files import STARS, read_ratings
 from preparation.titles import item_texts
 
+# One number of threads, also of the commands that are started: else it might change between two runs that are compared.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # One thread each, also of the commands they start: more would fight for the cores.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # more would fight for the cores
 
 
 @pytest.fixture(scope="session")

@@ -266,7 +266,7 @@ def test_a_terminal_shows_how_far_each_run_has_come_and_ctrl_c_stops_each_once_s
 
 
 def test_runs_side_by_side_share_cores_and_gpus(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(jobs, "usable_cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
     dealt = jobs.environments_of(3, [])
