@@ -81,7 +81,7 @@ def fit(name, raw, folder, options, run):
         found = stage.prepare(name, folder, items, train_csv, data, cf, options.recommender, device, run.log)
         data.hard, labels["negatives"], made_from["negatives"] = found
     work = len(data.edges("all")) * getattr(options.recommender, "embedding_dim", data.n_items)  # EASE: items x items
-    run.log(hardware.use_threads(options.run, run, work))
+    threads = hardware.use_threads(options.run, run, work)
     with memory_that_may_not_suffice(options.run, device):
         model = build(data, options, device)
     if options.run.model == "Blend":
@@ -92,7 +92,7 @@ def fit(name, raw, folder, options, run):
     run.open(settings, made_from, options.run.resume, columns)
     counts = count(data, model)
     log_header(run, settings, train_csv, counts, data)
-    run.log(f"{options.run.model}: {', '.join(model.terms())}")
+    run.log(threads, f"{options.run.model}: {', '.join(model.terms())}")
 
     # train: the model is left with the weights that were best on validation
     learn = loop.solve if row.closed_form else loop.train
