@@ -220,7 +220,7 @@ def log_header(run, settings, train_csv, counts, data):
 
 def build(data, options, device):
     """The model with its initial weights."""
-    if not MODELS[options.run.model].closed_form:  # which draws nothing at random
+    if not options.row.closed_form:  # which draws nothing at random
         from torch_geometric import seed_everything  # takes seconds
 
         seed_everything(options.run.random_seed)  # only now: loading a language model may draw random numbers

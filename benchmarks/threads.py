@@ -54,9 +54,9 @@ def step_of(name, shape):
         model = plus_plus.build(data, layers)
     else:
         options = command_line.parse(["--dataset", "x", "--model", name])
-        command_line.of_data_set(options, "x")
+        options.fill_in_of_data_set("x")
         torch.manual_seed(0)
-        model = model_class(name)(data, options, torch.Generator().manual_seed(0))
+        model = model_class(name)(data, options.recommender, torch.Generator().manual_seed(0))
     return data, plus_plus.fast_step(model, torch.optim.Adam(model.parameter_groups(), lr=1e-3, fused=True))
 
 

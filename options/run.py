@@ -50,7 +50,8 @@ class Evaluation(Settings):
     top_k: list[int] = flag([5, 10, 15, 20], "cut-offs of the metrics", nargs="+", least=1)
     device: str = flag("auto", "auto (CUDA if there is one), cpu, cuda, cuda:1", named=False, common=True)
     threads: int | None = flag(
-        None, "of a CPU", least=1, named=False, action=True, default_words="what the machine has free and the model uses"
+        None, "of a CPU", least=1, named=False, action=True,
+        default_words="as the machine has free and the model uses",
     )
     deterministic: bool = flag(False, "CUDA: the same numbers every time, slower; a CPU does so anyway", named=False)
     verbose: bool = flag(False, "on a terminal: print every epoch, as into log.txt", named=False, action=True)

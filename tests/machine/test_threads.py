@@ -140,8 +140,8 @@ def test_a_resumed_run_computes_with_as_many_threads_as_it_began_with(machine, m
     monkeypatch.setattr(torch, "set_num_threads", used.append)
     run, config = Run(tmp_path / "run"), {"settings": {}, "made_from": {}, "threads": 3}
     for resume, asked in ((True, None), (False, None), (True, None), (True, 2)):
-        options = SimpleNamespace(threads=asked, resume=resume)
-        said = hardware.use_threads(options, run, MUCH)
+        settings = SimpleNamespace(threads=asked, resume=resume)
+        said = hardware.use_threads(settings, run, MUCH)
         run.folder.mkdir(exist_ok=True)
         (run.folder / "config.json").write_text(json.dumps(config))
     assert used == [1, 1, 3, 2] and said == "threads: 2 of 4 cores (--threads)"
