@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 import tiny_llm
 import torch
-from fake_server import said
+from fake_server import no_waiting, said, serve  # noqa: F401  two fixtures
 from real_server import transformers_serve
 
 from feedback import endpoint
