@@ -1,6 +1,8 @@
 """The OpenAI-compatible interface: a real server (`transformers serve` with the tiny test model), one of our own that
 gives log-probabilities, and servers that fail in every way they do."""
 
+# ruff: noqa: F811  fixtures of fake_server.py are arguments here
+
 
 
 import math
