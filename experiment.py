@@ -72,6 +72,8 @@ def fit(name, raw, folder, options, run):
         raise InputError(f"--top_k {options.run.top_k[-1]}: {few}")
     made_from = {"train_csv": train_csv.name, "sha256": train_hash, "llm": labels.get("llm")}
     made_from |= {**splits, "raw": raw_files}
+    if train_csv.parent.parent.name == "feedback":
+        made_from["labels"] = train_csv.parent.name
     if options.run.model == "EASE" and any(options.recommender.ease_words):
         data.texts = item_texts(items, data.item_ids, genres=True)
         made_from["texts"] = hash_of(data.texts)

@@ -37,7 +37,7 @@ def report(argv):
 def card_of(path, unasked_twos):
     """The report card, as lines.  Raises InputError for a path to neither."""
     # What takes long to import is imported here, so that --help and a typo are answered at once.
-    if (path / "report.json").exists() and not (path / "answers.jsonl").exists():
+    if (path / "status.npy").exists():
         from negatives.report import report_lines
         from negatives.stage import read_card
 
@@ -45,6 +45,9 @@ def card_of(path, unasked_twos):
     from feedback.report_text import report_lines
     from feedback.verdicts import report_on
 
+    labels = sorted(path.glob("*_train_augment.csv"))
+    if labels and not (path / "answers.jsonl").exists():  # those of --llm shuffled, say
+        path = labels[0]
     return report_lines(report_on(path, unasked_twos))
 
 

@@ -84,14 +84,14 @@ class Trial:
         run = command_line.parse(self.arguments)  # raises InputError before anything runs
         name, raw, folder = locate(dataset, options.data_dir)
         run.fill_in_of_data_set(name)
-        self.run, self.where = run, (name, raw, folder)
+        self.options, self.where = run, (name, raw, folder)
         self.folder = options.result_dir / name / run_name(run, name, folder)
         self.arguments += ["--path_name", self.folder.name]  # also where labels come into the data folder later
 
     @property
     def finished(self):
         """Raises InputError where the folder holds a finished run of other settings or files."""
-        return finished.is_finished(self.folder, self.run, self.where)
+        return finished.is_finished(self.folder, self.options, self.where)
 
     @property
     def command(self):
@@ -109,7 +109,7 @@ def refuse_other_runs(trials):
     """Raises InputError where finished runs that are not these lie in their folders."""
     others = {}
     for trial in trials:
-        other = finished.what_is_other(trial.folder, trial.run, trial.where)
+        other = finished.what_is_other(trial.folder, trial.options, trial.where)
         if other:
             others[trial.folder] = other
     if others:

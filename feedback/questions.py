@@ -258,8 +258,3 @@ def calibrate(question, train, scores):
     rank = np.searchsorted(summed, below + 1e-9)  # sums of fractions are not to be compared exactly
     rank = min(rank, len(order) - 1)
     return float(scores[order[rank]])
-
-
-# ------------------------------------------------------------------------------------------ texts
-
-

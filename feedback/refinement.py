@@ -31,8 +31,7 @@ from feedback.verdicts import labels_of, outcome, report_on
 from llm import encoder
 from llm.answers import Answers, key
 from llm.weights import ATTENTION, dtype_of, is_causal, model_folder, revision
-from options.command_line import refuse_idle
-from options.flag import own_names_of
+from options.flag import own_names_of, refuse_idle
 from options.refinement import DEFAULT_LLM, RefinementSettings
 from preparation.files import STARS, read_ratings
 from preparation.sources import DATASETS
@@ -80,7 +79,7 @@ def refine(name, folder, items, options, device, log=print):
 def labels_as_found(labels, name, options, log):
     """Nobody is asked: somebody's labels lie in the data folder."""
     why = f"{labels} is used as it is, and no language model asked; --llm names one, or leave this out"
-    refuse_idle(dict.fromkeys(own_names_of(RefinementSettings), why), vars(options), [RefinementSettings])
+    refuse_idle(dict.fromkeys(own_names_of(RefinementSettings), why), vars(options), vars(RefinementSettings()))
     if name in DATASETS and git_blob_id(labels) == DATASETS[name].labels:
         llm, whose = "published", "the authors' published labels"
     else:
@@ -149,8 +148,7 @@ def language_model(name, items, train, options, device):
     weights = model_folder(llm, options.data_dir)
     mode = fitting_mode(llm, is_causal(weights), options.llm_mode)
     decided = replace(options, llm=llm, llm_mode=mode)  # the model's own files have decided the mode
-    idle = {flag: why for flags, why in decided.idle() for flag in flags.split()}
-    refuse_idle(idle, vars(options), [RefinementSettings])
+    refuse_idle(decided.without_use(), vars(options), vars(RefinementSettings()))
     if mode == "embed":
         return encoder_model(llm, weights, items, train, options, device)
     return causal_model(llm, weights, mode, items, train, options, device, domain)

@@ -302,7 +302,7 @@ def gather(part):
 
 
 def sums(figures):
-    """{name: float} summed over the """
+    """{name: float} summed over the processes."""
     total = {}
     for part in gather(figures):
         for name, value in part.items():

@@ -97,7 +97,7 @@ def say(line):
     """A line on stderr, if anybody reads it."""
     try:
         print(line, file=sys.stderr, flush=True)
-    except BrokenPipeError:
+    except OSError:  # a pipe or a terminal that is no longer there
         lead_nowhere(sys.stderr)
 
 

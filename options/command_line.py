@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from machine import shell
-from options.flag import check_value, declaration, default_of, names_of
+from options.flag import check_value, declaration, default_of, names_of, refuse_idle
 from options.models import (
     MODELS,
     OFFICIAL,
@@ -24,6 +24,7 @@ from options.models import (
     Embeddings,
     Graph,
     HnlmrecSettings,
+    Penalty,
     ReFINePlusPlusSettings,
     Sampler,
 )
@@ -39,8 +40,8 @@ CLASSES = (
     RunSettings, TrainingSettings, RefinementSettings, *(row.settings for row in MODELS.values()), LookingSettings
 )  # fmt: skip
 ORDER = (  # of the classes that declare flags, in help, log and config.json; the others follow
-    WhatToRun, RefinementSettings, Embeddings, Graph, ConfirmedNegatives, ReFINePlusPlusSettings, Sampler,
-    *(row.settings for row in MODELS.values()), StageSettings, Training,
+    WhatToRun, RefinementSettings, Embeddings, Graph, ConfirmedNegatives, Penalty, ReFINePlusPlusSettings,
+    Sampler, *(row.settings for row in MODELS.values()), StageSettings, Training,
 )  # fmt: skip
 
 
@@ -110,15 +111,13 @@ class Options:
         return {name: why for name, why in without_use.items() if name not in in_use}
 
     def idle_in(self, part):
-        """The same of one of the parts."""
+        """{flag: why it changes nothing} of one of the parts."""
         if part is self.refinement and self.run.dataset_augment == "original":
             why = "nothing is refined, the ratings are used as they are; add --dataset_augment augment"
             return dict.fromkeys(vars(part), why)
-        found = {}
+        found = part.without_use()
         if part is self.run:
             found |= dict.fromkeys(self.row.ignores.split(), f"{self.run.model} has no use for it; leave it out")
-        for names, why in part.idle():
-            found = dict.fromkeys(names.split(), why) | found  # the first reason is given
         return found
 
     def effective(self):
@@ -140,11 +139,17 @@ class Options:
 
         --hn_official stands for what it fills in.
         """
-        official = {"hn_official": True} if getattr(self.recommender, "hn_official", False) else {}
-        default = build({"dataset": self.run.dataset, "model": self.run.model, **official})
+        default = self.usual()
         default.fill_in_of_data_set(name)
-        usual = default.values() | dict.fromkeys(official, False)
+        usual = default.values()
+        if "hn_official" in usual:
+            usual["hn_official"] = False
         return {flag: value for flag, value in self.values().items() if value != usual[flag]}
+
+    def usual(self):
+        """The Options of the same model on the same data set where no other flag is given but --hn_official."""
+        official = {"hn_official": True} if getattr(self.recommender, "hn_official", False) else {}
+        return build({"dataset": self.run.dataset, "model": self.run.model, **official})
 
     def ablation(self, name):
         """The changed model and training flags: what makes this run another experiment than its model's default."""
@@ -156,7 +161,8 @@ class Options:
 def make(given):
     """Options of {flag: value}; what is not given has the default of the model.
 
-    Raises InputError for a flag that the model has no use for, or that another one leaves without a use.
+    Raises InputError for a flag that the model has no use for, whatever its value, and for one that another flag leaves
+    without a use, where it is not at its default.
     """
     for name in sorted(given):
         check_value(FLAGS[name], given[name])
@@ -164,24 +170,20 @@ def make(given):
     refuse_foreign(given, options)
     for part in options.parts:
         part.check()
-    refuse_idle(options.idle(), given, map(type, options.parts), defaults_of(given))
+    refuse_idle(options.idle(), given, options.usual().values())
     return options
 
 
 def build(given):
-    """The same, unchecked."""
-    row, values = MODELS[given.get("model", MODEL)], defaults_of(given) | given
+    """Options of {flag: value}, without any check."""
+    row = MODELS[given.get("model", MODEL)]
+    values = row.defaults | (OFFICIAL if given.get("hn_official") else {}) | given
 
     def filled(cls):
         return cls(**{name: value for name, value in values.items() if name in names_of(cls)})
 
     refinement = filled(RefinementSettings) if row.refines else None
     return Options(filled(row.run_settings), filled(row.settings), refinement, frozenset(given))
-
-
-def defaults_of(given):
-    """{flag: value} of the defaults that a model has instead of those of the classes."""
-    return MODELS[given.get("model", MODEL)].defaults | (OFFICIAL if given.get("hn_official") else {})
 
 
 def refuse_foreign(given, options):
@@ -195,20 +197,7 @@ def refuse_foreign(given, options):
             why = "has no use without --filter"
         elif name in names_of(RefinementSettings):
             why = f"{given['model']} refines no ratings; leave it out"  # CoNRec
-        if given[name] != default_of(FLAGS[name].owner, name):
-            raise InputError(f"--{name}: {why}")
-
-
-def refuse_idle(idle, given, classes, defaults=None):
-    """Raises InputError where one of these flags was given with another value than its default.
-
-    idle: {flag: why}.  classes: of the settings.  defaults: {flag: value}, where they are not those of the classes.
-    """
-    classes = list(classes)
-    for name in sorted(idle.keys() & given.keys()):
-        (usual, *_) = (default_of(cls, name) for cls in classes if name in names_of(cls))
-        if given[name] != (defaults or {}).get(name, usual):
-            raise InputError(f"--{name}: {idle[name]}")
+        raise InputError(f"--{name}: {why}")
 
 
 def parse(argv=None, examples=""):
@@ -236,8 +225,7 @@ def make_looking(given):
         if name not in known:
             raise InputError(f"--{name}: has no use where a finished run is looked at; leave it out")
         check_value(FLAGS[name], given[name])
-    idle = {name: why for names, why in looking.idle() for name in names.split()}
-    refuse_idle(idle, given, [LookingSettings])
+    refuse_idle(looking.without_use(), given, vars(LookingSettings()))
     return looking
 
 
@@ -249,7 +237,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         words = message.removeprefix("unrecognized arguments: ").split()
-        hint = did_you_mean(words[0], self._option_string_actions) if words[0].startswith("--") else ""
+        typo = words[0] if words and words[0].startswith("--") else ""
+        hint = did_you_mean(typo, self._option_string_actions) if typo else ""
         sys.exit(shell.fail(f"{message}{hint} (--help lists the flags)"))
 
     def _check_value(self, action, value):
@@ -284,15 +273,15 @@ def parser(names=None, title=None, **style):
     return made
 
 
-def arguments_of(declared):
-    """What argparse is told of a flag."""
-    more = {key: declared.more[key] for key in ("choices", "nargs", "metavar", "type") if key in declared.more}
-    if declared.name == "model":
+def arguments_of(flag):
+    """What argparse is told of a flag.  flag: its Declaration."""
+    more = {key: flag.more[key] for key in ("choices", "nargs", "metavar", "type") if key in flag.more}
+    if flag.name == "model":
         more |= {"choices": list(MODELS), "metavar": "NAME"}
-    more |= {"help": declared.more["help"], "default": argparse.SUPPRESS}
-    if declared.kind is bool:
+    more |= {"help": flag.more["help"], "default": argparse.SUPPRESS}
+    if flag.kind is bool:
         return more | {"action": "store_true"}
-    return {"type": declared.kind} | more
+    return {"type": flag.kind} | more
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
@@ -351,6 +340,8 @@ def help_on(model):
     row = MODELS[model]
     names = {*names_of(row.run_settings), *names_of(row.settings)} - set(row.ignores.split())
     end = ""
+    if model == "CoNRec":
+        names |= set(names_of(Looking))  # --filter
     if row.defaults.get("dataset_augment") == "augment":
         names |= set(names_of(RefinementSettings))
     elif row.refines:

@@ -25,6 +25,13 @@ class Settings:
         """Yields (flags in one string, why they change nothing) beside the values of the others."""
         return ()
 
+    def without_use(self):
+        """{flag: why it changes nothing}; of several reasons the first."""
+        found = {}
+        for names, why in self.idle():
+            found = dict.fromkeys(names.split(), why) | found
+        return found
+
     def check(self):
         """Raises InputError for values that cannot go together."""
 
@@ -35,7 +42,6 @@ class Declaration(NamedTuple):
     name: str
     owner: type  # the class that declares it: its section of the help
     kind: type  # of a value, or of each in a list
-    is_list: bool
     more: dict  # what flag() was given
 
 
@@ -77,18 +83,17 @@ def declaration(cls, name):
         if "shared" in found.metadata:
             return declaration(found.metadata["shared"], name)
         if found.metadata:  # else a subclass has another default, and says nothing more
-            kind, is_list = kind_of(found.type)
-            return Declaration(name, owner, kind, is_list, dict(found.metadata))
+            return Declaration(name, owner, kind_of(found.type), dict(found.metadata))
     raise AttributeError(name)
 
 
 def kind_of(annotation):
-    """(type, whether a list of it) of an annotation such as int, list[float] or int | None."""
+    """The type of an annotation such as int or int | None; of list[float] that of each in the list."""
     if isinstance(annotation, types.UnionType):
         (annotation,) = (kind for kind in get_args(annotation) if kind is not types.NoneType)
     if get_origin(annotation) is list:
-        return get_args(annotation)[0], True
-    return annotation, False
+        return get_args(annotation)[0]
+    return annotation
 
 
 def names_of(cls):
@@ -97,7 +102,7 @@ def names_of(cls):
 
 
 def own_names_of(cls):
-    """The same without what it shares with another class."""
+    """The flags of a class of settings that it does not share with another class."""
     return [each.name for each in fields(cls) if "shared" not in each.metadata]
 
 
@@ -112,15 +117,25 @@ def beside(words):
     return f"{words} leaves it without a use; leave one of them out"
 
 
-def check_value(declared, value):
-    """Raises InputError for a number that is out of its flag's limits, or not finite."""
-    least, most = declared.more.get("least"), declared.more.get("most")
+def refuse_idle(idle, given, defaults):
+    """Raises InputError where a flag that changes nothing was given with another value than its default.
+
+    idle: {flag: why}.  given, defaults: {flag: value}.
+    """
+    for name in sorted(idle.keys() & given.keys()):
+        if given[name] != defaults[name]:
+            raise InputError(f"--{name}: {idle[name]}")
+
+
+def check_value(flag, value):
+    """Raises InputError for a number that is out of its flag's limits, or not finite.  flag: its Declaration."""
+    least, most = flag.more.get("least"), flag.more.get("most")
     for number in value if isinstance(value, list) else [value]:
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             continue
         if least is not None and not least <= number < math.inf:
-            raise InputError(f"--{declared.name} {number}: must be a number of at least {least}")
+            raise InputError(f"--{flag.name} {number}: must be a number of at least {least}")
         if not (math.isfinite(number) or isinstance(value, list)):  # a list without limits has a check of its own
-            raise InputError(f"--{declared.name} {number}: must be a finite number")
+            raise InputError(f"--{flag.name} {number}: must be a finite number")
         if most is not None and number > most:
-            raise InputError(f"--{declared.name} {number}: must be at most {most}")
+            raise InputError(f"--{flag.name} {number}: must be at most {most}")

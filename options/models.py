@@ -26,7 +26,6 @@ class Embeddings(Settings):
     title = "models that learn by gradient"
 
     embedding_dim: int = flag(64, "dimensions of embeddings and codes", least=1)
-    lambda_reg: float = flag(1e-4, "weight of the embeddings' square norm (ReFINe++: of ||E||^2 / 2)", least=0)
 
 
 @dataclass
@@ -45,6 +44,15 @@ class ConfirmedNegatives(Settings):
     title = Embeddings.title
 
     real_neg_samp_prob: float = flag(1.5, "gamma, sampling weight of a confirmed negative (else 1)", least=0)
+
+
+@dataclass
+class Penalty(Settings):
+    """Of models whose embeddings' norm is in the loss."""
+
+    title = Embeddings.title
+
+    lambda_reg: float = flag(1e-4, "weight of the embeddings' square norm (ReFINe++: of ||E||^2 / 2)", least=0)
 
 
 @dataclass
@@ -82,7 +90,7 @@ class Sampler(Settings):
 
 @dataclass
 class PopularitySettings(Settings):
-    """It has none."""
+    """Popularity has no settings of its own."""
 
 
 @dataclass
@@ -141,17 +149,17 @@ class BlendSettings(Settings):
 
 
 @dataclass
-class MFSettings(Sampler, Embeddings):
+class MFSettings(Sampler, Penalty, Embeddings):
     """Of matrix factorisation (baselines/lightgcn.py)."""
 
 
 @dataclass
-class LightGCNSettings(Sampler, Graph):
+class LightGCNSettings(Sampler, Penalty, Graph):
     """Of LightGCN (baselines/lightgcn.py)."""
 
 
 @dataclass
-class ReFINeSettings(ConfirmedNegatives, Graph):
+class ReFINeSettings(ConfirmedNegatives, Penalty, Graph):
     """Of ReFINe (baselines/refine.py)."""
 
     title = "ReFINe"
@@ -164,7 +172,7 @@ class ReFINeSettings(ConfirmedNegatives, Graph):
 
 
 @dataclass
-class ReFINePlusPlusSettings(ConfirmedNegatives, Graph):
+class ReFINePlusPlusSettings(ConfirmedNegatives, Penalty, Graph):
     """Of ReFINe++ (model.py)."""
 
     title = "ReFINe++"
@@ -207,7 +215,7 @@ class ReFINePlusPlusSettings(ConfirmedNegatives, Graph):
 
 
 @dataclass
-class SirenSettings(Graph):
+class SirenSettings(Penalty, Graph):
     """Of SiReN (baselines/siren.py)."""
 
     title = "SiReN"
@@ -268,7 +276,8 @@ class HnlmrecSettings(StageSettings, LightGCNSettings):
         if not self.wants_vectors:
             yield f"{STAGE} {SHARED}", "--hn_alpha 0 and --hn_lambda 0 leave it without a use; leave it out"
         elif self.hn_folder:
-            yield f"{STAGE} {SHARED}".replace("hn_folder ", ""), beside("--hn_folder")
+            others = [name for name in f"{STAGE} {SHARED}".split() if name != "hn_folder"]
+            yield " ".join(others), beside("--hn_folder")
         else:
             yield "hn_folder", ""  # not given
             yield from self.idle_in_stage()

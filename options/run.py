@@ -16,7 +16,7 @@ GIVE_ONE = (
 
 @dataclass
 class WhatToRun(Settings):
-    """What is run, on what."""
+    """Which model is run on which data."""
 
     title = "what to run"
 
@@ -59,7 +59,7 @@ class Evaluation(Settings):
 
 @dataclass
 class Files(Settings):
-    """Where files lie."""
+    """Where the data sets and the run folders are."""
 
     title = "files"
 

@@ -1,11 +1,9 @@
 """Preparation: from .inter/.item files to the three CSVs that everything else reads.
 
     prepare        .inter/.item -> train_original / validation / test CSV
-    item_table     .item -> title, year and genre of each item
-    rated_items    the same of the items in train_original
 
-How files are read: files.py.  The rules of the published splits: split.py.  Which data sets are
-known by name and where their files come from: sources.py, fetch.py.
+How files are read: files.py.  The rules of the published splits: rules.py.  Titles: titles.py.  Which
+data sets are known by name and where their files come from: sources.py, fetch.py.
 """
 
 import json

@@ -4,6 +4,7 @@ A file that is gone since is no contradiction: results may be looked at without 
 Nothing is written but .hashes beside large files (utils.remembered_sha256), so that asking again takes no time.
 """
 
+import json
 from pathlib import Path
 
 from options.refinement import DEFAULT_LLM
@@ -36,18 +37,19 @@ def what_is_other(folder, options, where):
     if not (folder / "summary.json").exists():
         return None
     try:
-        dict(read_json(folder / "summary.json"))
+        summary = dict(read_json(folder / "summary.json"))
         config = read_config(folder)
     except (ValueError, TypeError, InputError, OSError):
         return "holds a finished run whose summary.json or config.json cannot be read"
-    return of_settings(config["settings"], options) or of_files(config, options, where)
+    return (
+        of_settings(config["settings"], options)
+        or of_flags(summary.get("flags", {}), options, where[0])
+        or of_files(config, options, where)
+    )
 
 
 def of_settings(before, options):
-    """The settings that differ, but for those that were left open for the run to settle (auto).
-
-    A flag that the run did not know yet is at its default: else it were in the name of the folder.
-    """
+    """The settings that differ, but for those that were left open for the run to settle (auto, or None)."""
     for flag, value in options.effective().items():
         if flag in NOT_COMPARED or flag not in before or value in (None, "auto"):
             continue
@@ -56,7 +58,26 @@ def of_settings(before, options):
     return None
 
 
+def of_flags(had, options, name):
+    """The flags of the experiment that differ: also what a run was given that is now left open, or the other way round.
+
+    had: "flags" of its summary.
+    """
+    if options.run.model == "Blend":  # they name its parts, of which the files are compared
+        return None
+    asked = options.ablation(name)
+    for flag in sorted(had.keys() | asked.keys()):
+        before, now = had.get(flag), asked.get(flag)
+        if flag in ("conrec_embeddings", "conrec_reversed"):  # a summary keeps the name of the file alone
+            now = now and Path(now).name
+        if before != now:
+            return f"holds a finished run with --{flag} {in_words(before)}, not {in_words(now)}"
+    return None
+
+
 def in_words(value):
+    if value is None:
+        return "at its default"
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
@@ -159,7 +180,7 @@ def of_events(made_from, settings, name, raw):
         if had != now:
             return changed(which_differs(had, now, raw))
     of_items = made_from.get("vectors", {})
-    if "embeddings" in of_items:
+    if "embeddings" in of_items and settings.conrec_embeddings:
         path = Path(settings.conrec_embeddings)
         if path.exists() and remembered_sha256(path) != of_items["embeddings"]:
             return changed(path)
@@ -187,10 +208,26 @@ def of_labels(config, options, name, folder):
             return None if remembered_sha256(labels) == wanted else changed(labels)
         if config["settings"].get("llm") != DEFAULT_LLM:
             return f"holds a finished run on the labels of {config['settings'].get('llm')}, not of {DEFAULT_LLM}"
+    own = config["made_from"].get("labels")
+    if own:
+        path = folder / "feedback" / own / f"{name}_train_augment.csv"
+        return changed(path) if path.exists() and remembered_sha256(path) != wanted else None
+    # A run of an older version does not say in which folder they lie, and not which ratings they were made of.
     made = list(folder.glob(f"feedback/*/{name}_train_augment.csv"))
-    if made and not any(remembered_sha256(path) == wanted for path in made):
-        return f"holds a finished run on refined ratings that are no longer in {folder}/feedback"
-    return None
+    original = folder / f"{name}_train_original.csv"
+    for path in made:
+        if remembered_sha256(path) == wanted and was_made_of(path, original):
+            return None
+    return f"holds a finished run on refined ratings that are no longer in {folder}/feedback" if made else None
+
+
+def was_made_of(labels, original):
+    """Whether refined ratings were made of the ratings that are there now, as far as the answers beside them tell."""
+    answers = labels.with_name("answers.jsonl")
+    if not (answers.exists() and original.exists()):
+        return True
+    with open(answers, encoding="utf-8") as f:
+        return json.loads(f.readline() or "{}").get("ratings") == remembered_sha256(original)
 
 
 def of_vectors(made_from, settings):

@@ -17,7 +17,7 @@ from utils import InputError, is_first, lock_of, named, take, write_atomically, 
 
 FREE = names_that_are("free")  # the settings that a run may be resumed with other values of
 
-NEWER = ("raw", "train_original", "blended")  # of made_from, for finished.py: runs of older versions lack them
+NEWER = ("raw", "train_original", "labels", "blended")  # of made_from, for finished.py: older runs lack them
 
 RULE = "#" * 77  # a line across the log
 
@@ -165,7 +165,7 @@ class Run:
         try:
             tqdm.write("\n".join(lines))  # print() would break a progress bar on the terminal
             sys.stdout.flush()  # whoever pipes the output wants to see it grow
-        except BrokenPipeError:  # they have gone: hours of training do not end with a pager
+        except OSError:  # they have gone, or the terminal has: hours of training do not end with a pager
             shell.lead_nowhere(sys.stdout)
             shell.say(f"nobody reads stdout any more; the run goes on, and all is in {self.folder / 'log.txt'}")
 

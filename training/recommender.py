@@ -1,6 +1,6 @@
-"""What a run wants of every model, and what models on a graph share.
+"""The interface that every model implements, and what models on a graph share.
 
-    Recommender         the methods that main.py calls, here and in baselines/
+    Recommender         the interface that every model implements
     Propagation         Z = mean of E, ÂE, ..., Â^L E            (LightGCN, He et al. 2020, eq. 8)
     GraphRecommender    a table of embeddings E and its propagation
     penalty             the norms that weight decay stands for, for the log
@@ -16,8 +16,9 @@ from machine import processes
 
 
 class Recommender(nn.Module):
-    """What a run wants of every model.  Its flags, their defaults and whether it is trained by gradient stand in
-    options.models.MODELS.  A class says of itself:
+    """The interface that every model implements.
+
+    Its settings and whether it is trained by gradient stand in options.models.MODELS.  A class says of itself:
 
     trains_on     the train interactions it learns from, for TrainData.edges
     columns       of metrics.csv, before the metrics

@@ -188,5 +188,3 @@ def context_of(stage, options):
     if stage == "warmup":
         return options.conrec_warmup_context
     return stage if stage in GRPO else None
-
-

@@ -23,7 +23,7 @@ K = 20  # predictions of a user that the filter knows
 
 
 def leave_behind(job, chain, ids, predicted, baselines):
-    """job: of run.fit.  chain: making.Chain.  ids, predicted: Stages.  baselines: of closed_forms.evaluate."""
+    """job: of run.fit.  chain: learning.chain.Chain.  ids, predicted: Stages.  baselines: of closed_forms.evaluate."""
     run, folder = job.run, job.run.folder
     run.restore_epochs(chain.rows)
     stages = with_forget_rates(chain.figures, chain.reports)

@@ -1,4 +1,4 @@
-"""Bad input of --model CoNRec: as cases.py, on a planted world in {base}/p with vectors of its items beside it."""
+"""Bad input of --model CoNRec: as bad_input.py, on a planted world in {base}/p with vectors of its items beside it."""
 
 import json
 

@@ -14,7 +14,7 @@ from runs.run_folder import RULE
 
 ROOT = Path(main.__file__).parent
 COMPARISONS = ["table", "compare", "forest", "seconds", "groups"]
-PROGRAMS = ["main.py", "study.py", "blend.py", "llm_feedback.py", "llm_negatives.py"]
+PROGRAMS = ["main.py", "study.py", "blend.py", "llm_feedback.py"]
 PROGRAMS += [f"results4comparison/{name}.py" for name in COMPARISONS]
 
 

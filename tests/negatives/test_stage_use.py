@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import fake_server
 import numpy as np
+import pandas as pd
 import pytest
 import tiny_llm
 from fake_server import serve  # noqa: F401  a fixture
@@ -25,7 +26,7 @@ from machine import shell
 from negatives import vectors, writing
 from negatives.inputs import FRAME
 from options import command_line
-from preparation import splits
+from preparation import titles
 from utils import InputError, locked, write_json
 
 # ------------------------------------------------------------------------------------------- folders and bad input
@@ -92,7 +93,7 @@ def test_a_last_line_cut_short_is_asked_again(world, whole, tmp_path):
 
 
 def test_a_data_set_without_texts_is_refused(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(splits, "item_table", lambda raw: splits.pd.DataFrame())
+    monkeypatch.setattr(titles, "item_table", lambda raw: pd.DataFrame())
     with pytest.raises(InputError, match=r"--dataset x: has no \.item file, so no texts to make negatives of"):
         run_stage(world, tmp_path)
 

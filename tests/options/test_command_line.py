@@ -1,5 +1,6 @@
 """Flags: which a model has a use for, what fills in those not given.  What each changes: tests/test_main.py."""
 
+import ast
 import inspect
 import re
 import subprocess
@@ -11,8 +12,10 @@ import synthetic
 
 from feedback.prompts import DOMAINS
 from options import command_line
+from options.flag import own_names_of
 from options.models import MODELS
 from options.refinement import RefinementSettings
+from options.run import Looking
 from utils import InputError
 
 ROOT = Path(command_line.__file__).parents[1]
@@ -94,6 +97,7 @@ def test_the_help_on_a_model_has_the_flags_that_it_uses_and_no_others(model):
     shown = set(re.findall(r"^  --([a-z_]+)", command_line.help_on(model), re.MULTILINE))
     options = command_line.make({"dataset": "x", "model": model, **({"blend": ["a"]} if model == "Blend" else {})})
     expected = set(options.values()) - set(MODELS[model].ignores.split())
+    expected |= set(own_names_of(Looking)) if model == "CoNRec" else set()  # --filter
     if not MODELS[model].defaults.get("dataset_augment"):  # those of the refinement are one line
         asking = set(vars(RefinementSettings()))
         expected -= asking - set(vars(options.run)) - set(vars(options.recommender))
@@ -134,6 +138,29 @@ def test_a_flag_is_declared_once():
                 if name in inspect.get_annotations(owner) and "help" in field.metadata:
                     places.setdefault(name, set()).add(owner)
     assert places.keys() == command_line.FLAGS.keys() and all(len(owners) == 1 for owners in places.values())
+
+
+LISTS_OF_FLAGS = {"TUNING", "OF_IDS", "OF_GRPO"}
+
+
+def test_flags_that_are_named_in_rules_exist():
+    """idle() and the constants it uses name flags in strings, where a typo would change nothing."""
+    named = set()
+    for path in (ROOT / "options").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            rule = isinstance(node, ast.Yield) and isinstance(node.value, ast.Tuple) and node.value.elts[0]
+            is_list = isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in LISTS_OF_FLAGS
+            words = node.value if is_list else rule
+            if isinstance(words, ast.Constant):
+                named.update(words.value.split())
+    named |= {name for row in MODELS.values() for name in row.ignores.split()}
+    assert len(named) > 40 and named <= command_line.FLAGS.keys()
+
+
+def test_an_argument_that_is_empty_is_one_line(capsys):
+    with pytest.raises(SystemExit) as ended:
+        command_line.parse(["--dataset", "x", ""])
+    assert ended.value.code == 2 and capsys.readouterr().err.count("\n") == 1
 
 
 def test_the_domains_to_choose_from_are_those_that_prompts_know():

@@ -26,6 +26,12 @@ NAMES = {
     "--model LightGCN --dataset_augment augment --llm random --llm_seed 3": "LightGCN_augment_random_llm_seed_3_2024",
     "--model EASE --ease_lambdas 10 .5": "EASE_ease_lambdas_10,0.5_2024",
     "--top_k 3 20": "ReFINe++_top_k_3,20_2024",
+    "--layers 2 --lambda_reg 1e-5 --real_neg_samp_prob 2": (
+        "ReFINe++_layers_2_real_neg_samp_prob_2_lambda_reg_1e-05_2024"
+    ),
+    "--model SiReN --n_negatives 20 --lambda_reg .01 --epochs 3": (
+        "SiReN_lambda_reg_0.01_n_negatives_20_epochs_3_2024"
+    ),
 }
 
 
