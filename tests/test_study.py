@@ -33,7 +33,7 @@ from options import command_line as flags_of_main
 from preparation.sources import DATASETS
 from results4comparison import formatting
 from runs import jobs
-from utils import InputError
+from utils import InputError, write_json
 
 FAST = "--epochs 2 --embedding_dim 4 --batch_size 500"
 
@@ -336,7 +336,7 @@ def of_older_version(base):
     """As versions left it whose config.json knew nothing of the raw files."""
     for path in base.glob("result/blocks/*/config.json"):
         config = json.loads(path.read_text())
-        for key in ("raw", "train_original", "blended"):
+        for key in ("raw", "train_original", "labels", "blended"):
             config["made_from"].pop(key, None)
         path.write_text(json.dumps(config))
 
@@ -421,7 +421,22 @@ def test_a_run_on_other_labels_is_not_taken(copied, capfd):
     found = labels.with_name("kept.csv")
     labels.rename(found)
     assert answer(copied, capfd, RULE)[0] == 0  # gone is no contradiction
+    other = labels.parent.with_name("other")
+    other.mkdir()
+    shutil.copy(found, other / labels.name)
+    assert answer(copied, capfd, RULE)[0] == 0  # other labels beside them say nothing
     labels.write_text(found.read_text().replace(",0.5", ",4.5", 1))
+    (other / labels.name).unlink()
+    assert str(labels) in refused(copied, capfd, RULE)
+    of_older_version(copied)
+    assert "refined ratings that are no longer in" in refused(copied, capfd, RULE)
+
+
+def test_a_run_of_an_older_version_on_labels_of_other_ratings_is_not_taken(copied, capfd):
+    """The ratings were changed and prepared anew: validation and test are as before, and the labels are the old ones."""
+    of_older_version(copied)
+    more_stars(copied / "blocks" / "blocks.inter")
+    main.main(of_main(copied, "--model", "Popularity", "--path_name", "prepares"))
     assert "refined ratings that are no longer in" in refused(copied, capfd, RULE)
 
 
@@ -450,6 +465,12 @@ def test_a_run_of_other_settings_under_the_name_is_not_taken(copied, capfd, name
         main.main(of_main(copied, "--model", "Popularity", "--path_name", named, "--top_k", "3"))
     error = refused(copied, capfd, model)
     assert named in error and ("--model Popularity, not LightGCN" in error or "--top_k 3, not 5 10 15 20" in error)
+
+
+def test_a_run_with_a_flag_that_is_now_left_open_is_not_taken(copied, capfd):
+    path = copied / "result" / "blocks" / "Popularity_2024" / "summary.json"
+    write_json(path, json.loads(path.read_text()) | {"flags": {"n_negatives": 7}})
+    assert "--n_negatives 7, not at its default" in refused(copied, capfd, PLAIN)
 
 
 @pytest.mark.parametrize("file", ["summary.json", "config.json"])
