@@ -433,7 +433,7 @@ def test_a_run_on_other_labels_is_not_taken(copied, capfd):
 
 
 def test_a_run_of_an_older_version_on_labels_of_other_ratings_is_not_taken(copied, capfd):
-    """The ratings were changed and prepared anew: validation and test are as before, and the labels are the old ones."""
+    """The ratings were changed and prepared anew: validation and test are as before, the labels are the old ones."""
     of_older_version(copied)
     more_stars(copied / "blocks" / "blocks.inter")
     main.main(of_main(copied, "--model", "Popularity", "--path_name", "prepares"))
