@@ -12,7 +12,7 @@ from preparation.sources import DATASETS
 from runs.run_folder import FREE, read_config
 from utils import InputError, read_json, remembered_sha256
 
-# preparation.splits imports pandas, and llm.weights torch: both are imported where a finished run is found.
+# preparation.splits imports pandas, which takes a second: where a finished run is found.
 NOT_COMPARED = {"dataset", "path_name", *FREE}  # which files --dataset stands for is told by their hashes
 
 
@@ -185,11 +185,10 @@ def of_events(made_from, settings, name, raw):
         if path.exists() and remembered_sha256(path) != of_items["embeddings"]:
             return changed(path)
     for model, had in ((settings.conrec_encoder, of_items.get("encoder")), (settings.llm, made_from.get("backbone"))):
-        if isinstance(had, dict) and Path(model).is_dir():  # hashes; else the version of a public model
-            from llm.weights import revision
-
-            if revision(Path(model)) != had:
-                return changed(model)
+        for file, digest in had.items() if isinstance(had, dict) else ():  # else the version of a public model
+            path = Path(model) / file
+            if path.exists() and remembered_sha256(path) != digest:
+                return changed(path)
     reverse = [settings.conrec_reversed] if settings.conrec_reversed else []
     return of_runs([made_from.get("reversed")], reverse)
 
