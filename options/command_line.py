@@ -304,9 +304,9 @@ def default_in_words(name, model):
     """The default that a model has of a flag, and where data sets have another; None where there is none."""
     row, more = MODELS[model], FLAGS[name].more
     default = default_for(row, name)
-    if default in (None, []):
+    if default is None or default == []:
         default = more.get("default_words")
-    if default in (None, False):
+    if default is None or default is False:  # 0 is a default
         return None
     others = {data_set: known.defaults.get(name, default) for data_set, known in DATASETS.items()}
     if row.settings is HnlmrecSettings:
