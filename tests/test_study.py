@@ -104,7 +104,8 @@ def test_in_a_pipe_each_run_gets_a_line_when_it_has_ended(whole_study):
 
 def test_what_a_run_prints_is_in_a_file_beside_its_folder(finished):
     text = (finished / "blocks" / "Popularity_1.out").read_text()
-    assert text.startswith("Popularity on blocks, run folder ") and (finished / "blocks" / "Popularity_1" / "log.txt").read_text() in text
+    log = (finished / "blocks" / "Popularity_1" / "log.txt").read_text()
+    assert text.startswith("Popularity on blocks, run folder ") and log in text
 
 
 METRICS = "epoch,loss,recall@20\n1,0.5,\n2,0.4,0.25\n3,0.3,0.125\n"
