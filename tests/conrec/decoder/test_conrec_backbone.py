@@ -129,7 +129,8 @@ def test_logits_of_padded_rows_are_those_of_each_row(model):
     for place, prompt in enumerate(PROMPTS):
         alone = model.model(input_ids=torch.tensor([prompt])).logits[0]
         assert torch.allclose(together[place, -len(prompt) :], alone, atol=2e-5)
-    assert torch.equal(model.logits(PROMPTS, keep=2), together[:, -2:])
+    # a product of fewer rows may be summed in another order (it is with AVX2): the last digits are not the test
+    torch.testing.assert_close(model.logits(PROMPTS, keep=2), together[:, -2:], atol=2e-5, rtol=0)
 
 
 def test_the_size_is_that_of_the_text_and_the_seed_alone_decides():
