@@ -59,7 +59,12 @@ def join(device, url="env://"):
         return
     store, rank, size = next(dist.rendezvous(url, timeout=PATIENCE))
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    try:
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    except RuntimeError as error:
+        why = str(error).splitlines()[0][:200]
+        cure = "GLOO_SOCKET_IFNAME=CARD says which network card to use (docs/runs.md)"
+        raise InputError(f"process {rank} of {size}: cannot reach the others ({why}); {cure}") from None
     if rank:
         shell.be_silent()
 

@@ -147,6 +147,16 @@ def test_what_processes_cannot_share_is_refused_by_name(monkeypatch, words, erro
         processes.refuse_what_is_not_shared(*given)
 
 
+def test_processes_that_cannot_reach_each_other_are_told_in_one_line(monkeypatch):
+    def unreachable(*_, **__):
+        raise RuntimeError("Gloo connectFullMesh failed with Connection refused\nmany lines")
+
+    monkeypatch.setattr(processes.dist, "rendezvous", lambda url, timeout: iter([(None, 1, 2)]))
+    monkeypatch.setattr(processes.dist, "init_process_group", unreachable)
+    with pytest.raises(InputError, match=r"process 1 of 2: cannot reach .*refused\); GLOO_SOCKET_IFNAME=CARD"):
+        processes.join(torch.device("cpu"), "file://nowhere")
+
+
 def test_every_model_that_can_be_shared_is_tested():
     able = {name for name, row in MODELS.items() if row.by_epochs and model_class(name).cut_along is not None}
     assert able == {case.split()[0] for case in several.CASES}
