@@ -38,11 +38,3 @@ def films(ml_100k, tmp_path_factory):
     unseen = [user for user in asked.user_ids[1::2] if user in asked.candidates]
     texts = item_texts(items, asked.item_ids, genres=False)
     return SimpleNamespace(ratings=ratings, items=items, asked=asked, texts=texts, llm=base, unseen=unseen)
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items):
-    """All tests that ask the tiny language model go to one worker, so that it is trained once."""
-    for item in items:
-        if "films" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("films"))
