@@ -6,7 +6,6 @@ How files are read: files.py.  The rules of the published splits: rules.py.  Tit
 data sets are known by name and where their files come from: sources.py, fetch.py.
 """
 
-import json
 import os
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from preparation.files import HALF_STARS, STARS, read_items, read_ratings
 from preparation.rules import split, whole_stars
 from preparation.sources import DATASETS
 from preparation.titles import item_files
-from utils import InputError, git_blob_id, sha256, write_json
+from utils import InputError, git_blob_id, read_json, sha256, write_json
 
 PARTS = ("train_original", "validation", "test")
 COLUMNS = ["user_id:token", "item_id:token", "rating:float"]  # as the ReFINe++ authors publish them
@@ -125,19 +124,26 @@ def is_up_to_date(paths, stamp, made_from):
     """
     if not stamp.exists() or not all(map(Path.exists, paths)):
         return False
-    try:
-        stamped = json.loads(stamp.read_text())
-        made, before = dict(stamped["made"]), dict(stamped["made_from"])
-    except (ValueError, LookupError, TypeError):
-        problem = "is not JSON of this program; delete it to use the splits beside it as they are"
-        raise InputError(f"{stamp}: {problem}") from None
+    stamped = read_stamp(stamp)
     for path in paths:
-        if sha256(path) != made.get(path.name):
+        if sha256(path) != stamped["made"].get(path.name):
             raise InputError(
                 f"{path}: was changed after it was prepared; delete it to prepare it anew, "
                 f"or delete {stamp} to use it as it is"
             )
-    return before == made_from
+    return stamped["made_from"] == made_from
+
+
+def read_stamp(stamp):
+    """{"made_from", "made"} of a prepared.json; {} where there is none.  Raises InputError for one that is not ours."""
+    if not stamp.exists():
+        return {}
+    try:
+        stamped = dict(read_json(stamp))
+        return {key: dict(stamped[key]) for key in ("made_from", "made")}
+    except (ValueError, LookupError, TypeError):
+        problem = "is not JSON of this program; delete it to use the splits beside it as they are"
+        raise InputError(f"{stamp}: {problem}") from None
 
 
 def write_splits(tables, paths, stamp, made_from):

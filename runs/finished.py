@@ -112,7 +112,8 @@ def of_splits(made_from, options, name, raw, folder):
 
     # What the splits there are made from, what main.py would make them from now, and what the run's were made from.
     by_hand = splits.by_hand(name, folder)
-    stamp, now, had = stamp_of(folder), origin_now(name, raw, folder, options.run.half_stars), made_from.get("raw")
+    stamp = splits.read_stamp(folder / "prepared.json")
+    now, had = origin_now(name, raw, folder, options.run.half_stars), made_from.get("raw")
     up_to_date = by_hand or now is None or stamp.get("made_from") == now
     if had is None and stamp and are_the_same(own, stamp["made"], paths):
         had = stamp["made_from"]  # a run of an older version, which does not say it
@@ -131,19 +132,6 @@ def of_splits(made_from, options, name, raw, folder):
             if own[part] and path.exists() and remembered_sha256(path) != own[part]:
                 return changed(path)
     return None
-
-
-def stamp_of(folder):
-    """{"made_from", "made"} of prepared.json; {} where there is none."""
-    stamp = folder / "prepared.json"
-    if not stamp.exists():
-        return {}
-    try:
-        stamped = dict(read_json(stamp))
-        return {key: dict(stamped[key]) for key in ("made_from", "made")}
-    except (ValueError, LookupError, TypeError):
-        problem = "is not JSON of this program; delete it to use the splits beside it as they are"
-        raise InputError(f"{stamp}: {problem}") from None
 
 
 def are_the_same(own, made, paths):
