@@ -14,16 +14,18 @@ import torch
 
 from machine import processes
 from machine.hardware import upload
+from preparation.dislikes import DISLIKES
 from preparation.files import CONFIRMED, LIKED, STARS, encode, read_ratings, sort_ids
 from utils import InputError
 
 
-def load(folder, name, train_csv, device):
-    """The three CSVs of data/<name>/ -> TrainData.
+def load(folder, name, train_csv, device, dislikes=False):
+    """The CSVs of a folder of splits -> TrainData.
 
     train_csv: the train file to use, refined or not.  Users and items are those of its positives (rating >= 4) and
     confirmed negatives (<= 1), numbered in sorted id order.  Rows of the other files that name somebody else cannot be
-    ranked and are left out (the log's counts show it).
+    ranked and are left out (the log's counts show it).  dislikes: whether the folder holds those of validation and
+    test, too.
     """
     # read
     train_csv = Path(train_csv)
@@ -33,6 +35,9 @@ def load(folder, name, train_csv, device):
         "validation": read_csv(folder / f"{name}_validation.csv", (4, 5)),
         "test": read_csv(folder / f"{name}_test.csv", (4, 5)),
     }
+    if dislikes:
+        for part in DISLIKES:
+            tables[part] = read_csv(folder / f"{name}_{part}.csv", (1, 2))
 
     # number the users and items of the train edges
     train = tables["train"]
@@ -44,20 +49,28 @@ def load(folder, name, train_csv, device):
     item_ids = sort_ids(train.item[is_edge].unique())
 
     # keep the rows about them
-    numbered = {}
+    numbered, unranked = {}, {}
     for part, table in tables.items():
         users, items = encode(table.user, user_ids), encode(table.item, item_ids)
         known = (users >= 0) & (items >= 0)
         if not known.any():
             raise InputError(f"{folder}/{name}_{part}.csv: no row is about a user and an item of {train_csv}")
         numbered[part] = Interactions(users[known], items[known], table.rating.to_numpy()[known])
-    return TrainData(user_ids, item_ids, **numbered, device=device)
+        unranked[part] = np.bincount(users[(users >= 0) & (items < 0)], minlength=len(user_ids))
+    held_out = {part: numbered.pop(part) for part in DISLIKES if dislikes}
+    data = TrainData(user_ids, item_ids, **numbered, device=device)
+    for part, rows in held_out.items():
+        setattr(data, part, HeldOutDislikes(data.by_user(rows.users, rows.items), unranked[part]))
+    return data
 
 
 def pairs_in_two_parts(data):
     """How many rows of validation and test repeat a (user, item) pair of train or of each other."""
     keys = []
-    for rows in (data.seen, data.validation, data.test):
+    parts = [data.seen, data.validation, data.test]
+    if data.test_dislikes:
+        parts += [data.validation_dislikes.rows, data.test_dislikes.rows]
+    for rows in parts:
         user = np.repeat(np.arange(data.n_users), np.diff(rows.start))
         keys.append(user * data.n_items + rows.cols)
     keys = np.concatenate(keys)
@@ -100,9 +113,10 @@ class TrainData:
     (rating <= 1).  positives, confirmed_negatives, seen, validation, test: Rows by user; seen holds every train row of
     the user, the neutral ones too, and is what ranking masks.  hard: negatives.vectors.HardNegatives of the positives,
     for HNLMRec; None for all other models.  texts: what is said of each item, for EASE; None where nobody looks.
+    validation_dislikes, test_dislikes: HeldOutDislikes, None in the published protocol.
     """
 
-    hard = texts = None
+    hard = texts = validation_dislikes = test_dislikes = None
 
     def __init__(self, user_ids, item_ids, train, validation, test, device):
         """train, validation, test: Interactions."""
@@ -210,6 +224,14 @@ class Rows:
     def all_entries(self):
         """(row, column) of every entry, by row and then column."""
         return self.entries(np.arange(len(self.start) - 1))
+
+
+@dataclass
+class HeldOutDislikes:
+    """Dislikes of the validation or test part."""
+
+    rows: Rows
+    unranked: np.ndarray  # (U,) how many more of each user no list can show: nobody learns anything of their items
 
 
 @dataclass

@@ -22,7 +22,9 @@ from negatives import stage
 from options import command_line
 from options.models import model_class
 from options.run import TrainingSettings
-from preparation.splits import PARTS, prepare
+from preparation.dislikes import DISLIKES, hold_out, parts_of
+from preparation.locate import folder_of_splits
+from preparation.splits import prepare
 from preparation.titles import item_texts, rated_items
 from results4comparison import compare
 from runs import artefacts, run_folder
@@ -32,7 +34,8 @@ from training.checkpoint import of_weights, save
 from utils import InputError, hash_of
 
 OF_RATINGS = (  # flags that the run of cf_vectors has from the run that it is made for, beside the refinement's
-    "dataset_augment", "half_stars", "data_dir", "result_dir", "device", "threads", "deterministic", "test_batch_size",
+    "dataset_augment", "half_stars", "hold_out", "split", "dislike_cost", "data_dir", "result_dir", "device", "threads",
+    "deterministic", "test_batch_size",
 )  # fmt: skip
 
 
@@ -61,12 +64,13 @@ def fit(name, raw, folder, options, run):
     # prepare and refine: files in, CSVs out
     made = processes.by_first(make_csvs, name, raw, folder, options, device, run)
     raw_files, splits, items, train_csv, labels = made
+    own = folder_of_splits(folder, options.run.protocol)
 
     # load and build; once the input is known to be usable, the run folder is taken
     train_hash = utils.sha256(train_csv)
-    data = dataloader.load(folder, name, train_csv, device)
-    if (utils.sha256(train_csv), hashes_of_splits(name, folder)) != (train_hash, splits):
-        raise InputError(f"{folder}: its CSVs changed while this run was reading them; start it again")
+    data = dataloader.load(own, name, train_csv, device, bool(options.run.protocol))
+    if (utils.sha256(train_csv), hashes_of_splits(name, own, options.run.protocol)) != (train_hash, splits):
+        raise InputError(f"{own}: its CSVs changed while this run was reading them; start it again")
     if options.run.cut_offs[-1] > data.n_items:
         few = f"{name} has only {data.n_items} items to rank (and needs 20)"
         raise InputError(f"--top_k {options.run.top_k[-1]}: {few}")
@@ -80,7 +84,7 @@ def fit(name, raw, folder, options, run):
     processes.agree("flags and files", repr((sorted(asked.effective().items()), made_from)).encode())
     if options.run.model == "HNLMRec" and options.recommender.wants_vectors:
         cf = partial(cf_vectors, name, raw, folder, train_csv, data, asked, device)
-        found = stage.prepare(name, folder, items, train_csv, data, cf, options.recommender, device, run.log)
+        found = stage.prepare(name, own, items, train_csv, data, cf, options.recommender, device, run.log)
         data.hard, labels["negatives"], made_from["negatives"] = found
     work = len(data.edges("all")) * getattr(options.recommender, "embedding_dim", data.n_items)  # EASE: items x items
     threads = hardware.use_threads(options.run, run, work)
@@ -90,7 +94,7 @@ def fit(name, raw, folder, options, run):
         runs = options.recommender.blend
         made_from["blended"] = [utils.sha256(Path(blended) / "summary.json") for blended in runs]
     settings = options.effective() | model.settled()
-    columns = [*model.columns, *evaluation.metric_names(options.run.cut_offs)]
+    columns = [*model.columns, *evaluation.metric_names(options.run.cut_offs, bool(options.run.protocol))]
     run.open(settings, made_from, options.run.resume, columns)
     counts = count(data, model)
     log_header(run, settings, train_csv, counts, data)
@@ -101,11 +105,12 @@ def fit(name, raw, folder, options, run):
     with memory_that_may_not_suffice(options.run, device):
         outcome = learn(model, data, options.run, run)
     run.log("", f"Training completed in {outcome.seconds:.1f} seconds ({outcome.ended}).")
-    run.log(f"Best {outcome.unit} {outcome.best_epoch}, validation Recall@20 {outcome.best_score:.4f}")
+    chosen_by = evaluation.score_in_words(options.run.dislike_cost)
+    run.log(f"Best {outcome.unit} {outcome.best_epoch}, validation {chosen_by} {outcome.best_score:.4f}")
 
     # test
-    validation = evaluation.means(loop.measure(model, data, data.validation, options.run))
-    per_user = loop.measure(model, data, data.test, options.run)
+    validation = evaluation.means(loop.measure(model, data, "validation", options.run))
+    per_user = loop.measure(model, data, "test", options.run)
     test = evaluation.means(per_user)
     run.log("", RULE, "Final Test Results", *evaluation.metric_lines(test, options.run.top_k), RULE)
 
@@ -116,14 +121,16 @@ def fit(name, raw, folder, options, run):
         return
     summary = {"dataset": name, "model": options.run.model, "random_seed": options.run.random_seed, "data": counts}
     summary |= outcome.figures()
-    summary |= {"validation": validation, "test": test}
+    summary |= {"validation": in_json(validation), "test": in_json(test)}
     summary |= {"peak_memory_mb": peak_memory_mb, "device": processes.in_words(device)}
     summary |= {"dataset_augment": options.run.dataset_augment, **labels}
     changed = options.ablation(name)
     if options.run.model == "Blend":
         changed["blend"] = model.terms()  # of which runs and seeds: config.json
+    if options.run.protocol:
+        summary |= {"protocol": options.run.protocol, "chosen_by": chosen_by}
     summary |= {"flags": changed, "commit": run_folder.commit()}
-    published = compare.published(name, options.run.model)
+    published = None if options.run.protocol else compare.published(name, options.run.model)
     artefacts.plot_curves(run.folder / "curves.png", run.epochs, summary, published)
     run.log("", *compare.table(summary, published), "", f"Run folder: {run.folder}")
     run.finish(summary, outcome.can_go_on)
@@ -137,25 +144,28 @@ def make_csvs(name, raw, folder, options, device, run):
     """
     with utils.locked(folder, run.log):
         raw_files = prepare(name, raw, folder, run.log, options.run.half_stars)
-        splits = hashes_of_splits(name, folder)
-    items = rated_items(name, raw, folder, run.log)
+        own = folder_of_splits(folder, options.run.protocol)
+        if options.run.protocol:
+            hold_out(name, folder, own, run.log)
+        splits = hashes_of_splits(name, own, options.run.protocol)
+    items = rated_items(name, raw, own, run.log)
     if options.run.model == "Blend":
         first = options.recommender.blend[0]
         train_csv, labels = recommend.ratings_of(first)
-        if recommend.held_out(first) != (splits["validation"], splits["test"]):
-            raise InputError(f"{first}: was tested on other validation or test rows than those in {folder}")
+        if recommend.held_out(first) != {part: digest for part, digest in splits.items() if part != "train_original"}:
+            raise InputError(f"{first}: was tested on other validation or test rows than those in {own}")
     elif options.run.dataset_augment == "augment":
         asking = options.refinement
-        train_csv, labels = refinement.refine(name, folder, items, asking, device, run.log)
+        train_csv, labels = refinement.refine(name, own, items, asking, device, run.log, folder)
         asking.llm, asking.llm_mode = labels["llm"], labels["llm_mode"]  # what was picked, for the settings
     else:
-        train_csv, labels = folder / f"{name}_train_original.csv", {"llm": None, "llm_mode": None}
+        train_csv, labels = own / f"{name}_train_original.csv", {"llm": None, "llm_mode": None}
     return raw_files, splits, items, train_csv, labels
 
 
-def hashes_of_splits(name, folder):
+def hashes_of_splits(name, folder, protocol):
     """{part: SHA-256}: a run that is resumed, or that waited for a language model, must find the same CSVs again."""
-    return {part: utils.sha256(folder / f"{name}_{part}.csv") for part in PARTS}
+    return {part: utils.sha256(folder / f"{name}_{part}.csv") for part in parts_of(protocol)}
 
 
 def cf_vectors(name, raw, folder, train_csv, data, asked, device):
@@ -172,7 +182,9 @@ def cf_vectors(name, raw, folder, train_csv, data, asked, device):
     for flag in OF_RATINGS:
         setattr(options.run, flag, getattr(asked.run, flag))
     options.fill_in_of_data_set(name)
-    options.run.path_name = f"cf_{stage.ratings_name(folder, train_csv)}_{seed}"
+    protocol = options.run.protocol
+    ratings = stage.ratings_name(folder_of_splits(folder, protocol), train_csv)
+    options.run.path_name = "_".join(["cf", *([protocol] if protocol else []), ratings, str(seed)])
     with run_folder.Run(options.run.result_dir / name / options.run.path_name) as run:
         if not (run.folder / "summary.json").exists():
             options.run.resume = (run.folder / "config.json").exists()
@@ -188,15 +200,25 @@ def cf_vectors(name, raw, folder, train_csv, data, asked, device):
         return torch.cat(model.embeddings()).cpu().numpy()
 
 
+def in_json(figures):
+    """{metric: mean} with null for what no user says anything of: JSON knows no NaN."""
+    return {name: None if figure != figure else figure for name, figure in figures.items()}
+
+
 def count(data, model):
     """The header counts of the published logs; train counts the interactions that the model learns from."""
-    return {
+    counts = {
         "users": data.n_users,
         "items": data.n_items,
         "train": len(data.edges(model.trains_on)),
         "validation": len(data.validation.cols),
         "test": len(data.test.cols),
     }
+    if data.test_dislikes:
+        for part in DISLIKES:
+            dislikes = getattr(data, part)
+            counts[part] = len(dislikes.rows.cols) + int(dislikes.unranked.sum())
+    return counts
 
 
 def log_header(run, settings, train_csv, counts, data):
@@ -216,8 +238,10 @@ def log_header(run, settings, train_csv, counts, data):
         f"train interactions: {counts['train']}  (confirmed negatives: {len(data.confirmed_negatives.cols)})",
         f"valid interactions: {counts['validation']}",
         f"test interactions: {counts['test']}",
-        RULE,
     )
+    if data.test_dislikes:
+        run.log(f"held-out dislikes: {counts['validation_dislikes']} for validation, {counts['test_dislikes']} to test")
+    run.log(RULE)
 
 
 def build(data, options, device):

@@ -23,7 +23,8 @@ import utils
 from machine import hardware
 from options.flag import names_of
 from options.models import MODELS, model_class
-from preparation.locate import locate
+from preparation.dislikes import ALL_PARTS
+from preparation.locate import folder_of_splits, locate, protocol_of
 from preparation.titles import item_table
 from runs.run_folder import read_config, require_finished
 from training import evaluation
@@ -45,9 +46,10 @@ def load_run(folder, data_dir=None, device="auto"):
     if settings["model"] == "CoNRec":
         raise InputError(f"{folder}: is a run of CoNRec, which predicts dislikes and recommends nothing")
     name, raw, data_folder = locate(settings["dataset"], Path(data_dir or settings["data_dir"]))
+    data_folder = folder_of_splits(data_folder, protocol_of(settings))
     train_csv = train_file(data_folder, config["made_from"])
     device = hardware.pick_device(device)
-    data = dataloader.load(data_folder, name, train_csv, device)
+    data = dataloader.load(data_folder, name, train_csv, device, bool(protocol_of(settings)))
     titles = item_table(raw, data.item_ids).title.reindex(data.item_ids, fill_value="").to_numpy()
     return FinishedRun(folder, load_model(folder, config, data, device), titles, train_csv)
 
@@ -98,16 +100,17 @@ def ratings_of(folder):
     config = read_config(Path(folder))
     settings = config["settings"]
     _, _, data_folder = locate(settings["dataset"], Path(settings["data_dir"]))
+    data_folder = folder_of_splits(data_folder, protocol_of(settings))
     summary = json.loads((Path(folder) / "summary.json").read_text(encoding="utf-8"))
-    keys = ("dataset_augment", "llm", "llm_mode", "refinement")
+    keys = ("dataset_augment", "llm", "llm_mode", "llm_shuffle", "labels_saw_dislikes", "refinement")
     labels = {key: summary[key] for key in keys if key in summary}  # nothing was refined for some runs
     return train_file(data_folder, config["made_from"]), labels
 
 
 def held_out(folder):
-    """SHA-256 of the validation and of the test CSV of a run."""
+    """{part: SHA-256} of the CSVs that a run was tested on: runs of two protocols are never taken for one another."""
     made_from = read_config(Path(folder))["made_from"]
-    return made_from.get("validation"), made_from.get("test")
+    return {part: made_from[part] for part in ALL_PARTS if part in made_from and part != "train_original"}
 
 
 def recommend(options):

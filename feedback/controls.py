@@ -36,14 +36,19 @@ def answers(questions, train, control, seed):
         yield question.record(train, verdicts=verdicts.tolist())
 
 
-def shuffle(ratings, labels, seed):
+def shuffle(ratings, labels, seed, users=None):
     """Refined ratings (rows,) in which the changed 3s have exchanged their new values at random.
 
     So have the changed 2s.  As many ratings of each kind as in `labels`, on the same rows.
+    users: (rows,) numbers; then each user's exchange theirs among themselves.
     """
     shuffled = labels.copy()
     for star in (2, 3):
         changed = np.flatnonzero((ratings == star) & (labels != star))
         generator = np.random.default_rng([seed, star])
-        shuffled[changed] = generator.permutation(labels[changed])
+        drawn = generator.permutation(changed)
+        if users is not None:  # a random order of all rows, sorted by user, is one of each user's
+            drawn = drawn[np.argsort(users[drawn], kind="stable")]
+            changed = changed[np.argsort(users[changed], kind="stable")]
+        shuffled[changed] = labels[drawn]
     return shuffled

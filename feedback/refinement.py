@@ -33,29 +33,35 @@ from llm.answers import Answers, key
 from llm.weights import ATTENTION, dtype_of, is_causal, model_folder, revision
 from options.flag import own_names_of, refuse_idle
 from options.refinement import DEFAULT_LLM, RefinementSettings
+from preparation.dislikes import without_held_out
 from preparation.files import STARS, read_ratings
 from preparation.sources import DATASETS
+from preparation.splits import COLUMNS
 from preparation.titles import domain_of, item_texts
 from utils import InputError, git_blob_id, hash_of, locked, sha256, write_atomically, write_json
 
 
-def refine(name, folder, items, options, device, log=print):
+def refine(name, folder, items, options, device, log=print, published=None):
     """Returns (train CSV to use, {"llm", "llm_mode", "refinement": report card}).
 
+    folder: of the splits.  published: the folder of the published ones, None where it is the same.
     items: titles.item_table.  A train_augment CSV in the data folder is used as it is, unless
     --llm names a model.  Answers are appended to answers.jsonl one question a line, so that a
     killed run goes on where it was.
     """
     # without a model: labels as they are, or shuffled
-    labels = folder / f"{name}_train_augment.csv"
+    labels = (published or folder) / f"{name}_train_augment.csv"
     if options.llm == "auto" and not options.llm_url and labels.exists():
-        return labels_as_found(labels, name, options, log)
+        return labels_as_found(labels, name, folder, options, log)
     original = folder / f"{name}_train_original.csv"
     hash_of_ratings = sha256(original)
     ratings = read_ratings(original, ",", STARS)
     if options.llm == "shuffled":
         path, card = shuffled_labels(labels, original, ratings, name, options, log)
-        return path, {"llm": "shuffled", "llm_mode": None, "refinement": card}
+        found = {"llm": "shuffled", "llm_mode": None, "refinement": card}
+        if options.llm_shuffle == "user":
+            found["llm_shuffle"] = "user"
+        return path, found | seen_by_others(labels, folder)
 
     # everything else answers questions
     if options.llm in controls.CONTROLS:
@@ -76,7 +82,7 @@ def refine(name, folder, items, options, device, log=print):
     return path, {"llm": way.llm, "llm_mode": way.mode, "refinement": card}
 
 
-def labels_as_found(labels, name, options, log):
+def labels_as_found(labels, name, folder, options, log):
     """Nobody is asked: somebody's labels lie in the data folder."""
     why = f"{labels} is used as it is, and no language model asked; --llm names one, or leave this out"
     refuse_idle(dict.fromkeys(own_names_of(RefinementSettings), why), vars(options), vars(RefinementSettings()))
@@ -84,20 +90,41 @@ def labels_as_found(labels, name, options, log):
         llm, whose = "published", "the authors' published labels"
     else:
         llm, whose = "file", "as found"
-    card = report_on(labels, "confirmed")
-    log(f"refined ratings: {labels}, {whose}; no language model asked", *report_lines(card))
-    return labels, {"llm": llm, "llm_mode": None, "refinement": card}
+    used = labels_of_split(labels, name, folder, log)
+    card = report_on(used, "confirmed")
+    log(f"refined ratings: {used}, {whose}; no language model asked", *report_lines(card))
+    return used, {"llm": llm, "llm_mode": None, "refinement": card} | seen_by_others(labels, folder)
+
+
+def seen_by_others(labels, folder):
+    """{"labels_saw_dislikes": True} of labels that were made with the held-out dislikes at hand, else {}."""
+    return {} if labels.parent == folder else {"labels_saw_dislikes": True}
+
+
+def labels_of_split(labels, name, folder, log):
+    """The labels in the data folder without the rows that are held out: the CSV itself where none are."""
+    if labels.parent == folder:
+        return labels
+    table = without_held_out(labels, name, folder)
+    path = folder / "feedback" / f"found-{git_blob_id(labels)[:8]}" / labels.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda p: table.to_csv(p, index=False, header=COLUMNS, lineterminator="\n"))
+    log(f"{labels}: was made with the held-out dislikes at hand; what remains of it is not free of them")
+    return path
 
 
 def shuffled_labels(labels, original, ratings, name, options, log):
     """(path, report card) of the labels in the data folder, shuffled."""
     if not labels.exists():
         raise InputError(f"--llm shuffled: needs {labels}, the labels to shuffle")
-    values = labels_of(labels, ratings, original)
-    refined = controls.shuffle(ratings.rating.to_numpy(), values, options.llm_seed)
+    folder = original.parent
+    values = labels_of(labels_of_split(labels, name, folder, log), ratings, original)
+    within = options.llm_shuffle == "user"
+    users = ratings.user.cat.codes.to_numpy() if within else None
+    refined = controls.shuffle(ratings.rating.to_numpy(), values, options.llm_seed, users)
     # as of any labels that come as a file
     card = report(whom_to_ask(ratings, "confirmed"), [], {}, ratings, refined)
-    out = labels.parent / "feedback" / f"shuffled-{options.llm_seed}"
+    out = folder / "feedback" / f"shuffled-{'within-' if within else ''}{options.llm_seed}"
     return leave_behind(out, name, ratings, refined, card, log), card
 
 

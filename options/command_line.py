@@ -153,7 +153,7 @@ class Options:
 
     def ablation(self, name):
         """The changed model and training flags: what makes this run another experiment than its model's default."""
-        about_training = names_of(Training)
+        about_training = {*names_of(Training), "dislike_cost"}
         own = vars(self.recommender).keys() - vars(self.run).keys() - set(names_of(RefinementSettings))
         return {flag: value for flag, value in self.changed(name).items() if flag in own or flag in about_training}
 

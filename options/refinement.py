@@ -46,6 +46,10 @@ class RefinementSettings(Settings):
     llm_seed: int = flag(
         2024, "of the orders, of what is hidden, and of --llm random and shuffled", least=0, most=2**32 - 1
     )
+    llm_shuffle: str = flag(
+        "all", "with --llm shuffled: among whose ratings labels are permuted; user: each user's own",
+        choices=["all", "user"],
+    )
     # how fast, and in how much memory
     llm_dtype: str = flag(
         "auto", "numbers of a causal model; auto: float32 on a CPU, bfloat16 on a GPU",
@@ -68,9 +72,10 @@ class RefinementSettings(Settings):
         """llm may also be one of FOUND.  A mode that only the model's files decide is taken for any."""
         mode = self.llm_mode
         if self.llm in WITHOUT_MODEL:
-            used = {"llm"} if self.llm in ("rule", *FOUND) else {"llm", "llm_seed"}
-            yield all_but(used), beside(f"--llm {self.llm}")
+            used = {"random": {"llm_seed"}, "shuffled": {"llm_seed", "llm_shuffle"}}.get(self.llm, set())
+            yield all_but({"llm"} | used), beside(f"--llm {self.llm}")
             return
+        yield "llm_shuffle", "has no use without --llm shuffled"
         if self.llm_url:
             why = "is for a model on this machine, not for --llm_url; leave one of them out"
             yield "llm_dtype llm_batch_tokens llm_constrained", why

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from options.flag import Settings, flag, shared
+from preparation.locate import protocol_of
 from preparation.sources import DATASETS
 from utils import InputError
 
@@ -33,6 +34,14 @@ class WhatToRun(Settings):
         "original", "train on refined ratings, or on the ratings as they are (no refinement)",
         choices=["augment", "original"], named=False, common=True,
     )
+    hold_out: str | None = flag(
+        None, "beside a part of the likes also one of the dislikes (1s and 2s), which then show in the metrics: "
+        "docs/dislikes.md", choices=["dislikes"], common=True,
+    )
+    split: str = flag(
+        "random", "with --hold_out: what is held out of both kinds, as published or the last of a user's ratings",
+        choices=["random", "time"],
+    )
     random_seed: int = flag(
         2024, "of initial weights, shuffling and negative sampling", least=0, most=2**32 - 1, named=False, common=True
     )
@@ -48,6 +57,9 @@ class Evaluation(Settings):
         1024, "users ranked at once: bounds memory, changes no result", least=1, named=False, free=True
     )
     top_k: list[int] = flag([5, 10, 15, 20], "cut-offs of the metrics", nargs="+", least=1)
+    dislike_cost: float = flag(
+        0, "with --hold_out: choose on validation by likes@20 less this times dislikes@20; 0: by Recall@20", least=0
+    )
     device: str = flag("auto", "auto (CUDA if there is one), cpu, cuda, cuda:1", named=False, common=True)
     threads: int | None = flag(
         None, "of a CPU", least=1, named=False, action=True,
@@ -90,8 +102,16 @@ class RunSettings(Files, Evaluation, WhatToRun):
     def idle(self):
         if self.half_stars is None:
             yield "half_stars", ""  # not given
+        if self.hold_out is None:
+            yield "hold_out", ""
+            yield "split dislike_cost", "has no use without --hold_out dislikes"
         if self.device == "cpu":
             yield "deterministic", "--device cpu leaves it without a use; leave one of them out"
+
+    @property
+    def protocol(self):
+        """The name of what is held out and how, "" for the published split."""
+        return protocol_of(vars(self))
 
     @property
     def cut_offs(self):

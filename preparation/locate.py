@@ -1,4 +1,8 @@
-"""Which data set is meant, and which folders are its own.  Reads no data and takes no time to import."""
+"""Which data set is meant, and which folders are its own.  Reads no data and takes no time to import.
+
+    data/ML-100K/                     the raw files, and the published split
+    data/ML-100K/hold_out_dislikes/   the same split with dislikes held out, too (preparation/dislikes.py)
+"""
 
 from pathlib import Path
 
@@ -35,3 +39,16 @@ def suggestion(dataset):
         if name.lower().replace("-", "") == dataset.lower().replace("-", ""):
             return f"; did you mean {name}?"
     return ""
+
+
+def protocol_of(settings):
+    """The name of what a run holds out and how, "" for the published split.  settings: {flag: value}, of RunSettings or
+    of a config.json."""
+    if not settings.get("hold_out"):
+        return ""
+    return f"hold_out_{settings['hold_out']}" + ("_time" if settings.get("split") == "time" else "")
+
+
+def folder_of_splits(folder, protocol):
+    """The folder of the CSVs that a run reads.  folder: of the data set.  protocol: of protocol_of."""
+    return folder / protocol if protocol else folder

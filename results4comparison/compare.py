@@ -156,6 +156,8 @@ def table(run, reference):
 
     run: a summary, or a parsed log with its dataset and model.
     """
+    if run.get("protocol"):
+        return ["Dislikes are held out, of which nothing is published: no comparison."]
     if reference is None:
         return [f"Nothing was published for {run['model']} on {run['dataset']}: no comparison."]
     lines = []

@@ -30,8 +30,11 @@ def write_recommendations(path, ranked, data, item_table):
 
 
 def write_per_user(path, per_user, data):
-    """per_user.csv: the test metrics of every user with a test row, for paired tests between runs."""
-    users = data.user_ids[np.flatnonzero(np.diff(data.test.start))]
+    """per_user.csv: the test metrics of every user with a test row, for paired tests between runs.
+
+    Where dislikes are held out it has all users, and an empty cell where a metric says nothing of one.
+    """
+    users = data.user_ids if data.test_dislikes else data.user_ids[np.flatnonzero(np.diff(data.test.start))]
     columns = {"user": users}
     for name, values in per_user.items():
         columns[name] = values.round(6)

@@ -111,7 +111,7 @@ def test_ranking_makes_the_host_wait_for_nothing_but_its_result():
     data = ratings()
     model, settings = build(["LightGCN"], data)
     with Waits() as waits:
-        loop.measure(model, data, data.validation, settings)
+        loop.measure(model, data, "validation", settings)
     assert not waits.found
 
 

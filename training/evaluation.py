@@ -8,37 +8,66 @@ from machine.hardware import upload
 
 
 @torch.no_grad()
-def rank(z_users, z_items, seen, users, k, block):
-    """Top-k items of each user by z_u . z_i, the user's train items left out.
+def score_blocks(z_users, z_items, seen, users, block):
+    """Scores z_u . z_i of all items, -inf for the user's train items.
 
-    z_users (U, d), z_items (I, d); seen: dataloader.Rows; users: numpy array of user numbers; block: users
-    scored at once, which bounds the memory at block x I floats.  Yields (users of the block, items (b, k),
-    scores (b, k)), best first; a user with fewer than k items left has train items of score -inf at the end.
+    z_users (U, d), z_items (I, d); seen: dataloader.Rows; users: numpy array of user numbers; block: users scored at
+    once, which bounds the memory at block x I floats.  Yields (users of the block, scores (b, I)).
     """
     for first in range(0, len(users), block):
         chunk = users[first : first + block]
         (numbers,) = upload([chunk], z_users.device)  # (b,)
         scores = processes.total(z_users[numbers] @ z_items.t())  # (b, I)
         scores.view(-1).index_fill_(0, seen.flat_entries(chunk), -torch.inf)
+        yield chunk, scores
+
+
+def rank(z_users, z_items, seen, users, k, block):
+    """Top-k items of each user, the user's train items left out.
+
+    Arguments: as of score_blocks.  Yields (users of the block, items (b, k), scores (b, k)), best first; a user with
+    fewer than k items left has train items of score -inf at the end.
+    """
+    for chunk, scores in score_blocks(z_users, z_items, seen, users, block):
         top = scores.topk(k, dim=1)
         yield chunk, top.indices, top.values
 
 
-def evaluate(embeddings, data, relevant, top_k, block):
-    """Precision, Recall and NDCG at every k of top_k, for every user with at least one relevant row.
+def evaluate(embeddings, data, relevant, top_k, block, dislikes=None):
+    """Precision, Recall and NDCG at every k of top_k, and what dislikes a list shows.
 
-    relevant: dataloader.Rows, data.validation or data.test.  P@k = hits/k, R@k = hits/|relevant|, NDCG@k
-    with binary gains over the ideal list cut at k.  Returns {"recall@20": (users,) float64 array, ...};
-    the printed figures are means of these, the per-user values serve paired tests.
+    relevant: dataloader.Rows, data.validation or data.test.  P@k = hits/k, R@k = hits/|relevant|, NDCG@k with binary
+    gains over the ideal list cut at k.  Returns {"recall@20": (users,) float64 array, ...} of the users with at least
+    one relevant row; the printed figures are means of these, the per-user values serve paired tests.
+
+    dislikes: dataloader.HeldOutDislikes of the same part, None in the published protocol.  Then the arrays are of all
+    users, NaN where a metric says nothing of the user, and there are those of dislike_metrics beside them.
     """
-    users = np.flatnonzero(np.diff(relevant.start))
-    hits = []
-    for chunk, items, _ in rank(*embeddings, data.seen, users, max(top_k), block):
-        is_relevant = torch.zeros(len(chunk), data.n_items, dtype=torch.bool, device=items.device)
-        is_relevant.view(-1).index_fill_(0, relevant.flat_entries(chunk), True)
-        hits.append(is_relevant.gather(1, items))
-    hits = torch.cat(hits).cpu().numpy()  # (users, max k)
-    return ranking_metrics(hits, relevant.count(users), top_k)
+    users = np.flatnonzero(np.diff(relevant.start)) if dislikes is None else np.arange(data.n_users)
+    hits, shown, above = [], [], []
+    for chunk, scores in score_blocks(*embeddings, data.seen, users, block):
+        items = scores.topk(max(top_k), dim=1).indices  # (b, K)
+        hits.append(are_among(relevant, chunk, items, data.n_items))
+        if dislikes:
+            shown.append(are_among(dislikes.rows, chunk, items, data.n_items))
+            above.append(likes_above_dislikes(scores, chunk, relevant, dislikes))
+    hits = torch.cat(hits).cpu().numpy()  # (users, K)
+    if dislikes is None:
+        return ranking_metrics(hits, relevant.count(users), top_k)
+    shown = torch.cat(shown).cpu().numpy()  # (users, K)
+    n_relevant = relevant.count(users)
+    metrics = {}
+    for name, values in ranking_metrics(hits, np.maximum(n_relevant, 1), top_k).items():
+        metrics[name] = np.where(n_relevant > 0, values, np.nan)
+    n_disliked = dislikes.rows.count(users) + dislikes.unranked
+    return metrics | dislike_metrics(hits, shown, n_disliked, top_k) | {"like_auc": np.concatenate(above)}
+
+
+def are_among(rows, users, items, n_items):
+    """Which of the ranked items are among a user's entries: (b, K) bool.  rows: dataloader.Rows; items: (b, K)."""
+    entry = torch.zeros(len(users), n_items, dtype=torch.bool, device=items.device)
+    entry.view(-1).index_fill_(0, rows.flat_entries(users), True)
+    return entry.gather(1, items)
 
 
 def ranking_metrics(hits, n_relevant, top_k):
@@ -54,22 +83,101 @@ def ranking_metrics(hits, n_relevant, top_k):
     return metrics
 
 
+def dislike_metrics(hits, shown, n_disliked, top_k):
+    """What a list shows of both kinds: {"likes@20", "dislikes@20": (users,) counts, "dislike_recall@20"}.
+
+    hits, shown: (users, K) bool by rank, held-out likes and dislikes.  n_disliked: (users,) held-out dislikes, also
+    those that no list can show; where there are none, dislike_recall is NaN.
+    """
+    metrics = {}
+    for k in top_k:
+        metrics[f"likes@{k}"] = hits[:, :k].sum(1).astype(float)
+        metrics[f"dislikes@{k}"] = shown[:, :k].sum(1).astype(float)
+        share = metrics[f"dislikes@{k}"] / np.maximum(n_disliked, 1)
+        metrics[f"dislike_recall@{k}"] = np.where(n_disliked > 0, share, np.nan)
+    return metrics
+
+
+def likes_above_dislikes(scores, users, likes, dislikes):
+    """The share of a user's pairs of a held-out like and a held-out dislike in which the like has the higher score, a
+    tie counting one half: (b,) float64, NaN for a user without such a pair.
+
+    scores: (b, I).  likes: dataloader.Rows.  dislikes: dataloader.HeldOutDislikes, of which those that cannot be ranked
+    lie below every like.
+    """
+    of_likes, of_dislikes = likes.entries(users), dislikes.rows.entries(users)
+    score = torch.cat((scores[of_likes], scores[of_dislikes])).cpu().numpy()  # (entries,)
+    user = torch.cat((of_likes[0], of_dislikes[0])).cpu().numpy()
+    liked = np.arange(len(score)) < len(of_likes[0])
+
+    # each entry's rank within its user from 1, the mean of their ranks where scores are equal
+    order = np.lexsort((score, user))
+    user, score, liked = user[order], score[order], liked[order]
+    first_of_user = np.searchsorted(user, user)
+    new = np.flatnonzero(np.r_[True, (user[1:] != user[:-1]) | (score[1:] != score[:-1])][: len(user)])
+    length = np.diff(np.r_[new, len(user)])
+    rank = np.repeat(new + (length + 1) / 2, length) - first_of_user
+
+    n = len(users)
+    n_liked = np.bincount(user[liked], minlength=n)
+    n_ranked, n_disliked = np.bincount(user[~liked], minlength=n), dislikes.rows.count(users) + dislikes.unranked[users]
+    wins = np.bincount(user[liked], rank[liked], minlength=n) - n_liked * (n_liked + 1) / 2
+    wins += n_liked * (n_disliked - n_ranked)
+    pairs = n_liked * n_disliked
+    return np.where(pairs > 0, wins / np.maximum(pairs, 1), np.nan)
+
+
 def means(per_user):
-    return {name: float(values.mean()) for name, values in per_user.items()}
+    """{metric: mean over the users that it says something of}, and how many dislikes a list shows for each like."""
+    figures = {}
+    for name, values in per_user.items():
+        says = ~np.isnan(values)
+        # nothing is said of anybody by a part without both kinds; a mean over all is taken as it always was
+        figures[name] = float((values if says.all() else values[says]).mean()) if says.any() else float("nan")
+    for name in [name for name in figures if name.startswith("dislikes@")]:
+        k = name.removeprefix("dislikes@")
+        likes = figures[f"likes@{k}"]
+        figures[f"dislikes_per_like@{k}"] = figures[name] / likes if likes else float("nan")
+    return figures
 
 
-def metric_names(top_k):
-    return [f"{name}@{k}" for k in top_k for name in ("precision", "recall", "ndcg")]
+def metric_names(top_k, dislikes=False):
+    """The columns of means(), in the order of metrics.csv."""
+    names = [f"{name}@{k}" for k in top_k for name in ("precision", "recall", "ndcg")]
+    if dislikes:
+        names += [f"{name}@{k}" for k in top_k for name in ("likes", "dislikes", "dislike_recall")]
+        names += ["like_auc", *(f"dislikes_per_like@{k}" for k in top_k)]
+    return names
 
 
 def metric_lines(metrics, top_k):
-    """The figures as the published logs print them, one line a k."""
-    return [
+    """The figures as the published logs print them, one line a k; those of dislikes below."""
+    lines = [
         f"Precision@{k}:{' ' * (3 - len(str(k)))}{metrics[f'precision@{k}']:.4f}, "
         f"Recall@{k}:{' ' * (3 - len(str(k)))}{metrics[f'recall@{k}']:.4f}, "
         f"NDCG@{k}:{' ' * (3 - len(str(k)))}{metrics[f'ndcg@{k}']:.4f}"
         for k in top_k
     ]
+    if "like_auc" not in metrics:
+        return lines
+    for k in top_k:
+        lines.append(
+            f"Shown@{k}:{' ' * (3 - len(str(k)))}{metrics[f'likes@{k}']:.3f} likes, {metrics[f'dislikes@{k}']:.3f} "
+            f"dislikes ({metrics[f'dislike_recall@{k}']:.1%} of them), {metrics[f'dislikes_per_like@{k}']:.3f} a like"
+        )
+    return [*lines, f"A like is above a dislike in {metrics['like_auc']:.1%} of pairs"]
+
+
+def score_of(metrics, dislike_cost=0):
+    """What is chosen by on validation: Recall@20, or likes less dislikes shown at a cost.  metrics: of means()."""
+    if not dislike_cost:
+        return metrics["recall@20"]
+    return metrics["likes@20"] - dislike_cost * metrics["dislikes@20"]
+
+
+def score_in_words(dislike_cost=0):
+    """What score_of is called."""
+    return f"likes@20 less {dislike_cost:g} x dislikes@20" if dislike_cost else "Recall@20"
 
 
 class EarlyStopping:

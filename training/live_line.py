@@ -5,6 +5,8 @@ import time
 
 from tqdm import tqdm
 
+from training import evaluation
+
 
 def on_terminal(bar):
     """Whether somebody looks at this tqdm bar (stderr) and at what is printed (stdout)."""
@@ -44,7 +46,8 @@ class LiveLine:
         stopping = self.state.stopping
         words = [f"loss {row['loss']:.4f}"]
         if "recall@20" in row:
-            words.append(f"Recall@20 {row['recall@20']:.4f}")
+            cost = self.settings.dislike_cost
+            words.append(f"{evaluation.score_in_words(cost)} {evaluation.score_of(row, cost):.4f}")
         if stopping.best_epoch:
             words.append(f"best {stopping.best_score:.4f} in {stopping.best_epoch}")
         words.append(f"patience {stopping.counter}/{stopping.patience}")

@@ -27,7 +27,7 @@ class Outcome:
     """How training went."""
 
     best_epoch: int  # of a closed-form model: which of its solutions
-    best_score: float  # validation Recall@20
+    best_score: float  # on validation, of evaluation.score_of
     epochs_run: int
     seconds: float  # of a closed-form model: of this start of the command only
     ended: str  # why, in words
@@ -56,6 +56,7 @@ def train(model, data, settings, run):
     """
     state = TrainingState(model, settings, run.folder / "last.pt")
     stopping = state.stopping
+    chosen_by = evaluation.score_in_words(settings.dislike_cost)
     if settings.resume:
         state.load(run)
 
@@ -84,12 +85,13 @@ def train(model, data, settings, run):
             # once in a while: evaluate on validation, and keep the weights if they are the best so far
             if epoch % settings.evaluation_step == 0 or epoch == settings.epochs:
                 with state.average.in_place():
-                    metrics = evaluation.means(measure(model, data, data.validation, settings))
-                    best = stopping.update(metrics["recall@20"], epoch, model.state_dict())
+                    metrics = evaluation.means(measure(model, data, "validation", settings))
+                    score = evaluation.score_of(metrics, settings.dislike_cost)
+                    best = stopping.update(score, epoch, model.state_dict())
                 row |= metrics
                 lines += evaluation.metric_lines(metrics, settings.top_k)
                 if best:
-                    lines.append(f"Best so far: validation Recall@20 {stopping.best_score:.4f}")
+                    lines.append(f"Best so far: validation {chosen_by} {stopping.best_score:.4f}")
                 else:
                     lines.append(f"EarlyStopping counter: {stopping.counter} out of {stopping.patience}")
             run.log(*lines, shown=live.shows_epochs)
@@ -147,8 +149,8 @@ def run_epoch(state, data, settings, run, signals, live):
 def solve(model, data, settings, run):
     """Try each setting of a closed-form model's grid; returns the Outcome.  The model is left with the best solution.
 
-    settings: RunSettings.  A ridge penalty is chosen on validation Recall@20, a tie goes to the later one.  metrics.csv
-    keeps what was tried, and --resume goes on with the rest.
+    settings: RunSettings.  A ridge penalty is chosen on validation, by Recall@20 where --dislike_cost does not say
+    otherwise; a tie goes to the later one.  metrics.csv keeps what was tried, and --resume goes on with the rest.
     """
     started = time.perf_counter()
     if settings.resume:
@@ -164,13 +166,13 @@ def solve(model, data, settings, run):
     for number, setting in bar:
         model.solve(setting)
         solved = setting
-        metrics = evaluation.means(measure(model, data, data.validation, settings))
+        metrics = evaluation.means(measure(model, data, "validation", settings))
         words = ", ".join(f"{name} {value:g}" for name, value in setting.items()) or "closed form"
         lines = evaluation.metric_lines(metrics, settings.top_k)
         run.log("", f"Solution {number} of {len(model.grid)}: {words}", *lines, shown=shown)
         run.add_epoch(setting | metrics)
 
-    scores = [row["recall@20"] for row in run.epochs]
+    scores = [evaluation.score_of(row, settings.dislike_cost) for row in run.epochs]
     best = max(range(len(scores)), key=lambda place: (scores[place], place))
     if solved is not model.grid[best]:
         model.solve(model.grid[best])
@@ -179,10 +181,14 @@ def solve(model, data, settings, run):
     return Outcome(best + 1, scores[best], len(scores), seconds, ended, model.grid[best], unit="solution")
 
 
-def measure(model, data, relevant, settings):
-    """{"recall@20": (users,), ...} of the model's present weights on data.validation or data.test; the printed figures
-    are the means."""
+def measure(model, data, part, settings):
+    """The metrics of the model's present weights, user by user, as evaluation.evaluate: {"recall@20": (users,), ...}.
+
+    part: "validation" or "test".
+    """
     model.eval()
     with torch.no_grad():
         embeddings = model.embeddings()
-    return evaluation.evaluate(embeddings, data, relevant, settings.cut_offs, settings.test_batch_size)
+    relevant, dislikes = getattr(data, part), getattr(data, f"{part}_dislikes")
+    block = settings.test_batch_size
+    return evaluation.evaluate(embeddings, data, relevant, settings.cut_offs, block, dislikes)
