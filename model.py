@@ -114,6 +114,16 @@ def alignment(z, codes, rows):
     return F.mse_loss(z, target)
 
 
+def with_own_negatives(lse, scores, owner, kappa):
+    """log(exp(lse) + kappa * sum over a user's confirmed negatives of exp(s)), (m,).
+
+    lse: (m,) of the sampled negatives.  scores: (n,) of all users' confirmed negatives.  owner: (n,) whose, below m.
+    """
+    most = lse.detach().scatter_reduce(0, owner, scores.detach(), "amax")  # (m,) so that no exponential overflows
+    own = torch.zeros_like(lse).index_add(0, owner, (scores - most[owner]).exp())  # (m,)
+    return most + ((lse - most).exp() + kappa * own).log()
+
+
 def weights_of_stars(data, weights):
     """The weight of each positive train edge in the ranking loss, (positives,); None where all weigh the same.
 
@@ -171,7 +181,8 @@ class ReFINePlusPlus(GraphRecommender):
         if o.loss == "bpr":
             terms = [f"BPR (one negative a positive, gamma {o.real_neg_samp_prob:g})"]
         else:
-            terms = [f"RW-SSM ({self.n_negatives} {o.negatives} negatives, gamma {o.real_neg_samp_prob:g})"]
+            own = f", kappa {o.kappa:g}" if o.kappa else ""
+            terms = [f"RW-SSM ({self.n_negatives} {o.negatives} negatives, gamma {o.real_neg_samp_prob:g}{own})"]
         if not o.no_autoencoder:
             terms += ["BCE of users", "BCE of items"]
             if not o.no_alignment:
@@ -225,6 +236,10 @@ class ReFINePlusPlus(GraphRecommender):
             lse = self.shared_negatives(batch, distinct, z_items)  # (m,)
         else:
             lse = self.per_user_negatives(batch, distinct, z_items)  # (m,)
+        if self.settings.kappa:
+            owner, items = self.data.confirmed_negatives.entries(batch.distinct_users_host)  # (n,), (n,)
+            own = scores_of_pairs(distinct[owner], z_items[items])  # (n,)
+            lse = with_own_negatives(lse, own, owner, self.settings.kappa)
         return rw_ssm(positive, lse[batch.distinct_of], weight)
 
     def shared_negatives(self, batch, z_distinct, z_items):

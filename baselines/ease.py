@@ -9,9 +9,9 @@ people had rated them for it.
     p = 0       Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019 (eq. 8)
     p > 0       holds items of much weight back, as dropout does: Steck, Autoencoders that don't overfit towards the
                 Identity, NeurIPS 2020
-    alpha > 0   in X'X a user's row is divided by (its sum of weights)^alpha, so that long histories do not decide
-                alone: normalisation by user, Park et al., Why is Normalization Necessary for Linear Recommenders?,
-                SIGIR 2025
+    alpha > 0   in X'X a user's row is divided by (its sum of weights, signs apart)^alpha, so that long histories do
+                not decide alone: normalisation by user, Park et al., Why is Normalization Necessary for Linear
+                Recommenders?, SIGIR 2025
     words > 0   rows of item features: Jeunen et al., Closed-Form Models for Collaborative Filtering with
                 Side-Information, RecSys 2020
 
@@ -73,7 +73,7 @@ class EASE(Recommender):
             return
         x = self.x.t() if self.by_user else self.x
         if alpha:
-            x = x * x.sum(1, keepdim=True).clamp(min=1e-9).pow(-alpha)
+            x = x * x.abs().sum(1, keepdim=True).clamp(min=1e-9).pow(-alpha)
         self.gram, self.gram_of = x.t() @ x, (alpha, weight)
         if weight:
             words = torch.from_numpy(self.words.toarray()).to(self.gram.device)  # (I, words)

@@ -1,4 +1,7 @@
-"""Popularity: every user is recommended the items with the most train positives."""
+"""What knows no taste: the items with the most train positives, those with the best mean rating, or any.
+
+What a metric says of these three is what it rewards before a model has learned anything of a user.
+"""
 
 import torch
 
@@ -23,3 +26,54 @@ class Popularity(Recommender):
     def embeddings(self):
         """Users (U, 1) of ones, items (I, 1) of counts."""
         return self.count.new_ones(self.data.n_users, 1), self.count[:, None]
+
+
+class ItemMean(Recommender):
+    """Every user is recommended the items with the best mean train rating; refined ratings count as they are."""
+
+    trains_on = "all"
+    columns = ()
+    grid = ({},)
+
+    def __init__(self, data, settings, generator=None):
+        super().__init__(data, settings, generator)
+        self.register_buffer("mean", torch.zeros(data.n_items))
+
+    def terms(self):
+        return ["mean train rating"]
+
+    def solve(self, setting):
+        items = torch.from_numpy(self.data.train.items).to(self.data.device)
+        ratings = torch.from_numpy(self.data.train.rating).to(self.data.device)
+        n = torch.bincount(items, minlength=self.data.n_items)
+        total = torch.bincount(items, ratings, minlength=self.data.n_items)
+        self.mean = (total / n).float()  # each item has a train edge
+
+    def embeddings(self):
+        """Users (U, 1) of ones, items (I, 1) of means."""
+        return self.mean.new_ones(self.data.n_users, 1), self.mean[:, None]
+
+
+class Random(Recommender):
+    """Every item is as likely to be in a user's list as any other: dot products of random directions."""
+
+    columns = ()
+    grid = ({},)
+
+    def __init__(self, data, settings, generator=None):
+        super().__init__(data, settings, generator)
+        sides = {"users": data.n_users, "items": data.n_items}
+        for side, n in sides.items():
+            rows = torch.randn(n, 64, generator=generator, device=data.device)
+            # of one length: a long one would be at the top or the bottom of everybody's list
+            self.register_buffer(side, torch.nn.functional.normalize(rows))
+
+    def terms(self):
+        return ["random directions"]
+
+    def solve(self, setting):
+        pass
+
+    def embeddings(self):
+        """Users (U, 64), items (I, 64)."""
+        return self.users, self.items

@@ -24,7 +24,7 @@ class WayOfAsking:
 
 
 def control(train, options):
-    """A verdict on every 2 and 3 without a model: --llm rule or random."""
+    """A verdict on every 2 and 3 without a model: --llm rule, twos or random."""
     llm = options.llm
     settings = {"llm": llm, "seed": None, "all_twos": True}
     folder = llm

@@ -122,7 +122,7 @@ class ConrecSettings(Settings):
             raise InputError("--conrec_order file: says nothing of real time; leave out --conrec_clock wall")
         if 0 in self.conrec_rates:
             raise InputError("--conrec_rates: must be above 0")
-        if self.llm in ("rule", "random", "shuffled"):
+        if self.llm in ("rule", "twos", "random", "shuffled"):
             raise InputError(f"--llm {self.llm}: CoNRec needs a causal language model, or leave it out")
 
     def idle(self):

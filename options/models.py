@@ -89,8 +89,8 @@ class Sampler(Settings):
 
 
 @dataclass
-class PopularitySettings(Settings):
-    """Popularity has no settings of its own."""
+class NoSettings(Settings):
+    """Of models that have none of their own."""
 
 
 @dataclass
@@ -100,7 +100,8 @@ class EaseSettings(Settings):
     title = "EASE"
 
     ease_weights: list[float] = flag(
-        [0, 0, 0, 1, 1], "weights of 1, 2, 3, 4 and 5 stars; refined ratings count as 4 or 1", nargs=5, least=0
+        [0, 0, 0, 1, 1], "weights of 1, 2, 3, 4 and 5 stars; refined ratings count as 4 or 1; those below 0 count "
+        "against what is like them", nargs=5,
     )
     ease_lambdas: list[float] = flag(
         [10, 20, 50, 100, 200, 500, 1000, 2000], "ridge penalties to choose from on validation", nargs="+", least=1e-3
@@ -126,8 +127,9 @@ class EaseSettings(Settings):
             yield "ease_words", beside("--ease_side user")
 
     def check(self):
-        if not any(self.ease_weights):
-            raise InputError("--ease_weights 0 0 0 0 0: at least one star must weigh something")
+        words = " ".join(f"{number:g}" for number in self.ease_weights)
+        if not all(map(math.isfinite, self.ease_weights)) or max(self.ease_weights) <= 0:
+            raise InputError(f"--ease_weights {words}: must be finite numbers, at least one of them above 0")
 
 
 @dataclass
@@ -189,6 +191,10 @@ class ReFINePlusPlusSettings(ConfirmedNegatives, Penalty, Graph):
         "shared", "shared: one set of sampled negatives a batch, as in the released code; per_user: a set a user",
         choices=["shared", "per_user"],
     )
+    kappa: float = flag(
+        0, "weight of each of a user's own confirmed negatives in the denominator of RW-SSM; 0: only those drawn",
+        least=0,
+    )
     graph: str = flag(
         "signed", "signed: confirmed negatives are ordinary edges, as in the released code; positive: no edges",
         choices=["signed", "positive"],
@@ -211,7 +217,7 @@ class ReFINePlusPlusSettings(ConfirmedNegatives, Penalty, Graph):
         if self.no_autoencoder:
             yield "hidden_dim lambda_ae no_alignment precision", beside("--no_autoencoder")
         if self.loss == "bpr":
-            yield "n_negatives negatives", beside("--loss bpr")
+            yield "n_negatives negatives kappa", beside("--loss bpr")
 
 
 @dataclass
@@ -316,9 +322,14 @@ CLOSED_FORM = {"closed_form": True, "ignores": "deterministic"}
 REFINED = {"dataset_augment": "augment"}
 MODELS = {
     "Popularity": Row(
-        "baselines.popularity", "Popularity", PopularitySettings,
+        "baselines.popularity", "Popularity", NoSettings,
         "the items with the most train positives, for everybody", **CLOSED_FORM,
     ),
+    "ItemMean": Row(
+        "baselines.popularity", "ItemMean", NoSettings, "the items with the best mean rating, for everybody",
+        **CLOSED_FORM,
+    ),
+    "Random": Row("baselines.popularity", "Random", NoSettings, "any items, by chance", **CLOSED_FORM),
     "EASE": Row("baselines.ease", "EASE", EaseSettings, "a linear model in closed form: seconds", **CLOSED_FORM),
     "Blend": Row(
         "baselines.blend", "Blend", BlendSettings,

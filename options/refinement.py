@@ -9,7 +9,7 @@ from options.run import RunSettings
 DEFAULT_LLM = "sentence-transformers/all-MiniLM-L6-v2"
 UNASKED = ["confirmed", "neutral", "ask"]
 FOUND = ("published", "file")  # what a run calls labels that lay in the data folder
-WITHOUT_MODEL = ("rule", "random", "shuffled", *FOUND)
+WITHOUT_MODEL = ("rule", "twos", "random", "shuffled", *FOUND)
 
 
 @dataclass
@@ -22,8 +22,8 @@ class RefinementSettings(Settings):
     llm: str = flag(
         "auto", "a model's name or local folder; auto: the train_augment CSV in the data folder if "
         f"there is one, else {DEFAULT_LLM}; controls without a model: rule (3s are liked, 2s are "
-        "not), random (at the rates of the authors' ML-100K labels), shuffled (the labels of that "
-        "CSV, permuted among the ratings it changed)", named=False, common=True,
+        "not), twos (2s are not, 3s stay open), random (at the rates of the authors' ML-100K "
+        "labels), shuffled (the labels of that CSV, permuted among the ratings it changed)", named=False, common=True,
     )
     llm_mode: str = flag(
         "auto", "how it is asked. generate: which of these; score: whether, one item at a time, by "

@@ -45,7 +45,7 @@ def words_of_labels(options, labels, known):
     if refinement.llm_url:
         model = refinement.llm if refinement.llm != "auto" else refinement.llm_url
         return [*words, f"served-{short_name(model)}"]
-    if refinement.llm in ("rule", "random", "shuffled"):
+    if refinement.llm in ("rule", "twos", "random", "shuffled"):
         words.append(refinement.llm)
     elif refinement.llm not in ("auto", DEFAULT_LLM):
         words.append(short_name(refinement.llm))

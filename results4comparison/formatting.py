@@ -14,6 +14,7 @@ AUTHORS = "the authors' Llama-2-7b"
 WITHOUT_OUR_MODEL = {
     "published": AUTHORS,
     "rule": "no model: 3s liked, 2s not",
+    "twos": "no model: 2s not liked, 3s open",
     "random": "no model: every 2 and 3 at random, at the authors' rates",
     "shuffled": "the authors' labels, shuffled",
     "file": "labels as found",

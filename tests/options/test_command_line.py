@@ -195,7 +195,7 @@ def test_settings_hold_what_a_run_uses_and_nothing_that_it_ignores():
         "hidden_dim", "lambda_ae", "no_alignment", "precision",
     }  # fmt: skip
     bpr = settings("--loss bpr --dataset_augment original")
-    assert without_labels - bpr == {"n_negatives", "negatives"}
+    assert without_labels - bpr == {"n_negatives", "negatives", "kappa"}
 
 
 LIGHT = ["main.py --help", "main.py --datset x", "main.py --dataset x --llm rule --llm_mode score", "study.py --help"]
