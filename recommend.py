@@ -102,7 +102,7 @@ def ratings_of(folder):
     _, _, data_folder = locate(settings["dataset"], Path(settings["data_dir"]))
     data_folder = folder_of_splits(data_folder, protocol_of(settings))
     summary = json.loads((Path(folder) / "summary.json").read_text(encoding="utf-8"))
-    keys = ("dataset_augment", "llm", "llm_mode", "llm_shuffle", "labels_saw_dislikes", "refinement")
+    keys = ("dataset_augment", "llm", "llm_mode", "shuffled", "llm_shuffle", "labels_saw_dislikes", "refinement")
     labels = {key: summary[key] for key in keys if key in summary}  # nothing was refined for some runs
     return train_file(data_folder, config["made_from"]), labels
 

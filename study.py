@@ -151,21 +151,21 @@ class Row(NamedTuple):
 
 def report(rows, notes):
     """(Markdown lines, LaTeX lines) of the table of all rows and of that of the best two, with notes below."""
-    from results4comparison import dislikes, finished_runs, formatting
+    from results4comparison import conrec_tables, finished_runs, formatting
 
     lines, of_dislikes = [], {}
     for dataset, model, trials in rows:
         summaries = [finished_runs.finished_run(trial.folder) for trial in trials]
-        if dislikes.is_of_dislikes(summaries[0]):
+        if conrec_tables.is_of_dislikes(summaries[0]):
             of_dislikes |= {trial.folder: run for trial, run in zip(trials, summaries, strict=True)}
             continue
         lines.append(finished_runs.Row(dataset, model, summaries, [trial.folder for trial in trials]))
     everything, tests = finished_runs.tables(lines)
     if tests[1]:
-        notes = ["Difference: two-sided paired t-test over users, each user's mean over the seeds.", *notes]
+        notes = ["Difference: two-sided test over users and seeds; one seed of a trained model has no p.", *notes]
     markdown = [*formatting.markdown(*everything), "", *formatting.markdown(*tests), "", *notes]
     if of_dislikes:  # another task, with a table of its own
-        markdown += ["", *dislikes.of_folders(of_dislikes)]
+        markdown += ["", *conrec_tables.of_folders(of_dislikes)]
     latex = [*formatting.latex(*everything), "", *formatting.latex(*tests), ""]
     return markdown, latex + [f"% {note}" for note in notes]
 

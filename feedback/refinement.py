@@ -9,6 +9,7 @@ report.py says what they are worth.  All of it knows ratings and item texts, not
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
@@ -57,8 +58,12 @@ def refine(name, folder, items, options, device, log=print, published=None):
     hash_of_ratings = sha256(original)
     ratings = read_ratings(original, ",", STARS)
     if options.llm == "shuffled":
+        if options.llm_labels:
+            labels = Path(options.llm_labels) / labels.name
         path, card = shuffled_labels(labels, original, ratings, name, options, log)
         found = {"llm": "shuffled", "llm_mode": None, "refinement": card}
+        if options.llm_labels:
+            found["shuffled"] = labels.parent.name
         if options.llm_shuffle == "user":
             found["llm_shuffle"] = "user"
         return path, found | seen_by_others(labels, folder)
@@ -96,14 +101,19 @@ def labels_as_found(labels, name, folder, options, log):
     return used, {"llm": llm, "llm_mode": None, "refinement": card} | seen_by_others(labels, folder)
 
 
+def are_of_split(labels, folder):
+    """Whether labels were made of the ratings of a folder of splits, or lie in it."""
+    return labels.is_relative_to(folder.resolve()) or labels.is_relative_to(folder)
+
+
 def seen_by_others(labels, folder):
     """{"labels_saw_dislikes": True} of labels that were made with the held-out dislikes at hand, else {}."""
-    return {} if labels.parent == folder else {"labels_saw_dislikes": True}
+    return {} if are_of_split(labels, folder) else {"labels_saw_dislikes": True}
 
 
 def labels_of_split(labels, name, folder, log):
-    """The labels in the data folder without the rows that are held out: the CSV itself where none are."""
-    if labels.parent == folder:
+    """Labels without the rows that are held out: the CSV itself where none of its are."""
+    if are_of_split(labels, folder):
         return labels
     table = without_held_out(labels, name, folder)
     path = folder / "feedback" / f"found-{git_blob_id(labels)[:8]}" / labels.name
@@ -114,7 +124,7 @@ def labels_of_split(labels, name, folder, log):
 
 
 def shuffled_labels(labels, original, ratings, name, options, log):
-    """(path, report card) of the labels in the data folder, shuffled."""
+    """(path, report card) of labels, shuffled."""
     if not labels.exists():
         raise InputError(f"--llm shuffled: needs {labels}, the labels to shuffle")
     folder = original.parent
@@ -124,7 +134,8 @@ def shuffled_labels(labels, original, ratings, name, options, log):
     refined = controls.shuffle(ratings.rating.to_numpy(), values, options.llm_seed, users)
     # as of any labels that come as a file
     card = report(whom_to_ask(ratings, "confirmed"), [], {}, ratings, refined)
-    out = folder / "feedback" / f"shuffled-{'within-' if within else ''}{options.llm_seed}"
+    of = f"{labels.parent.name}-" if options.llm_labels else ""
+    out = folder / "feedback" / f"shuffled-{of}{'within-' if within else ''}{options.llm_seed}"
     return leave_behind(out, name, ratings, refined, card, log), card
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from options.flag import Settings, beside, flag, own_names_of, shared
 from options.run import RunSettings
+from utils import absolute
 
 DEFAULT_LLM = "sentence-transformers/all-MiniLM-L6-v2"
 UNASKED = ["confirmed", "neutral", "ask"]
@@ -50,6 +51,10 @@ class RefinementSettings(Settings):
         "all", "with --llm shuffled: among whose ratings labels are permuted; user: each user's own",
         choices=["all", "user"],
     )
+    llm_labels: str | None = flag(
+        None, "with --llm shuffled: the folder of a refinement (data/<name>/.../feedback/...) whose labels are "
+        "permuted, instead of the train_augment CSV", type=absolute, metavar="PATH",
+    )
     # how fast, and in how much memory
     llm_dtype: str = flag(
         "auto", "numbers of a causal model; auto: float32 on a CPU, bfloat16 on a GPU",
@@ -72,10 +77,10 @@ class RefinementSettings(Settings):
         """llm may also be one of FOUND.  A mode that only the model's files decide is taken for any."""
         mode = self.llm_mode
         if self.llm in WITHOUT_MODEL:
-            used = {"random": {"llm_seed"}, "shuffled": {"llm_seed", "llm_shuffle"}}.get(self.llm, set())
+            used = {"random": {"llm_seed"}, "shuffled": {"llm_seed", "llm_shuffle", "llm_labels"}}.get(self.llm, set())
             yield all_but({"llm"} | used), beside(f"--llm {self.llm}")
             return
-        yield "llm_shuffle", "has no use without --llm shuffled"
+        yield "llm_shuffle llm_labels", "has no use without --llm shuffled"
         if self.llm_url:
             why = "is for a model on this machine, not for --llm_url; leave one of them out"
             yield "llm_dtype llm_batch_tokens llm_constrained", why

@@ -49,7 +49,8 @@ def words_of_labels(options, labels, known):
         words.append(refinement.llm)
     elif refinement.llm not in ("auto", DEFAULT_LLM):
         words.append(short_name(refinement.llm))
-    if refinement.llm in ("auto", "shuffled") and labels.exists():
+    found = refinement.llm == "auto" or (refinement.llm == "shuffled" and not refinement.llm_labels)
+    if found and labels.exists():
         published = known and git_blob_id(labels) == known.labels
         words.append("authors" if published else f"labels-{git_blob_id(labels)[:8]}")
     return words

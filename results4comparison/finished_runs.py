@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from results4comparison import compare, dislikes
+from results4comparison import compare, conrec_tables
 from results4comparison.formatting import (
     DIFFERENCE,
     FIGURES,
@@ -19,6 +19,7 @@ from results4comparison.formatting import (
     labels,
     markdown,
     mean_recall,
+    measured,
 )
 from utils import InputError
 
@@ -41,7 +42,7 @@ def tables(rows):
         body.append([dataset, model, labels(runs[0]), *figures(runs), published])
         users = recalls(folders)
         if not users.empty:
-            models[dataset].append((f"{model}, {labels(runs[0])}", users))
+            models[dataset].append((f"{model}, {labels(runs[0])}", measured(users, runs[0])))
     tests = []
     for dataset, of_data_set in models.items():
         if len(of_data_set) > 1:
@@ -79,7 +80,7 @@ def table(paths):
         except InputError as reason:
             print(f"left out: {reason}", file=sys.stderr)
             continue
-        if dislikes.is_of_dislikes(run):
+        if conrec_tables.is_of_dislikes(run):
             of_dislikes[path] = run
         else:
             groups[experiment_of(run)][path] = run
@@ -93,7 +94,7 @@ def table(paths):
     rows.sort(key=lambda row: (row.dataset, mean_recall(row.runs)))
     everything, tests = tables(rows)
     lines = [*markdown(*everything), "", *markdown(*tests)] if rows else []
-    return [*lines, *([""] if rows and of_dislikes else []), *dislikes.of_folders(of_dislikes)]
+    return [*lines, *([""] if rows and of_dislikes else []), *conrec_tables.of_folders(of_dislikes)]
 
 
 def finished_run(folder):
@@ -106,8 +107,9 @@ def finished_run(folder):
         raise InputError(f"{folder}: holds no finished run")
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-        if dislikes.is_of_dislikes(run):
-            dislikes.systems({dislikes.name_of(run): [(run, dislikes.per_user(folder / "per_user.csv"))]})
+        if conrec_tables.is_of_dislikes(run):
+            of_users = conrec_tables.per_user(folder / "per_user.csv")
+            conrec_tables.systems({conrec_tables.name_of(run): [(run, of_users)]})
             return run
         run = {"flags": {}, "llm": None, "llm_mode": None} | run  # which the oldest lack
         run.setdefault("dataset_augment", "augment" if run["llm"] else "original")

@@ -4,7 +4,7 @@
     python results4comparison/forest.py docs        those of the documentation
 
 A line is the difference in test Recall@20 to a reference, of the same data set, with its 95 %
-interval: the paired t-test over users of table.py.
+interval over users and seeds, as in table.py; a pale point is one seed, of which none is known.
 """
 
 import sys
@@ -17,14 +17,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from machine import shell
 from results4comparison import kept_runs, table
-from results4comparison.formatting import paired
 from utils import InputError, write_atomically
 
 AS_THEY_ARE = {"labels": "none: ratings as they are"}  # else the same experiment
 
 
 def differences(wanted, reference):
-    """[(dataset, Experiment, cells.Difference)] of kept runs less those of the reference, the best last.
+    """[(dataset, Experiment, differences.Difference)] of kept runs less those of the reference, the best last.
 
     wanted: of a summary, whether it belongs here.  reference: as of table.against.
     """
@@ -34,18 +33,19 @@ def differences(wanted, reference):
         base = groups.get(experiment._replace(**reference))
         if base is None or base is runs:
             continue
-        ours = kept_runs.recalls(experiment.dataset, runs)
-        theirs = kept_runs.recalls(experiment.dataset, base)
-        found.append((experiment.dataset, experiment, paired(ours, theirs)))
+        found.append((experiment.dataset, experiment, kept_runs.difference(experiment.dataset, runs, base)))
     return sorted(found, key=lambda row: (row[0], row[2].mean))
 
 
 def plot(lines, title):
-    """A figure of [(text, cells.Difference), ...], the first at the bottom, 800 pixels wide."""
+    """A figure of [(text, differences.Difference), ...], the first at the bottom, 800 pixels wide."""
     figure = Figure(figsize=(8, 1.3 + 0.36 * len(lines)), dpi=100, layout="constrained")
     axis = figure.add_subplot()
     axis.axvline(0, color="0.6", lw=1)
     for place, (_, difference) in enumerate(lines):
+        if difference.low is None:  # one seed
+            axis.errorbar(difference.mean, place, fmt="o", color="0.75")
+            continue
         arms = [[difference.mean - difference.low], [difference.high - difference.mean]]
         clear = difference.low > 0 or difference.high < 0  # the interval is on one side of zero
         color = "tab:blue" if clear else "0.45"

@@ -1,22 +1,25 @@
 """What the tables are made of: names and figures of runs, tests between runs, Markdown and LaTeX."""
 
 import statistics
+from collections import defaultdict
 from typing import NamedTuple
 
+from options.models import MODELS
 from options.run_name import flag_words
+from results4comparison.differences import Measured, holm, paired
 
 METRICS = ("recall@20", "ndcg@20", "precision@20")
 TEST_METRICS = [f"test {metric}" for metric in METRICS]
 FIGURES = ("seeds", *TEST_METRICS, "val recall@20", "best epoch", "train s")
 DIFFERENCE = ("users", "difference", "95 % interval", "p")
 NO_DIFFERENCE = [""] * len(DIFFERENCE)
+TESTED = (*DIFFERENCE, "p, Holm")
 AUTHORS = "the authors' Llama-2-7b"
 WITHOUT_OUR_MODEL = {
     "published": AUTHORS,
     "rule": "no model: 3s liked, 2s not",
     "twos": "no model: 2s not liked, 3s open",
     "random": "no model: every 2 and 3 at random, at the authors' rates",
-    "shuffled": "the authors' labels, shuffled",
     "file": "labels as found",
 }
 
@@ -30,6 +33,7 @@ class Experiment(NamedTuple):
     model: str
     labels: str
     flags: str
+    protocol: str = ""  # of preparation.locate
 
     @property
     def name(self):
@@ -39,8 +43,21 @@ class Experiment(NamedTuple):
 
 def labels(run):
     """What the run was trained on, in words.  run: a summary."""
+    words = kind_of_labels(run)
+    return saw(words) if run.get("labels_saw_dislikes") else words
+
+
+def saw(words):
+    """Labels that were made with the held-out dislikes at hand."""
+    return f"{words} (made with the held-out dislikes)"
+
+
+def kind_of_labels(run):
     if run["dataset_augment"] == "original":
         return "none: ratings as they are"
+    if run["llm"] == "shuffled":
+        whose = f"labels of {run['shuffled']}" if run.get("shuffled") else "the authors' labels"
+        return f"{whose}, shuffled" + (" within users" if run.get("llm_shuffle") == "user" else "")
     if run["llm"] in WITHOUT_OUR_MODEL:
         return WITHOUT_OUR_MODEL[run["llm"]]
     name = f"our {run['llm'].split('/')[-1]}"
@@ -64,7 +81,17 @@ def model_name(run):
 
 
 def experiment_of(run):
-    return Experiment(run["dataset"], model_name(run), labels(run), flags(run))
+    return Experiment(run["dataset"], model_name(run), labels(run), flags(run), run.get("protocol", ""))
+
+
+def is_closed(run):
+    """Whether nothing in a run is random.  A blend is as random as its parts, of which it does not tell."""
+    return run["model"] != "Blend" and MODELS[run["model"]].closed_form
+
+
+def measured(users, run):
+    """Measured of one row.  users: (users, seeds).  run: one of its summaries."""
+    return Measured(users, is_closed(run))
 
 
 def mean_recall(runs):
@@ -112,69 +139,38 @@ def published_figures(reference):
 # ------------------------------------------------------------------------------------------ tests
 
 
-class Difference(NamedTuple):
-    """A mean over users with its 95 % interval, from low to high, and the p value of the test."""
-
-    users: int
-    mean: float
-    low: float
-    high: float
-    p: float
-
-
-def paired(ours, theirs):
-    """The Difference ours - theirs, by a two-sided paired t-test over users.
-
-    ours, theirs: test Recall@20, one row a user and one column a seed, of which each user's mean is
-    taken.  Users of both count.  (A user may lack a test row where only some labels make an edge of
-    the item.)
-    """
-    from scipy.stats import ttest_rel  # takes a second
-
-    our_means, their_means = ours.mean(axis=1).align(theirs.mean(axis=1), join="inner")
-    if our_means.equals(their_means):  # of which the test makes 0 / 0
-        return Difference(len(our_means), 0.0, 0.0, 0.0, 1.0)
-    test = ttest_rel(our_means, their_means)
-    low, high = test.confidence_interval()
-    mean = (our_means - their_means).mean()
-    return Difference(len(our_means), mean, low, high, test.pvalue)
-
-
-def difference(ours, theirs):
-    """Cells under DIFFERENCE of paired(ours, theirs)."""
-    return shown(paired(ours, theirs))
-
-
 def shown(found):
-    """Cells under DIFFERENCE of a Difference."""
-    users, mean, low, high, p = found
-    return [str(users), f"{mean:+.4f}", f"{low:+.4f} to {high:+.4f}", p_value(p)]
+    """Cells under DIFFERENCE of a Difference, empty ones of None."""
+    if found is None:
+        return NO_DIFFERENCE
+    interval = "" if found.low is None else f"{found.low:+.4f} to {found.high:+.4f}"
+    return [str(found.users), f"{found.mean:+.4f}", interval, p_value(found.p)]
 
 
-def several(tests):
-    """Rows of [(cells, Difference), ...]: the cells, those under DIFFERENCE, and the p value by Holm's method."""
-    adjusted = holm([found.p for _, found in tests])
-    return [[*first, *shown(found), p_value(p)] for (first, found), p in zip(tests, adjusted, strict=True)]
-
-
-def holm(p_values):
-    """The p values adjusted for their number (Holm 1979): the k-th smallest of n times n - k + 1, never falling."""
-    adjusted, least = [0.0] * len(p_values), 0.0
-    for k, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        least = max(least, min(1.0, p_values[place] * (len(p_values) - k)))
-        adjusted[place] = least
-    return adjusted
+def tested(families):
+    """Rows of cells under TESTED, of [(family, Difference or None), ...]: p by Holm's method within each family."""
+    places = defaultdict(list)
+    for place, (family, found) in enumerate(families):
+        if found is not None:
+            places[family].append(place)
+    adjusted = [None] * len(families)
+    for own in places.values():
+        for place, p in zip(own, holm([families[place][1].p for place in own]), strict=True):
+            adjusted[place] = p
+    return [[*shown(found), p_value(p)] for (_, found), p in zip(families, adjusted, strict=True)]
 
 
 def p_value(p):
+    if p is None:
+        return ""
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
 def best_two(models):
-    """Cells of the best and the second best of [(model, recalls)], and of their difference."""
-    by_mean = sorted(models, key=lambda pair: -pair[1].mean(axis=1).mean())
+    """Cells of the best and the second best of [(model, Measured)], and of their difference."""
+    by_mean = sorted(models, key=lambda pair: -pair[1].users.mean(axis=1).mean())
     (first, ours), (second, theirs) = by_mean[:2]
-    return [first, second, *difference(ours, theirs)]
+    return [first, second, *shown(paired(ours, theirs))]
 
 
 # ----------------------------------------------------------------------------------------- layout

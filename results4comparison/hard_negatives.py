@@ -20,7 +20,7 @@ NAMED = {  # what HNLMRec without flags is compared with, and the flags of that
     "vectors of titles": {"hard": "text"},
     "DNS(64, 5), no language model": {"hard": "none", "sampler": "dns", "sampler_top": 5},
 }
-COLUMNS = ["data set", "model", *formatting.FIGURES, *formatting.DIFFERENCE]
+COLUMNS = ["data set", "model", *formatting.FIGURES, *formatting.TESTED]
 
 
 def is_about_negatives(run):
@@ -34,11 +34,11 @@ def lines():
     groups = {experiment: runs for experiment, runs in groups.items() if experiment.dataset in there}
     rows = [kept_runs.row_of(experiment, runs, plain(groups, experiment, runs)) for experiment, runs in groups.items()]
     cells_of = []
-    for dataset, _, (model, _, *figures) in sorted(rows):  # the labels are the same in all
+    for dataset, model, _, *figures in kept_runs.with_tests(rows):  # the labels are the same in all
         cells_of.append([dataset, model, *figures])
     first = markdown(COLUMNS, cells_of)
     compared = comparisons(groups)
-    header = ["data set", "tuned vectors less", *formatting.DIFFERENCE, "p, Holm"]
+    header = ["data set", "tuned vectors less", *formatting.TESTED]
     note = f"{len(compared)} tests named beforehand; of p values the last column counts."
     return [*first, "", *markdown(header, compared), "", note]
 
@@ -63,13 +63,13 @@ def find(groups, dataset, model, flags):
 
 def comparisons(groups):
     """Rows of the second table: those comparisons of NAMED of which there are runs."""
-    tests = []
+    rows, found = [], []
     for dataset in sorted({experiment.dataset for experiment in groups}):
         tuned = find(groups, dataset, "HNLMRec", {})
         for words, flags in NAMED.items():
             other = find(groups, dataset, "HNLMRec", flags)
             if not tuned or not other:
                 continue
-            found = formatting.paired(kept_runs.recalls(dataset, tuned), kept_runs.recalls(dataset, other))
-            tests.append(([dataset, words], found))
-    return formatting.several(tests)
+            rows.append([dataset, words])
+            found.append(("named", kept_runs.difference(dataset, tuned, other)))
+    return [[*row, *cells] for row, cells in zip(rows, formatting.tested(found), strict=True)]

@@ -1,4 +1,4 @@
-"""Runs as tables: mean and standard deviation over seeds, and paired tests over users.
+"""Runs as tables: mean and standard deviation over seeds, and tests over users and seeds.
 
     python results4comparison/table.py headline     one row a system on ML-100K, for the front page
     python results4comparison/table.py systems      ReFINe++ and the systems it is compared with
@@ -7,7 +7,8 @@
     python results4comparison/table.py ablations    ReFINe++ with parts left out or exchanged
     python results4comparison/table.py precision    ReFINe++ in float32 and in bfloat16
     python results4comparison/table.py negatives    HNLMRec and the samplers (hard_negatives.py)
-    python results4comparison/table.py negative     CoNRec, which predicts dislikes (dislikes.py)
+    python results4comparison/table.py dislikes     all models with dislikes held out (held_out.py)
+    python results4comparison/table.py negative     CoNRec, which predicts dislikes (conrec_tables.py)
     python results4comparison/table.py keep RUN_FOLDER NAME
     python results4comparison/table.py result/ML-100K/*
 
@@ -21,24 +22,21 @@ of each data set are tested against each other.  study.py ends with the same tab
 
 import itertools
 import sys
-from collections import defaultdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from machine import shell
-from results4comparison import dislikes, finished_runs, hard_negatives, kept_runs
+from results4comparison import conrec_tables, finished_runs, hard_negatives, held_out, kept_runs
 from results4comparison.formatting import (
     AUTHORS,
-    DIFFERENCE,
     FIGURES,
-    difference,
+    TESTED,
     experiment_of,
     flags,
     labels,
     markdown,
-    paired,
-    several,
+    tested,
 )
 
 # what each table of kept runs sets its experiments against, by what that differs in from them
@@ -115,7 +113,7 @@ def against(wanted, models, reference=None):
     """Lines of a table of the kept runs and of the published ones of these models, the best last.
 
     reference: what another experiment of the data set has else (fields of an Experiment), with which each is
-    compared, under DIFFERENCE.
+    compared, under TESTED.
     """
     groups = kept_runs.experiments(wanted)
     datasets = sorted({experiment.dataset for experiment in groups})
@@ -125,21 +123,20 @@ def against(wanted, models, reference=None):
         if reference:
             base = groups.get(experiment._replace(**reference))
         rows.append(kept_runs.row_of(experiment, runs, base))
-    lines = [[row.dataset, *row.cells] for row in sorted(rows)]
-    return markdown(["data set", "model", "refined by", *FIGURES, *DIFFERENCE], lines)
+    return markdown(["data set", "model", "refined by", *FIGURES, *TESTED], kept_runs.with_tests(rows))
 
 
 def beyond():
     """Lines of a table against ReFINe++, and of one against the linear model alone."""
-    groups, rows = kept_runs.experiments(is_beyond), []
+    groups, rows, found = kept_runs.experiments(is_beyond), [], []
     linear = {experiment.dataset: runs for experiment, runs in groups.items() if experiment.model == "EASE"}
     for experiment, runs in groups.items():
         theirs = linear.get(experiment.dataset)
         if theirs and experiment.model != "EASE":
-            recalls = [kept_runs.recalls(experiment.dataset, of) for of in (runs, theirs)]
-            tested = difference(*recalls)
-            rows.append([experiment.dataset, experiment.name, *tested])
-    header = ["data set", "test Recall@20 of", "users", "less EASE's", *DIFFERENCE[2:]]
+            rows.append([experiment.dataset, experiment.name])
+            found.append((experiment.dataset, kept_runs.difference(experiment.dataset, runs, theirs)))
+    rows = [[*row, *cells] for row, cells in zip(rows, tested(found), strict=True)]
+    header = ["data set", "test Recall@20 of", "users", "less EASE's", *TESTED[2:]]
     return [*against(is_beyond, ("ReFINe++",), SYSTEM), "", *markdown(header, rows)]
 
 
@@ -158,15 +155,16 @@ def headline():
 
 def pairs(wanted):
     """Lines of a table of the differences between each two rows of kept runs of a data set."""
-    tests = defaultdict(list)  # of each data set
+    rows, found = [], []
     for (first, ours), (second, theirs) in itertools.combinations(kept_runs.experiments(wanted).items(), 2):
         # Users of different data sets cannot be paired, and models are compared in other tables.
         if (first.dataset, first.model) != (second.dataset, second.model):
             continue
-        found = paired(kept_runs.recalls(first.dataset, ours), kept_runs.recalls(second.dataset, theirs))
-        tests[first.dataset].append(([first.dataset, first.labels, second.labels], found))
-    rows = itertools.chain.from_iterable(map(several, tests.values()))
-    return markdown(["data set", "test Recall@20 with", "less that with", *DIFFERENCE, "p, Holm"], list(rows))
+        rows.append([first.dataset, first.labels, second.labels])
+        found.append((first.dataset, kept_runs.difference(first.dataset, ours, theirs)))
+    rows = [[*row, *cells] for row, cells in zip(rows, tested(found), strict=True)]
+    rows.sort(key=lambda row: row[0])
+    return markdown(["data set", "test Recall@20 with", "less that with", *TESTED], rows)
 
 
 def main(arguments):
@@ -189,8 +187,10 @@ def main(arguments):
             lines = against(is_about_precision, (), {"flags": flags({"flags": PRECISION})})
         case ["negatives"]:
             lines = hard_negatives.lines()
+        case ["dislikes"]:
+            lines = held_out.lines()
         case ["negative"]:
-            lines = dislikes.lines()
+            lines = conrec_tables.lines()
         case paths:
             lines = finished_runs.table(list(map(Path, paths)))
     print(*lines, sep="\n")

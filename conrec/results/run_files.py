@@ -14,7 +14,8 @@ from conrec.results import filter as filters
 from conrec.results.evaluation import coverage, write_csv
 from machine import hardware
 from options.conrec import BESIDE, METRICS, PRIMARY
-from results4comparison.formatting import markdown, paired
+from results4comparison.differences import Measured, paired
+from results4comparison.formatting import markdown
 from runs import run_folder
 from runs.run_folder import RULE
 from utils import read_json, write_atomically, write_json
@@ -88,13 +89,13 @@ def summary_of(job, per_user, baselines):
 
 
 def set_against(ours, theirs, job):
-    """{metric: {"mean", "low", "high", "p"}} of the differences user by user."""
+    """{metric: {"users", "mean", ...}} of the differences to a closed form.  Of one seed no interval is known."""
     users, found = job.events.user_ids[job.known.test.users], {}
     for name in ("hr@20", PRIMARY, "frecall@20", "auc"):
         columns = [pd.DataFrame({name: side[name]}, index=users).dropna() for side in (ours, theirs)]
         if len(columns[0].index.intersection(columns[1].index)) > 1:
-            difference = paired(*columns)._asdict()
-            found[name] = {key: round(float(value), 6) for key, value in difference.items()}
+            difference = paired(Measured(columns[0]), Measured(columns[1], closed=True))._asdict()
+            found[name] = {key: value and round(float(value), 6) for key, value in difference.items()}
     return found
 
 
@@ -204,8 +205,8 @@ def differences(summary):
     for name, found in summary["against"].items():
         if PRIMARY in found:
             test = found[PRIMARY]
-            words = f"{test['mean']:+.4f} ({test['low']:+.4f} to {test['high']:+.4f})"
-            lines.append(f"FHR@20 less that of {name}: {words}, paired over users, 95 % interval")
+            words = f"{test['mean']:+.4f} over {test['users']} users (one seed, so no interval is known)"
+            lines.append(f"FHR@20 less that of {name}: {words}")
     return lines
 
 

@@ -22,7 +22,7 @@ from machine import shell
 from machine.shell import Stopped
 from options import command_line
 from options.conrec import STAGES
-from results4comparison import dislikes, table
+from results4comparison import conrec_tables, table
 from utils import InputError
 
 SMALL = "--conrec_rq_epochs 3 --conrec_codes 16 --conrec_sft_steps 3 4 5 --conrec_steps 3 --conrec_prompts 4"
@@ -375,8 +375,8 @@ def test_finished_runs_make_tables_of_their_own(world, finished, tmp_path, monke
     run = folder_of(finished)
     table.main([str(run)])
     printed = capsys.readouterr().out
-    assert "Dislikes, world" in printed and "| **CoNRec --conrec_" in printed and "| two factors | 1 |" in printed
-    monkeypatch.setattr(dislikes, "OURS", tmp_path / "ours")
+    assert "Next dislikes, world" in printed and "| **CoNRec --conrec_" in printed and "| two factors | 1 |" in printed
+    monkeypatch.setattr(conrec_tables, "OURS", tmp_path / "ours")
     table.main(["negative"])
     assert "Not measured yet" in capsys.readouterr().out
     table.main(["keep", str(run), "default_2024"])

@@ -1,9 +1,9 @@
 """Runs that predict dislikes (CoNRec and what it is set beside), as tables.
 
-    python results4comparison/table.py negative             of the runs kept in ours/dislikes/
+    python results4comparison/table.py negative             of the runs kept in ours/conrec/
     python results4comparison/table.py result/ML-100K/*     of your own runs, below the table of the other models
 
-Rows are runs that differ in the seed alone.  Differences are paired over users, each user's mean over the seeds.
+Rows are runs that differ in the seed alone.  Differences are tested over users and seeds (differences.py).
 """
 
 import json
@@ -16,9 +16,10 @@ import pandas as pd
 from options.conrec import BESIDE, METRICS, PRIMARY
 from options.run_name import flag_words
 from results4comparison import compare
-from results4comparison.formatting import DIFFERENCE, NO_DIFFERENCE, deviation, difference, markdown
+from results4comparison.differences import Measured, paired
+from results4comparison.formatting import TESTED, deviation, markdown, tested
 
-OURS = compare.HERE / "ours" / "dislikes"
+OURS = compare.HERE / "ours" / "conrec"
 TITLES = ["HR@20", "FHR@20", "LUF@20", "LIF@20", "LIF strict", "choice", "dislike AUC"]
 SFT = ["translation", "alignment", "warmup"]
 ABLATION = (  # in the paper's order: (what a row adds, flags)
@@ -49,7 +50,7 @@ def name_of(run):
 
 
 def kept():
-    """{(data set, name): {name of the run: (summary, FHR@20 of each user)}} of the runs in ours/dislikes/."""
+    """{(data set, name): {name of the run: (summary, FHR@20 of each user)}} of the runs in ours/conrec/."""
     groups = defaultdict(dict)
     for path in sorted(OURS.glob("*.json")):
         run = json.loads(path.read_text(encoding="utf-8"))
@@ -66,7 +67,7 @@ def per_user(path):
 
 
 def keep(folder, run, name):
-    """Add a finished run of this task to ours/dislikes/."""
+    """Add a finished run of this task to ours/conrec/."""
     OURS.mkdir(exist_ok=True)
     path = OURS / f"{run['dataset']}_{name}.json"
     shutil.copy(folder / "summary.json", path)
@@ -82,7 +83,7 @@ def lines():
     blocks = [[f"Reported: {known['mark']}."], reported(known, "systems"), reported(known, "ablation")]
     groups = kept()
     if not groups:
-        return [*joined(blocks), "", "Not measured yet: no run is kept in ours/dislikes/."]
+        return [*joined(blocks), "", "Not measured yet: no run is kept in ours/conrec/."]
     for dataset in sorted({dataset for dataset, _ in groups}):
         own = {name: list(runs.values()) for (of, name), runs in groups.items() if of == dataset}
         blocks += [[f"{dataset}, {one_of(own)['data']['test instances']} test users"], *tables_of(own)]
@@ -111,28 +112,34 @@ def systems(groups):
     rows = []
     for name, figures in one_of(groups)["baselines"].items():
         figures = figures | {"cand_ll": figures["candidates"]}
-        rows.append((figures[PRIMARY], [name, "1", *means([figures]), *NO_DIFFERENCE, *NO_DIFFERENCE]))
+        rows.append((figures[PRIMARY], [name, "1", *means([figures])], [None for _ in BESIDE]))
     for name, runs in groups.items():
-        tested = [against(runs, beside) for beside in BESIDE]
         figures = [run["test"] for run, _ in runs]
         score = statistics.mean(one[PRIMARY] for one in figures)
-        rows.append((score, [f"**{name}**", str(len(runs)), *means(figures), *tested[0], *tested[1]]))
-    names = [f"{word}, FHR@20 less {beside}" for beside in BESIDE for word in DIFFERENCE]
-    return markdown(["system", "seeds", *TITLES, *names], [cells for _, cells in sorted(rows)])
+        differences = [against(runs, beside) for beside in BESIDE]
+        rows.append((score, [f"**{name}**", str(len(runs)), *means(figures)], differences))
+    rows.sort(key=lambda row: row[:2])
+    cells = [row for _, row, _ in rows]
+    for place, _ in enumerate(BESIDE):  # each a family
+        more = tested([("", differences[place]) for _, _, differences in rows])
+        cells = [[*row, *of_beside] for row, of_beside in zip(cells, more, strict=True)]
+    names = [f"{word}, FHR@20 less {beside}" for beside in BESIDE for word in TESTED]
+    return markdown(["system", "seeds", *TITLES, *names], cells)
 
 
 def ablation(groups):
     """The paper's rows, each with its difference to the row above."""
-    rows, above = [], None
+    rows, found, above = [], [], None
     for words, flags in ABLATION:
         name = " ".join(["CoNRec", *flag_words(flags)])
         runs = groups.get(name)
         if not runs:
             continue
-        tested = NO_DIFFERENCE if above is None else difference(own_users(runs), own_users(above))
-        rows.append([words, str(len(runs)), *means([run["test"] for run, _ in runs]), *tested])
+        found.append(("steps", None if above is None else paired(own_users(runs), own_users(above))))
+        rows.append([words, str(len(runs)), *means([run["test"] for run, _ in runs])])
         above = runs
-    return markdown(["ablation", "seeds", *TITLES, *(f"{word}, to the row above" for word in DIFFERENCE)], rows)
+    rows = [[*row, *cells] for row, cells in zip(rows, tested(found), strict=True)]
+    return markdown(["ablation", "seeds", *TITLES, *(f"{word}, to the row above" for word in TESTED)], rows)
 
 
 def rewards(groups):
@@ -175,7 +182,7 @@ def of_folders(groups):
     blocks = []
     for dataset in sorted({dataset for dataset, _ in by_name}):
         own = {name: runs for (of, name), runs in by_name.items() if of == dataset}
-        blocks += [[f"Dislikes, {dataset}"], systems(own)]
+        blocks += [[f"Next dislikes, {dataset}"], systems(own)]
     return joined(blocks)
 
 
@@ -196,15 +203,15 @@ def means(figures, names=METRICS):
 
 
 def own_users(runs):
-    return pd.concat([users[PRIMARY] for _, users in runs], axis=1)
+    return Measured(pd.concat([users[PRIMARY] for _, users in runs], axis=1))
 
 
 def against(runs, beside):
-    """Cells under DIFFERENCE of the runs less a closed form."""
+    """The Difference of the runs less a closed form, None where a run does not have it user by user."""
     column = f"{PRIMARY} of {beside}"
     if any(column not in users for _, users in runs):
-        return NO_DIFFERENCE
-    return difference(own_users(runs), runs[0][1][[column]])
+        return None
+    return paired(own_users(runs), Measured(runs[0][1][[column]], closed=True))
 
 
 def joined(blocks):

@@ -1,0 +1,76 @@
+"""The difference of two rows of runs: its size, its interval and its p value, over users and seeds.
+
+    paired    two rows' users and seeds -> Difference
+    holm      p values of a family -> adjusted for their number
+
+Users and seeds both vary.  A difference of seed means that is tested over users alone takes the luck of the seeds for
+an effect: so each row's seeds add what their means vary by.
+
+    SE^2 = (variance of the users' differences of seed means) / U + s_A^2 / S_A + s_B^2 / S_B
+
+with Satterthwaite's degrees of freedom.  In a closed form nothing is random, s = 0.  Of one seed of a trained model
+nobody knows s: the difference has neither interval nor p.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+
+class Measured(NamedTuple):
+    """A metric of the runs of one row."""
+
+    users: pd.DataFrame  # one row a user, one column a seed; NaN where the metric says nothing of a user
+    closed: bool = False  # a closed form: every seed would give the same
+
+
+class Difference(NamedTuple):
+    """A mean over users with its 95 % interval, from low to high, and the p value; None where they are not known."""
+
+    users: int
+    mean: float
+    low: float | None
+    high: float | None
+    p: float | None
+
+
+def paired(ours, theirs):
+    """The Difference ours - theirs, two-sided.  ours, theirs: Measured.
+
+    Users of both count.  (A user may lack a test row where only some labels make an edge of the item.)
+    """
+    from scipy.stats import t  # takes a second
+
+    our_means, their_means = (side.users.mean(axis=1).dropna() for side in (ours, theirs))
+    our_means, their_means = our_means.align(their_means, join="inner")
+    differences = (our_means - their_means).to_numpy()
+    n, mean = len(differences), float(differences.mean())
+    if n < 2 or any(not side.closed and side.users.shape[1] < 2 for side in (ours, theirs)):
+        return Difference(n, mean, None, None, None)
+
+    parts = [(differences.var(ddof=1) / n, n - 1)]  # (variance of the mean, its degrees of freedom)
+    for side in (ours, theirs):
+        seeds = side.users.shape[1]
+        if not side.closed:
+            parts.append((side.users.loc[our_means.index].mean().var(ddof=1) / seeds, seeds - 1))
+    variance = sum(part for part, _ in parts)
+    if variance == 0:  # users and seeds agree to the last digit
+        return Difference(n, mean, mean, mean, 1.0 if mean == 0 else 0.0)
+    freedom = variance**2 / sum(part**2 / of for part, of in parts)
+    half = t.ppf(0.975, freedom) * np.sqrt(variance)
+    p = 2 * t.sf(abs(mean) / np.sqrt(variance), freedom)
+    return Difference(n, mean, mean - half, mean + half, float(p))
+
+
+def holm(p_values):
+    """The p values adjusted for their number (Holm 1979): the k-th smallest of n times n - k + 1, never falling.
+
+    None is no test, and stays None.
+    """
+    tests = [place for place, p in enumerate(p_values) if p is not None]
+    adjusted, least = [None] * len(p_values), 0.0
+    for k, place in enumerate(sorted(tests, key=p_values.__getitem__)):
+        least = max(least, min(1.0, p_values[place] * (len(tests) - k)))
+        adjusted[place] = least
+    return adjusted

@@ -1,0 +1,123 @@
+"""Runs with --hold_out dislikes, as tables: what a list shows of what people like and of what they dislike.
+
+    python results4comparison/table.py dislikes             of the runs kept in ours/hold_out_dislikes/
+    python results4comparison/table.py result/ML-100K/*     of your own runs, below the table of the published protocol
+
+Differences are to ReFINe++ without autoencoders on the ratings as they are, at the flags of the data set's other runs.
+The second table has the comparisons that were named before any of them was looked at.
+"""
+
+import itertools
+import statistics
+
+from results4comparison import kept_runs
+from results4comparison.formatting import AUTHORS, deviation, markdown, saw, tested
+
+PROTOCOLS = {
+    "hold_out_dislikes": "a fifth of each user's likes and of all dislikes held out, at random",
+    "hold_out_dislikes_time": "the last fifth of each user's ratings held out",
+}
+FIGURES = {
+    "recall@20": "Recall@20", "likes@20": "likes shown", "dislikes@20": "dislikes shown",
+    "dislike_recall@20": "share of dislikes", "dislikes_per_like@20": "dislikes a like", "like_auc": "like AUC",
+}  # fmt: skip
+# the flags at which labels are compared, by data set
+QUICK = {
+    "ML-100K": {"learning_rate": 0.006, "batch_size": 4096, "average_decay": 0.998},
+    "ML-1M": {"learning_rate": 0.02, "batch_size": 16384, "early_stopping_step": 10, "average_decay": 0.997},
+}
+
+AS_THEY_ARE = "none: ratings as they are"
+RULE = "no model: 3s liked, 2s not"
+MINILM = "our all-MiniLM-L6-v2"
+LLAMA = saw(AUTHORS)
+SHUFFLED, WITHIN = "{}, shuffled", "{}, shuffled within users"
+THEIRS, OURS = "the authors' labels", "labels of all-MiniLM-L6-v2-embed"
+WITHOUT = {"no_autoencoder": True}
+NAMED = [  # (the question, labels and flags beside QUICK, those that they are set against)
+    ("Llama-2-7b, or its labels shuffled?", (LLAMA, WITHOUT), (saw(SHUFFLED.format(THEIRS)), WITHOUT)),
+    ("Llama-2-7b, or shuffled within users?", (LLAMA, WITHOUT), (saw(WITHIN.format(THEIRS)), WITHOUT)),
+    ("MiniLM, or its labels shuffled?", (MINILM, WITHOUT), (SHUFFLED.format(OURS), WITHOUT)),
+    ("MiniLM, or shuffled within users?", (MINILM, WITHOUT), (WITHIN.format(OURS), WITHOUT)),
+    ("autoencoders, or none? (ratings as they are)", (AS_THEY_ARE, {}), (AS_THEY_ARE, WITHOUT)),
+    ("autoencoders, or none? (Llama-2-7b)", (LLAMA, {}), (LLAMA, WITHOUT)),
+    ("confirmed negatives as edges, or not?", (LLAMA, WITHOUT), (LLAMA, WITHOUT | {"graph": "positive"})),
+    ("gamma 1.5, or 1?", (LLAMA, WITHOUT), (LLAMA, WITHOUT | {"real_neg_samp_prob": 1.0})),
+]
+
+
+def lines():
+    """Both tables of each protocol that runs are kept of."""
+    blocks = []
+    for protocol, words in PROTOCOLS.items():
+        groups = kept_runs.experiments(lambda run: True, protocol)
+        if not groups:
+            continue
+        blocks += [[f"Protocol: {words}."], everything(groups, protocol), named(groups, protocol)]
+    return list(itertools.chain.from_iterable([*block, ""] for block in blocks if block))[:-1]
+
+
+def everything(groups, protocol):
+    """A row for each experiment, with its differences to the reference; the best Recall of a data set last."""
+    rows = []
+    for experiment, runs in groups.items():
+        base = find(groups, experiment.dataset, AS_THEY_ARE, WITHOUT)
+        differences = [None, None]
+        if base and base is not runs:
+            differences = [
+                kept_runs.difference(experiment.dataset, runs, base, metric, protocol)
+                for metric in ("recall@20", "dislikes@20")
+            ]
+        summaries = list(runs.values())
+        score = statistics.mean(run["test"]["recall@20"] for run in summaries)
+        names = [experiment.name, experiment.labels.removeprefix("none: "), str(len(runs))]
+        rows.append((experiment.dataset, score, [*names, *figures(summaries)], differences))
+    rows.sort(key=lambda row: row[:3])
+    lines = [[dataset, *cells] for dataset, _, cells, _ in rows]
+    for place in range(2):
+        more = tested([(dataset, differences[place]) for dataset, _, _, differences in rows])
+        lines = [[*line, cells[1], cells[2], cells[4]] for line, cells in zip(lines, more, strict=True)]
+    header = ["data set", "model", "labels", "seeds", *FIGURES.values()]
+    for words in ("Recall@20", "dislikes shown"):
+        header += [f"{words}, difference", "95 % interval", "p, Holm"]
+    return markdown(header, lines)
+
+
+def figures(summaries):
+    """Cells under FIGURES."""
+    cells = []
+    for metric in FIGURES:
+        values = [run["test"][metric] for run in summaries]
+        cells.append("" if None in values else deviation(values))
+    return cells
+
+
+def named(groups, protocol):
+    """The comparisons of NAMED of which there are runs."""
+    rows, differences = [], ([], [])
+    for dataset in sorted({experiment.dataset for experiment in groups}):
+        for question, ours, theirs in NAMED:
+            sides = [find(groups, dataset, *side) for side in (ours, theirs)]
+            if not all(sides):
+                continue
+            rows.append([dataset, question])
+            for metric, found in zip(("recall@20", "dislikes@20"), differences, strict=True):
+                found.append((dataset, kept_runs.difference(dataset, *sides, metric, protocol)))
+    if not rows:
+        return []
+    header = ["data set", "the first, or the second?"]
+    for words, found in zip(("Recall@20", "dislikes shown"), differences, strict=True):
+        header += [f"{words}, first less second", "95 % interval", "p, Holm"]
+        cells = tested(found)
+        rows = [[*row, own[1], own[2], own[4]] for row, own in zip(rows, cells, strict=True)]
+    return markdown(header, rows)
+
+
+def find(groups, dataset, labels, flags):
+    """The runs of ReFINe++ with these labels, and these flags beside QUICK; None where there are none."""
+    for experiment, runs in groups.items():
+        run = next(iter(runs.values()))
+        wanted = QUICK.get(dataset, {}) | flags
+        if (experiment.dataset, run["model"], experiment.labels, run["flags"]) == (dataset, "ReFINe++", labels, wanted):
+            return runs
+    return None
