@@ -22,7 +22,7 @@ from negatives import stage
 from options import command_line
 from options.models import model_class
 from options.run import TrainingSettings
-from preparation.dislikes import DISLIKES, hold_out, parts_of
+from preparation.dislikes import DISLIKES, hold_out, hold_out_by_time, parts_of
 from preparation.locate import folder_of_splits
 from preparation.splits import prepare
 from preparation.titles import item_texts, rated_items
@@ -143,10 +143,13 @@ def make_csvs(name, raw, folder, options, device, run):
     What was picked where options left it open is filled in there.
     """
     with utils.locked(folder, run.log):
-        raw_files = prepare(name, raw, folder, run.log, options.run.half_stars)
         own = folder_of_splits(folder, options.run.protocol)
-        if options.run.protocol:
-            hold_out(name, folder, own, run.log)
+        if options.run.protocol and options.run.split == "time":
+            raw_files = hold_out_by_time(name, raw, own, options.run.half_stars, run.log)
+        else:
+            raw_files = prepare(name, raw, folder, run.log, options.run.half_stars)
+            if options.run.protocol:
+                hold_out(name, folder, own, run.log)
         splits = hashes_of_splits(name, own, options.run.protocol)
     items = rated_items(name, raw, own, run.log)
     if options.run.model == "Blend":
@@ -156,11 +159,22 @@ def make_csvs(name, raw, folder, options, device, run):
             raise InputError(f"{first}: was tested on other validation or test rows than those in {own}")
     elif options.run.dataset_augment == "augment":
         asking = options.refinement
+        refuse_labels_from_later(asking, options.run, folder / f"{name}_train_augment.csv")
         train_csv, labels = refinement.refine(name, own, items, asking, device, run.log, folder)
         asking.llm, asking.llm_mode = labels["llm"], labels["llm_mode"]  # what was picked, for the settings
     else:
         train_csv, labels = own / f"{name}_train_original.csv", {"llm": None, "llm_mode": None}
     return raw_files, splits, items, train_csv, labels
+
+
+def refuse_labels_from_later(asking, settings, labels):
+    """Raises InputError where the labels in the data folder would be used with a split in time: their makers have seen
+    what comes after the cut."""
+    found = asking.llm == "auto" and not asking.llm_url and labels.exists()
+    if settings.split == "time" and (found or (asking.llm == "shuffled" and not asking.llm_labels)):
+        raise InputError(
+            f"--split time: {labels} was made with ratings that come later; --llm names another way, such as rule"
+        )
 
 
 def hashes_of_splits(name, folder, protocol):

@@ -24,6 +24,7 @@ from machine import hardware
 from options.flag import names_of
 from options.models import MODELS, model_class
 from preparation.dislikes import ALL_PARTS
+from preparation.files import STARS, read_ratings
 from preparation.locate import folder_of_splits, locate, protocol_of
 from preparation.titles import item_table
 from runs.run_folder import read_config, require_finished
@@ -51,13 +52,18 @@ def load_run(folder, data_dir=None, device="auto"):
     device = hardware.pick_device(device)
     data = dataloader.load(data_folder, name, train_csv, device, bool(protocol_of(settings)))
     titles = item_table(raw, data.item_ids).title.reindex(data.item_ids, fill_value="").to_numpy()
-    return FinishedRun(folder, load_model(folder, config, data, device), titles, train_csv)
+    return FinishedRun(folder, load_model(folder, config, data, device), titles, train_csv, data_folder, name)
 
 
 class FinishedRun:
-    """What load_run returns.  data: dataloader.TrainData.  titles: (I,) by item number, "" where there is none."""
+    """What load_run returns.
 
-    def __init__(self, folder, model, titles, train_csv):
+    data: dataloader.TrainData.  titles: (I,) by item number, "" where there is none.  splits: the folder of its CSVs.
+    """
+
+    def __init__(self, folder, model, titles, train_csv, splits, dataset):
+        self.splits, self.dataset = splits, dataset
+        self.refined_by = json.loads((folder / "summary.json").read_text(encoding="utf-8")).get("llm")
         self.folder, self.model, self.data = folder, model, model.data
         self.name = read_config(folder)["settings"]["model"]
         self.titles, self.train_csv = titles, train_csv
@@ -94,6 +100,29 @@ class FinishedRun:
         """The items of a user in data.positives, .confirmed_negatives, .validation or .test: as describe."""
         return self.describe(rows.entries(self.number_of(user))[1].cpu().numpy())
 
+    def with_stars(self, user, table):
+        """A table of describe() of items rated in train, with the columns stars, as given by the user, and refined:
+        whether a language model, or what stood for it, has said something else.
+
+        Where train_original is gone, nothing is known to be refined.
+        """
+        original = self.splits / f"{self.dataset}_train_original.csv"
+        if original == self.train_csv or not original.exists():
+            return table.assign(stars=np.nan, refined=False)
+        rows = read_ratings(original, ",", STARS)
+        rows = rows[(rows.user == str(user)).to_numpy()].drop_duplicates("item", keep="last")
+        stars = table.item.map(dict(zip(rows.item, rows.rating, strict=True)))
+        numbers = pd.Index(self.data.item_ids).get_indexer(table.item)
+        own = self.data.train.users == self.number_of(user)[0]
+        used = pd.Series(self.data.train.rating[own], self.data.train.items[own]).reindex(numbers).to_numpy()
+        return table.assign(stars=stars, refined=stars.notna().to_numpy() & (stars.to_numpy() != used))
+
+    def withheld(self, user, kind):
+        """The items of a user in the validation and test parts, a set.  kind: "" of likes, or "_dislikes"."""
+        parts = [getattr(self.data, f"{part}{kind}") for part in ("validation", "test")]
+        rows = [getattr(part, "rows", part) for part in parts if part]
+        return {item for each in rows for item in self.rated(user, each).item}
+
 
 def ratings_of(folder):
     """(train CSV, what summary.json says of its labels) of a finished run."""
@@ -122,18 +151,34 @@ def recommend(options):
     n_rated = data.seen.count(run.number_of(user))[0]
     print(f"User {user}, {n_rated} train ratings; {run.name} of {options.run}")
     for words, rows in (("Likes", data.positives), ("Confirmed negatives", data.confirmed_negatives)):
-        known = run.rated(user, rows)
-        print(f"\n{words}: {len(known)}", *map(line, known[:SHOWN].itertuples()), sep="\n")
+        known = run.with_stars(user, run.rated(user, rows))
+        source = refined_in_words(known, run.refined_by)
+        print(f"\n{words}: {len(known)}{source}", *map(line, known[:SHOWN].itertuples()), sep="\n")
         if len(known) > SHOWN:
             print(f"{'':10}and {len(known) - SHOWN} more")
-    withheld = {*run.rated(user, data.validation).item, *run.rated(user, data.test).item}
-    print("\nRecommended, by score (* liked in the withheld validation or test part)")
+    liked, disliked = run.withheld(user, ""), run.withheld(user, "_dislikes")
+    of_dislikes = ", - disliked" if data.test_dislikes else ""
+    print(f"\nRecommended, by score (* liked{of_dislikes} in the withheld validation or test part)")
     for row in table.itertuples():
-        print(f"{row.score:8.3f} {'*' if row.item in withheld else ' '} {line(row)}")
+        mark = "*" if row.item in liked else "-" if row.item in disliked else " "
+        print(f"{row.score:8.3f} {mark} {line(row)}")
+    if not of_dislikes:
+        print("All dislikes are in train, so none can be in this list; a run with --hold_out dislikes could show some")
+
+
+def refined_in_words(known, llm):
+    """", of which 42 by rule (42 were rated 3; marked)".  known: of with_stars.  llm: what refined them."""
+    refined = known[known.refined]
+    if not len(refined):
+        return ""
+    stars = [f"{n} were rated {star:g}" for star, n in refined.stars.value_counts().sort_index().items()]
+    whose = {"published": "the authors' labels", "file": "the labels in the data folder"}.get(llm, llm)
+    return f", of which {len(refined)} by {whose} ({', '.join(stars)}; marked)"
 
 
 def line(row):
-    return f"{row.item:>8}  {row.title}".rstrip()
+    stars = f"  ({row.stars:g} stars)" if getattr(row, "refined", False) else ""
+    return f"{row.item:>8}  {row.title}".rstrip() + stars
 
 
 def load_model(run, config, data, device):

@@ -18,7 +18,7 @@ from runs.run_folder import FREE, read_config
 from training.recommender import Recommender
 from utils import InputError
 
-STEPS = {1: 1, 2: 20, 3: 10, 4: 5}  # by number of experiments: weights are multiples of 1 / this
+STEPS = {1: 1, 2: 20, 3: 10, 4: 10}  # by number of experiments: weights are multiples of 1 / this
 NO_EXPERIMENT = {"random_seed", "llm_seed", "path_name", "device", *FREE}
 BLOCK = 1024  # users whose scores are held at once
 

@@ -117,11 +117,11 @@ def spaced(numbers):
     return " ".join(f"{number:g}" for number in numbers)
 
 
-def refuse_what_does_not_fit(data, side, scaled, words):
+def refuse_what_does_not_fit(data, side, scaled=False, words=None, model="EASE"):
     """Raises InputError where X, X with scaled rows, words, X'X, its factor and B would take more memory than there
     is."""
     needed = 4 * ((1 + scaled) * data.n_users * data.n_items + 3 * side * side)  # bytes of float32
     if words is not None:
         needed += 4 * words.shape[0] * words.shape[1]
-    what = f"--model EASE: {side} x {side} weights and the ratings of {data.n_users} users"
+    what = f"--model {model}: {side} x {side} weights and the ratings of {data.n_users} users"
     require_memory(needed, torch.device(data.device), what, "a model trained by gradient takes less")

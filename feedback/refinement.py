@@ -36,6 +36,7 @@ from options.flag import own_names_of, refuse_idle
 from options.refinement import DEFAULT_LLM, RefinementSettings
 from preparation.dislikes import without_held_out
 from preparation.files import STARS, read_ratings
+from preparation.locate import folder_of_found
 from preparation.sources import DATASETS
 from preparation.splits import COLUMNS
 from preparation.titles import domain_of, item_texts
@@ -116,7 +117,7 @@ def labels_of_split(labels, name, folder, log):
     if are_of_split(labels, folder):
         return labels
     table = without_held_out(labels, name, folder)
-    path = folder / "feedback" / f"found-{git_blob_id(labels)[:8]}" / labels.name
+    path = folder / "feedback" / folder_of_found(labels) / labels.name
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda p: table.to_csv(p, index=False, header=COLUMNS, lineterminator="\n"))
     log(f"{labels}: was made with the held-out dislikes at hand; what remains of it is not free of them")

@@ -133,6 +133,15 @@ class EaseSettings(Settings):
 
 
 @dataclass
+class StarsSettings(Settings):
+    """Of Stars (baselines/stars.py)."""
+
+    title = "Stars"
+
+    stars_lambda: float = flag(100.0, "ridge penalty of the weights between items", least=1e-3)
+
+
+@dataclass
 class BlendSettings(Settings):
     """Of a blend of finished runs (baselines/blend.py)."""
 
@@ -331,6 +340,10 @@ MODELS = {
     ),
     "Random": Row("baselines.popularity", "Random", NoSettings, "any items, by chance", **CLOSED_FORM),
     "EASE": Row("baselines.ease", "EASE", EaseSettings, "a linear model in closed form: seconds", **CLOSED_FORM),
+    "Stars": Row(
+        "baselines.stars", "Stars", StarsSettings, "predicted stars in closed form: what a blend knows of dislikes",
+        **CLOSED_FORM,
+    ),
     "Blend": Row(
         "baselines.blend", "Blend", BlendSettings,
         "finished runs blended, weights chosen on validation: python blend.py RUN RUN", **CLOSED_FORM,

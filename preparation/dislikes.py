@@ -1,6 +1,7 @@
-"""Dislikes held out: the published split, without some of the 1s and 2s of train.
+"""Dislikes held out: the published split, without some of the 1s and 2s of train; or a split in time.
 
-    hold_out     the CSVs of data/<name>/ -> those of data/<name>/hold_out_dislikes/, and two of dislikes
+    hold_out             the CSVs of data/<name>/ -> those of data/<name>/hold_out_dislikes/, and two of dislikes
+    hold_out_by_time     the raw files -> the same five in data/<name>/hold_out_dislikes_time/
 
 The published test part holds 4s and 5s only, and every 1 and 2 is a train row, which no list shows.  So whether a model
 recommends what people dislike cannot be seen there.  Here a fifth of each data set's 1s and 2s are test rows and a
@@ -12,8 +13,20 @@ from pathlib import Path
 
 import numpy as np
 
-from preparation.files import CONFIRMED, LIKED, STARS, read_ratings
-from preparation.splits import PARTS, is_up_to_date, write_splits
+from preparation.fetch import fetch
+from preparation.files import (
+    CONFIRMED,
+    HALF_STARS,
+    LIKED,
+    STARS,
+    encode,
+    read_items,
+    read_ratings,
+    sort_ids,
+)
+from preparation.rules import draw_users, is_complete, newest, whole_stars
+from preparation.sources import DATASETS
+from preparation.splits import PARTS, fingerprint, is_up_to_date, raw_files, write_splits
 from utils import InputError, sha256
 
 DISLIKES = ("validation_dislikes", "test_dislikes")
@@ -35,28 +48,97 @@ def hold_out(name, folder, own, log=print):
     They are kept as long as they and those that they were made from are unchanged.  Raises InputError where train holds
     no dislike for one of the parts.
     """
-    paths = [own / f"{name}_{part}.csv" for part in ALL_PARTS]
     sources = [folder / f"{name}_{part}.csv" for part in PARTS]
     made_from = {path.name: sha256(path) for path in sources} | {"rules": RULES_VERSION}
-    if not (own / "prepared.json").exists() and any(map(Path.exists, paths)):
-        raise InputError(f"{own}: holds CSVs that were not made here (no prepared.json); move them to make them anew")
-    if is_up_to_date(paths, own / "prepared.json", made_from):
+    if are_there(name, own, made_from):
         return log(f"dislikes: {own}/{name}_*.csv, held out earlier from the same files")
 
     train, validation, test = (read_ratings(path, ",", STARS) for path in sources)
     share = share_of(train)
     parts = [train[share >= SHARE_OF_BOTH], validation, test]
     parts += [train[(share >= SHARE_OF_TEST) & (share < SHARE_OF_BOTH)], train[share < SHARE_OF_TEST]]
+    write(name, own, parts, made_from, f"{sources[0]} holds {(share < 2).sum()} ratings of 1 or 2")
+    log(
+        f"dislikes: of {(share < 2).sum()} ratings of 1 or 2 in {sources[0]}, {len(parts[4])} are test and "
+        f"{len(parts[3])} validation rows of {own}, and left train"
+    )
+
+
+def are_there(name, own, made_from):
+    """Whether the five CSVs lie in the folder and were made of these files.  Raises InputError for foreign ones."""
+    paths, stamp = [own / f"{name}_{part}.csv" for part in ALL_PARTS], own / "prepared.json"
+    if not stamp.exists() and any(map(Path.exists, paths)):
+        raise InputError(f"{own}: holds CSVs that were not made here (no prepared.json); move them to make them anew")
+    return is_up_to_date(paths, stamp, made_from)
+
+
+def write(name, own, parts, made_from, what_there_is):
+    """Write the five tables.  Raises InputError where one of them would be empty."""
     for part, table in zip(ALL_PARTS, parts, strict=True):
         if not len(table):
-            few = f"only {(share < 2).sum()} ratings of 1 or 2"
-            raise InputError(f"--hold_out dislikes: {sources[0]} holds {few}, which leave none for the {part} part")
-    tables = [table[["user", "item", "token"]] for table in parts]
-    write_splits(tables, paths, own / "prepared.json", made_from)
-    log(
-        f"dislikes: of {(share < 2).sum()} ratings of 1 or 2 in {sources[0]}, {len(tables[4])} are test and "
-        f"{len(tables[3])} validation rows of {own}, and left train"
-    )
+            raise InputError(f"--hold_out dislikes: {what_there_is}, which leave none for the {part} part")
+    paths = [own / f"{name}_{part}.csv" for part in ALL_PARTS]
+    write_splits([table[["user", "item", "token"]] for table in parts], paths, own / "prepared.json", made_from)
+
+
+def hold_out_by_time(name, raw, own, half_stars=None, log=print):
+    """Make the five CSVs of the folder `own` from the raw files: of each user's ratings the first 60 % are train, the
+    next 20 % validation and the last 20 % test.  Returns what they are made from.
+
+    In validation and test 4s and 5s are likes, 1s and 2s dislikes, and 3s nothing.  There are no cores.  This is also
+    where CoNRec cuts (conrec/data/events.py).  Raises InputError for ratings without timestamps.
+    """
+    known = DATASETS.get(name)
+    if known:
+        fetch(name, raw, log)
+    made_from = fingerprint(name, raw) | {"rules": RULES_VERSION}
+    if half_stars:
+        made_from["half_stars"] = half_stars
+    if are_there(name, own, made_from):
+        log(f"dislikes: {own}/{name}_*.csv, cut earlier from the same files")
+        return made_from
+
+    inter, item = raw_files(raw)
+    sep = "," if inter.suffix == ".csv" else "\t"
+    ratings = read_ratings(inter, sep, HALF_STARS if half_stars else STARS, timed=True)
+    require_timestamps(ratings, inter)
+    if half_stars:
+        ratings = whole_stars(ratings, half_stars)
+    latest = newest(ratings)
+    rows = latest[is_complete(latest, None)]
+    if known and known.sample_users:
+        complete = latest[is_complete(latest, read_items(item))]  # drawn from the same users as the published split
+        rows = rows[rows.user.isin(draw_users(sort_ids(complete.user.unique()), known.sample_users))]
+    train, validation, test = parts_by_time(rows)
+    likes = [part[part.rating >= 4] for part in (validation, test)]
+    dislikes = [part[part.rating <= MOST] for part in (validation, test)]
+    counts = ", ".join(f"{len(part)}" for part in (train, *likes, *dislikes))
+    write(name, own, [train, *likes, *dislikes], made_from, f"{inter} has {len(rows)} ratings")
+    log(f"dislikes: {inter} cut in time; train, likes (validation, test), dislikes: {counts}")
+    return made_from
+
+
+def require_timestamps(ratings, inter):
+    """Raises InputError where the rows cannot be put in order by their timestamps."""
+    how = "leave out --split time, and a random part is held out"
+    if "timestamp" not in ratings:
+        raise InputError(f"--split time: {inter} has no column timestamp; {how}")
+    missing = ratings.timestamp.isna().to_numpy()
+    if missing.any():
+        raise InputError(f"--split time: {inter}, line {ratings.index[missing][0]}, has no timestamp; {how}")
+    if ratings.timestamp.nunique() < 2:
+        raise InputError(f"--split time: all timestamps of {inter} are the same; {how}")
+
+
+def parts_by_time(rows):
+    """(train, validation, test) of a table user, item, rating, timestamp: a user's rows in order of time, then item."""
+    users, items = encode(rows.user, sort_ids(rows.user.unique())), encode(rows.item, sort_ids(rows.item.unique()))
+    rows = rows.iloc[np.lexsort((items, rows.timestamp.to_numpy(), users))]
+    n = np.bincount(users)
+    position = np.arange(len(rows)) - np.repeat(n.cumsum() - n, n)
+    first, second = np.repeat(6 * n // 10, n), np.repeat(8 * n // 10, n)
+    part = (position >= first).astype(int) + (position >= second)
+    return [rows[part == number] for number in range(3)]
 
 
 def share_of(train):

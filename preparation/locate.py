@@ -7,7 +7,7 @@
 from pathlib import Path
 
 from preparation.sources import DATASETS
-from utils import InputError
+from utils import InputError, git_blob_id
 
 
 def locate(dataset, data_dir):
@@ -52,3 +52,8 @@ def protocol_of(settings):
 def folder_of_splits(folder, protocol):
     """The folder of the CSVs that a run reads.  folder: of the data set.  protocol: of protocol_of."""
     return folder / protocol if protocol else folder
+
+
+def folder_of_found(labels):
+    """The name of the folder below feedback/ for what another protocol leaves of somebody's labels, a CSV."""
+    return f"found-{git_blob_id(labels)[:8]}"

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from options.refinement import DEFAULT_LLM
+from preparation.locate import folder_of_found, folder_of_splits
 from preparation.sources import DATASETS
 from runs.run_folder import FREE, read_config
 from utils import InputError, read_json, remembered_sha256
@@ -105,10 +106,11 @@ def of_splits(made_from, options, name, raw, folder):
     """Prepared splits are known by their raw files, those that were put there by hand by what they hold."""
     from preparation import splits
 
+    protocol = options.run.protocol
+    if protocol and options.run.split == "time":  # made of the raw files
+        return of_held_out(made_from, options, name, folder, raw)
     paths = {part: folder / f"{name}_{part}.csv" for part in splits.PARTS}
-    own = {part: made_from.get(part) for part in splits.PARTS}
-    if options.run.dataset_augment == "original" and options.run.model != "Blend":
-        own["train_original"] = made_from["sha256"]
+    own = {} if protocol else own_parts(made_from, options, splits.PARTS)
 
     # What the splits there are made from, what main.py would make them from now, and what the run's were made from.
     by_hand = splits.by_hand(name, folder)
@@ -127,11 +129,38 @@ def of_splits(made_from, options, name, raw, folder):
         return changed(which_differs(had, now, raw))
 
     # Where the splits there are of other files they are made anew, and those of the same files are the same.
-    if up_to_date:
-        for part, path in paths.items():
-            if own[part] and path.exists() and remembered_sha256(path) != own[part]:
-                return changed(path)
+    if not up_to_date:
+        return None
+    return of_held_out(made_from, options, name, folder, folder) if protocol else of_parts(own, paths)
+
+
+def own_parts(made_from, options, parts):
+    """{part: SHA-256} of the CSVs that a run was made from, None where it does not say."""
+    own = {part: made_from.get(part) for part in parts}
+    if options.run.dataset_augment == "original" and options.run.model != "Blend":
+        own["train_original"] = made_from["sha256"]
+    return own
+
+
+def of_parts(own, paths):
+    for part, path in paths.items():
+        if own[part] and path.exists() and remembered_sha256(path) != own[part]:
+            return changed(path)
     return None
+
+
+def of_held_out(made_from, options, name, folder, source):
+    """The CSVs of another protocol.  source: the folder of the files that they are made of."""
+    from preparation import splits
+    from preparation.dislikes import ALL_PARTS
+
+    own = folder_of_splits(folder, options.run.protocol)
+    for file, digest in splits.read_stamp(own / "prepared.json").get("made_from", {}).items():
+        path = source / str(file)
+        if path.is_file() and remembered_sha256(path) != digest:
+            return changed(path)
+    paths = {part: own / f"{name}_{part}.csv" for part in ALL_PARTS}
+    return of_parts(own_parts(made_from, options, ALL_PARTS), paths)
 
 
 def are_the_same(own, made, paths):
@@ -192,9 +221,13 @@ def of_labels(config, options, name, folder):
     labels = folder / f"{name}_train_augment.csv"
     if options.refinement.llm == "auto" and not options.refinement.llm_url:
         if labels.exists():
-            return None if remembered_sha256(labels) == wanted else changed(labels)
+            same = remembered_sha256(labels) == wanted
+            if options.run.protocol:  # then trained on what remains of them
+                same = config["made_from"].get("labels") == folder_of_found(labels)
+            return None if same else changed(labels)
         if config["settings"].get("llm") != DEFAULT_LLM:
             return f"holds a finished run on the labels of {config['settings'].get('llm')}, not of {DEFAULT_LLM}"
+    folder = folder_of_splits(folder, options.run.protocol)
     own = config["made_from"].get("labels")
     if own:
         path = folder / "feedback" / own / f"{name}_train_augment.csv"
