@@ -105,8 +105,7 @@ def fit(name, raw, folder, options, run):
     with memory_that_may_not_suffice(options.run, device):
         outcome = learn(model, data, options.run, run)
     run.log("", f"Training completed in {outcome.seconds:.1f} seconds ({outcome.ended}).")
-    chosen_by = evaluation.score_in_words(options.run.dislike_cost)
-    run.log(f"Best {outcome.unit} {outcome.best_epoch}, validation {chosen_by} {outcome.best_score:.4f}")
+    run.log(f"Best {outcome.unit} {outcome.best_epoch}, validation {options.run.chosen_by} {outcome.best_score:.4f}")
 
     # test
     validation = evaluation.means(loop.measure(model, data, "validation", options.run))
@@ -128,7 +127,7 @@ def fit(name, raw, folder, options, run):
     if options.run.model == "Blend":
         changed["blend"] = model.terms()  # of which runs and seeds: config.json
     if options.run.protocol:
-        summary |= {"protocol": options.run.protocol, "chosen_by": chosen_by}
+        summary |= {"protocol": options.run.protocol, "chosen_by": options.run.chosen_by}
     summary |= {"flags": changed, "commit": run_folder.commit()}
     published = None if options.run.protocol else compare.published(name, options.run.model)
     artefacts.plot_curves(run.folder / "curves.png", run.epochs, summary, published)

@@ -8,7 +8,7 @@
 
 A model may be followed by flags of main.py.  Where a flag has several values with commas between
 them, all combinations are run with the first seed, and the one with the best validation Recall@20
-with the other seeds.
+(or what --dislike_cost says) with the other seeds.
 
 Every run is a process of main.py with a run folder of its own, and what it prints goes to a file
 beside that, <run folder>.out.  A finished run is not run again, an interrupted one goes on.  The table
@@ -160,14 +160,13 @@ def report(rows, notes):
             of_dislikes |= {trial.folder: run for trial, run in zip(trials, summaries, strict=True)}
             continue
         lines.append(finished_runs.Row(dataset, model, summaries, [trial.folder for trial in trials]))
-    everything, tests = finished_runs.tables(lines)
-    if tests[1]:
+    found = finished_runs.tables(lines)
+    if len(found) > 1 and found[1][2]:
         notes = ["Difference: two-sided test over users and seeds; one seed of a trained model has no p.", *notes]
-    markdown = [*formatting.markdown(*everything), "", *formatting.markdown(*tests), "", *notes]
+    markdown = [*finished_runs.lines_of(found, formatting.markdown), *notes]
     if of_dislikes:  # another task, with a table of its own
         markdown += ["", *conrec_tables.of_folders(of_dislikes)]
-    latex = [*formatting.latex(*everything), "", *formatting.latex(*tests), ""]
-    return markdown, latex + [f"% {note}" for note in notes]
+    return markdown, finished_runs.lines_of(found, formatting.latex) + [f"% {note}" for note in notes]
 
 
 # ------------------------------------------------------------------------------------------ study
@@ -226,7 +225,7 @@ def row_of(dataset, model, grid, options):
         best = grid[0]
         label = shlex.join(best.model)
     elif all(trial.finished for trial in grid):
-        best = max(grid, key=lambda trial: validation_score(trial.summary))
+        best = max(grid, key=validation_score)
         label = f"{shlex.join(best.model)} (best of {len(grid)})"
     else:
         # With --list alone: the best is not known yet, and the grid is what is left to run.
@@ -236,9 +235,12 @@ def row_of(dataset, model, grid, options):
     return Row(name, label, trials)
 
 
-def validation_score(summary):
+def validation_score(trial):
     """The figure that a grid's best is chosen by."""
-    return summary["validation"][jobs.primary(summary)]
+    figures = trial.summary["validation"]
+    if "primary" in trial.summary:  # CoNRec's
+        return figures[trial.summary["primary"]]
+    return trial.options.run.score_of(figures)
 
 
 def has_closed_form(trial):

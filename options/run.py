@@ -68,6 +68,20 @@ class Evaluation(Settings):
     deterministic: bool = flag(False, "CUDA: the same numbers every time, slower; a CPU does so anyway", named=False)
     verbose: bool = flag(False, "on a terminal: print every epoch, as into log.txt", named=False, action=True)
 
+    @property
+    def chosen_by(self):
+        """What score_of is called."""
+        return f"likes@20 less {self.dislike_cost:g} x dislikes@20" if self.dislike_cost else "Recall@20"
+
+    def score_of(self, metrics):
+        """What epochs, grids and weights of blends are chosen by: Recall@20, or likes less dislikes shown at a cost.
+
+        metrics: {"recall@20": mean, ...} on validation.
+        """
+        if not self.dislike_cost:
+            return metrics["recall@20"]
+        return metrics["likes@20"] - self.dislike_cost * metrics["dislikes@20"]
+
 
 @dataclass
 class Files(Settings):

@@ -13,6 +13,8 @@ from results4comparison import compare, conrec_tables
 from results4comparison.formatting import (
     DIFFERENCE,
     FIGURES,
+    PROTOCOLS,
+    SHOWN,
     best_two,
     experiment_of,
     figures,
@@ -20,6 +22,7 @@ from results4comparison.formatting import (
     markdown,
     mean_recall,
     measured,
+    shown_figures,
 )
 from utils import InputError
 
@@ -34,7 +37,22 @@ class Row(NamedTuple):
 
 
 def tables(rows):
-    """[(header, cells), ...] of the table of all rows, and of that of the best two."""
+    """[(words above, header, cells), ...] of the table of all rows, of that of the best two, and of the rows of each
+    other protocol.  Those without rows are left out."""
+    published = [row for row in rows if not row.runs[0].get("protocol")]
+    found = of_published(published) if published else []
+    for protocol, words in PROTOCOLS.items():
+        own = [row for row in rows if row.runs[0].get("protocol") == protocol]
+        if own:
+            lines = [[row.dataset, row.model, labels(row.runs[0]), str(len(row.runs))] for row in own]
+            lines = [[*line, *shown_figures(row.runs)] for line, row in zip(lines, own, strict=True)]
+            header = ["data set", "model", "refined by", "seeds", *SHOWN.values()]
+            found.append((f"Dislikes held out: {words}.", header, lines))
+    return found
+
+
+def of_published(rows):
+    """The first two tables."""
     body, models = [], defaultdict(list)
     for dataset, model, runs, folders in rows:
         known = compare.published(dataset, runs[0]["model"])
@@ -49,7 +67,15 @@ def tables(rows):
             tests.append([dataset, *best_two(of_data_set)])
     header = ["data set", "model", "refined by", *FIGURES, "published recall@20"]
     best = ["data set", "best test recall@20", "less the second best", *DIFFERENCE]
-    return [(header, body), (best, tests)]
+    return [("", header, body), ("", best, tests)]
+
+
+def lines_of(found, style):
+    """Lines of tables, as markdown or latex (style)."""
+    lines = []
+    for words, header, cells in found:
+        lines += [*([words, ""] if words else []), *style(header, cells), ""]
+    return lines
 
 
 def recalls(folders):
@@ -92,9 +118,8 @@ def table(paths):
         warn_of_doubles(runs)
         rows.append(Row(experiment.dataset, experiment.name, list(runs.values()), list(runs)))
     rows.sort(key=lambda row: (row.dataset, mean_recall(row.runs)))
-    everything, tests = tables(rows)
-    lines = [*markdown(*everything), "", *markdown(*tests)] if rows else []
-    return [*lines, *([""] if rows and of_dislikes else []), *conrec_tables.of_folders(of_dislikes)]
+    lines = [*lines_of(tables(rows), markdown), *conrec_tables.of_folders(of_dislikes)]
+    return lines if lines[-1] else lines[:-1]
 
 
 def finished_run(folder):
@@ -114,6 +139,8 @@ def finished_run(folder):
         run = {"flags": {}, "llm": None, "llm_mode": None} | run  # which the oldest lack
         run.setdefault("dataset_augment", "augment" if run["llm"] else "original")
         experiment_of(run), figures([run])
+        if run.get("protocol"):
+            shown_figures([run])
     except KeyError as key:
         raise InputError(f"{path}: lacks {key}") from None
     except (ValueError, TypeError, AttributeError):

@@ -15,6 +15,14 @@ DIFFERENCE = ("users", "difference", "95 % interval", "p")
 NO_DIFFERENCE = [""] * len(DIFFERENCE)
 TESTED = (*DIFFERENCE, "p, Holm")
 AUTHORS = "the authors' Llama-2-7b"
+PROTOCOLS = {
+    "hold_out_dislikes": "a fifth of each user's likes and of all dislikes held out, at random",
+    "hold_out_dislikes_time": "the last fifth of each user's ratings held out",
+}
+SHOWN = {  # of runs of another protocol
+    "recall@20": "Recall@20", "likes@20": "likes shown", "dislikes@20": "dislikes shown",
+    "dislike_recall@20": "share of dislikes", "dislikes_per_like@20": "dislikes a like", "like_auc": "like AUC",
+}  # fmt: skip
 WITHOUT_OUR_MODEL = {
     "published": AUTHORS,
     "rule": "no model: 3s liked, 2s not",
@@ -110,6 +118,15 @@ def figures(runs):
     cells.append(span([run["best_epoch"] for run in runs]))
     seconds = statistics.mean(run["train_seconds"] for run in runs)
     cells.append(f"{seconds:.0f}")
+    return cells
+
+
+def shown_figures(summaries):
+    """Cells under SHOWN."""
+    cells = []
+    for metric in SHOWN:
+        values = [run["test"][metric] for run in summaries]
+        cells.append("" if None in values else deviation(values))
     return cells
 
 

@@ -11,16 +11,8 @@ import itertools
 import statistics
 
 from results4comparison import kept_runs
-from results4comparison.formatting import AUTHORS, deviation, markdown, saw, tested
+from results4comparison.formatting import AUTHORS, PROTOCOLS, SHOWN, markdown, saw, shown_figures, tested
 
-PROTOCOLS = {
-    "hold_out_dislikes": "a fifth of each user's likes and of all dislikes held out, at random",
-    "hold_out_dislikes_time": "the last fifth of each user's ratings held out",
-}
-FIGURES = {
-    "recall@20": "Recall@20", "likes@20": "likes shown", "dislikes@20": "dislikes shown",
-    "dislike_recall@20": "share of dislikes", "dislikes_per_like@20": "dislikes a like", "like_auc": "like AUC",
-}  # fmt: skip
 # the flags at which labels are compared, by data set
 QUICK = {
     "ML-100K": {"learning_rate": 0.006, "batch_size": 4096, "average_decay": 0.998},
@@ -71,25 +63,16 @@ def everything(groups, protocol):
         summaries = list(runs.values())
         score = statistics.mean(run["test"]["recall@20"] for run in summaries)
         names = [experiment.name, experiment.labels.removeprefix("none: "), str(len(runs))]
-        rows.append((experiment.dataset, score, [*names, *figures(summaries)], differences))
+        rows.append((experiment.dataset, score, [*names, *shown_figures(summaries)], differences))
     rows.sort(key=lambda row: row[:3])
     lines = [[dataset, *cells] for dataset, _, cells, _ in rows]
     for place in range(2):
         more = tested([(dataset, differences[place]) for dataset, _, _, differences in rows])
         lines = [[*line, cells[1], cells[2], cells[4]] for line, cells in zip(lines, more, strict=True)]
-    header = ["data set", "model", "labels", "seeds", *FIGURES.values()]
+    header = ["data set", "model", "labels", "seeds", *SHOWN.values()]
     for words in ("Recall@20", "dislikes shown"):
         header += [f"{words}, difference", "95 % interval", "p, Holm"]
     return markdown(header, lines)
-
-
-def figures(summaries):
-    """Cells under FIGURES."""
-    cells = []
-    for metric in FIGURES:
-        values = [run["test"][metric] for run in summaries]
-        cells.append("" if None in values else deviation(values))
-    return cells
 
 
 def named(groups, protocol):

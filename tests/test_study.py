@@ -20,7 +20,6 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-import scipy.stats
 import synthetic
 import torch
 
@@ -31,7 +30,6 @@ import utils
 from machine import shell
 from options import command_line as flags_of_main
 from preparation.sources import DATASETS
-from results4comparison import formatting
 from runs import jobs
 from utils import InputError, write_json
 
@@ -141,23 +139,12 @@ def test_the_table_holds_means_over_seeds_and_the_test_of_the_best_two(finished)
     pair = [sum(pd.read_csv(run / "per_user.csv")["recall@20"] for run in runs) / 2]
     pair.append(pd.read_csv(finished / "blocks" / "Popularity_1" / "per_user.csv")["recall@20"])
     pair.sort(key=lambda column: -column.mean())
-    assert f"| 40 | {(pair[0] - pair[1]).mean():+.4f} | " in text and "two-sided paired t-test" in text
+    assert f"| 40 | {(pair[0] - pair[1]).mean():+.4f} | " in text and "over users and seeds" in text
     latex = (finished / "study.tex").read_text()
     assert latex.count(r"\begin{tabular}") == 2 and latex.count(r" \\") == 1 + 2 + 1 + 1
     assert r"learning\_rate" in latex and "±" not in latex
     for table in (text, latex):  # nothing was published for this data set
         assert "published" not in table and "refined by" in table
-
-
-def test_the_difference_is_that_of_scipy():
-    ours, theirs = (pd.DataFrame([[0.1, 0.3], [0.5, 0.7], [0.2, 0.2]]) + shift for shift in (0.0, 0.05))
-    theirs.iloc[0, 0] = 0.4
-    theirs.loc[9] = 0.5  # a user whom only one of them has does not count
-    users, mean, interval, p = formatting.difference(ours, theirs)
-    expected = scipy.stats.ttest_rel([0.2, 0.6, 0.2], [0.375, 0.65, 0.25])
-    assert users == "3" and float(mean) == pytest.approx(-0.275 / 3, abs=1e-4)
-    assert float(p) == pytest.approx(expected.pvalue, abs=1e-4)
-    assert [float(x) for x in interval.split(" to ")] == pytest.approx(list(expected.confidence_interval()), abs=1e-4)
 
 
 def test_a_finished_run_is_not_run_again_and_an_interrupted_one_goes_on(finished, base, monkeypatch):

@@ -168,18 +168,6 @@ def metric_lines(metrics, top_k):
     return [*lines, f"A like is above a dislike in {metrics['like_auc']:.1%} of pairs"]
 
 
-def score_of(metrics, dislike_cost=0):
-    """What is chosen by on validation: Recall@20, or likes less dislikes shown at a cost.  metrics: of means()."""
-    if not dislike_cost:
-        return metrics["recall@20"]
-    return metrics["likes@20"] - dislike_cost * metrics["dislikes@20"]
-
-
-def score_in_words(dislike_cost=0):
-    """What score_of is called."""
-    return f"likes@20 less {dislike_cost:g} x dislikes@20" if dislike_cost else "Recall@20"
-
-
 class EarlyStopping:
     """Keeps the weights of the best validation score; a tie counts as an improvement.
 

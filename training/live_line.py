@@ -5,8 +5,6 @@ import time
 
 from tqdm import tqdm
 
-from training import evaluation
-
 
 def on_terminal(bar):
     """Whether somebody looks at this tqdm bar (stderr) and at what is printed (stdout)."""
@@ -46,8 +44,7 @@ class LiveLine:
         stopping = self.state.stopping
         words = [f"loss {row['loss']:.4f}"]
         if "recall@20" in row:
-            cost = self.settings.dislike_cost
-            words.append(f"{evaluation.score_in_words(cost)} {evaluation.score_of(row, cost):.4f}")
+            words.append(f"{self.settings.chosen_by} {self.settings.score_of(row):.4f}")
         if stopping.best_epoch:
             words.append(f"best {stopping.best_score:.4f} in {stopping.best_epoch}")
         words.append(f"patience {stopping.counter}/{stopping.patience}")

@@ -27,7 +27,7 @@ class Outcome:
     """How training went."""
 
     best_epoch: int  # of a closed-form model: which of its solutions
-    best_score: float  # on validation, of evaluation.score_of
+    best_score: float  # on validation, of RunSettings.score_of
     epochs_run: int
     seconds: float  # of a closed-form model: of this start of the command only
     ended: str  # why, in words
@@ -56,7 +56,6 @@ def train(model, data, settings, run):
     """
     state = TrainingState(model, settings, run.folder / "last.pt")
     stopping = state.stopping
-    chosen_by = evaluation.score_in_words(settings.dislike_cost)
     if settings.resume:
         state.load(run)
 
@@ -86,12 +85,11 @@ def train(model, data, settings, run):
             if epoch % settings.evaluation_step == 0 or epoch == settings.epochs:
                 with state.average.in_place():
                     metrics = evaluation.means(measure(model, data, "validation", settings))
-                    score = evaluation.score_of(metrics, settings.dislike_cost)
-                    best = stopping.update(score, epoch, model.state_dict())
+                    best = stopping.update(settings.score_of(metrics), epoch, model.state_dict())
                 row |= metrics
                 lines += evaluation.metric_lines(metrics, settings.top_k)
                 if best:
-                    lines.append(f"Best so far: validation {chosen_by} {stopping.best_score:.4f}")
+                    lines.append(f"Best so far: validation {settings.chosen_by} {stopping.best_score:.4f}")
                 else:
                     lines.append(f"EarlyStopping counter: {stopping.counter} out of {stopping.patience}")
             run.log(*lines, shown=live.shows_epochs)
@@ -172,7 +170,7 @@ def solve(model, data, settings, run):
         run.log("", f"Solution {number} of {len(model.grid)}: {words}", *lines, shown=shown)
         run.add_epoch(setting | metrics)
 
-    scores = [evaluation.score_of(row, settings.dislike_cost) for row in run.epochs]
+    scores = [settings.score_of(row) for row in run.epochs]
     best = max(range(len(scores)), key=lambda place: (scores[place], place))
     if solved is not model.grid[best]:
         model.solve(model.grid[best])

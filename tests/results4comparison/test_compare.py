@@ -6,10 +6,9 @@ import sys
 
 import pandas as pd
 import pytest
-import scipy.stats
 
 from results4comparison import compare, kept_runs, table
-from results4comparison import formatting as cells_of
+from results4comparison.differences import Measured, holm, paired
 
 RUNS = json.loads((compare.HERE / "published" / "runs.json").read_text())
 
@@ -166,13 +165,18 @@ def a_run(folder, seed, llm, recalls, **flags):
     return folder
 
 
+RULE_1, RULE_2 = [0.4, 0.5, 0.6, 0.7, 0.8, 0.9], [0.6, 0.5, 0.6, 0.5, 0.8, 0.7]
+AUTHORS_1, AUTHORS_2 = [0.3, 0.5, 0.5, 0.6, 0.7, 0.9], [0.3, 0.4, 0.5, 0.7, 0.6, 0.9]
+
+
 @pytest.fixture
-def five_kept(tmp_path, monkeypatch):
+def kept(tmp_path, monkeypatch):
     monkeypatch.setattr(kept_runs, "OURS", tmp_path)
     runs = {
-        "rule_1": ("rule", [0.4, 0.5, 0.6, 0.7, 0.8, 0.9], {}),
-        "rule_2": ("rule", [0.6, 0.5, 0.6, 0.5, 0.8, 0.7], {}),
-        "authors_1": ("published", [0.3, 0.5, 0.5, 0.6, 0.7, 0.9], {}),
+        "rule_1": ("rule", RULE_1, {}),
+        "rule_2": ("rule", RULE_2, {}),
+        "authors_1": ("published", AUTHORS_1, {}),
+        "authors_2": ("published", AUTHORS_2, {}),
         "bpr_1": ("published", [0.4, 0.6, 0.5, 0.7, 0.8, 0.8], {"loss": "bpr", "no_autoencoder": True}),
         "plain_1": ("published", [0.2, 0.4, 0.5, 0.6, 0.7, 0.9], {"no_autoencoder": True}),
     }
@@ -184,21 +188,25 @@ def cells(line):
     return [cell.strip() for cell in line.split("|")[1:-1]]
 
 
-def test_kept_runs_are_tested_against_each_other_user_by_user(five_kept, capsys):
+def test_kept_runs_are_tested_against_each_other_user_by_user(kept, capsys):
     table.main(["labels"])
     _, _, authors, rule, _, _, _, pair = capsys.readouterr().out.splitlines()
-    assert "Llama-2-7b | 1 | 0.5833 |" in authors and "3s liked, 2s not | 2 | 0.6333 ± 0.0236 |" in rule
-    test = scipy.stats.ttest_rel([0.3, 0.5, 0.5, 0.6, 0.7, 0.9], [0.5, 0.5, 0.6, 0.6, 0.8, 0.8])
-    assert cells(pair)[3:5] == ["6", "-0.0500"] and float(cells(pair)[6]) == pytest.approx(test.pvalue, abs=1e-4)
+    assert "Llama-2-7b | 2 | 0.5750 ± 0.0118 |" in authors and "3s liked, 2s not | 2 | 0.6333 ± 0.0236 |" in rule
+    sides = [[AUTHORS_1, AUTHORS_2], [RULE_1, RULE_2]]
+    found = paired(*(Measured(pd.DataFrame(side).T) for side in sides))
+    assert cells(pair)[3:5] == ["6", "-0.0583"] and float(cells(pair)[6]) == pytest.approx(found.p, abs=1e-4)
     interval = [float(c) for c in cells(pair)[5].split(" to ")]
-    assert interval == pytest.approx(list(test.confidence_interval()), abs=1e-4)
+    assert interval == pytest.approx([found.low, found.high], abs=1e-4) and cells(pair)[7] == cells(pair)[6]
 
 
-def test_labels_of_a_data_set_are_compared_at_its_flags_and_adjusted_for_their_number(five_kept, tmp_path, capsys):
+def test_labels_of_a_data_set_are_compared_at_its_flags_and_adjusted_for_their_number(kept, tmp_path, capsys):
     runs = {  # of another data set, at the flags for it and at others
-        "rule_1": ("rule", [0.4, 0.5, 0.6, 0.7, 0.8, 0.9], table.LABELS["ML-1M"]),
-        "authors_1": ("published", [0.3, 0.5, 0.5, 0.6, 0.7, 0.8], table.LABELS["ML-1M"]),
+        "rule_1": ("rule", RULE_1, table.LABELS["ML-1M"]),
+        "rule_2": ("rule", RULE_2, table.LABELS["ML-1M"]),
+        "authors_1": ("published", AUTHORS_1, table.LABELS["ML-1M"]),
+        "authors_2": ("published", AUTHORS_2, table.LABELS["ML-1M"]),
         "random_1": ("random", [0.3, 0.4, 0.6, 0.6, 0.8, 0.9], table.LABELS["ML-1M"]),
+        "random_2": ("random", [0.2, 0.4, 0.6, 0.6, 0.9, 0.9], table.LABELS["ML-1M"]),
         "default_1": ("shuffled", [0.3, 0.4, 0.6, 0.6, 0.8, 0.9], {}),
     }
     for name, (llm, recalls, flags) in runs.items():
@@ -211,11 +219,11 @@ def test_labels_of_a_data_set_are_compared_at_its_flags_and_adjusted_for_their_n
     assert [row[0] for row in tests] == ["D", "ML-1M", "ML-1M", "ML-1M"]
     assert tests[0][6] == tests[0][7]  # the only one of its data set
     p_values = [float(row[6]) for row in tests[1:]]
-    assert [float(row[7]) for row in tests[1:]] == pytest.approx(cells_of.holm(p_values), abs=2e-4)
+    assert [float(row[7]) for row in tests[1:]] == pytest.approx(holm(p_values), abs=3e-4)
     assert "shuffled" not in str(tests)
 
 
-def test_of_runs_in_large_batches_those_with_the_rules_labels_stand_among_the_systems(five_kept, tmp_path, capsys):
+def test_of_runs_in_large_batches_those_with_the_rules_labels_stand_among_the_systems(kept, tmp_path, capsys):
     for name, llm, more in (("a_1", "rule", {}), ("b_1", "rule", {"no_autoencoder": True}), ("c_1", "random", {})):
         kept_runs.add(a_run(tmp_path / name, 1, llm, [0.4, 0.5, 0.6, 0.7, 0.8, 0.9], **table.QUICK, **more), name)
     table.main(["systems"])
@@ -223,24 +231,25 @@ def test_of_runs_in_large_batches_those_with_the_rules_labels_stand_among_the_sy
     assert ["--no_autoencoder" in row[1] for row in found] == [False, True]
 
 
-def test_precisions_are_compared_at_the_same_flags(five_kept, tmp_path, capsys):
+def test_precisions_are_compared_at_the_same_flags(kept, tmp_path, capsys):
     for name, more in (("fast_1", {}), ("bf16_1", {"precision": "bfloat16"})):
         recalls = [0.4, 0.5, 0.6, 0.7, 0.8, 0.7 + len(more) / 10]
         kept_runs.add(a_run(tmp_path / name, 1, "rule", recalls, **table.PRECISION, **more), name)
     table.main(["precision"])
     _, _, plain, half = map(cells, capsys.readouterr().out.splitlines())
-    assert "bfloat16" in half[1] and half[-3] == "+0.0167" and plain[-3] == ""
+    assert "bfloat16" in half[1] and half[-1] == "+0.0167" and plain[-1] == ""
 
 
-def test_ablations_are_set_against_the_model_without_autoencoders(five_kept, capsys):
+def test_ablations_are_set_against_the_model_without_autoencoders(kept, capsys):
     table.main(["ablations"])
     header, _, plain, whole, bpr = map(cells, capsys.readouterr().out.splitlines())
-    assert header[-4:] == ["users", "difference", "95 % interval", "p"] and plain[-4:] == [""] * 4
-    assert whole[1] == "ReFINe++" and whole[-3] == "+0.0333"
-    assert bpr[1] == "ReFINe++ --loss bpr --no_autoencoder" and bpr[-3] == "+0.0833"
+    # the reference has one seed: no column of intervals, nor of p values
+    assert header[-2:] == ["users", "difference"] and plain[-2:] == ["", ""]
+    assert whole[1] == "ReFINe++" and whole[-1] == "+0.0250"
+    assert bpr[1] == "ReFINe++ --loss bpr --no_autoencoder" and bpr[-1] == "+0.0833"
 
 
-def test_systems_hold_refine_plus_plus_without_flags_only(five_kept, capsys):
+def test_systems_hold_refine_plus_plus_without_flags_only(kept, capsys):
     table.main(["systems"])
     assert "bpr" not in capsys.readouterr().out
 
@@ -252,13 +261,14 @@ OF_HNLMREC = {
 
 
 @pytest.fixture
-def hard(five_kept, tmp_path):
+def hard(kept, tmp_path):
     """Runs about negatives beside those of ReFINe++."""
     none = {"hard": "none"}
     runs = {
         "tuned_1": (OF_HNLMREC, [0.4, 0.5, 0.6, 0.7, 0.8, 0.9], {}),
         "tuned_2": (OF_HNLMREC, [0.6, 0.5, 0.6, 0.5, 0.8, 0.7], {}),
         "none_1": ({"model": "HNLMRec", "negatives": None}, [0.4, 0.4, 0.5, 0.5, 0.7, 0.8], none),
+        "none_2": ({"model": "HNLMRec", "negatives": None}, [0.3, 0.5, 0.4, 0.6, 0.7, 0.8], none),
         "dns_1": ({"model": "HNLMRec"}, [0.1, 0.9, 0.6, 0.8, 0.7, 0.9], {"sampler": "dns", "sampler_top": 5} | none),
         "text_1": (OF_HNLMREC, [0.45, 0.5, 0.55, 0.6, 0.8, 0.85], {"hard": "text", "hn_alpha": 0.3}),
         "mf_1": ({"model": "MF"}, [0.3, 0.5, 0.6, 0.7, 0.7, 0.6], {}),
@@ -277,9 +287,9 @@ def test_negatives_are_set_against_the_plain_run_of_the_same_backbone(hard, caps
         named, f"{named} --hard text --hn_alpha 0.3", "HNLMRec --hard none", "MF", "MF --learning_rate 0.1",
         "HNLMRec --sampler dns --sampler_top 5 --hard none", "MF --sampler ahns --learning_rate 0.1",
     }  # fmt: skip
-    assert rows[named][2] == "2" and rows[named][-3] == "+0.0833" and rows["HNLMRec --hard none"][-3] == ""
-    assert rows["MF"][-3] == rows["MF --learning_rate 0.1"][-3] == ""
-    assert rows["MF --sampler ahns --learning_rate 0.1"][-3] == "+0.0833"  # not against the MF of another rate
+    assert rows[named][2] == "2" and rows[named][-4] == "+0.0833" and rows["HNLMRec --hard none"][-4] == ""
+    assert rows["MF"][-4] == rows["MF --learning_rate 0.1"][-4] == ""
+    assert rows["MF --sampler ahns --learning_rate 0.1"][-4] == "+0.0833"  # not against the MF of another rate
 
 
 def test_a_data_set_without_hnlmrec_is_not_among_the_negatives(hard, tmp_path, capsys):
@@ -297,20 +307,11 @@ def test_named_comparisons_have_p_values_adjusted_for_their_number(hard, capsys)
     second = capsys.readouterr().out.split("\n\n")[1].splitlines()
     none, dns = (cells(line) for line in second[2:])
     assert (none[1], dns[1]) == ("no vectors", "DNS(64, 5), no language model")  # of the others there is no run
-    tuned = [0.5, 0.5, 0.6, 0.6, 0.8, 0.8]
-    p = scipy.stats.ttest_rel(tuned, [0.4, 0.4, 0.5, 0.5, 0.7, 0.8]).pvalue
-    assert float(none[5]) == pytest.approx(p, abs=1e-4) and float(none[6]) == pytest.approx(2 * p, abs=1e-4)
-    assert dns[5] == dns[6]  # the larger of two
-
-
-def test_runs_that_are_alike_differ_by_nothing():
-    recalls = pd.DataFrame({"a_1": [0.1, 0.5, 0.9]})
-    assert cells_of.paired(recalls, recalls.rename(columns={"a_1": "b_1"})) == (3, 0, 0, 0, 1)
-
-
-def test_holm_multiplies_each_p_value_by_what_is_left_and_never_falls():
-    assert cells_of.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert cells_of.holm([0.5, 0.9]) == [1.0, 1.0] and cells_of.holm([]) == []
+    users = [[[0.4, 0.5, 0.6, 0.7, 0.8, 0.9], [0.6, 0.5, 0.6, 0.5, 0.8, 0.7]]]
+    users.append([[0.4, 0.4, 0.5, 0.5, 0.7, 0.8], [0.3, 0.5, 0.4, 0.6, 0.7, 0.8]])
+    p = paired(*(Measured(pd.DataFrame(side).T) for side in users)).p
+    assert float(none[5]) == pytest.approx(p, abs=1e-4)
+    assert dns[5:] == ["", ""] and none[6] == none[5]  # one seed is no test, and does not count in the family
 
 
 def test_systems_hold_hnlmrec_without_flags_and_no_other_sampler(hard, capsys):
@@ -321,11 +322,11 @@ def test_systems_hold_hnlmrec_without_flags_and_no_other_sampler(hard, capsys):
     }  # fmt: skip
 
 
-def test_a_user_of_some_runs_only_is_kept(five_kept, tmp_path):
+def test_a_user_of_some_runs_only_is_kept(kept, tmp_path):
     folder = a_run(tmp_path / "late_1", 1, "rule", [0.1] * 6)
     (folder / "per_user.csv").write_text("user,recall@20,ndcg@20\na,0.25,0.5\nnew,0.75,0.5\n")
     kept_runs.add(folder, "late_1")
-    recalls = kept_runs.recalls("D", ["late_1", "rule_1"])
+    recalls = kept_runs.of_users("D", ["late_1", "rule_1"])
     assert recalls.loc["new", "late_1"] == 0.75 and recalls.loc["a"].tolist() == [0.25, 0.4]
     assert len(recalls) == 7 and recalls.isna().sum().tolist() == [5, 1]
 
@@ -361,10 +362,23 @@ def test_run_folders_make_a_table_of_the_finished_and_a_test_of_the_best_two(fol
     assert "published recall@20" not in header  # nothing is, for this data set
     assert bpr[:5] == ["D", "ReFINe++ --loss bpr", table.AUTHORS, "1", "0.5833"]
     assert rule[:5] == ["D", "ReFINe++", "no model: 3s liked, 2s not", "2", "0.6333 ± 0.0236"]
-    test = scipy.stats.ttest_rel([0.5, 0.5, 0.6, 0.6, 0.8, 0.8], [0.3, 0.5, 0.5, 0.6, 0.7, 0.9])
     names = ["ReFINe++, no model: 3s liked, 2s not", f"ReFINe++ --loss bpr, {table.AUTHORS}"]
-    assert pair[:5] == ["D", *names, "6", "+0.0500"] and float(pair[6]) == pytest.approx(test.pvalue, abs=1e-4)
+    assert pair[:5] == ["D", *names, "6", "+0.0500"] and not any(pair[5:])  # one seed of the second best
     assert said == [f"left out: {folders[3]}: holds no finished run"]
+
+
+def test_runs_of_another_protocol_have_a_table_of_their_own_and_never_share_a_row(folders, capsys):
+    shown = {"likes@20": 3.5, "dislikes@20": 0.25, "dislike_recall@20": 0.1, "dislikes_per_like@20": 0.0714}
+    summary = json.loads((folders[0] / "summary.json").read_text())
+    summary["test"] |= shown | {"like_auc": None}  # no user has both
+    (folders[0] / "summary.json").write_text(json.dumps(summary | {"protocol": "hold_out_dislikes"}))
+    table.main([str(folder) for folder in folders[:3]])
+    published, tests, words, own = capsys.readouterr().out.strip().split("\n\n")
+    assert [cells(line)[3:5] for line in published.splitlines()[2:]] == [["1", "0.5833"], ["1", "0.6167"]]
+    assert len(tests.splitlines()) == 3 and words.startswith("Dislikes held out: a fifth")
+    header, _, row = map(cells, own.splitlines())
+    assert header[4:7] == ["Recall@20", "likes shown", "dislikes shown"]
+    assert row[3:] == ["1", "0.6500", "3.5000", "0.2500", "0.1000", "0.0714"]  # a column without a figure is left out
 
 
 def test_run_folders_of_older_versions_are_read_and_broken_ones_left_out(folders, capsys):
