@@ -29,8 +29,9 @@ def blend(argv=None):
         require_finished(Path(run))
     settings = read_config(Path(runs[0]))["settings"]
     where = ["--dataset", settings["dataset"], "--data_dir", settings["data_dir"]]
-    if "half_stars" in settings:
-        where += ["--half_stars", settings["half_stars"]]
+    for flag in ("half_stars", "hold_out", "split"):
+        if flag in settings:
+            where += [f"--{flag}", settings[flag]]
     return main.main([*where, "--model", "Blend", "--blend", *runs, *argv[len(runs) :]])
 
 
