@@ -61,6 +61,7 @@ def saw(words):
 
 
 def kind_of_labels(run):
+    """Whose labels, whatever they have seen."""
     if run["dataset_augment"] == "original":
         return "none: ratings as they are"
     if run["llm"] == "shuffled":

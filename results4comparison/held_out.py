@@ -4,14 +4,16 @@
     python results4comparison/table.py result/ML-100K/*     of your own runs, below the table of the published protocol
 
 Differences are to ReFINe++ without autoencoders on the ratings as they are, at the flags of the data set's other runs.
-The second table has the comparisons that were named before any of them was looked at.
+The second table has the comparisons that were named before any of them was looked at, the third what was tried with one
+seed alone, of which no interval is known.
 """
 
 import itertools
 import statistics
 
+from options.run_name import flag_words
 from results4comparison import kept_runs
-from results4comparison.formatting import AUTHORS, PROTOCOLS, SHOWN, markdown, saw, shown_figures, tested
+from results4comparison.formatting import AUTHORS, PROTOCOLS, SHOWN, is_closed, markdown, saw, shown_figures, tested
 
 # the flags at which labels are compared, by data set
 QUICK = {
@@ -45,8 +47,46 @@ def lines():
         groups = kept_runs.experiments(lambda run: True, protocol)
         if not groups:
             continue
-        blocks += [[f"Protocol: {words}."], everything(groups, protocol), named(groups, protocol)]
+        several = {experiment: runs for experiment, runs in groups.items() if not is_one_seed(runs)}
+        tried = {experiment: runs for experiment, runs in groups.items() if is_one_seed(runs)}
+        blocks += [[f"Protocol: {words}."], *quick_in_words(groups)]
+        blocks += [everything(several, protocol), named(several, protocol)]
+        blocks.append(one_seed(tried))
     return list(itertools.chain.from_iterable([*block, ""] for block in blocks if block))[:-1]
+
+
+def name_of(experiment, run):
+    """The model and its flags; "quick" stands for QUICK."""
+    quick = QUICK.get(experiment.dataset, {})
+    if not quick or quick.items() - run["flags"].items():
+        return experiment.name
+    rest = {flag: value for flag, value in run["flags"].items() if flag not in quick}
+    return " ".join([experiment.model, "quick", *flag_words(rest)])
+
+
+def quick_in_words(groups):
+    """[[line]] for each data set: what "quick" stands for."""
+    datasets = {experiment.dataset for experiment in groups}
+    return [[f"quick, {name}: `{' '.join(flag_words(own))}`"] for name, own in QUICK.items() if name in datasets]
+
+
+def is_one_seed(runs):
+    """Whether a row is of one seed of a trained model."""
+    return len(runs) == 1 and not is_closed(next(iter(runs.values())))
+
+
+def one_seed(groups):
+    """A shorter row for each experiment of one seed, with what it was chosen or left by on validation."""
+    rows = []
+    for experiment, (run,) in ((experiment, runs.values()) for experiment, runs in groups.items()):
+        cells = [experiment.dataset, name_of(experiment, run), experiment.labels.removeprefix("none: ")]
+        for part in ("validation", "test"):
+            cells += [f"{run[part][name]:.4f}" for name in ("recall@20", "dislikes@20", "like_auc")]
+        rows.append(cells)
+    rows.sort(key=lambda cells: (cells[0], cells[-3]))
+    header = ["data set", "model, one seed", "labels"]
+    header += [f"{name}, {part}" for part in ("validation", "test") for name in ("Recall@20", "dislikes", "AUC")]
+    return markdown(header, rows) if rows else []
 
 
 def everything(groups, protocol):
@@ -62,7 +102,7 @@ def everything(groups, protocol):
             ]
         summaries = list(runs.values())
         score = statistics.mean(run["test"]["recall@20"] for run in summaries)
-        names = [experiment.name, experiment.labels.removeprefix("none: "), str(len(runs))]
+        names = [name_of(experiment, summaries[0]), experiment.labels.removeprefix("none: "), str(len(runs))]
         rows.append((experiment.dataset, score, [*names, *shown_figures(summaries)], differences))
     rows.sort(key=lambda row: row[:3])
     lines = [[dataset, *cells] for dataset, _, cells, _ in rows]

@@ -1,6 +1,7 @@
 """The model against its plain forms: values and gradients."""
 
 import dataclasses
+import math
 
 import numpy as np
 import oracle
@@ -12,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch_geometric.nn import LGConv
 
 from dataloader import SparseRows
-from model import DispreferenceAutoencoder, ReFINePlusPlus, alignment, reconstruction, rw_ssm
+from model import DispreferenceAutoencoder, ReFINePlusPlus, alignment, reconstruction, rw_ssm, with_own_negatives
 from options.models import ReFINePlusPlusSettings
 from training.recommender import Propagation, penalty
 from training.sampling import draw_negatives
@@ -140,19 +141,30 @@ def test_rw_ssm_survives_scores_whose_exponential_overflows():
     assert loss.item() == 400 and positive.grad.item() == -1
 
 
-@pytest.mark.parametrize("negatives", ["shared", "per_user"])
-def test_ranking_loss_agrees_with_the_written_out_sum(data, negatives):
-    model, batch = build(data, negatives=negatives), one_batch(data)
+@pytest.mark.parametrize(("negatives", "kappa"), [("shared", 0), ("per_user", 0), ("shared", 2.5), ("per_user", 0.3)])
+def test_ranking_loss_agrees_with_the_written_out_sum(data, negatives, kappa):
+    model, batch = build(data, negatives=negatives, kappa=kappa), one_batch(data)
     z_users, z_items = (z.detach().requires_grad_() for z in model.embeddings())
     fast = model.ranking_loss(batch, z_users, z_items)
     generator = torch.Generator().manual_seed(2)
     drawn_for = batch.users_host[:1] if negatives == "shared" else batch.distinct_users_host
     drawn, _ = draw_negatives(model.negative_weights(drawn_for), model.n_negatives, generator)
     own = batch.distinct_of if negatives == "per_user" else torch.zeros_like(batch.distinct_of)
-    plain = oracle.rw_ssm(z_users, z_items, batch.users, batch.items, drawn[own].tolist())
+    confirmed = list(zip(*(part.tolist() for part in data.confirmed_negatives.all_entries()), strict=True))
+    plain = oracle.rw_ssm(z_users, z_items, batch.users, batch.items, drawn[own].tolist(), kappa, confirmed)
     torch.testing.assert_close(fast, plain)
     for gradients in zip(*(torch.autograd.grad(loss, (z_users, z_items)) for loss in (fast, plain)), strict=True):
         torch.testing.assert_close(*gradients)
+
+
+def test_confirmed_negatives_in_the_denominator_survive_scores_whose_exponential_overflows():
+    """A user without any keeps the sum as it was; one whose own stand high above the sampled ones has their sum."""
+    lse = torch.tensor([1.0, 300.0, -2e38], requires_grad=True)
+    scores = torch.tensor([400.0, 400.0, -5.0], requires_grad=True)
+    found = with_own_negatives(lse, scores, torch.tensor([1, 1, 2]), 0.5)
+    assert found.tolist() == pytest.approx([1, 400, -5 + math.log(0.5)])
+    found.sum().backward()
+    assert lse.grad.tolist() == pytest.approx([1, 0, 0]) and scores.grad.tolist() == pytest.approx([0.5, 0.5, 1])
 
 
 def test_per_user_negatives_do_not_depend_on_the_block_size(data, monkeypatch):

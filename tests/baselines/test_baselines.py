@@ -53,8 +53,28 @@ def test_popularity_counts_the_train_positives(data):
     assert torch.equal(users @ items.t(), torch.tensor(counts).float().expand(USERS, ITEMS))
 
 
+def test_stars_predicts_each_rating_from_the_others_of_its_user(data):
+    """Column j of B is the ridge regression of what is left of item j's stars on that of the other items."""
+    model = build("Stars", data, "--stars_lambda", "7")
+    model.solve({"lambda": 7.0})
+    users, items = (part.double().numpy() for part in model.embeddings())
+    rows = list(zip(data.train.users, data.train.items, data.train.rating, strict=True))
+    left = {(user, item): stars - data.train.rating.mean() for user, item, stars in rows}
+    for place, n in ((0, USERS), (1, ITEMS)):
+        own = [[value for pair, value in left.items() if pair[place] == which] for which in range(n)]
+        mean = [sum(values) / (len(values) + 5) for values in own]
+        left = {pair: value - mean[pair[place]] for pair, value in left.items()}
+    x = np.zeros((USERS, ITEMS))
+    for pair, value in left.items():
+        x[pair] = value
+    for item in range(ITEMS):
+        others = np.delete(x, item, axis=1)
+        weights = np.linalg.solve(others.T @ others + 7 * np.eye(ITEMS - 1), others.T @ x[:, item])
+        np.testing.assert_allclose(users @ items[item], others @ weights + mean[item], atol=1e-5)
+
+
 @pytest.mark.parametrize("side", ["item", "user"])
-@pytest.mark.parametrize("weights", [(0, 0, 0, 1, 1), (0.2, 0.3, 0.6, 1, 1.2)])
+@pytest.mark.parametrize("weights", [(0, 0, 0, 1, 1), (0.2, 0.3, 0.6, 1, 1.2), (-0.6, -0.2, 0.3, 1, 1.2)])
 def test_ease_solves_its_ridge_regressions_column_by_column(data, weights, side):
     """Column j of B is the ridge regression of column j of scaled X on the other columns, with (1 + p) times their
     weight and lambda on the diagonal (Steck 2019, section 3; Steck 2020); between users, of X'.  Words that items share
@@ -75,7 +95,7 @@ def test_ease_solves_its_ridge_regressions_column_by_column(data, weights, side)
     assert model.grid[-1] == {"alpha": 0.5, "words": words[-1], "p": 0.7, "lambda": 30.0}
     for setting in model.grid:
         model.solve(setting)
-        scale = np.maximum(rows.sum(1, keepdims=True), 1e-9) ** -setting["alpha"]
+        scale = np.maximum(np.abs(rows).sum(1, keepdims=True), 1e-9) ** -setting["alpha"]
         scaled = rows * scale
         if setting["words"]:
             scaled = np.vstack([scaled, setting["words"] * has_words.T])

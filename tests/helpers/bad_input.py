@@ -51,6 +51,15 @@ def edit(path, old, new):
     return spoil
 
 
+def edit_all(base, stars):
+    """Other stars for all ratings of some.  stars: {old: new}."""
+    path = base / "x" / "x.inter"
+    header, *rows = (line.split("\t") for line in path.read_text().splitlines())
+    for row in rows:
+        row[2] = stars.get(row[2], row[2])
+    path.write_text("".join("\t".join(row) + "\n" for row in [header, *rows]))
+
+
 def write(path, text):
     def spoil(base):
         (base / path).parent.mkdir(parents=True, exist_ok=True)
@@ -247,6 +256,28 @@ CASES = {
     "a flag of another model": Case(r"--hidden_dim: LightGCN has no use for it", "--model LightGCN --hidden_dim 9"),
     "a flag that a control ignores": Case(r"--llm_mode: --llm rule leaves it", "--llm rule --llm_mode score"),
     "a flag that an encoder ignores": Case(r"--llm_dtype: an encoder has no use for it", "--llm_dtype float16"),
+    "a cost of dislikes that nobody holds out": Case(
+        r"--dislike_cost: has no use without --hold_out dislikes", "--model EASE --dislike_cost 2"
+    ),
+    "a split in time of likes alone": Case(r"--split: has no use without --hold_out", "--model EASE --split time"),
+    "a split in time without times": Case(
+        r"--split time: .*x\.inter has no column timestamp; leave out --split time",
+        "--model EASE --hold_out dislikes --split time",
+    ),
+    "nothing disliked to hold out": Case(
+        r"--hold_out dislikes: .*train_original\.csv holds 0 ratings of 1 or 2", "--model EASE --hold_out dislikes",
+        lambda base: edit_all(base, {"1": "3", "2": "3"}),
+    ),
+    "labels that are not there to shuffle": Case(
+        r"--llm shuffled: needs .*/x_train_augment\.csv", "--llm shuffled --llm_labels {base}/nowhere"
+    ),
+    "whom to shuffle among, and nothing shuffled": Case(
+        r"--llm_shuffle: has no use without --llm shuffled", "--llm_shuffle user"
+    ),
+    "stars that all count against": Case(
+        r"--ease_weights -1 0 0 0 0: must be finite numbers, at least one of them above 0",
+        "--model EASE --ease_weights -1 0 0 0 0",
+    ),
     "a flag of a server without one": Case(r"--llm_timeout: has no use without --llm_url", "--llm_timeout 9"),
     "a flag that labels as found ignore": Case(
         r"--unasked_twos: .*x_train_augment\.csv is used as it is.*leave this out", "--llm auto --unasked_twos ask",
@@ -255,7 +286,7 @@ CASES = {
     "the same numbers on a CPU": Case(r"--deterministic: --device cpu leaves it", "--device cpu --deterministic"),
     "dropout of everything": Case(r"--siren_dropout 1\.0: must be at most", "--model SiReN --siren_dropout 1"),
     "negative ridge": Case(r"--ease_lambdas -1\.0: must be", "--model EASE --ease_lambdas -1"),
-    "stars that weigh nothing": Case(r"--ease_weights 0 0 0 0 0: at least", "--model EASE --ease_weights 0 0 0 0 0"),
+    "stars that weigh nothing": Case(r"--ease_weights 0 0 0 0 0: must be", "--model EASE --ease_weights 0 0 0 0 0"),
     "a star that weighs nothing": Case(r"--star_weights 0\.0: must be", "--star_weights 0 1 1"),
     "a blend of nothing": Case(r"--model Blend: needs --blend RUN RUN", "--model Blend --dataset_augment original"),
     "unknown flag": Case(r"unrecognized arguments: --layer 3", "--layer 3"),

@@ -50,12 +50,17 @@ def dense_autoencoder(autoencoder, x):
     return codes, torch.sigmoid(autoencoder.last(F.relu(autoencoder.from_code(codes))))
 
 
-def rw_ssm(z_users, z_items, users, items, negatives):
-    """mean over positives of log(1 + sum_j exp(s_uj - s_ui)); negatives: one list of items for each positive."""
+def rw_ssm(z_users, z_items, users, items, negatives, kappa=0, confirmed=()):
+    """mean over positives of log(1 + sum_j exp(s_uj - s_ui)); negatives: one list of items for each positive.
+
+    kappa: weight of the user's confirmed negatives, pairs (user, item), which are summed over, too.
+    """
     terms = []
     for u, i, own in zip(users, items, negatives, strict=True):
         s_ui = z_users[u] @ z_items[i]
-        terms.append(torch.log1p(sum(torch.exp(z_users[u] @ z_items[j] - s_ui) for j in own)))
+        total = sum(torch.exp(z_users[u] @ z_items[j] - s_ui) for j in own)
+        total = total + kappa * sum(torch.exp(z_users[u] @ z_items[j] - s_ui) for v, j in confirmed if v == u)
+        terms.append(torch.log1p(total))
     return torch.stack(terms).mean()
 
 
