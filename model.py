@@ -17,9 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dataloader import SparseRows
 from machine import processes
+from machine.hardware import upload
 from training.recommender import GraphRecommender
 from training.sampling import BLOCK, draw_for_each, draw_negatives, sampling_weights, scores_of_pairs
+from utils import InputError
 
 
 def rw_ssm(positive, logsumexp_negatives, weight=None):
@@ -124,6 +127,13 @@ def with_own_negatives(lse, scores, owner, kappa):
     return most + ((lse - most).exp() + kappa * own).log()
 
 
+def in_deviations(users, items):
+    """Users (U, d) over the standard deviation of their scores for the items (I, d), which need not be made for it."""
+    items = items - items.mean(0)  # (I, d)
+    square = ((users @ (items.t() @ items / len(items))) * users).sum(1, keepdim=True)  # (U, 1) variance
+    return users / square.clamp(min=1e-18).sqrt()
+
+
 def weights_of_stars(data, weights):
     """The weight of each positive train edge in the ranking loss, (positives,); None where all weigh the same.
 
@@ -159,6 +169,8 @@ class ReFINePlusPlus(GraphRecommender):
         if settings.loss == "rw_ssm":
             wanted = settings.n_negatives or max(1, data.n_items // 10)
             self.n_negatives = min(wanted, data.n_items)
+        if settings.rejection and processes.count() > 1:
+            raise InputError("--rejection: one process only; leave it out, or start the run without torchrun")
         self.negatives = None  # with BPR: one for each positive, drawn anew every epoch
         self.weights = weights_of_stars(data, settings.star_weights)  # (positives,) or None
 
@@ -188,9 +200,31 @@ class ReFINePlusPlus(GraphRecommender):
             if not o.no_alignment:
                 terms.append("alignment")
             terms.append(f"{o.lambda_ae:g}/2 ||autoencoders||^2")
+            if o.rejection:
+                terms.append(f"lists ranked by scores less {o.rejection:g} x what a user rejects")
         if self.weights is not None:
             terms[0] += f", stars weighted {' '.join(f'{weight:g}' for weight in o.star_weights)}"
         return [*terms, f"{o.lambda_reg:g}/2 ||E||^2", f"{o.graph} graph"]
+
+    def embeddings(self):
+        """With --rejection, a list's scores know what a user rejects; the loss, in training mode, does not."""
+        z_users, z_items = super().embeddings()
+        if self.training or not self.settings.rejection:
+            return z_users, z_items
+        rejected, items = self.reconstructed()
+        rejected = -self.settings.rejection * in_deviations(rejected, items)
+        return torch.cat((in_deviations(z_users, z_items), rejected), 1), torch.cat((z_items, items), 1)
+
+    def reconstructed(self):
+        """Users (U, hidden + 1) and items (I, hidden + 1) whose dot products are the logits of the users' autoencoder,
+        its input being all confirmed negatives of a user."""
+        users, items = (part.cpu().numpy() for part in self.data.confirmed_negatives.all_entries())
+        rows = SparseRows(*upload(SparseRows.arrays(users, items), self.table.device))
+        codes, _ = self.user_autoencoder(rows)  # (m + 1, code)
+        codes = codes[-1:].expand(self.data.n_users, -1).index_copy(0, rows.ids, codes[:-1])  # (U, code)
+        hidden = F.relu(self.user_autoencoder.from_code(codes))  # (U, hidden)
+        last = self.user_autoencoder.last
+        return torch.cat((hidden, torch.ones_like(hidden[:, :1])), 1), torch.cat((last.weight, last.bias[:, None]), 1)
 
     def start_epoch(self, epoch):
         """With BPR, draw the epoch's negatives."""

@@ -218,13 +218,17 @@ class ReFINePlusPlusSettings(ConfirmedNegatives, Penalty, Graph):
         "float32", "of the autoencoders' products; bfloat16 is faster where the processor has it",
         choices=["float32", "bfloat16"],
     )
+    rejection: float = flag(
+        0, "when ranking, weight against an item of what the users' autoencoder reconstructs; both standardised",
+        least=0,
+    )
     no_autoencoder: bool = flag(False, "leave out the autoencoders and their alignment")
     no_alignment: bool = flag(False, "train the autoencoders, but let the embeddings know nothing of it")
     lambda_reg: float = 1e-7
 
     def idle(self):
         if self.no_autoencoder:
-            yield "hidden_dim lambda_ae no_alignment precision", beside("--no_autoencoder")
+            yield "hidden_dim lambda_ae no_alignment precision rejection", beside("--no_autoencoder")
         if self.loss == "bpr":
             yield "n_negatives negatives kappa", beside("--loss bpr")
 

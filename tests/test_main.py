@@ -195,6 +195,7 @@ DIFFERENT_NUMBERS = """
 --batch_size 100
 --star_weights .5 1 2
 --kappa 5
+--rejection 2
 --precision bfloat16
 --average_decay .9
 """

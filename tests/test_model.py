@@ -329,6 +329,23 @@ def test_stars_weigh_in_the_ranking_loss(data, loss):
         torch.testing.assert_close(model.ranking_loss(batch, *model.embeddings()), mean.float())
 
 
+def test_a_list_knows_what_the_users_autoencoder_reconstructs_and_the_loss_does_not(data):
+    """Standardised score less lambda times the standardised logits of the dense autoencoder, but for a number a user."""
+    plain, model = build(data), build(data, rejection=0.3)
+    assert torch.equal(plain.loss(one_batch(data)), model.loss(one_batch(data)))
+    model.eval()
+    users, items = model.embeddings()
+    z_users, z_items = plain.embeddings()
+    x = torch.zeros(USERS, ITEMS)
+    x[data.confirmed_negatives.all_entries()] = 1
+    _, output = oracle.dense_autoencoder(model.user_autoencoder, x)
+    parts = [z_users @ z_items.t(), torch.logit(output.double()).float()]
+    score, rejected = (F.layer_norm(part, (ITEMS,)) for part in parts)
+    found, expected = users @ items.t(), score - 0.3 * rejected
+    torch.testing.assert_close(found - found.mean(1, keepdim=True), expected, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(expected, score, atol=0.1)
+
+
 def test_without_autoencoders_the_loss_is_the_ranking_loss(data):
     model, same, batch = build(data, no_autoencoder=True), build(data), one_batch(data)
     assert [name for name, _ in model.named_parameters()] == ["table"]

@@ -192,7 +192,7 @@ def test_settings_hold_what_a_run_uses_and_nothing_that_it_ignores():
     served = settings("--llm_url http://x", llm="org/x", llm_mode="generate")
     assert served == without_labels | PROMPTED | {"llm_url", "llm_concurrency", "llm_timeout", "llm_question_size"}
     assert without_labels - settings("--no_autoencoder --dataset_augment original") == {
-        "hidden_dim", "lambda_ae", "no_alignment", "precision",
+        "hidden_dim", "lambda_ae", "no_alignment", "precision", "rejection",
     }  # fmt: skip
     bpr = settings("--loss bpr --dataset_augment original")
     assert without_labels - bpr == {"n_negatives", "negatives", "kappa"}
