@@ -22,6 +22,7 @@ from preparation.files import (
     encode,
     read_items,
     read_ratings,
+    require_timestamps,
     sort_ids,
 )
 from preparation.rules import draw_users, is_complete, newest, whole_stars
@@ -101,7 +102,7 @@ def hold_out_by_time(name, raw, own, half_stars=None, log=print):
     inter, item = raw_files(raw)
     sep = "," if inter.suffix == ".csv" else "\t"
     ratings = read_ratings(inter, sep, HALF_STARS if half_stars else STARS, timed=True)
-    require_timestamps(ratings, inter)
+    require_timestamps(ratings, inter, "leave out --split time, and a random part is held out")
     if half_stars:
         ratings = whole_stars(ratings, half_stars)
     latest = newest(ratings)
@@ -116,18 +117,6 @@ def hold_out_by_time(name, raw, own, half_stars=None, log=print):
     write(name, own, [train, *likes, *dislikes], made_from, f"{inter} has {len(rows)} ratings")
     log(f"dislikes: {inter} cut in time; train, likes (validation, test), dislikes: {counts}")
     return made_from
-
-
-def require_timestamps(ratings, inter):
-    """Raises InputError where the rows cannot be put in order by their timestamps."""
-    how = "leave out --split time, and a random part is held out"
-    if "timestamp" not in ratings:
-        raise InputError(f"--split time: {inter} has no column timestamp; {how}")
-    missing = ratings.timestamp.isna().to_numpy()
-    if missing.any():
-        raise InputError(f"--split time: {inter}, line {ratings.index[missing][0]}, has no timestamp; {how}")
-    if ratings.timestamp.nunique() < 2:
-        raise InputError(f"--split time: all timestamps of {inter} are the same; {how}")
 
 
 def parts_by_time(rows):

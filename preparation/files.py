@@ -107,6 +107,17 @@ def parse_timestamps(column, path):
     return values
 
 
+def require_timestamps(table, path, cure):
+    """Raises InputError where the rows of a table of read_ratings cannot be put in order by their timestamps."""
+    if "timestamp" not in table:
+        raise InputError(f"{path}: has no column timestamp, by which ratings are put in order; {cure}")
+    missing = table.timestamp.isna().to_numpy()
+    if missing.any():
+        raise InputError(f"{path}, line {table.index[missing][0]}: has no timestamp; {cure}")
+    if len(table) > 1 and table.timestamp.nunique() == 1:
+        raise InputError(f"{path}: all timestamps are {table.timestamp.iloc[0]:g}; {cure}")
+
+
 # ------------------------------------------------------------------------------------------ ids
 
 

@@ -85,7 +85,7 @@ def departures(run, reference):
 
 def other_labels_and_flags(run):
     """Labels that are not the authors', and the flags given; [] for the published experiment."""
-    words = []
+    words = [run["protocol"].replace("_", " ")] if run.get("protocol") else []
     labels = run.get("llm", "published")
     if labels != "published":
         words.append(f"labels {labels or 'none'}")

@@ -66,6 +66,8 @@ def name_of(run):
         words.append(LABELS.get(run["llm"], "MiniLM"))
     if flags.get("kappa"):
         words.append(f"kappa {flags['kappa']:g}")
+        if "n_negatives" in flags:
+            words.append(f"{flags['n_negatives']} negatives")
     if "ease_weights" in flags:
         words.append(" ".join(f"{weight:g}" for weight in flags["ease_weights"]))
     return " ".join(words)

@@ -72,7 +72,7 @@ def is_system(run):
 
 
 def is_headline(run):
-    return run["dataset"] == "ML-100K" and is_chosen_system(run)
+    return run["dataset"] == "ML-100K" and (is_chosen_system(run) or run["flags"].get("kappa"))
 
 
 def is_chosen_system(run):
@@ -141,15 +141,18 @@ def beyond():
 
 
 def headline():
-    """Lines of a short table: a system, its labels, and what it reaches at what cost."""
-    header = ["model", "labels", "seeds", "test Recall@20", "test NDCG@20", "train seconds"]
+    """Lines of a short table: a system, its labels, what it reaches at what cost, and what it shows of dislikes where
+    these are held out."""
+    header = ["model", "labels", "seeds", "test Recall@20", "test NDCG@20", "dislikes shown", "train seconds"]
     rows = kept_runs.published_rows(["ML-100K"], ("ReFINe", "ReFINe++"))
     for experiment, runs in kept_runs.experiments(is_headline).items():
-        rows.append(kept_runs.row_of(experiment, runs, None))
+        row = kept_runs.row_of(experiment, runs, None)
+        shown = held_out.dislikes_of(experiment, next(iter(runs.values())))
+        rows.append(row._replace(cells=[*row.cells, shown]))
     lines = []
     for row in sorted(rows):
-        model, refined_by, seeds, recall, ndcg, _, _, _, seconds, *_ = row.cells
-        lines.append([model, refined_by.removeprefix("none: "), seeds, recall, ndcg, seconds])
+        model, refined_by, seeds, recall, ndcg, _, _, _, seconds, *shown = row.cells
+        lines.append([model, refined_by.removeprefix("none: "), seeds, recall, ndcg, *(shown or [""]), seconds])
     return markdown(header, lines)
 
 

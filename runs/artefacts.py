@@ -76,6 +76,8 @@ def title(summary):
     if summary["dataset_augment"] == "augment":
         labels = f"labels: {summary['llm']}"
     parts = [" ".join(words), summary["dataset"], labels, f"seed {summary['random_seed']}"]
+    if summary.get("protocol"):
+        parts.insert(2, summary["protocol"].replace("_", " "))
     return textwrap.fill(", ".join(parts), 80)  # what fits above the narrower picture
 
 

@@ -60,7 +60,7 @@ LINK = r"\]\(([^)#:]+)[)#]"
 
 def test_every_table_has_its_place():
     assert [which for which, _ in MARKED] == [
-        "headline", "negative", "systems", "beyond", "labels", "ablations", "negatives", "precision",
+        "headline", "negative", "dislikes", "systems", "beyond", "labels", "ablations", "negatives", "precision",
     ]  # fmt: skip
 
 
@@ -98,6 +98,9 @@ def test_the_benchmarks_run(ml_100k, films):
     done = run(["-W", "ignore", "benchmarks/models.py", "--steps", "1", "--device", "cpu"])
     assert done.returncode == 0, done.stderr
     assert re.findall(r"^  (\S+) .* s an epoch, plain", done.stdout, re.MULTILINE) == GRADIENT
+    done = run(["-W", "ignore", "benchmarks/dislikes.py", "ML-100K", "--rounds", "1"])
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^ML-100K: held out in [\d.]+ s, once; .* times as long$", done.stdout, re.MULTILINE)
     done = run(["benchmarks/books.py", "--divide", "100", "Popularity"])
     assert done.returncode == 0, done.stderr
     assert re.search(r"^Popularity\n +\d+ s +\d+ MB   users \d+  items \d+  train \d+", done.stdout, re.MULTILINE)

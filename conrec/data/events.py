@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from preparation import splits
-from preparation.files import STARS, encode, read_items, read_ratings, sort_ids
+from preparation.files import STARS, encode, read_items, read_ratings, require_timestamps, sort_ids
 from preparation.locate import locate
 from preparation.rules import draw_users, is_complete, newest
 from preparation.sources import DATASETS
@@ -143,7 +143,8 @@ def rated_rows(inter, item, known, order):
     """(DataFrame user, item, rating, time of one row a pair, notes).  Raises InputError for unusable timestamps."""
     table = read_ratings(inter, "," if inter.suffix == ".csv" else "\t", STARS, timed=order == "timestamp")
     if order == "timestamp":
-        check_timestamps(table, inter)
+        how = "--conrec_order file says that the rows already lie in the order of events"
+        require_timestamps(table, inter, how)
     latest = newest(table)
     rows = latest[is_complete(latest, None)]
     notes = [f"ratings: {len(table)} read"]
@@ -156,18 +157,6 @@ def rated_rows(inter, item, known, order):
         notes.append(f"ratings: {len(rows)} of the {known.sample_users} users drawn")
     time = rows.timestamp if order == "timestamp" else rows.index
     return rows.assign(time=time), notes
-
-
-def check_timestamps(table, inter):
-    """Raises InputError where the rows cannot be put in order by their timestamps."""
-    how = "--conrec_order file says that the rows already lie in the order of events"
-    if "timestamp" not in table:
-        raise InputError(f"{inter}: has no column timestamp, by which CoNRec orders events; {how}")
-    missing = table.timestamp.isna().to_numpy()
-    if missing.any():
-        raise InputError(f"{inter}, line {table.index[missing][0]}: has no timestamp; {how}")
-    if len(table) > 1 and table.timestamp.nunique() == 1:
-        raise InputError(f"{inter}: all timestamps are {table.timestamp.iloc[0]:g}; {how}")
 
 
 def pick_clock(clock, order, span, day, window):

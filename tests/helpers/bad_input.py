@@ -261,7 +261,7 @@ CASES = {
     ),
     "a split in time of likes alone": Case(r"--split: has no use without --hold_out", "--model EASE --split time"),
     "a split in time without times": Case(
-        r"--split time: .*x\.inter has no column timestamp; leave out --split time",
+        r"x\.inter: has no column timestamp, .*; leave out --split time",
         "--model EASE --hold_out dislikes --split time",
     ),
     "nothing disliked to hold out": Case(

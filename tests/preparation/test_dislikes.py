@@ -133,8 +133,8 @@ def test_the_split_in_time_is_that_of_conrec(tmp_path):
     ("column", "said"),
     [
         (None, "has no column timestamp"),
-        (["7"] * 5, "all timestamps of .* are the same"),
-        (["7", "8", "", "9", "9"], "line 4, has no timestamp"),
+        (["7"] * 5, "all timestamps are 7; leave out --split time"),
+        (["7", "8", "", "9", "9"], "line 4: has no timestamp"),
     ],
 )
 def test_ratings_that_cannot_be_put_in_order_are_named(tmp_path, column, said):
