@@ -34,7 +34,7 @@ from training.checkpoint import of_weights, save
 from utils import InputError, hash_of
 
 OF_RATINGS = (  # flags that the run of cf_vectors has from the run that it is made for, beside the refinement's
-    "dataset_augment", "half_stars", "hold_out", "split", "dislike_cost", "data_dir", "result_dir", "device", "threads",
+    "dataset_augment", "half_stars", "hold_out", "split", "data_dir", "result_dir", "device", "threads",
     "deterministic", "test_batch_size",
 )  # fmt: skip
 
@@ -259,7 +259,7 @@ def log_header(run, settings, train_csv, counts, data):
 
 def build(data, options, device):
     """The model with its initial weights."""
-    if not options.row.closed_form:  # which draws nothing at random
+    if not options.row.closed_form:  # which draws nothing at random, or from the generator below
         from torch_geometric import seed_everything  # takes seconds
 
         seed_everything(options.run.random_seed)  # only now: loading a language model may draw random numbers

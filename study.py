@@ -209,7 +209,11 @@ def study(argv=None):
 def grid_of(dataset, model, options):
     """A trial with the first seed for each combination of the model's flags."""
     seed = options.seeds[0]
-    return [Trial(words, dataset, seed, options) for words in combinations(model)]
+    trials = [Trial(words, dataset, seed, options) for words in combinations(model)]
+    if len({(trial.options.run.protocol, trial.options.run.chosen_by) for trial in trials}) > 1:
+        words = "--hold_out, --split and --dislike_cost cannot be chosen among: what is chosen by would differ"
+        raise InputError(f"--models {shlex.quote(model)}: {words}; give each as a model of its own")
+    return trials
 
 
 def combinations(model):
@@ -245,7 +249,8 @@ def validation_score(trial):
 
 def has_closed_form(trial):
     """Whether nothing in it is random, so that one seed says it all."""
-    return MODELS[trial.model[0]].closed_form
+    row = MODELS[trial.model[0]]
+    return row.closed_form and not row.chance
 
 
 def notes_on_seeds(grids, options):

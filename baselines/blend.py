@@ -14,11 +14,14 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from options.command_line import FLAGS, default_for
+from options.models import MODELS
 from runs.run_folder import FREE, read_config
 from training.recommender import Recommender
 from utils import InputError
 
-STEPS = {1: 1, 2: 20, 3: 10, 4: 10}  # by number of experiments: weights are multiples of 1 / this
+STEPS = {1: 1, 2: 20, 3: 10, 4: 5}  # by number of experiments: weights are multiples of 1 / this
+FINER = {4: 10}  # with --hold_out: a tenth of predicted stars is much
 NO_EXPERIMENT = {"random_seed", "llm_seed", "path_name", "device", *FREE}
 BLOCK = 1024  # users whose scores are held at once
 
@@ -35,7 +38,9 @@ class Blend(Recommender):
         if len(experiments) not in STEPS:
             raise InputError(f"--blend: at most {max(STEPS)} experiments can be blended, not {len(experiments)}")
         self.columns = tuple(experiments)
-        self.grid = [dict(zip(self.columns, weights, strict=True)) for weights in simplex(len(experiments))]
+        n = len(experiments)
+        steps = FINER.get(n, STEPS[n]) if settings.hold_out else STEPS[n]
+        self.grid = [dict(zip(self.columns, weights, strict=True)) for weights in simplex(n, steps)]
         self.parts = []  # of each experiment [(users (U, d + 1), items (I, d + 1)), ...]
         for folders in experiments.values():
             self.parts.append([standardised(folder, data, settings.blend[0]) for folder in folders])
@@ -63,7 +68,11 @@ def by_experiment(folders):
     for folder in map(Path, folders):
         config = read_config(folder)
         settings = config["settings"]
+        row = MODELS[settings["model"]]
         experiment = {flag: value for flag, value in settings.items() if flag not in NO_EXPERIMENT}
+        # A run of an older version lacks the flags that came since: so what is at its default is left out.
+        kept = {flag for flag, value in experiment.items() if flag not in FLAGS or value != default_for(row, flag)}
+        experiment = {flag: experiment[flag] for flag in experiment if flag in kept}
         if experiment.get("llm") == "file":  # somebody's labels: by what they are
             experiment["labels"] = config["made_from"]["sha256"]
         groups.setdefault(json.dumps(experiment, sort_keys=True), []).append((folder, settings["random_seed"]))
@@ -77,9 +86,8 @@ def by_experiment(folders):
     return names
 
 
-def simplex(n):
-    """All weights (n,) that are multiples of 1 / STEPS[n] and sum to 1."""
-    steps = STEPS[n]
+def simplex(n, steps):
+    """All weights (n,) that are multiples of 1 / steps and sum to 1."""
     for first in product(range(steps + 1), repeat=n - 1):
         if sum(first) <= steps:
             yield [part / steps for part in (*first, steps - sum(first))]

@@ -40,7 +40,7 @@ from preparation.locate import folder_of_found
 from preparation.sources import DATASETS
 from preparation.splits import COLUMNS
 from preparation.titles import domain_of, item_texts
-from utils import InputError, git_blob_id, hash_of, locked, sha256, write_atomically, write_json
+from utils import InputError, git_blob_id, hash_of, locked, read_json, sha256, write_atomically, write_json
 
 
 def refine(name, folder, items, options, device, log=print, published=None):
@@ -53,21 +53,25 @@ def refine(name, folder, items, options, device, log=print, published=None):
     """
     # without a model: labels as they are, or shuffled
     labels = (published or folder) / f"{name}_train_augment.csv"
+    held_out = published not in (None, folder)
+    if held_out and (folder / labels.name).exists():
+        where = f"labels for all train rows belong into {labels.parent}, and lose there what is held out"
+        raise InputError(f"{folder / labels.name}: is not read; {where}")
     if options.llm == "auto" and not options.llm_url and labels.exists():
-        return labels_as_found(labels, name, folder, options, log)
+        return labels_as_found(labels, name, folder, held_out, options, log)
     original = folder / f"{name}_train_original.csv"
     hash_of_ratings = sha256(original)
     ratings = read_ratings(original, ",", STARS)
     if options.llm == "shuffled":
         if options.llm_labels:
             labels = Path(options.llm_labels) / labels.name
-        path, card = shuffled_labels(labels, original, ratings, name, options, log)
+        path, card = shuffled_labels(labels, original, ratings, name, held_out, options, log)
         found = {"llm": "shuffled", "llm_mode": None, "refinement": card}
         if options.llm_labels:
             found["shuffled"] = labels.parent.name
         if options.llm_shuffle == "user":
             found["llm_shuffle"] = "user"
-        return path, found | seen_by_others(labels, folder)
+        return path, found | seen_by_others(card)
 
     # everything else answers questions
     if options.llm in controls.CONTROLS:
@@ -88,34 +92,42 @@ def refine(name, folder, items, options, device, log=print, published=None):
     return path, {"llm": way.llm, "llm_mode": way.mode, "refinement": card}
 
 
-def labels_as_found(labels, name, folder, options, log):
-    """Nobody is asked: somebody's labels lie in the data folder."""
+def labels_as_found(labels, name, folder, held_out, options, log):
+    """Nobody is asked: somebody's labels lie in the data folder.
+
+    held_out: whether `folder` is another one, whose train part lacks dislikes.
+    """
     why = f"{labels} is used as it is, and no language model asked; --llm names one, or leave this out"
     refuse_idle(dict.fromkeys(own_names_of(RefinementSettings), why), vars(options), vars(RefinementSettings()))
     if name in DATASETS and git_blob_id(labels) == DATASETS[name].labels:
         llm, whose = "published", "the authors' published labels"
     else:
         llm, whose = "file", "as found"
-    used = labels_of_split(labels, name, folder, log)
-    card = report_on(used, "confirmed")
+    if held_out:
+        used = labels_of_split(labels, name, folder, log)
+        card = report_on(used, "confirmed") | {SAW: True}
+        write_json(used.with_name("report.json"), card)
+    else:
+        used, card = labels, report_on(labels, "confirmed")
     log(f"refined ratings: {used}, {whose}; no language model asked", *report_lines(card))
-    return used, {"llm": llm, "llm_mode": None, "refinement": card} | seen_by_others(labels, folder)
+    return used, {"llm": llm, "llm_mode": None, "refinement": card} | seen_by_others(card)
 
 
-def are_of_split(labels, folder):
-    """Whether labels were made of the ratings of a folder of splits, or lie in it."""
-    return labels.is_relative_to(folder.resolve()) or labels.is_relative_to(folder)
+SAW = "labels_saw_dislikes"  # of a report card, and of a summary: their makers had the held-out dislikes at hand
 
 
-def seen_by_others(labels, folder):
-    """{"labels_saw_dislikes": True} of labels that were made with the held-out dislikes at hand, else {}."""
-    return {} if are_of_split(labels, folder) else {"labels_saw_dislikes": True}
+def seen_by_others(card):
+    return {SAW: True} if card.get(SAW) else {}
+
+
+def says_so(labels):
+    """Whether the report card beside labels, a CSV, says that they were made with the held-out dislikes at hand."""
+    card = labels.with_name("report.json")
+    return card.exists() and bool(read_json(card).get(SAW))
 
 
 def labels_of_split(labels, name, folder, log):
-    """Labels without the rows that are held out: the CSV itself where none of its are."""
-    if are_of_split(labels, folder):
-        return labels
+    """A CSV with somebody's labels without the rows that are held out of the folder's train part."""
     table = without_held_out(labels, name, folder)
     path = folder / "feedback" / folder_of_found(labels) / labels.name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,18 +136,21 @@ def labels_of_split(labels, name, folder, log):
     return path
 
 
-def shuffled_labels(labels, original, ratings, name, options, log):
+def shuffled_labels(labels, original, ratings, name, held_out, options, log):
     """(path, report card) of labels, shuffled."""
     if not labels.exists():
         raise InputError(f"--llm shuffled: needs {labels}, the labels to shuffle")
     folder = original.parent
-    values = labels_of(labels_of_split(labels, name, folder, log), ratings, original)
+    from_elsewhere = held_out and not labels.resolve().is_relative_to(folder.resolve())
+    saw = from_elsewhere or says_so(labels)
+    used = labels_of_split(labels, name, folder, log) if from_elsewhere else labels
+    values = labels_of(used, ratings, original)
     within = options.llm_shuffle == "user"
     users = ratings.user.cat.codes.to_numpy() if within else None
     refined = controls.shuffle(ratings.rating.to_numpy(), values, options.llm_seed, users)
     # as of any labels that come as a file
-    card = report(whom_to_ask(ratings, "confirmed"), [], {}, ratings, refined)
-    of = f"{labels.parent.name}-" if options.llm_labels else ""
+    card = report(whom_to_ask(ratings, "confirmed"), [], {}, ratings, refined) | ({SAW: True} if saw else {})
+    of = f"{labels.parent.name}-{git_blob_id(labels)[:8]}-" if options.llm_labels else ""
     out = folder / "feedback" / f"shuffled-{of}{'within-' if within else ''}{options.llm_seed}"
     return leave_behind(out, name, ratings, refined, card, log), card
 

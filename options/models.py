@@ -153,6 +153,11 @@ class BlendSettings(Settings):
     )
 
     dataset_augment: str = shared(RunSettings, "dataset_augment")
+    hold_out: str | None = shared(RunSettings, "hold_out")
+
+    def idle(self):
+        if self.hold_out is None:
+            yield "hold_out", ""  # not given
 
     def check(self):
         if not self.blend or self.dataset_augment != "original":
@@ -316,6 +321,7 @@ class Row(NamedTuple):
     about: str  # a line of the short --help
     defaults: dict = {}  # of flags that every run has
     closed_form: bool = False  # solved (popularity.py, ease.py) rather than trained by gradient
+    chance: bool = False  # a closed form that comes out otherwise with another seed
     refines: bool = True  # whether it can be trained on refined ratings
     ignores: str = ""  # flags of every run that it has no use for
     job: str = "experiment"  # the module whose fit() does the job from top to bottom
@@ -342,7 +348,7 @@ MODELS = {
         "baselines.popularity", "ItemMean", NoSettings, "the items with the best mean rating, for everybody",
         **CLOSED_FORM,
     ),
-    "Random": Row("baselines.popularity", "Random", NoSettings, "any items, by chance", **CLOSED_FORM),
+    "Random": Row("baselines.popularity", "Random", NoSettings, "any items, by chance", chance=True, **CLOSED_FORM),
     "EASE": Row("baselines.ease", "EASE", EaseSettings, "a linear model in closed form: seconds", **CLOSED_FORM),
     "Stars": Row(
         "baselines.stars", "Stars", StarsSettings, "predicted stars in closed form: what a blend knows of dislikes",

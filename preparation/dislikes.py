@@ -25,9 +25,17 @@ from preparation.files import (
     require_timestamps,
     sort_ids,
 )
-from preparation.rules import draw_users, is_complete, newest, whole_stars
+from preparation.rules import draw_users, is_complete, newest
 from preparation.sources import DATASETS
-from preparation.splits import PARTS, fingerprint, is_up_to_date, raw_files, write_splits
+from preparation.splits import (
+    PARTS,
+    fingerprint,
+    in_whole_stars,
+    is_up_to_date,
+    raw_files,
+    refuse_half_stars_of_known,
+    write_splits,
+)
 from utils import InputError, sha256
 
 DISLIKES = ("validation_dislikes", "test_dislikes")
@@ -90,11 +98,10 @@ def hold_out_by_time(name, raw, own, half_stars=None, log=print):
     where CoNRec cuts (conrec/data/events.py).  Raises InputError for ratings without timestamps.
     """
     known = DATASETS.get(name)
+    refuse_half_stars_of_known(name, half_stars)
     if known:
         fetch(name, raw, log)
-    made_from = fingerprint(name, raw) | {"rules": RULES_VERSION}
-    if half_stars:
-        made_from["half_stars"] = half_stars
+    made_from = origin_in_time(name, raw, half_stars)
     if are_there(name, own, made_from):
         log(f"dislikes: {own}/{name}_*.csv, cut earlier from the same files")
         return made_from
@@ -104,7 +111,7 @@ def hold_out_by_time(name, raw, own, half_stars=None, log=print):
     ratings = read_ratings(inter, sep, HALF_STARS if half_stars else STARS, timed=True)
     require_timestamps(ratings, inter, "leave out --split time, and a random part is held out")
     if half_stars:
-        ratings = whole_stars(ratings, half_stars)
+        ratings = in_whole_stars(ratings, half_stars, inter)
     latest = newest(ratings)
     rows = latest[is_complete(latest, None)]
     if known and known.sample_users:
@@ -117,6 +124,12 @@ def hold_out_by_time(name, raw, own, half_stars=None, log=print):
     write(name, own, [train, *likes, *dislikes], made_from, f"{inter} has {len(rows)} ratings")
     log(f"dislikes: {inter} cut in time; train, likes (validation, test), dislikes: {counts}")
     return made_from
+
+
+def origin_in_time(name, raw, half_stars=None, digest=sha256):
+    """What hold_out_by_time makes its CSVs from: raw files by their digest, and how."""
+    made_from = fingerprint(name, raw, digest) | {"rules": RULES_VERSION}
+    return made_from | ({"half_stars": half_stars} if half_stars else {})
 
 
 def parts_by_time(rows):

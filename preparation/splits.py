@@ -38,14 +38,12 @@ def prepare(name, raw, folder, log=print, half_stars=None):
     known = DATASETS.get(name)  # None for a user's own data set
     paths = [folder / f"{name}_{part}.csv" for part in PARTS]
     stamp = folder / "prepared.json"
-    idle = f"--half_stars {half_stars}: has no use here, leave it out"
-    if half_stars and known:
-        raise InputError(f"{idle}; {name} has whole stars")
+    refuse_half_stars_of_known(name, half_stars)
 
     # Is there anything to do?
     if by_hand(name, folder):
         if half_stars:
-            raise InputError(f"{idle}; {folder}/{name}_*.csv are used as found")
+            raise InputError(f"{of_no_use(half_stars)}; {folder}/{name}_*.csv are used as found")
         log(f"splits: {folder}/{name}_*.csv as found (not prepared here)")
         say_whether_published(name, folder, known, log)
         return origin(name, raw, folder)
@@ -74,12 +72,8 @@ def split_files(inter, item, known, half_stars, log):
         tables = split(ratings, read_items(item) if item else None, known, log)
     else:
         ratings = read_ratings(inter, sep, HALF_STARS if half_stars else STARS, timed=True)
-        if half_stars and not (ratings.rating % 1 == 0.5).any():
-            raise InputError(
-                f"--half_stars {half_stars}: {inter} holds no half stars; leave it out"
-            )
         if half_stars:
-            ratings = whole_stars(ratings, half_stars)
+            ratings = in_whole_stars(ratings, half_stars, inter)
         tables = split(ratings, None, None, log)
     if not all(map(len, tables)):
         raise InputError(
@@ -87,6 +81,23 @@ def split_files(inter, item, known, half_stars, log):
             "dropped, and validation needs a user with 10"
         )
     return tables
+
+
+def of_no_use(half_stars):
+    return f"--half_stars {half_stars}: has no use here, leave it out"
+
+
+def refuse_half_stars_of_known(name, half_stars):
+    """Raises InputError where --half_stars is given for a data set that is known by name."""
+    if half_stars and name in DATASETS:
+        raise InputError(f"{of_no_use(half_stars)}; {name} has whole stars")
+
+
+def in_whole_stars(ratings, half_stars, inter):
+    """Ratings with half stars rounded.  Raises InputError where there are none."""
+    if not (ratings.rating % 1 == 0.5).any():
+        raise InputError(f"--half_stars {half_stars}: {inter} holds no half stars; leave it out")
+    return whole_stars(ratings, half_stars)
 
 
 def by_hand(name, folder):

@@ -16,8 +16,8 @@ NO_DIFFERENCE = [""] * len(DIFFERENCE)
 TESTED = (*DIFFERENCE, "p, Holm")
 AUTHORS = "the authors' Llama-2-7b"
 PROTOCOLS = {
-    "hold_out_dislikes": "a fifth of each user's likes and of all dislikes held out, at random",
-    "hold_out_dislikes_time": "the last fifth of each user's ratings held out",
+    "hold_out_dislikes": "a fifth of each user's likes and of all dislikes are the test part, at random",
+    "hold_out_dislikes_time": "the last fifth of each user's ratings is the test part",
 }
 SHOWN = {  # of runs of another protocol
     "recall@20": "Recall@20", "likes@20": "likes shown", "dislikes@20": "dislikes shown",
@@ -95,7 +95,14 @@ def experiment_of(run):
 
 def is_closed(run):
     """Whether nothing in a run is random.  A blend is as random as its parts, of which it does not tell."""
-    return run["model"] != "Blend" and MODELS[run["model"]].closed_form
+    row = MODELS[run["model"]]
+    return run["model"] != "Blend" and row.closed_form and not row.chance
+
+
+def lets_dislikes_count(run):
+    """Whether dislikes count against items in a model: kappa, stars that weigh less than nothing, rejection."""
+    flags = run["flags"]
+    return bool(flags.get("kappa") or flags.get("rejection") or min(flags.get("ease_weights", [0])) < 0)
 
 
 def measured(users, run):

@@ -4,8 +4,8 @@
     python results4comparison/front.py docs        that of the documentation
 
 A point is an experiment, the mean over its seeds; a small one has one seed.  Up is more Recall@20, left are fewer
-dislikes among 20 items.  The line joins those that no other beats in both.  What recommends too little to be on the
-picture (Popularity, item means, chance) is in the table.
+dislikes among 20 items.  The line joins those of several seeds, or in closed form, that no other such beats in both.
+What recommends too little to be on the picture (Popularity, item means, chance) is in the table.
 """
 
 import statistics
@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from machine import shell
 from results4comparison import kept_runs
 from results4comparison.forest import folder_of, leave
+from results4comparison.formatting import lets_dislikes_count
 from results4comparison.held_out import is_one_seed
 
 PROTOCOL = "hold_out_dislikes"
@@ -27,7 +28,7 @@ KINDS = {  # colour, and what the legend says
     "plain": ("0.55", "ratings as they are"),
     "refined": ("tab:red", "refined: some 3s called liked"),
     "weighted": ("tab:orange", "stars weighted"),
-    "against": ("tab:blue", "dislikes count against (kappa, negative stars)"),
+    "against": ("tab:blue", "dislikes count against (kappa, negative stars, rejection)"),
     "blend": ("tab:green", "blends, weights by --dislike_cost"),
 }
 LABELS = {  # what refined the ratings, in a word
@@ -49,7 +50,7 @@ def kind_of(run):
     flags = run["flags"]
     if run["model"] == "Blend":
         return "blend"
-    if flags.get("kappa") or min(flags.get("ease_weights", [0])) < 0:
+    if lets_dislikes_count(run):
         return "against"
     if "star_weights" in flags or flags.get("ease_weights"):
         return "weighted"
@@ -68,13 +69,15 @@ def name_of(run):
         words.append(f"kappa {flags['kappa']:g}")
         if "n_negatives" in flags:
             words.append(f"{flags['n_negatives']} negatives")
+    if flags.get("rejection"):
+        words.append(f"rejection {flags['rejection']:g}")
     if "ease_weights" in flags:
         words.append(" ".join(f"{weight:g}" for weight in flags["ease_weights"]))
     return " ".join(words)
 
 
 def points(dataset):
-    """[(dislikes, Recall@20, run), ...] of the kept experiments of a data set, means over seeds."""
+    """The Points of the kept experiments of a data set, means over seeds."""
     found = []
     for runs in kept_runs.experiments(lambda run: run["dataset"] == dataset, PROTOCOL).values():
         summaries = list(runs.values())

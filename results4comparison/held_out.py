@@ -21,6 +21,7 @@ from results4comparison.formatting import (
     deviation,
     is_closed,
     kind_of_labels,
+    lets_dislikes_count,
     markdown,
     saw,
     shown_figures,
@@ -53,7 +54,7 @@ NAMED = [  # (the question, labels and flags beside QUICK, those that they are s
 
 
 def lines():
-    """Both tables of each protocol that runs are kept of."""
+    """The tables of each protocol that runs are kept of."""
     blocks = []
     for protocol, words in PROTOCOLS.items():
         groups = kept_runs.experiments(lambda run: True, protocol)
@@ -105,7 +106,8 @@ def one_seed(groups):
     for experiment, (run,) in ((experiment, runs.values()) for experiment, runs in groups.items()):
         cells = [experiment.dataset, name_of(experiment, run), experiment.labels.removeprefix("none: ")]
         for part in ("validation", "test"):
-            cells += [f"{run[part][name]:.4f}" for name in ("recall@20", "dislikes@20", "like_auc")]
+            values = [run[part][name] for name in ("recall@20", "dislikes@20", "like_auc")]
+            cells += ["" if value is None else f"{value:.4f}" for value in values]
         rows.append(cells)
     rows.sort(key=lambda cells: (cells[0], cells[-3]))
     header = ["data set", "model, one seed", "labels"]
@@ -161,12 +163,13 @@ def named(groups, protocol):
 
 
 def goals(groups, protocol):
-    """What lets dislikes count against items, and blends, each less ReFINe++ on the authors' labels."""
+    """What lets dislikes count against items, and blends, each less ReFINe++ on the authors' labels (by the rule where
+    there are none)."""
     rows, differences = [], ([], [])
     for experiment, runs in groups.items():
         base = find(groups, experiment.dataset, LLAMA, WITHOUT) or find(groups, experiment.dataset, RULE, WITHOUT)
         summaries = list(runs.values())
-        if not base or not (summaries[0]["model"] == "Blend" or "kappa" in summaries[0]["flags"]):
+        if not base or not (summaries[0]["model"] == "Blend" or lets_dislikes_count(summaries[0])):
             continue
         shown, theirs = (
             statistics.mean(run["test"]["dislikes@20"] for run in side) for side in (summaries, base.values())
@@ -196,8 +199,8 @@ def dislikes_of(experiment, run):
     for other, runs in groups.items():
         summary = next(iter(runs.values()))
         same = other.model == experiment.model and kind_of_labels(summary) == experiment.labels
-        wanted = [run["flags"]] + ([QUICK[experiment.dataset]] if experiment.model == "ReFINe++" else [])
-        if same and summary["flags"] in wanted:
+        at_defaults = experiment.model == "ReFINe++" and not run["flags"]
+        if same and summary["flags"] == (QUICK[experiment.dataset] if at_defaults else run["flags"]):
             return deviation([each["test"]["dislikes@20"] for each in runs.values()])
     return ""
 

@@ -108,7 +108,7 @@ def plot_by_ridge(axis, solutions, chosen):
 
 
 def mark_results(axis, summary, best, words):
-    """Mark the best validation Recall@20, at `best` on the x axis, and draw the test Recall@20 as a line."""
+    """Mark the validation Recall@20 of what was chosen, at `best` on the x axis; the test Recall@20 is a line."""
     axis.plot([best], [summary["validation"]["recall@20"]], "o", color="tab:red", label=words)
     test = summary["test"]["recall@20"]
     axis.axhline(test, color="tab:green", ls="--", label=f"test Recall@20, {test:.4f}")

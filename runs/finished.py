@@ -11,7 +11,7 @@ from options.refinement import DEFAULT_LLM
 from preparation.locate import folder_of_found, folder_of_splits
 from preparation.sources import DATASETS
 from runs.run_folder import FREE, read_config
-from utils import InputError, read_json, remembered_sha256
+from utils import InputError, git_blob_id, read_json, remembered_sha256
 
 # preparation.splits imports pandas, which takes a second: where a finished run is found.
 NOT_COMPARED = {"dataset", "path_name", *FREE}  # which files --dataset stands for is told by their hashes
@@ -108,7 +108,7 @@ def of_splits(made_from, options, name, raw, folder):
 
     protocol = options.run.protocol
     if protocol and options.run.split == "time":  # made of the raw files
-        return of_held_out(made_from, options, name, folder, raw)
+        return of_split_in_time(made_from, options, name, folder, raw)
     paths = {part: folder / f"{name}_{part}.csv" for part in splits.PARTS}
     own = {} if protocol else own_parts(made_from, options, splits.PARTS)
 
@@ -131,7 +131,7 @@ def of_splits(made_from, options, name, raw, folder):
     # Where the splits there are of other files they are made anew, and those of the same files are the same.
     if not up_to_date:
         return None
-    return of_held_out(made_from, options, name, folder, folder) if protocol else of_parts(own, paths)
+    return of_held_out(made_from, options, name, folder) if protocol else of_parts(own, paths)
 
 
 def own_parts(made_from, options, parts):
@@ -149,16 +149,36 @@ def of_parts(own, paths):
     return None
 
 
-def of_held_out(made_from, options, name, folder, source):
-    """The CSVs of another protocol.  source: the folder of the files that they are made of."""
-    from preparation import splits
-    from preparation.dislikes import ALL_PARTS
+def of_held_out(made_from, options, name, folder):
+    """The CSVs of --hold_out, which are made of the published ones: where these are others now, or the rules are,
+    main.py would make them anew."""
+    from preparation import dislikes, splits
 
     own = folder_of_splits(folder, options.run.protocol)
-    for file, digest in splits.read_stamp(own / "prepared.json").get("made_from", {}).items():
-        path = source / str(file)
-        if path.is_file() and remembered_sha256(path) != digest:
+    had = splits.read_stamp(own / "prepared.json").get("made_from", {})
+    if had.get("rules", dislikes.RULES_VERSION) != dislikes.RULES_VERSION:
+        return "holds a finished run on dislikes that were held out by other rules"
+    for part in splits.PARTS:
+        path = folder / f"{name}_{part}.csv"
+        if path.name in had and path.exists() and remembered_sha256(path) != had[path.name]:
             return changed(path)
+    return of_parts_held_out(made_from, options, name, own)
+
+
+def of_split_in_time(made_from, options, name, folder, raw):
+    """The CSVs of --split time, which are made of the raw files."""
+    from preparation import dislikes, fetch
+
+    if name not in DATASETS or not fetch.missing_files(DATASETS[name], raw):
+        now, had = dislikes.origin_in_time(name, raw, options.run.half_stars, remembered_sha256), made_from["raw"]
+        if had != now:
+            return changed(which_differs(had, now, raw))
+    return of_parts_held_out(made_from, options, name, folder_of_splits(folder, options.run.protocol))
+
+
+def of_parts_held_out(made_from, options, name, own):
+    from preparation.dislikes import ALL_PARTS
+
     paths = {part: own / f"{name}_{part}.csv" for part in ALL_PARTS}
     return of_parts(own_parts(made_from, options, ALL_PARTS), paths)
 
@@ -229,6 +249,9 @@ def of_labels(config, options, name, folder):
             return f"holds a finished run on the labels of {config['settings'].get('llm')}, not of {DEFAULT_LLM}"
     folder = folder_of_splits(folder, options.run.protocol)
     own = config["made_from"].get("labels")
+    source = Path(options.refinement.llm_labels or "") / f"{name}_train_augment.csv"
+    if options.refinement.llm_labels and own and source.exists() and git_blob_id(source)[:8] not in own:
+        return changed(source)
     if own:
         path = folder / "feedback" / own / f"{name}_train_augment.csv"
         return changed(path) if path.exists() and remembered_sha256(path) != wanted else None

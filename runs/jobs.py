@@ -200,8 +200,9 @@ def in_flight(trial):
     if not rows:
         return f"{name_of(trial)}: begun"
     place = f"epoch {rows[-1]['epoch']}" if "epoch" in rows[0] else f"solution {len(rows)}"
-    recalls = [float(row["recall@20"]) for row in rows if row.get("recall@20")]
-    best = f", best validation Recall@20 {max(recalls):.4f}" if recalls else ""
+    chosen = trial.options.run
+    evaluated = [{name: float(value) for name, value in row.items() if value} for row in rows if row.get("recall@20")]
+    best = f", best validation {chosen.chosen_by} {max(map(chosen.score_of, evaluated)):.4f}" if evaluated else ""
     return f"{name_of(trial)}: {place}{best}"
 
 

@@ -12,6 +12,7 @@ import torch
 import blend
 import main
 import study
+from baselines.blend import by_experiment
 from machine import shell
 from options import command_line
 from preparation import dislikes
@@ -251,6 +252,52 @@ def test_a_study_takes_a_finished_run_only_while_the_held_out_rows_are_the_same(
     assert "was made from another" in finished.what_is_other(folder, options, where)
 
 
+def test_a_run_in_time_is_finished_only_while_the_raw_files_are_the_same(tmp_path):
+    raw = tmp_path / "world"
+    synthetic.write_planted_world(raw, n_users=40, n_items=60, n_events=40)
+    words = [*paths(tmp_path, raw), "--model", "EASE", "--hold_out", "dislikes", "--split", "time"]
+    main.main(words)
+    options, where = command_line.parse(words), ("world", raw, tmp_path / "data" / "world")
+    (folder,) = (tmp_path / "result" / "world").glob("[!.]*")
+    assert finished.is_finished(folder, options, where)
+    shutil.rmtree(tmp_path / "data")  # what was made of the raw files is gone
+    assert finished.is_finished(folder, options, where)
+    with open(raw / "world.inter", "a") as f:
+        f.write("u0\ti0\t5\t2000000\n")
+    assert "was made from another" in finished.what_is_other(folder, options, where)
+
+
+def test_dislikes_held_out_by_other_rules_are_others(finished_runs, monkeypatch):
+    base, raw = finished_runs
+    options = command_line.parse([*paths(base, raw), "--model", "EASE", "--hold_out", "dislikes"])
+    folder, where = base / "result" / raw.name / "ease", (raw.name, raw, base / "data" / raw.name)
+    assert finished.is_finished(folder, options, where)
+    monkeypatch.setattr(dislikes, "RULES_VERSION", 99)
+    assert "by other rules" in finished.what_is_other(folder, options, where)
+
+
+@pytest.mark.parametrize("flags", ["--dislike_cost 0,1", "--split random,time"])
+def test_a_grid_chooses_among_figures_of_one_kind_only(tmp_path, flags):
+    raw = synthetic.write_data_set(tmp_path / "blocks")
+    with pytest.raises(InputError, match="cannot be chosen among"):
+        study.study(["--models", f"EASE --hold_out dislikes {flags}", "--datasets", str(raw), "--list"])
+
+
+def test_seeds_of_an_experiment_are_one_also_where_an_older_version_knew_fewer_flags(tmp_path):
+    raw = synthetic.write_data_set(tmp_path / "blocks")
+    folders = []
+    for seed in "12":
+        flags = ["--llm", "rule", "--random_seed", seed, *SMALL]
+        main.main([*paths(tmp_path, raw), "--path_name", f"a_{seed}", *flags])
+        folders.append(str(tmp_path / "result" / "blocks" / f"a_{seed}"))
+    path = tmp_path / "result" / "blocks" / "a_1" / "config.json"
+    config = json.loads(path.read_text())
+    for flag in ("kappa", "rejection"):
+        del config["settings"][flag]
+    path.write_text(json.dumps(config))
+    assert list(map(len, by_experiment(folders).values())) == [2]
+
+
 def test_labels_in_the_data_folder_lose_what_is_held_out_and_their_runs_say_that_they_saw_it(finished_runs, tmp_path):
     base, raw = finished_runs
     shutil.copytree(base / "data", tmp_path / "data")
@@ -264,6 +311,17 @@ def test_labels_in_the_data_folder_lose_what_is_held_out_and_their_runs_say_that
     assert summary(shuffled)["labels_saw_dislikes"] and summary(shuffled)["llm_shuffle"] == "user"
     made_from = json.loads((found / "config.json").read_text())["made_from"]
     assert made_from["labels"].startswith("found-")
+    # what was brought into the split's own folder does not forget where it came from
+    own = tmp_path / "data" / "blocks" / "hold_out_dislikes" / "feedback" / made_from["labels"]
+    again = run(tmp_path, raw, "again", *SMALL, "--llm", "shuffled", "--llm_labels", own)
+    assert summary(again)["labels_saw_dislikes"] and summary(again)["shuffled"] == made_from["labels"]
+    # and in the published protocol nothing is held out, whatever labels are shuffled
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(labels, elsewhere)
+    words = ["--llm", "shuffled", "--llm_labels", str(elsewhere), "--path_name", "published", *SMALL]
+    main.main([*paths(tmp_path, raw), *words])
+    assert "labels_saw_dislikes" not in summary(found.with_name("published"))
     used = pd.read_csv(next(tmp_path.rglob(f"feedback/{made_from['labels']}/*.csv")))
     train = pd.read_csv(tmp_path / "data" / "blocks" / "hold_out_dislikes" / "blocks_train_original.csv")
     assert len(used) == len(train) < len(original)
@@ -273,6 +331,9 @@ def test_labels_in_the_data_folder_lose_what_is_held_out_and_their_runs_say_that
     with open(labels, "a") as f:
         f.write("u0,i0,5\n")
     assert "was made from another" in finished.what_is_other(found, options, where)
+    shutil.copy(labels, tmp_path / "data" / "blocks" / "hold_out_dislikes")  # where nobody looks
+    with pytest.raises(InputError, match=r"hold_out_dislikes/blocks_train_augment\.csv: is not read; labels for all"):
+        run(tmp_path, raw, "unread", *SMALL)
 
 
 def test_labels_that_know_what_comes_later_have_no_place_in_the_split_in_time(tmp_path, capsys):

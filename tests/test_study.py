@@ -29,6 +29,7 @@ import study
 import utils
 from machine import shell
 from options import command_line as flags_of_main
+from options.run import RunSettings
 from preparation.sources import DATASETS
 from runs import jobs
 from utils import InputError, write_json
@@ -125,7 +126,8 @@ def test_how_far_a_run_has_come_is_read_off_its_metrics(tmp_path, metrics, words
     folder.mkdir(parents=True)
     if metrics is not None:
         (folder / "metrics.csv").write_text(metrics)
-    trial = SimpleNamespace(folder=folder, model=["LightGCN", "--layers", "2"], seed=7)
+    options = SimpleNamespace(run=RunSettings())
+    trial = SimpleNamespace(folder=folder, model=["LightGCN", "--layers", "2"], seed=7, options=options)
     assert jobs.in_flight(trial) == f"ML-100K LightGCN --layers 2, seed 7: {words}"
 
 
