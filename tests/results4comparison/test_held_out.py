@@ -40,6 +40,8 @@ def kept(tmp_path, monkeypatch):
         runs[f"shuffled_{seed}"] = shown(0.45, 0.5, seed, llm="shuffled", **without, **saw)
         runs[f"within_{seed}"] = shown(0.45, 0.5, seed, llm="shuffled", llm_shuffle="user", **without, **saw)
     runs["ease_1"] = shown(0.39, 0.25, 1, model="EASE")
+    minus = {"ease_weights": [-0.6, -0.6, 0.3, 1.0, 1.2]}
+    runs["ease_minus_1"] = shown(0.42, 0.1, 1, model="EASE", flags=minus)
     kappa = QUICK | {"no_autoencoder": True, "kappa": 3.0}
     runs["kappa_1"] = shown(0.46, 0.2, 1, llm="rule", flags=kappa)
     for name, (summary, users) in runs.items():
@@ -62,14 +64,14 @@ def printed(capsys):
 
 def test_runs_of_another_protocol_are_kept_apart_with_two_metrics_of_each_user(kept, tmp_path):
     assert not list((tmp_path / "ours").glob("*.json"))  # where those of the published protocol lie
-    assert len(list((tmp_path / "ours" / "hold_out_dislikes").glob("*.json"))) == 14
+    assert len(list((tmp_path / "ours" / "hold_out_dislikes").glob("*.json"))) == 15
     users = kept_runs.of_users("ML-100K", ["ease_1"], "dislikes@20", "hold_out_dislikes")
     assert users.index.tolist() == sorted(USERS) and set(users.ease_1) <= {0, 1}
     assert users.ease_1.to_dict() == kept["ease_1"]["dislikes@20"].to_dict()
 
 
 def test_each_row_is_set_against_the_ratings_as_they_are_in_both_metrics(kept, capsys):
-    words, quick, everything, _, one_seed = printed(capsys)
+    words, quick, everything, _, _, one_seed = printed(capsys)
     assert words.startswith("Protocol: a fifth") and "--batch_size 4096" in quick
     header, _, *body = rows(everything)
     named = {row[2]: row for row in body}
@@ -95,6 +97,16 @@ def test_the_named_comparisons_are_those_of_which_there_are_runs(kept, capsys):
     assert all(float(row[4]) >= 0 and float(row[7]) >= 0 for row in named[2:] if row[4][0] != "<")
 
 
+def test_what_lets_dislikes_count_is_set_against_the_authors_labels(kept, capsys):
+    header, _, row = rows(printed(capsys)[4])
+    assert header[1:4] == ["dislikes count against", "less ReFINe++ on", "dislikes, of its"]
+    assert row[1].startswith("EASE --ease_weights -0.6") and row[2] == "the authors' Llama-2-7b"
+    theirs = pd.concat([kept[f"llama_{seed}"] for seed in (1, 2, 3)])
+    own = kept["ease_minus_1"]
+    assert row[3] == f"{own['dislikes@20'].mean() / theirs['dislikes@20'].mean():.0%}"
+    assert float(row[4]) == pytest.approx(own["recall@20"].mean() - theirs["recall@20"].mean(), abs=1e-4)
+
+
 def test_the_front_holds_what_nothing_beats_in_both(kept):
     random = np.random.default_rng(0)
     found = [front.Point(*random.random(2), {}, False) for _ in range(60)]
@@ -109,7 +121,7 @@ def test_the_front_holds_what_nothing_beats_in_both(kept):
 
 def test_the_picture_has_a_point_for_each_experiment_and_says_what_kind_it_is(kept, tmp_path):
     found = front.points("ML-100K")
-    assert len(found) == 6 and sum(point.one_seed for point in found) == 1
+    assert len(found) == 7 and sum(point.one_seed for point in found) == 1
     assert {front.kind_of(point.run) for point in found} == {"plain", "refined", "against"}
     figure = front.plot("ML-100K", least=0.1)
     (axis,) = figure.axes
