@@ -157,13 +157,12 @@ def recommend(options):
         if len(known) > SHOWN:
             print(f"{'':10}and {len(known) - SHOWN} more")
     liked, disliked = run.withheld(user, ""), run.withheld(user, "_dislikes")
-    of_dislikes = ", - disliked" if data.test_dislikes else ""
-    print(f"\nRecommended, by score (* liked{of_dislikes} in the withheld validation or test part)")
+    marks = "* liked, - disliked" if data.test_dislikes else "* liked"
+    note = "" if data.test_dislikes else "; dislikes are all in train, so none can be here"
+    print(f"\nRecommended, by score ({marks} in the withheld validation or test part{note})")
     for row in table.itertuples():
         mark = "*" if row.item in liked else "-" if row.item in disliked else " "
         print(f"{row.score:8.3f} {mark} {line(row)}")
-    if not of_dislikes:
-        print("All dislikes are in train, so none can be in this list; a run with --hold_out dislikes could show some")
 
 
 def refined_in_words(known, llm):
