@@ -137,9 +137,11 @@ def reversed_run(job, origin, open_run):
     flag = f"--conrec_reversed {folder}"
     run = load_run(folder, None, str(job.device))
     name = f"{job.name}-time"
-    split = [job.folder.parent / name / f"{name}_{part}.csv" for part in ("validation", "test")]
-    if not all(path.exists() for path in split) or held_out(folder) != tuple(map(sha256, split)):
-        raise InputError(f"{flag}: was not trained on --dataset {split[0].parent}, the time split of these events")
+    split = {part: job.folder.parent / name / f"{name}_{part}.csv" for part in ("validation", "test")}
+    tested_on = held_out(folder)  # with --hold_out dislikes --split time also of dislikes, beside the same likes
+    if not all(path.exists() and tested_on.get(part) == sha256(path) for part, path in split.items()):
+        where = split["test"].parent
+        raise InputError(f"{flag}: was not trained on --dataset {where}, the time split of these events")
     with torch.no_grad():
         users, items = (table.cpu().numpy() for table in run.model.embeddings())
     user_of = numbers_of(job.events.user_ids, run.data.user_ids)  # of ours there, -1: unknown

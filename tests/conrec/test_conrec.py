@@ -257,6 +257,10 @@ def test_a_reversed_run_is_one_on_the_time_split(world, finished, tmp_path):
     assert found["flags"] == {"conrec_reversed": "e"}  # no path of this machine in what is kept
     with pytest.raises(InputError, match=r"was not trained on --dataset .*world-time, the time split of these events"):
         main.main([*reverse, str(runs / "other" / "e"), "--path_name", "r2"])
+    in_time = ["--hold_out", "dislikes", "--split", "time", "--path_name", "held"]  # the same cut
+    main.main(["--dataset", str(world), *paths, "--model", "EASE", *in_time])
+    main.main([*reverse, str(runs / "world" / "held"), "--path_name", "r3"])
+    assert summary(runs / "world" / "r3")["test"]["auc"] > 0.6
 
 
 # ------------------------------------------------------------------------------------------------------- the flags
