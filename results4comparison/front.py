@@ -66,9 +66,8 @@ def name_of(run):
     if run["dataset_augment"] == "augment" and not flags.get("kappa") and "star_weights" not in flags:
         words.append(LABELS.get(run["llm"], "MiniLM"))
     if flags.get("kappa"):
-        words.append(f"kappa {flags['kappa']:g}")
-        if "n_negatives" in flags:
-            words.append(f"{flags['n_negatives']} negatives")
+        more = f", {flags['n_negatives']} negatives" if "n_negatives" in flags else ""
+        words.append(f"kappa {flags['kappa']:g}{more}")
     if flags.get("rejection"):
         words.append(f"rejection {flags['rejection']:g}")
     if "ease_weights" in flags:
@@ -111,13 +110,16 @@ def plot(dataset, least=0.38):
             axis.scatter(*place, color=colour, s=sizes, label=words, zorder=2)
     width = max(point.dislikes for point in found) - min(point.dislikes for point in found)
     height = max(point.recall for point in found) - min(point.recall for point in found)
-    written = []  # the points whose names have their place: no two on one another
-    for point in [*front[::-1], *(point for point in found if not point.one_seed)]:
-        near = [abs(x - point.dislikes) < 0.2 * width and abs(y - point.recall) < 0.028 * height for x, y in written]
-        if any(near):
+    written = {}  # name: the point that has it; no two names on one another, none twice
+    kinds = ["against", "plain", "refined", "weighted", "blend"]  # the single models first
+    named = [point for point in found if not point.one_seed]
+    for point in sorted(named, key=lambda point: (kinds.index(kind_of(point.run)), point not in front, -point.recall)):
+        name, places = name_of(point.run), written.values()
+        near = [abs(x - point.dislikes) < 0.2 * width and abs(y - point.recall) < 0.028 * height for x, y in places]
+        if any(near) or name in written:
             continue
-        written.append(point[:2])
-        axis.annotate(name_of(point.run), point[:2], (6, -3), textcoords="offset points", fontsize=8)
+        written[name] = point[:2]
+        axis.annotate(name, point[:2], (6, -3), textcoords="offset points", fontsize=8)
     axis.set_xlim(right=max(point.dislikes for point in found) + 0.12 * width)
     axis.set_xlabel("dislikes shown: held-out 1s and 2s among a user's 20 items, mean")
     axis.set_ylabel("Recall@20")
