@@ -42,6 +42,8 @@ from preparation.splits import COLUMNS
 from preparation.titles import domain_of, item_texts
 from utils import InputError, git_blob_id, hash_of, locked, read_json, sha256, write_atomically, write_json
 
+SAW = "labels_saw_dislikes"  # of a report card, and of a summary: their makers had the held-out dislikes at hand
+
 
 def refine(name, folder, items, options, device, log=print, published=None):
     """Returns (train CSV to use, {"llm", "llm_mode", "refinement": report card}).
@@ -113,9 +115,6 @@ def labels_as_found(labels, name, folder, held_out, options, log):
     return used, {"llm": llm, "llm_mode": None, "refinement": card} | seen_by_others(card)
 
 
-SAW = "labels_saw_dislikes"  # of a report card, and of a summary: their makers had the held-out dislikes at hand
-
-
 def seen_by_others(card):
     return {SAW: True} if card.get(SAW) else {}
 
@@ -123,7 +122,10 @@ def seen_by_others(card):
 def says_so(labels):
     """Whether the report card beside labels, a CSV, says that they were made with the held-out dislikes at hand."""
     card = labels.with_name("report.json")
-    return card.exists() and bool(read_json(card).get(SAW))
+    try:
+        return card.exists() and bool(dict(read_json(card)).get(SAW))
+    except (ValueError, TypeError):
+        raise InputError(f"{card}: is no report card; delete it, or take another folder as --llm_labels") from None
 
 
 def labels_of_split(labels, name, folder, log):
