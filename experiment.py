@@ -22,7 +22,7 @@ from negatives import stage
 from options import command_line
 from options.models import model_class
 from options.run import TrainingSettings
-from preparation.dislikes import DISLIKES, hold_out, hold_out_by_time, parts_of
+from preparation.dislikes import DISLIKES, hold_out, hold_out_by_time, parts_of, tested_on
 from preparation.locate import folder_of_splits
 from preparation.splits import prepare
 from preparation.titles import item_texts, rated_items
@@ -154,7 +154,7 @@ def make_csvs(name, raw, folder, options, device, run):
     if options.run.model == "Blend":
         first = options.recommender.blend[0]
         train_csv, labels = recommend.ratings_of(first)
-        if recommend.held_out(first) != {part: digest for part, digest in splits.items() if part != "train_original"}:
+        if recommend.held_out(first) != tested_on(splits):
             raise InputError(f"{first}: was tested on other validation or test rows than those in {own}")
     elif options.run.dataset_augment == "augment":
         asking = options.refinement

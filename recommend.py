@@ -11,6 +11,7 @@ The same in a notebook:
 
 import json
 import pickle
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +24,7 @@ import utils
 from machine import hardware
 from options.flag import names_of
 from options.models import MODELS, model_class
-from preparation.dislikes import ALL_PARTS
+from preparation.dislikes import tested_on
 from preparation.files import STARS, read_ratings
 from preparation.locate import folder_of_splits, locate, protocol_of
 from preparation.titles import item_table
@@ -46,13 +47,18 @@ def load_run(folder, data_dir=None, device="auto"):
     settings = config["settings"]
     if settings["model"] == "CoNRec":
         raise InputError(f"{folder}: is a run of CoNRec, which predicts dislikes and recommends nothing")
-    name, raw, data_folder = locate(settings["dataset"], Path(data_dir or settings["data_dir"]))
-    data_folder = folder_of_splits(data_folder, protocol_of(settings))
+    name, raw, data_folder = locate_splits(settings, data_dir)
     train_csv = train_file(data_folder, config["made_from"])
     device = hardware.pick_device(device)
     data = dataloader.load(data_folder, name, train_csv, device, bool(protocol_of(settings)))
     titles = item_table(raw, data.item_ids).title.reindex(data.item_ids, fill_value="").to_numpy()
     return FinishedRun(folder, load_model(folder, config, data, device), titles, train_csv, data_folder, name)
+
+
+def locate_splits(settings, data_dir=None):
+    """(name, folder of the raw files, folder of the CSVs) of a finished run.  settings: of its config.json."""
+    name, raw, folder = locate(settings["dataset"], Path(data_dir or settings["data_dir"]))
+    return name, raw, folder_of_splits(folder, protocol_of(settings))
 
 
 class FinishedRun:
@@ -106,16 +112,21 @@ class FinishedRun:
 
         Where train_original is gone, nothing is known to be refined.
         """
-        original = self.splits / f"{self.dataset}_train_original.csv"
-        if original == self.train_csv or not original.exists():
+        rows = self.original
+        if rows is None:
             return table.assign(stars=np.nan, refined=False)
-        rows = read_ratings(original, ",", STARS)
         rows = rows[(rows.user == str(user)).to_numpy()].drop_duplicates("item", keep="last")
         stars = table.item.map(dict(zip(rows.item, rows.rating, strict=True)))
         numbers = pd.Index(self.data.item_ids).get_indexer(table.item)
         own = self.data.train.users == self.number_of(user)[0]
         used = pd.Series(self.data.train.rating[own], self.data.train.items[own]).reindex(numbers).to_numpy()
         return table.assign(stars=stars, refined=stars.notna().to_numpy() & (stars.to_numpy() != used))
+
+    @cached_property
+    def original(self):
+        """The train ratings as users gave them, None where they are not known to differ from those trained on."""
+        path = self.splits / f"{self.dataset}_train_original.csv"
+        return None if path == self.train_csv or not path.exists() else read_ratings(path, ",", STARS)
 
     def withheld(self, user, kind):
         """The items of a user in the validation and test parts, a set.  kind: "" of likes, or "_dislikes"."""
@@ -128,8 +139,7 @@ def ratings_of(folder):
     """(train CSV, what summary.json says of its labels) of a finished run."""
     config = read_config(Path(folder))
     settings = config["settings"]
-    _, _, data_folder = locate(settings["dataset"], Path(settings["data_dir"]))
-    data_folder = folder_of_splits(data_folder, protocol_of(settings))
+    _, _, data_folder = locate_splits(settings)
     summary = json.loads((Path(folder) / "summary.json").read_text(encoding="utf-8"))
     keys = ("dataset_augment", "llm", "llm_mode", "shuffled", "llm_shuffle", "labels_saw_dislikes", "refinement")
     labels = {key: summary[key] for key in keys if key in summary}  # nothing was refined for some runs
@@ -138,8 +148,7 @@ def ratings_of(folder):
 
 def held_out(folder):
     """{part: SHA-256} of the CSVs that a run was tested on: runs of two protocols are never taken for one another."""
-    made_from = read_config(Path(folder))["made_from"]
-    return {part: made_from[part] for part in ALL_PARTS if part in made_from and part != "train_original"}
+    return tested_on(read_config(Path(folder))["made_from"])
 
 
 def recommend(options):

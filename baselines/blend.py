@@ -69,10 +69,12 @@ def by_experiment(folders):
         config = read_config(folder)
         settings = config["settings"]
         row = MODELS[settings["model"]]
-        experiment = {flag: value for flag, value in settings.items() if flag not in NO_EXPERIMENT}
-        # A run of an older version lacks the flags that came since: so what is at its default is left out.
-        kept = {flag for flag, value in experiment.items() if flag not in FLAGS or value != default_for(row, flag)}
-        experiment = {flag: experiment[flag] for flag in experiment if flag in kept}
+        experiment = {}
+        for flag, value in settings.items():
+            # A run of an older version lacks the flags that came since: so what is at its default is left out.
+            at_default = flag in FLAGS and value == default_for(row, flag)
+            if flag not in NO_EXPERIMENT and not at_default:
+                experiment[flag] = value
         if experiment.get("llm") == "file":  # somebody's labels: by what they are
             experiment["labels"] = config["made_from"]["sha256"]
         groups.setdefault(json.dumps(experiment, sort_keys=True), []).append((folder, settings["random_seed"]))

@@ -45,12 +45,10 @@ class EASE(Recommender):
             self.words = words_of(data.texts)
         refuse_what_does_not_fit(data, side, any(settings.ease_alphas), self.words)
 
-        stars = torch.from_numpy(data.train.rating).clamp(1, 5).floor().long().to(data.device)  # 0.5 -> 1, 4.5 -> 4
+        users, items, stars = rows_of_stars(data)
         weights = torch.tensor(settings.ease_weights, dtype=torch.float32, device=data.device)  # (5,)
-        users = torch.from_numpy(data.train.users).to(data.device)
-        items = torch.from_numpy(data.train.items).to(data.device)
         self.x = torch.zeros(data.n_users, data.n_items, device=data.device)  # (U, I)
-        self.x[users, items] = weights[stars - 1]
+        self.x[users, items] = weights[stars.long() - 1]
         self.gram_of = None  # alpha and weight of words
         self.register_buffer("b", torch.zeros(side, side, device=data.device))
 
@@ -85,6 +83,13 @@ class EASE(Recommender):
         if self.by_user:
             return self.b.t(), self.x.t()
         return self.x, self.b.t()
+
+
+def rows_of_stars(data):
+    """Users, items and whole stars (float64) of every train row: (n,), (n,), (n,).  Refined ratings count as 4 or 1."""
+    columns = data.train.users, data.train.items, data.train.rating
+    users, items, ratings = (torch.from_numpy(column).to(data.device) for column in columns)
+    return users, items, ratings.clamp(1, 5).floor()  # 0.5 -> 1, 4.5 -> 4
 
 
 def closed_form(gram, ridge, p=0.0, out=None):

@@ -10,7 +10,7 @@ Filtering with Jointly Derived Neighborhood Interpolation Weights, ICDM 2007.
 
 import torch
 
-from baselines.ease import closed_form, refuse_what_does_not_fit
+from baselines.ease import closed_form, refuse_what_does_not_fit, rows_of_stars
 from training.recommender import Recommender
 
 DAMPING = 5  # ratings at the mean of all that every user and item has beside its own
@@ -24,9 +24,7 @@ class Stars(Recommender):
         super().__init__(data, settings, generator)
         self.grid = [{"lambda": settings.stars_lambda}]
         refuse_what_does_not_fit(data, data.n_items, model="Stars")
-        users = torch.from_numpy(data.train.users).to(data.device)
-        items = torch.from_numpy(data.train.items).to(data.device)
-        stars = torch.from_numpy(data.train.rating).clamp(1, 5).floor().to(data.device)  # 0.5 -> 1, 4.5 -> 4
+        users, items, stars = rows_of_stars(data)
         left = stars - stars.mean()
         left = left - damped_means(left, users, data.n_users)[users]
         mean = damped_means(left, items, data.n_items)  # (I,)

@@ -54,8 +54,8 @@ def refine(name, folder, items, options, device, log=print, published=None):
     killed run goes on where it was.
     """
     # without a model: labels as they are, or shuffled
-    labels = (published or folder) / f"{name}_train_augment.csv"
-    held_out = published not in (None, folder)
+    published = published or folder
+    labels, held_out = published / f"{name}_train_augment.csv", published != folder
     if held_out and (folder / labels.name).exists():
         where = f"labels for all train rows belong into {labels.parent}, and lose there what is held out"
         raise InputError(f"{folder / labels.name}: is not read; {where}")

@@ -25,7 +25,7 @@ from preparation.files import (
     require_timestamps,
     sort_ids,
 )
-from preparation.rules import draw_users, is_complete, newest
+from preparation.rules import TEST, TRAIN, VALIDATION, cut_in_time, is_complete, newest, of_drawn_users
 from preparation.sources import DATASETS
 from preparation.splits import (
     PARTS,
@@ -40,6 +40,7 @@ from utils import InputError, sha256
 
 DISLIKES = ("validation_dislikes", "test_dislikes")
 ALL_PARTS = (*PARTS, *DISLIKES)
+HELD_OUT = ("validation", "test", *DISLIKES)
 MOST = 2  # stars of a dislike
 DRAW = 2024  # another number draws other pairs
 SHARE_OF_TEST, SHARE_OF_BOTH = 0.2, 0.3  # the rest stays in train
@@ -49,6 +50,11 @@ RULES_VERSION = 1  # raise it when what is held out changes
 def parts_of(protocol):
     """The CSVs that a run reads and tests on, by part."""
     return ALL_PARTS if protocol else PARTS
+
+
+def tested_on(hashes):
+    """Those of {part: SHA-256} that a run is tested on, which tell a protocol from another."""
+    return {part: hashes[part] for part in HELD_OUT if part in hashes}
 
 
 def hold_out(name, folder, own, log=print):
@@ -115,8 +121,7 @@ def hold_out_by_time(name, raw, own, half_stars=None, log=print):
     latest = newest(ratings)
     rows = latest[is_complete(latest, None)]
     if known and known.sample_users:
-        complete = latest[is_complete(latest, read_items(item))]  # drawn from the same users as the published split
-        rows = rows[rows.user.isin(draw_users(sort_ids(complete.user.unique()), known.sample_users))]
+        rows = of_drawn_users(rows, latest, read_items(item), known)
     train, validation, test = parts_by_time(rows)
     likes = [part[part.rating >= 4] for part in (validation, test)]
     dislikes = [part[part.rating <= MOST] for part in (validation, test)]
@@ -135,12 +140,9 @@ def origin_in_time(name, raw, half_stars=None, digest=sha256):
 def parts_by_time(rows):
     """(train, validation, test) of a table user, item, rating, timestamp: a user's rows in order of time, then item."""
     users, items = encode(rows.user, sort_ids(rows.user.unique())), encode(rows.item, sort_ids(rows.item.unique()))
-    rows = rows.iloc[np.lexsort((items, rows.timestamp.to_numpy(), users))]
-    n = np.bincount(users)
-    position = np.arange(len(rows)) - np.repeat(n.cumsum() - n, n)
-    first, second = np.repeat(6 * n // 10, n), np.repeat(8 * n // 10, n)
-    part = (position >= first).astype(int) + (position >= second)
-    return [rows[part == number] for number in range(3)]
+    order = np.lexsort((items, rows.timestamp.to_numpy(), users))
+    _, _, part = cut_in_time(users[order])
+    return [rows.iloc[order[part == number]] for number in (TRAIN, VALIDATION, TEST)]
 
 
 def share_of(train):

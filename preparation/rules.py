@@ -95,6 +95,27 @@ def draw_users(user_ids, n_users):
     return np.random.RandomState(SPLIT_SEED).choice(user_ids, n_users, replace=False)
 
 
+def of_drawn_users(rows, latest, items, known):
+    """The rows of the users that are drawn of a known data set, the same as for the published split.
+
+    rows: some of latest, which newest() returns.  items: DataFrame of read_items.
+    """
+    complete = latest[is_complete(latest, items)]
+    return rows[rows.user.isin(draw_users(sort_ids(complete.user.unique()), known.sample_users))]
+
+
+def cut_in_time(users):
+    """The first 60 % of each user's rows, the next 20 and the last 20: (position of each row within its user, (U, 3)
+    positions at which the three end, part of each row, TRAIN, VALIDATION or TEST).
+
+    users: (N,) numbers from 0, sorted; a user's rows are in order of time.
+    """
+    n = np.bincount(users)
+    positions = np.arange(len(users)) - (n.cumsum() - n)[users]
+    cuts = np.stack((6 * n // 10, 8 * n // 10, n), axis=1)  # (U, 3)
+    return positions, cuts, (positions[:, None] >= cuts[users, :2]).sum(1)
+
+
 def core(user_of, item_of, positive):
     """Rules 2 and 3: the row numbers (positives, negatives) that survive.
 

@@ -195,11 +195,7 @@ def one_of(groups):
 
 def means(figures, names=METRICS):
     """Mean ± deviation over the runs of a row; empty where one lacks the figure."""
-    cells = []
-    for name in names:
-        values = [one.get(name) for one in figures]
-        cells.append("" if None in values else deviation(values))
-    return cells
+    return [deviation([one.get(name) for one in figures]) for name in names]
 
 
 def own_users(runs):

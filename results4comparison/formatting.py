@@ -131,14 +131,13 @@ def figures(runs):
 
 def shown_figures(summaries):
     """Cells under SHOWN."""
-    cells = []
-    for metric in SHOWN:
-        values = [run["test"][metric] for run in summaries]
-        cells.append("" if None in values else deviation(values))
-    return cells
+    return [deviation([run["test"][metric] for run in summaries]) for metric in SHOWN]
 
 
 def deviation(values):
+    """A cell: the mean ± the standard deviation of the runs of a row; empty where one lacks the figure."""
+    if None in values:
+        return ""
     if len(values) == 1:
         return f"{values[0]:.4f}"
     return f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}"

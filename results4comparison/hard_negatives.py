@@ -49,25 +49,16 @@ def plain(groups, experiment, runs):
     wanted = {name: value for name, value in run["flags"].items() if not name.startswith(OF_NEGATIVES)}
     if run["model"] == "HNLMRec":
         wanted["hard"] = "none"
-    return find(groups, experiment.dataset, run["model"], wanted)
-
-
-def find(groups, dataset, model, flags):
-    """The runs with exactly these flags, None where there are none."""
-    for experiment, runs in groups.items():
-        run = next(iter(runs.values()))
-        if (experiment.dataset, run["model"], run["flags"]) == (dataset, model, flags):
-            return runs
-    return None
+    return kept_runs.find(groups, experiment.dataset, run["model"], wanted)
 
 
 def comparisons(groups):
     """Rows of the second table: those comparisons of NAMED of which there are runs."""
     rows, found = [], []
     for dataset in sorted({experiment.dataset for experiment in groups}):
-        tuned = find(groups, dataset, "HNLMRec", {})
+        tuned = kept_runs.find(groups, dataset, "HNLMRec", {})
         for words, flags in NAMED.items():
-            other = find(groups, dataset, "HNLMRec", flags)
+            other = kept_runs.find(groups, dataset, "HNLMRec", flags)
             if not tuned or not other:
                 continue
             rows.append([dataset, words])

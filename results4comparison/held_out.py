@@ -120,85 +120,81 @@ def everything(groups, protocol):
     rows = []
     for experiment, runs in groups.items():
         base = find(groups, experiment.dataset, AS_THEY_ARE, WITHOUT)
-        differences = [None, None]
-        if base and base is not runs:
-            differences = [
-                kept_runs.difference(experiment.dataset, runs, base, metric, protocol)
-                for metric in ("recall@20", "dislikes@20")
-            ]
+        found = in_both(experiment.dataset, runs, base, protocol) if base and base is not runs else NO_TESTS
         summaries = list(runs.values())
         score = statistics.mean(run["test"]["recall@20"] for run in summaries)
         names = [name_of(experiment, summaries[0]), experiment.labels.removeprefix("none: "), str(len(runs))]
-        rows.append((experiment.dataset, score, [*names, *shown_figures(summaries)], differences))
+        rows.append((experiment.dataset, score, [experiment.dataset, *names, *shown_figures(summaries)], found))
     rows.sort(key=lambda row: row[:3])
-    lines = [[dataset, *cells] for dataset, _, cells, _ in rows]
-    for place in range(2):
-        more = tested([(dataset, differences[place]) for dataset, _, _, differences in rows])
-        lines = [[*line, cells[1], cells[2], cells[4]] for line, cells in zip(lines, more, strict=True)]
     header = ["data set", "model", "labels", "seeds", *SHOWN.values()]
-    for words in ("Recall@20", "dislikes shown"):
-        header += [f"{words}, difference", "95 % interval", "p, Holm"]
-    return markdown(header, lines)
+    return with_differences(header, [cells for *_, cells, _ in rows], [found for *_, found in rows], "difference")
 
 
 def named(groups, protocol):
     """The comparisons of NAMED of which there are runs."""
-    rows, differences = [], ([], [])
+    rows, differences = [], []
     for dataset in sorted({experiment.dataset for experiment in groups}):
         for question, ours, theirs in NAMED:
             sides = [find(groups, dataset, *side) for side in (ours, theirs)]
-            if not all(sides):
-                continue
-            rows.append([dataset, question])
-            for metric, found in zip(("recall@20", "dislikes@20"), differences, strict=True):
-                found.append((dataset, kept_runs.difference(dataset, *sides, metric, protocol)))
-    if not rows:
-        return []
-    header = ["data set", "the first, or the second?"]
-    for words, found in zip(("Recall@20", "dislikes shown"), differences, strict=True):
-        header += [f"{words}, first less second", "95 % interval", "p, Holm"]
-        cells = tested(found)
-        rows = [[*row, own[1], own[2], own[4]] for row, own in zip(rows, cells, strict=True)]
-    return markdown(header, rows)
+            if all(sides):
+                rows.append([dataset, question])
+                differences.append(in_both(dataset, *sides, protocol))
+    return with_differences(["data set", "the first, or the second?"], rows, differences, "first less second")
 
 
 def goals(groups, protocol):
     """What lets dislikes count against items, and blends, each less ReFINe++ on the authors' labels (by the rule where
     there are none)."""
-    rows, differences = [], ([], [])
+    rows, differences = [], []
     for experiment, runs in groups.items():
-        base = find(groups, experiment.dataset, LLAMA, WITHOUT) or find(groups, experiment.dataset, RULE, WITHOUT)
-        summaries = list(runs.values())
+        dataset, summaries = experiment.dataset, list(runs.values())
+        base = find(groups, dataset, LLAMA, WITHOUT) or find(groups, dataset, RULE, WITHOUT)
         if not base or not (summaries[0]["model"] == "Blend" or lets_dislikes_count(summaries[0])):
             continue
         shown, theirs = (
             statistics.mean(run["test"]["dislikes@20"] for run in side) for side in (summaries, base.values())
         )
-        whose = next(iter(base.values()))
-        cells = [experiment.dataset, name_of(experiment, summaries[0]), kind_of_labels(whose), f"{shown / theirs:.0%}"]
-        rows.append((shown, cells))
-        for metric, found in zip(("recall@20", "dislikes@20"), differences, strict=True):
-            found.append((experiment.dataset, kept_runs.difference(experiment.dataset, runs, base, metric, protocol)))
+        whose = kind_of_labels(next(iter(base.values())))
+        rows.append((shown, [dataset, name_of(experiment, summaries[0]), whose, f"{shown / theirs:.0%}"]))
+        differences.append(in_both(dataset, runs, base, protocol))
+    order = sorted(range(len(rows)), key=lambda place: (rows[place][1][0], -rows[place][0]))  # the fewest last
+    header = ["data set", "dislikes count against", "less ReFINe++ on", "dislikes, of its"]
+    rows, differences = [rows[place][1] for place in order], [differences[place] for place in order]
+    return with_differences(header, rows, differences, "difference")
+
+
+TESTS = {"recall@20": "Recall@20", "dislikes@20": "dislikes shown"}  # what rows are compared in
+NO_TESTS = [None, None]
+
+
+def in_both(dataset, ours, theirs, protocol):
+    """The Differences under TESTS of two rows of kept runs."""
+    return [kept_runs.difference(dataset, ours, theirs, metric, protocol) for metric in TESTS]
+
+
+def with_differences(header, rows, differences, words):
+    """A table of the rows, which begin with their data set, and behind each its differences under TESTS.
+
+    p is by Holm's method within the data set.  No lines where there are no rows.
+    """
     if not rows:
         return []
-    header = ["data set", "dislikes count against", "less ReFINe++ on", "dislikes, of its"]
-    lines = [cells for _, cells in rows]
-    for words, found in zip(("Recall@20", "dislikes shown"), differences, strict=True):
-        header += [f"{words}, difference", "95 % interval", "p, Holm"]
-        lines = [[*line, own[1], own[2], own[4]] for line, own in zip(lines, tested(found), strict=True)]
-    order = sorted(range(len(rows)), key=lambda place: (lines[place][0], -rows[place][0]))
-    return markdown(header, [lines[place] for place in order])
+    for place, metric in enumerate(TESTS.values()):
+        header = [*header, f"{metric}, {words}", "95 % interval", "p, Holm"]
+        cells = tested([(row[0], found[place]) for row, found in zip(rows, differences, strict=True)])
+        rows = [[*row, mean, interval, p] for row, (_, mean, interval, _, p) in zip(rows, cells, strict=True)]
+    return markdown(header, rows)
 
 
-def dislikes_of(experiment, run):
+def dislikes_of(groups, experiment, run):
     """A cell: what a model of the published protocol shows where dislikes are held out, "" where it was not run.
 
-    ReFINe++ at its defaults takes half an hour: its runs with QUICK stand for it.
+    groups: of kept_runs.experiments, with dislikes held out.  ReFINe++ at its defaults takes half an hour: its runs
+    with QUICK stand for it.
     """
-    groups = kept_runs.experiments(lambda other: other["dataset"] == experiment.dataset, "hold_out_dislikes")
     for other, runs in groups.items():
         summary = next(iter(runs.values()))
-        same = other.model == experiment.model and kind_of_labels(summary) == experiment.labels
+        same = (other.dataset, other.model, kind_of_labels(summary)) == experiment[:3]
         at_defaults = experiment.model == "ReFINe++" and not run["flags"]
         if same and summary["flags"] == (QUICK[experiment.dataset] if at_defaults else run["flags"]):
             return deviation([each["test"]["dislikes@20"] for each in runs.values()])
@@ -207,9 +203,4 @@ def dislikes_of(experiment, run):
 
 def find(groups, dataset, labels, flags):
     """The runs of ReFINe++ with these labels, and these flags beside QUICK; None where there are none."""
-    for experiment, runs in groups.items():
-        run = next(iter(runs.values()))
-        wanted = QUICK.get(dataset, {}) | flags
-        if (experiment.dataset, run["model"], experiment.labels, run["flags"]) == (dataset, "ReFINe++", labels, wanted):
-            return runs
-    return None
+    return kept_runs.find(groups, dataset, "ReFINe++", QUICK.get(dataset, {}) | flags, labels)

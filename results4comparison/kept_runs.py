@@ -43,6 +43,16 @@ def experiments(wanted, protocol=""):
     return groups
 
 
+def find(groups, dataset, model, flags, labels=None):
+    """The runs with exactly these flags, and these labels where any are given; None where there are none."""
+    for experiment, runs in groups.items():
+        run = next(iter(runs.values()))
+        same = (experiment.dataset, run["model"], run["flags"]) == (dataset, model, flags)
+        if same and labels in (None, experiment.labels):
+            return runs
+    return None
+
+
 def of_users(dataset, runs, metric="recall@20", protocol=""):
     """(users, runs) a test metric of kept runs; two of the oldest lack Recall@20."""
     table = pd.read_csv(OURS / protocol / f"{dataset}_{METRICS[metric]}.csv", index_col="user", dtype={"user": str})

@@ -45,11 +45,11 @@ SYSTEM = {"model": "ReFINe++", "labels": AUTHORS, "flags": ""}
 # does not show.
 ABLATION = {"flags": "--no_autoencoder"}
 # What ends on ML-1M within minutes, where a run at the defaults takes hours.
-QUICK = {"learning_rate": 0.02, "batch_size": 16384, "early_stopping_step": 10, "average_decay": 0.997}
+QUICK = held_out.QUICK["ML-1M"]
 # The flags at which labels are compared, by data set; else the defaults.
 LABELS = {"ML-1M": {"no_autoencoder": True, **QUICK}}
 # The flags at which float32 and bfloat16 are compared, in the order of --help, as summaries have them.
-PRECISION = {"learning_rate": 0.006, "batch_size": 4096, "average_decay": 0.998}
+PRECISION = held_out.QUICK["ML-100K"]
 
 # ------------------------------------------------------------------------------------ which runs
 
@@ -145,9 +145,10 @@ def headline():
     these are held out."""
     header = ["model", "labels", "seeds", "test Recall@20", "test NDCG@20", "dislikes shown", "train seconds"]
     rows = kept_runs.published_rows(["ML-100K"], ("ReFINe", "ReFINe++"))
+    with_dislikes = kept_runs.experiments(lambda run: run["dataset"] == "ML-100K", "hold_out_dislikes")
     for experiment, runs in kept_runs.experiments(is_headline).items():
         row = kept_runs.row_of(experiment, runs, None)
-        shown = held_out.dislikes_of(experiment, next(iter(runs.values())))
+        shown = held_out.dislikes_of(with_dislikes, experiment, next(iter(runs.values())))
         rows.append(row._replace(cells=[*row.cells, shown]))
     lines = []
     for row in sorted(rows):

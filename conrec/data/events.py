@@ -17,12 +17,11 @@ import pandas as pd
 from preparation import splits
 from preparation.files import STARS, encode, read_items, read_ratings, require_timestamps, sort_ids
 from preparation.locate import locate
-from preparation.rules import draw_users, is_complete, newest
+from preparation.rules import TRAIN, cut_in_time, is_complete, newest, of_drawn_users
 from preparation.sources import DATASETS
 from preparation.titles import item_table
 from utils import InputError, write_atomically
 
-TRAIN, VALIDATION, TEST = 0, 1, 2
 PARTS = ("train", "validation", "test")
 POSITIVE = 4  # stars, and more
 DAY_SECONDS = 24 * 60 * 60
@@ -111,11 +110,8 @@ def read(raw, name=None, *, order="timestamp", negative=2, clock="auto", day=8, 
     ratings = rows.rating.to_numpy(float)[sort]
 
     # positions and cuts within each user
-    n = np.bincount(users)
-    first = np.concatenate(([0], n.cumsum()))
-    positions = np.arange(len(users)) - first[users]
-    cuts = np.stack((6 * n // 10, 8 * n // 10, n), axis=1)  # (U, 3)
-    parts = (positions[:, None] >= cuts[users, :2]).sum(1)
+    positions, cuts, parts = cut_in_time(users)
+    first = np.concatenate(([0], np.bincount(users).cumsum()))
 
     span = np.median(times[first[1:] - 1] - times[first[:-1]])
     clock, why = pick_clock(clock, order, span, day, window)
@@ -151,9 +147,7 @@ def rated_rows(inter, item, known, order):
     if len(rows) < len(table):
         notes.append(f"ratings: {len(table) - len(latest)} given anew later, {len(latest) - len(rows)} incomplete")
     if known and known.sample_users:
-        complete = latest[is_complete(latest, read_items(item))]  # drawn from the same users as the published split
-        drawn = draw_users(sort_ids(complete.user.unique()), known.sample_users)
-        rows = rows[rows.user.isin(drawn)]
+        rows = of_drawn_users(rows, latest, read_items(item), known)
         notes.append(f"ratings: {len(rows)} of the {known.sample_users} users drawn")
     time = rows.timestamp if order == "timestamp" else rows.index
     return rows.assign(time=time), notes

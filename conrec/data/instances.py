@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from conrec.data.events import DAY_SECONDS, PARTS, TRAIN
+from conrec.data.events import DAY_SECONDS, PARTS
+from preparation.rules import TRAIN
 from utils import InputError
 
 MOMENTS = ("validation", "test", "now")  # as of which is predicted: the parts' beginnings, and after all events

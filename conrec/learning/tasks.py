@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from conrec.data.events import TRAIN
 from conrec.data.instances import by_user, history, matrix
 from conrec.decoder import prompts
 from conrec.learning import grpo, reward
 from conrec.results import metrics
+from preparation.rules import TRAIN
 
 ROWS = 32  # examples of a step by supervision
 N_OPTIONS, MOST_OPTIONS, LONG_SHARE = 4, 20, 0.25  # of an alignment question; how many have 5 to 20 options

@@ -17,10 +17,10 @@ import torch
 from scipy.sparse import hstack
 
 from baselines.ease import closed_form
-from conrec.data.events import TRAIN
 from conrec.data.instances import matrix, past, top_items
 from conrec.results import metrics
 from machine.hardware import available_memory, require_memory
+from preparation.rules import TRAIN
 
 RIDGE, RIDGE_NEGATIVES = 200, 500  # lambda of B(X), B(X+) and of the sparser B(X-)
 PRIOR = 5  # an item's mean stars are drawn to the overall mean as by so many ratings

@@ -13,9 +13,9 @@ The command that filters a run's lists is in filter_lists.py, what it is worth t
 
 import numpy as np
 
-from conrec.data.events import TEST, VALIDATION
 from conrec.data.instances import everybody
 from conrec.results import closed_forms
+from preparation.rules import TEST, VALIDATION
 
 BUDGETS = (0.01, 0.02, 0.05, 0.10)  # shares of liked items that may go, in filter.json
 AT_ONCE = 2**16  # pairs whose similarities are worked out together

@@ -9,10 +9,10 @@ import time
 import numpy as np
 import pandas as pd
 
-from conrec.data.events import TEST
 from conrec.data.instances import numbers_of, sparse
 from conrec.results import closed_forms, metrics
 from conrec.results.filter import control_scores, leave, places, scores
+from preparation.rules import TEST
 from training.evaluation import ranking_metrics
 
 UNMEASURED = "not measurable here: this split trains on every negative"

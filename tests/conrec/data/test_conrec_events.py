@@ -7,7 +7,7 @@ import pytest
 import synthetic
 
 import main
-from conrec.data.events import TRAIN, read, time_split, to_frame
+from conrec.data.events import read, time_split, to_frame
 from conrec.data.instances import (
     as_of,
     candidates,
@@ -24,7 +24,7 @@ from conrec.data.instances import (
 from conrec.learning.reward import swing, swing_values, targets
 from conrec.results import closed_forms
 from preparation.files import STARS, read_items, read_ratings
-from preparation.rules import split
+from preparation.rules import TRAIN, split
 from preparation.sources import DATASETS
 from utils import InputError
 

@@ -7,9 +7,10 @@ import pytest
 import synthetic
 from scipy import stats
 
-from conrec.data.events import TRAIN, read
+from conrec.data.events import read
 from conrec.data.instances import instances, past, top_items
 from conrec.results import closed_forms, metrics
+from preparation.rules import TRAIN
 from utils import InputError
 
 NAN = float("nan")
