@@ -29,6 +29,7 @@ from feedback import prompts
 from feedback.causal import CausalLM
 from feedback.questions import questions, whom_to_ask
 from llm.answers import key, read
+from llm.weights import model_folder
 from machine import hardware
 from options.refinement import RefinementSettings
 from preparation.files import STARS, read_ratings
@@ -38,13 +39,16 @@ from preparation.titles import item_table, item_texts
 from runs import run_folder
 
 
-def plain_scores(lm, question, texts):
-    """The whole prompt of every item read alone, without padding and without a cache."""
+def plain_scores(lm, whole, question, texts):
+    """The whole prompt of every item read alone, without padding and without a cache.
+
+    whole: the same model with all words of its head, which mode score leaves out but for two.
+    """
     for text in dict.fromkeys(texts[item] for item in question.items):
         ids = lm.tokens.before(prompts.about(lm.domain, question, texts))
         ids += lm.tokens.after(prompts.whether(lm.domain, text, lm.tokens.chat))
         with torch.no_grad():
-            logits = lm.model(torch.tensor([ids], device=lm.device)).logits[0, -1].float()
+            logits = whole.model(torch.tensor([ids], device=lm.device)).logits[0, -1].float()
         yield float(logits[lm.yes] - logits[lm.no])
 
 
@@ -55,7 +59,7 @@ def timed(lm, todo, train, texts):
     return records, time.perf_counter() - start
 
 
-def compare(lm, mode, todo, train, texts, plain):
+def compare(lm, whole, mode, todo, train, texts):
     """Print questions a second in batches and one at a time, and how many answers are the same."""
     batched, seconds = timed(lm, todo, train, texts)
     lm.budget = 1  # one question at a time
@@ -70,14 +74,15 @@ def compare(lm, mode, todo, train, texts, plain):
             number += len({texts[item] for item in question.items})
     users = {question.user for question in todo}
     faster = seconds_alone / seconds
+    tokens = sum(lm.show(question, texts)[1] for question in todo)  # a profile once, however often it is read
     print(f"{mode}: {len(todo)} questions about {len(users)} users")
-    print(f"  batched        {number / seconds:8.1f} {unit} a second")
+    print(f"  batched        {number / seconds:8.1f} {unit} a second, {tokens / seconds:.0f} tokens of prompts")
     print(f"  one question   {number / seconds_alone:8.1f}   batched is {faster:.1f} x faster")
     if mode == "score":
         start = time.perf_counter()
         judged = 0
-        for question in plain or todo:
-            judged += len(list(plain_scores(lm, question, texts)))
+        for question in todo[:10]:
+            judged += len(list(plain_scores(lm, whole, question, texts)))
         rate = judged / (time.perf_counter() - start)
         print(f"  plain          {rate:8.1f}   batched is {number / seconds / rate:.1f} x faster")
     print(
@@ -141,7 +146,7 @@ def keys_in(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("llm", type=Path, help="a causal model's folder")
+    parser.add_argument("llm", type=Path, help="a causal model's folder, or a .gguf file")
     parser.add_argument(
         "--data_dir", type=Path, default=ROOT / "data", help="where ML-100K is or goes"
     )
@@ -155,14 +160,16 @@ def main():
     texts = item_texts(item_table(raw), train.item_ids, genres=False)
     device = hardware.pick_device("auto")
     machine = f"{hardware.device_name(device)}, torch {torch.__version__}"
+    weights = model_folder(str(options.llm), options.data_dir)
     print(f"{machine}, commit {run_folder.commit()}, model {options.llm}\n")
     for mode in ("score", "generate"):
         flags = RefinementSettings()
         every_question = questions(train, mode, flags)
         chosen = set(list(train.candidates)[: options.users or None])
         todo = [question for question in every_question if question.user in chosen]
-        lm = CausalLM(options.llm, device, flags, mode, "movies")
-        compare(lm, mode, todo, train, texts, todo[:10])
+        lm = CausalLM(weights, device, flags, mode, "movies")
+        whole = CausalLM(weights, device, flags, "generate", "movies")
+        compare(lm, whole, mode, todo, train, texts)
         if options.kills:
             keys = kill(options.llm, mode, options.data_dir, options.kills)
             every = {question.key for question in every_question}

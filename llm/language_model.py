@@ -11,12 +11,14 @@ import inspect
 
 import torch
 
-from llm.batches import longest, padded, places
+from llm.batches import padded, places
 from llm.messages import ANSWER_TOKENS
 from llm.tokens import PromptTokens
 from llm.weights import dtype_of, load
 from machine.hardware import out_of_memory
 from utils import InputError
+
+LEAST_FILLED = 0.8  # of the longest row's tokens, that a row read beside it must have
 
 
 class LanguageModel:
@@ -53,6 +55,20 @@ class LanguageModel:
                 raise InputError(
                     f"{self.name}: its tokenizer cannot tell Yes from No; use --llm_mode generate"
                 )
+            self.keep_two_words()
+
+    def keep_two_words(self):
+        """Let the model's head know Yes and No alone: of 262,144 words that would be most of the work of a question.
+
+        The model itself goes on to scale or bend what the head says, as before.
+        """
+        head = self.model.get_output_embeddings()
+        words = [self.yes, self.no]
+        two = torch.nn.Linear(head.in_features, 2, bias=head.bias is not None, device="meta")
+        two.weight = torch.nn.Parameter(head.weight[words].detach().clone(), requires_grad=False)
+        if head.bias is not None:
+            two.bias = torch.nn.Parameter(head.bias[words].detach().clone(), requires_grad=False)
+        self.model.set_output_embeddings(two)
 
     def end_tokens(self):
         eos = self.model.generation_config.eos_token_id
@@ -95,7 +111,8 @@ class LanguageModel:
             end = ends[0] if ends else len(new)
             text = self.tokenizer.decode(new[:end], skip_special_tokens=True)
             stopped = not self.tokens.chat and "\n" in text
-            answers.append((text, end < new_tokens or stopped))
+            # where the chat template has begun to think, the answer tells from where on it does not
+            answers.append((self.tokens.thinking + text, end < new_tokens or stopped))
         return answers
 
     def only_answers(self, start, sizes):
@@ -116,14 +133,16 @@ class LanguageModel:
     def yes_minus_no(self, pairs):
         """Logit of Yes minus that of No as the next token.
 
-        [(profile ids, [question ids])] -> [[float]].  The profiles are read once.  Their keys and
-        values then serve every question about them.
+        [(profile ids, [question ids])] -> [[float]].  The profiles are read once, with the tokens that all questions
+        begin with.  Their keys and values then serve every question about them.
         """
         # all profiles, all questions, and the place of the profile that each question is about
+        shared = common_beginning([question for _, questions in pairs for question in questions])
         profiles, rows, owner = [], [], []
         for place, (profile, questions) in enumerate(pairs):
-            profiles.append(profile)
-            rows += questions
+            beginning = questions[0][:shared] if questions else []
+            profiles.append([*profile, *beginning])
+            rows += [question[shared:] for question in questions]
             owner += [place] * len(questions)
 
         ids, mask = padded(profiles, self.pad, self.device)  # (p, tokens)
@@ -133,14 +152,15 @@ class LanguageModel:
             ids, attention_mask=mask, position_ids=position, use_cache=True, **options
         )
 
-        differences = []
-        step = max(1, self.budget // (ids.shape[1] + longest(rows)))
-        for first in range(0, len(rows), step):
-            chunk = slice(first, first + step)
+        differences = [0.0] * len(rows)
+        chunks = list(self.chunks(rows, ids.shape[1]))
+        for chunk in chunks:
             cache = states.past_key_values
-            if first + step < len(rows):  # needed again, and it grows by what is read
+            if chunk is not chunks[-1]:  # needed again, and it grows by what is read
                 cache = copy.deepcopy(cache)
-            differences += self.read_on(cache, mask, owner[chunk], rows[chunk])
+            owners, questions = [owner[row] for row in chunk], [rows[row] for row in chunk]
+            for row, value in zip(chunk, self.read_on(cache, mask, owners, questions), strict=True):
+                differences[row] = value
 
         # a list for each profile again
         found, first = [], 0
@@ -148,6 +168,24 @@ class LanguageModel:
             found.append(differences[first : first + len(questions)])
             first += len(questions)
         return found
+
+    def chunks(self, rows, before):
+        """The places of rows (token ids) in lists of nearly one length, which stay within the budget.
+
+        before: tokens of what each row comes after.  Padding to the longest of all was a third of the work.
+        """
+        order = sorted(range(len(rows)), key=lambda row: -len(rows[row]))
+        chunk = []
+        for row in order:
+            if chunk:
+                most = len(rows[chunk[0]])
+                full = (len(chunk) + 1) * (before + most) > self.budget
+                if full or len(rows[row]) < LEAST_FILLED * most:
+                    yield chunk
+                    chunk = []
+            chunk.append(row)
+        if chunk:
+            yield chunk
 
     def read_on(self, cache, mask, owner, rows):
         """Yes minus No of questions (token ids), each after the profile `owner` of the cache.
@@ -166,15 +204,12 @@ class LanguageModel:
         before = mask[owner]  # (r, profile tokens)
         position = before.sum(1, keepdim=True) + places(after)
         whole = torch.cat([before, after], 1)  # (r, profile tokens + tokens)
-        place, options = after.sum(1) - 1, {}  # where each question ends
-        if self.can_keep_logits():  # logits are made there only
-            last, place = place.unique(return_inverse=True)
-            options = {"logits_to_keep": last}
+        place = after.sum(1) - 1  # where each question ends
         out = self.model(
-            ids, attention_mask=whole, position_ids=position, past_key_values=cache, **options
+            ids, attention_mask=whole, position_ids=position, past_key_values=cache
         )
-        logits = out.logits[torch.arange(len(owner)), place].float()  # (r, vocabulary)
-        return (logits[:, self.yes] - logits[:, self.no]).tolist()
+        logits = out.logits[torch.arange(len(owner)), place].float()  # (r, 2): Yes and No
+        return (logits[:, 0] - logits[:, 1]).tolist()
 
     def can_keep_logits(self):
         return "logits_to_keep" in inspect.signature(self.model.forward).parameters
@@ -203,3 +238,15 @@ class LanguageModel:
             return self.in_halves(run, *columns)
         first = self.in_halves(run, *(column[:middle] for column in columns))
         return first + self.in_halves(run, *(column[middle:] for column in columns))
+
+
+def common_beginning(rows):
+    """How many tokens all rows begin with alike, leaving each at least one."""
+    if not rows:
+        return 0
+    first, last = min(rows), max(rows)  # the rest lies in between, in the order of the alphabet
+    most = min(len(row) for row in rows) - 1
+    for place in range(most):
+        if first[place] != last[place]:
+            return place
+    return most

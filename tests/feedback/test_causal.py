@@ -7,7 +7,6 @@ import inspect
 import itertools
 import json
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +22,7 @@ from llm.answers import key
 from llm.batches import batches, padded, places
 from llm.tokens import PromptTokens
 from llm.weights import is_causal, revision
+from options.refinement import RefinementSettings
 from utils import InputError
 
 DEFAULTS = {
@@ -32,7 +32,7 @@ DEFAULTS = {
 
 
 def load(films, mode, name="trained", **changed):
-    options = SimpleNamespace(**DEFAULTS | changed)
+    options = RefinementSettings(**DEFAULTS | changed)
     folder, device = films.llm / name, torch.device("cpu")
     return CausalLM(folder, device, options, mode, "movies", options.llm_constrained)
 
@@ -40,7 +40,7 @@ def load(films, mode, name="trained", **changed):
 def todo(films, mode, users, **changed):
     """Questions about the first of those users that the model has not seen in training."""
     chosen = set(films.unseen[:users])
-    return [q for q in questions(films.asked, mode, SimpleNamespace(**DEFAULTS | changed)) if q.user in chosen]
+    return [q for q in questions(films.asked, mode, RefinementSettings(**DEFAULTS | changed)) if q.user in chosen]
 
 
 def answer(films, mode, users, name="trained", **changed):
@@ -61,8 +61,11 @@ def test_batched_answers_are_those_of_one_question_at_a_time(films, mode):
             assert record["raw"] == alone[k]["raw"]
 
 
-def check_scores(lm, films, users):
-    """The oracle: each item's prompt read alone, from its first token, without padding or a cache."""
+def check_scores(lm, whole, films, users):
+    """The oracle: each item's prompt read alone, from its first token, without padding or a cache.
+
+    whole: the same model with all the words of its head, in mode generate.
+    """
     asked_about = {question.key: question for question in todo(films, "score", users)}
     for record in lm.answers(list(asked_about.values()), films.asked, films.texts):
         question = asked_about[key(record)]
@@ -70,12 +73,12 @@ def check_scores(lm, films, users):
             text = prompts.about("movies", question, films.texts)
             text += prompts.whether("movies", films.texts[item], chat=False)
             with torch.no_grad():
-                logits = lm.model(torch.tensor([lm.tokens.conversation(text)])).logits[0, -1]
+                logits = whole.model(torch.tensor([lm.tokens.conversation(text)])).logits[0, -1]
             assert score == pytest.approx(float(logits[lm.yes] - logits[lm.no]), abs=1e-4)
 
 
 def test_scores_are_those_of_the_whole_prompt_without_any_cache(films):
-    check_scores(load(films, "score"), films, 4)
+    check_scores(load(films, "score"), load(films, "generate"), films, 4)
 
 
 def test_scores_hold_for_a_model_with_a_sliding_window(films, tmp_path):
@@ -90,8 +93,32 @@ def test_scores_hold_for_a_model_with_a_sliding_window(films, tmp_path):
     )  # fmt: skip
     MistralForCausalLM(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    lm = CausalLM(tmp_path, torch.device("cpu"), SimpleNamespace(**DEFAULTS), "score", "movies")
-    check_scores(lm, films, 3)
+    lm, whole = (
+        CausalLM(tmp_path, torch.device("cpu"), RefinementSettings(**DEFAULTS), mode, "movies")
+        for mode in ("score", "generate")
+    )
+    check_scores(lm, whole, films, 3)
+
+
+def test_scores_hold_for_a_model_that_bends_its_logits_and_has_a_bias(films, tmp_path):
+    """What a model does to the head's words, it does to Yes and No, too (Gemma 2 caps them)."""
+    from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(films.llm / "trained")
+    torch.manual_seed(0)
+    config = Gemma2Config(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=16, sliding_window=48, eos_token_id=tokenizer.eos_token_id,
+        final_logit_softcapping=0.1, initializer_range=0.2,
+    )  # fmt: skip
+    Gemma2ForCausalLM(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    lm, whole = (
+        CausalLM(tmp_path, torch.device("cpu"), RefinementSettings(**DEFAULTS), mode, "movies")
+        for mode in ("score", "generate")
+    )
+    assert lm.model.get_output_embeddings().weight.shape[0] == 2
+    check_scores(lm, whole, films, 3)
 
 
 def test_the_report_card_tells_the_trained_model_from_its_random_twin(films):
@@ -160,7 +187,8 @@ def test_a_bad_answer_is_asked_for_once_more_and_then_left_unanswered(films, mon
     lm, asked_for = load(films, "generate", llm_batch_tokens=10**6), []
     batch = todo(films, "generate", 3)
 
-    def complete(rows, sizes):
+    def complete(rows, sizes, new_tokens):
+        assert new_tokens == messages.ANSWER_TOKENS
         asked_for.append([lm.tokenizer.decode(row) for row in rows])
         good = (" 2\n", True)
         bad = (" I would rather not say\n", True)
@@ -189,7 +217,7 @@ def test_a_prompt_beyond_the_context_loses_profile_never_candidates(films, mode)
     seen = []
     for name in ("complete", "yes_minus_no"):
         run = getattr(lm, name)
-        setattr(lm, name, lambda rows, *more, run=run: seen.extend(rows) or run(rows, *more))
+        setattr(lm, name, lambda rows, *more, run=run, **named: seen.extend(rows) or run(rows, *more, **named))
     records = list(lm.answers(todo(films, mode, 8), films.asked, films.texts))
     assert {record["profile_left_out"] > 0 for record in records} == {True, False}
     for record in records:
@@ -297,7 +325,7 @@ def test_padding_the_model_has_no_token_for_is_not_used(films, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "a")
     tokenizer.add_special_tokens({"pad_token": "<|new|>"})
     tokenizer.save_pretrained(tmp_path / "a")
-    lm = CausalLM(tmp_path / "a", torch.device("cpu"), SimpleNamespace(**DEFAULTS), "score", "movies")
+    lm = CausalLM(tmp_path / "a", torch.device("cpu"), RefinementSettings(**DEFAULTS), "score", "movies")
     expected = answer(films, "score", 3)
     for record in lm.answers(todo(films, "score", 3), films.asked, films.texts):
         assert record["scores"] == pytest.approx(expected[record["user"], 0, 0]["scores"], abs=1e-4)
@@ -308,7 +336,7 @@ def test_broken_weights_are_one_clear_line(films, tmp_path):
     weights = tmp_path / "a" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(InputError, match="cannot be loaded"):
-        CausalLM(tmp_path / "a", torch.device("cpu"), SimpleNamespace(**DEFAULTS), "score", "movies")
+        CausalLM(tmp_path / "a", torch.device("cpu"), RefinementSettings(**DEFAULTS), "score", "movies")
 
 
 def test_a_template_that_drops_a_message_is_refused(films):
