@@ -1,12 +1,14 @@
 """The refinement's questions to a causal language model at hand: modes "generate" and "score"."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
-from feedback import prompts
+from feedback import prompts, reading
 from feedback.questions import Question, picked, scored, too_long
 from llm.batches import batches, longest
 from llm.language_model import LanguageModel
 from llm.messages import ANSWER_TOKENS
+from llm.replies import in_short
 
 
 @dataclass
@@ -31,14 +33,25 @@ class Prompt:
 
 
 class CausalLM(LanguageModel):
-    def __init__(self, weights, device, settings, mode, domain, constrained=False, flag="--llm"):
+    def __init__(self, weights, device, settings, mode, domain, constrained=False, flag="--llm", template=None):
+        """template: of --llm_prompt.  The rest as LanguageModel has it."""
         super().__init__(weights, device, settings, mode, constrained, flag)
-        self.domain = domain
+        self.domain, self.template = domain, template
+        self.room = ANSWER_TOKENS  # of an answer in mode generate
 
     def answers(self, questions, train, texts):
         """Yields a record for each question, batch by batch, the longest first."""
         ask = self.judge if self.mode == "score" else self.choose
         return ask(questions, train, texts)
+
+    def show(self, question, texts):
+        """(prompt, number of tokens) of a question as it is sent; mode score: of the first item, of all items."""
+        if self.mode == "generate":
+            ids = self.pick_prompt(question, texts).ids
+            return self.tokenizer.decode(ids), len(ids)
+        endings = list(self.endings(question, texts, {}).values())
+        ids = self.tokens.before(prompts.about(self.domain, question, texts, self.template))
+        return self.tokenizer.decode(ids + endings[0]), len(ids) + sum(map(len, endings))
 
     def choose(self, questions, train, texts):
         """Mode generate: which of these?"""
@@ -52,14 +65,14 @@ class CausalLM(LanguageModel):
                 yield too_long(question, train)
 
         for batch in self.batches(waiting):
-            self.say(batch)
+            self.say(batch, texts)
 
             # what cannot be read is asked for once more, with a reminder of how to answer
             again = []
             for prompt in batch:
                 if prompt.chosen is None and self.add_reminder(prompt, texts):
                     again.append(prompt)
-            self.say(again)
+            self.say(again, texts)
 
             for prompt in batch:
                 more = {"profile_left_out": prompt.left_out, "batch": len(batch)}
@@ -69,35 +82,38 @@ class CausalLM(LanguageModel):
         """more: what was said before, and the reminder."""
 
         def build(shorter):
-            message = prompts.pick(self.domain, shorter, texts, self.tokens.chat)
+            message = prompts.pick(self.domain, shorter, texts, self.tokens.chat, self.template)
             return self.tokens.conversation(message, *more)
 
-        return self.fit(question, build, ANSWER_TOKENS)
+        prompt = self.fit(question, build, self.room)
+        if prompt:
+            prompt.room = self.room
+        return prompt
 
     def add_reminder(self, prompt, texts):
         """Make what was said, and a reminder, part of the prompt; returns whether they fit."""
-        said = prompt.raw[0].strip()[:200]  # enough to be recognised
         reminder = prompts.reminder(self.tokens.chat)
-        reminded = self.pick_prompt(prompt.question, texts, said, reminder)
+        reminded = self.pick_prompt(prompt.question, texts, in_short(prompt.raw[0]), reminder)
         if reminded:
             prompt.ids = reminded.ids
         return bool(reminded)
 
-    def say(self, batch):
+    def say(self, batch, texts):
         """Let the model answer, and read what it says."""
         if not batch:
             return
         sizes = [len(prompt.question.items) for prompt in batch]
-        answers = self.in_halves(self.complete, [prompt.ids for prompt in batch], sizes)
-        for prompt, size, (text, finished) in zip(batch, sizes, answers, strict=True):
+        complete = partial(self.complete, new_tokens=self.room)
+        answers = self.in_halves(complete, [prompt.ids for prompt in batch], sizes)
+        for prompt, (text, finished) in zip(batch, answers, strict=True):
             prompt.raw.append(text)
-            prompt.chosen = prompts.parse(text, finished, size)
+            prompt.chosen = reading.parse(text, finished, [texts[item] for item in prompt.question.items])
 
     def judge(self, questions, train, texts):
         """Mode score: would this person like it?  For each item."""
 
         def build(shorter):
-            return self.tokens.before(prompts.about(self.domain, shorter, texts))
+            return self.tokens.before(prompts.about(self.domain, shorter, texts, self.template))
 
         # what the context has no room for is not asked
         waiting = []
@@ -126,7 +142,7 @@ class CausalLM(LanguageModel):
         for item in question.items:
             text = texts[item]
             if text not in ending_of:
-                message = prompts.whether(self.domain, text, self.tokens.chat)
+                message = prompts.whether(self.domain, text, self.tokens.chat, self.template)
                 ending_of[text] = self.tokens.after(message)
             endings[text] = ending_of[text]
         return endings

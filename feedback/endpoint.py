@@ -4,9 +4,10 @@ import re
 
 import numpy as np
 
-from feedback import prompts
-from feedback.questions import picked, scored, too_long
-from llm.server import Refused, Server
+from feedback import prompts, reading
+from feedback.questions import picked, scored, too_long, unanswered
+from llm.replies import in_short
+from llm.server import Filtered, Refused, Server
 from utils import InputError
 
 LEAST_LOGPROB = -100.0  # servers say -9999 or less for what they did not reckon
@@ -15,7 +16,8 @@ LEAST_LOGPROB = -100.0  # servers say -9999 or less for what they did not reckon
 class Endpoint(Server):
     """The refinement's questions to a server."""
 
-    def __init__(self, options, mode, domain):
+    def __init__(self, options, mode, domain, template=None):
+        self.template = template
         self.mode = "generate" if mode == "auto" else mode
         self.domain = domain
         local_only = "works with a model on this machine only, not with --llm_url"
@@ -23,35 +25,53 @@ class Endpoint(Server):
             raise InputError(f"--llm_mode embed: {local_only}")
         if options.llm_constrained:
             raise InputError(f"--llm_constrained: {local_only}")
-        super().__init__(options.llm_url, options.llm, options.llm_concurrency, options.llm_timeout)
+        self.room = options.llm_answer_tokens
+        super().__init__(
+            options.llm_url, options.llm, options.llm_concurrency, options.llm_timeout,
+            temperature=options.llm_temperature,
+        )  # fmt: skip
 
     def answers(self, questions, train, texts):
         """Yields a record for each question, in the order in which the answers come."""
         texts = [defused(text) for text in texts]
         ask = self.judge if self.mode == "score" else self.choose
-        return self.ask_all(lambda question: ask(question, train, texts), questions)
+
+        def ask_or_leave(question):
+            try:
+                return ask(question, train, texts)
+            except Filtered:  # this one; the others may pass
+                return unanswered(question, train, "content filter")
+
+        return self.ask_all(ask_or_leave, questions)
+
+    def show(self, question, texts):
+        """(prompt of a question as it is sent, None): its tokens are the server's to count; mode score: of one item."""
+        texts = [defused(text) for text in texts]
+        if self.mode == "generate":
+            return prompts.pick(self.domain, question, texts, chat=True, template=self.template), None
+        item = prompts.whether(self.domain, texts[question.items[0]], chat=True, template=self.template)
+        return prompts.about(self.domain, question, texts, self.template) + item, None
 
     def choose(self, question, train, texts):
         """Mode generate: which of these?"""
 
         def ask(shorter, *more):
-            messages = [prompts.pick(self.domain, shorter, texts, chat=True), *more]
-            return self.say(messages)
+            message = prompts.pick(self.domain, shorter, texts, chat=True, template=self.template)
+            return self.say([message, *more], self.room)
 
         fitted = self.shorten(question, ask)
         if not fitted:
             return too_long(question, train)
         (text, finished), left_out = fitted
-        raw = [text]
-        chosen = prompts.parse(text, finished, len(question.items))
+        raw, titles = [text], [texts[item] for item in question.items]
+        chosen = reading.parse(text, finished, titles)
         if chosen is None:
             # once more, with what was said and a reminder of how to answer
-            said = text.strip()[:200] or "-"  # some servers refuse an empty message
-            fitted = self.shorten(question, lambda shorter: ask(shorter, said, prompts.REMINDER))
+            fitted = self.shorten(question, lambda shorter: ask(shorter, in_short(text), prompts.REMINDER))
             if fitted:
-                (text, finished), _ = fitted
-                raw.append(text)
-                chosen = prompts.parse(text, finished, len(question.items))
+                (again, finished), _ = fitted
+                raw.append(again)
+                chosen = reading.parse(again, finished, titles)
         return picked(question, train, chosen, raw, profile_left_out=left_out)
 
     def judge(self, question, train, texts):
@@ -61,10 +81,10 @@ class Endpoint(Server):
         longest_first = sorted(distinct, key=lambda text: (-len(text), text))
 
         def ask(shorter):
-            profile = prompts.about(self.domain, shorter, texts)
+            profile = prompts.about(self.domain, shorter, texts, self.template)
             scores = {}
             for text in longest_first:
-                body = self.body([profile + prompts.whether(self.domain, text, chat=True)])
+                body = self.body([profile + prompts.whether(self.domain, text, chat=True, template=self.template)])
                 body |= {"max_tokens": 1, "logprobs": True, "top_logprobs": 20}
                 scores[text] = self.request("POST", "chat/completions", yes_minus_no, body)
             return scores

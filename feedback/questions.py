@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+from llm.replies import drop_reasoning
 from preparation.files import encode, sort_ids
 from preparation.titles import item_texts
 
@@ -143,8 +144,9 @@ def questions(train, mode, options):
     one by one.
     """
     made = []
+    chosen = drawn_users(train, options)
     for number, user in enumerate(train.user_ids):
-        if user not in train.candidates or not len(train.askable(user)):
+        if user not in chosen:
             continue
         # a user's random numbers are their own, so that they do not depend on who else is there
         generator = np.random.default_rng([options.llm_seed, number])
@@ -162,6 +164,15 @@ def questions(train, mode, options):
             for part, items in enumerate(np.array_split(shuffled, parts)):
                 made.append(Question(user, permutation, part, items, *profile))
     return made
+
+
+def drawn_users(train, options):
+    """The set of users to ask about: all that there is something to ask about, or --llm_users of them."""
+    users = [user for user in train.user_ids if user in train.candidates and len(train.askable(user))]
+    if options.llm_users and options.llm_users < len(users):
+        drawn = np.random.default_rng([options.llm_seed, len(users)]).permutation(len(users))[: options.llm_users]
+        users = [users[place] for place in drawn]
+    return set(users)
 
 
 def hide_some(train, user, generator):
@@ -193,7 +204,8 @@ def picked(question, train, chosen, raw, **more):
     """The record of a question whose answer names places.  chosen None: no readable answer."""
     if chosen is None:
         verdicts = ["unanswered"] * len(question.items)
-        more["reason"] = "no readable answer"
+        thinking = raw and drop_reasoning(raw[-1]) is None
+        more["reason"] = "reasoning without an end" if thinking else "no readable answer"
     else:
         verdicts = ["disliked"] * len(question.items)
         for place in chosen:
@@ -213,8 +225,12 @@ def scored(question, train, scores, **more):
 
 
 def too_long(question, train):
-    verdicts = ["unanswered"] * len(question.items)
-    return question.record(train, verdicts=verdicts, reason="longer than the model's context")
+    return unanswered(question, train, "longer than the model's context")
+
+
+def unanswered(question, train, reason):
+    """The record of a question that got no answer at all."""
+    return question.record(train, verdicts=["unanswered"] * len(question.items), reason=reason)
 
 
 def verdicts_of(scores, threshold):

@@ -3,19 +3,20 @@
     refine      train_original + item texts -> answers.jsonl, report.json, train_augment CSV
 
 questions.py says whom to ask about what.  A way of asking is a file beside it that turns
-questions into answer records.  answers.py keeps them, verdicts.py makes refined ratings of them,
+questions into answer records.  asking.py asks and keeps them, verdicts.py makes refined ratings of them,
 report.py says what they are worth.  All of it knows ratings and item texts, nothing of graphs.
 """
 
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 from feedback import controls, embed
+from feedback.asking import ask, rehearse
 from feedback.causal import CausalLM
+from feedback.prompts import read_template
 from feedback.questions import one_each, questions, whom_to_ask
 from feedback.report import report
 from feedback.report_text import report_lines
@@ -30,7 +31,6 @@ from feedback.settings import (
 )
 from feedback.verdicts import labels_of, outcome, report_on
 from llm import encoder
-from llm.answers import Answers, key
 from llm.weights import ATTENTION, dtype_of, is_causal, model_folder, revision
 from options.flag import own_names_of, refuse_idle
 from options.refinement import DEFAULT_LLM, RefinementSettings
@@ -82,6 +82,10 @@ def refine(name, folder, items, options, device, log=print, published=None):
     else:
         train = whom_to_ask(ratings, options.unasked_twos, items)
         way = language_model(name, items, train, options, device)
+
+    if options.llm_dry_run:
+        rehearse(way, train, log)
+        raise SystemExit(0)
 
     # ask, and make ratings of the answers; a run that wants the same answers waits for this one
     out = folder / "feedback" / way.folder
@@ -172,25 +176,6 @@ def leave_behind(folder, name, ratings, refined, card, log):
 # --------------------------------------------------------------------------------- ways of asking
 
 
-def ask(way, train, path, settings, log):
-    """The records of all questions, those of earlier starts among them."""
-    with Answers(path, settings) as answers:
-        # what was answered earlier is not asked again
-        done = {key(record) for record in answers.records}
-        left = [question for question in way.questions if question.key not in done]
-        if left:
-            earlier = len(way.questions) - len(left)
-            log(
-                f"refining with {way.llm}: {len(left)} questions to ask, {earlier} answered earlier"
-            )
-            records = way.answer(left, train)
-            for record in tqdm(records, "asking", len(left), unit="question", disable=None):
-                answers.add(record)
-        # the file may hold answers to more --llm_permutations than are wanted now
-        wanted = {question.key for question in way.questions}
-        return [record for record in answers.records if key(record) in wanted]
-
-
 def language_model(name, items, train, options, device):
     if not train.has_title.any():
         raise InputError(
@@ -216,17 +201,19 @@ def served_model(items, train, options, domain):
 
     # the server says what the model is called, so it comes first
     server = Endpoint(options, options.llm_mode, domain)
+    server.template = template = read_template(options.llm_prompt, server.mode)
     texts = item_texts(items, train.item_ids, genres=False)
     settings = {
         **common_settings(server.llm, server.mode, options),
         "through": "endpoint",
         "texts": hash_of(texts),
-        **prompt_settings(server.mode, options, domain),
+        **prompt_settings(server.mode, options, domain, template),
     }
     answer = partial(server.answers, texts=texts)
+    show = partial(server.show, texts=texts)
     todo = questions(train, server.mode, options)
-    folder = folder_name(server.llm, server.mode, options)
-    return WayOfAsking(server.llm, server.mode, todo, answer, settings, folder)
+    folder = folder_name(server.llm, server.mode, options, template)
+    return WayOfAsking(server.llm, server.mode, todo, answer, settings, folder, show)
 
 
 def encoder_model(llm, weights, items, train, options, device):
@@ -249,20 +236,29 @@ def encoder_model(llm, weights, items, train, options, device):
 def causal_model(llm, weights, mode, items, train, options, device, domain):
     """A causal language model on this machine."""
     texts = item_texts(items, train.item_ids, genres=False)
+    template = read_template(options.llm_prompt, mode)
     settings = {
         **common_settings(llm, mode, options),
         "revision": revision(weights),
         "attention": ATTENTION,
         "texts": hash_of(texts),
-        **prompt_settings(mode, options, domain),
+        **prompt_settings(mode, options, domain, template),
         "dtype": dtype_of(options, device),
         "batch_tokens": options.llm_batch_tokens,
     }
 
+    @cache
+    def load():  # only where something is left to ask
+        lm = CausalLM(weights, device, options, mode, domain, options.llm_constrained, template=template)
+        lm.room = options.llm_answer_tokens
+        return lm
+
     def answer(left, train):
-        # the model is loaded only where something is left to ask
-        lm = CausalLM(weights, device, options, mode, domain, options.llm_constrained)
-        return lm.answers(left, train, texts)
+        return load().answers(left, train, texts)
+
+    def show(question):
+        return load().show(question, texts)
 
     todo = questions(train, mode, options)
-    return WayOfAsking(llm, mode, todo, answer, settings, folder_name(llm, mode, options))
+    folder = folder_name(llm, mode, options, template)
+    return WayOfAsking(llm, mode, todo, answer, settings, folder, show)

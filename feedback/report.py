@@ -135,6 +135,7 @@ def counts_of_answers(train, records, judged):
         "questions_with_shortened_profile": shortened,
         "liked_by_rating": by_rating(train, judged),
         "liked_by_position": by_position(records),
+        "questions_by_count": by_count(records),
         "agreement": agreement(records),
     }
 
@@ -177,6 +178,18 @@ def by_position(records):
             counts[place][0] += verdict != "unanswered"
             counts[place][1] += verdict == "liked"
     return [counts[place] for place in sorted(counts)]
+
+
+def by_count(records):
+    """{items asked about: [questions with 0, 1, ... of them liked]}, where a question has one answer.
+
+    A model that always names as many as the prompt's example did has learnt the example, not the user.
+    """
+    counts = defaultdict(Counter)
+    for record in records:
+        if "raw" in record and "unanswered" not in record["verdicts"]:
+            counts[len(record["items"])][record["verdicts"].count("liked")] += 1
+    return {str(size): [counts[size][liked] for liked in range(size + 1)] for size in sorted(counts)}
 
 
 def agreement(records):

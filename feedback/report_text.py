@@ -20,19 +20,27 @@ def lines_on_answers(card):
         if answered:
             shares_by_rating.append(f"{star}: {liked / answered:.1%}")
     lines = [
-        f"  coverage      {card['answered']} of {card['candidates']} candidates answered",
+        f"  coverage      {card['answered']} of {card['candidates']} candidates answered"
+        f" ({card['answered'] / max(card['candidates'], 1):.1%})",
         f"  questions     {card['questions']}: {card['questions_unanswered']} unanswered, "
         f"{card['questions_reminded']} after a reminder, "
         f"{card['questions_with_shortened_profile']} with a shortened profile",
         f"  liked         {liked_share:.1%} of the answered; "
         f"by rating {', '.join(shares_by_rating)}",
     ]
+    if card["answered"] and card["liked"] in (0, card["answered"]):
+        lines.append("  WARNING       every verdict is the same: this model tells nothing apart")
     # a model that reads a list may prefer its beginning or its end
     if card["liked_by_position"]:
         shares = []
         for answered, liked in card["liked_by_position"]:
             shares.append(f"{liked / max(answered, 1):.1%}")
         lines.append(f"  by position   {', '.join(shares)} liked")
+    # and one that chooses may have learnt how many from an example
+    if card.get("questions_by_count"):  # cards of earlier versions have none
+        size, counts = max(card["questions_by_count"].items(), key=lambda pair: sum(pair[1]))
+        shares = [f"{liked}: {count / sum(counts):.1%}" for liked, count in enumerate(counts)]
+        lines.append(f"  by count      of {size} items liked {', '.join(shares)} of the questions")
     # known with several --llm_permutations only
     if card["agreement"] is not None:
         agreed = card["agreement"]

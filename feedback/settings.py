@@ -8,7 +8,7 @@ from pathlib import Path
 from feedback import controls
 from feedback.prompts import PROMPT_VERSION
 from feedback.questions import one_each
-from utils import InputError
+from utils import InputError, hash_of
 
 
 @dataclass
@@ -21,6 +21,7 @@ class WayOfAsking:
     answer: Callable  # questions, TrainRatings -> records
     settings: dict  # what the answers depend on, besides the ratings
     folder: str  # name of the folder for the answers
+    show: Callable | None = None  # Question -> (prompt as text, its tokens or None), of a model that reads prompts
 
 
 def control(train, options):
@@ -56,10 +57,10 @@ def common_settings(llm, mode, options):
     return {"llm": llm, "mode": mode, "all_twos": options.unasked_twos == "ask"}
 
 
-def prompt_settings(mode, options, domain):
-    """What the answers of a model that reads prompts depend on."""
+def prompt_settings(mode, options, domain, template):
+    """What the answers of a model that reads prompts depend on.  template: of --llm_prompt, None for ours."""
     settings = {
-        "prompts": PROMPT_VERSION,
+        "prompts": PROMPT_VERSION[mode],
         "domain": domain,
         "seed": options.llm_seed,
         "profile": options.llm_profile,
@@ -68,14 +69,20 @@ def prompt_settings(mode, options, domain):
     if mode == "generate":
         settings["question_size"] = options.llm_question_size
         settings["constrained"] = options.llm_constrained
+        settings["answer_tokens"] = options.llm_answer_tokens
+        settings["temperature"] = options.llm_temperature
+    if template:
+        settings["template"] = hash_of([template])
     return settings
 
 
-def folder_name(llm, mode, options):
+def folder_name(llm, mode, options, template=None):
     """Answers that came about in different ways lie in different folders."""
     folder = f"{Path(llm).name}-{mode}"
     if mode == "generate" and options.llm_constrained:
         folder += "-constrained"
+    if template:
+        folder += f"-{Path(options.llm_prompt).stem}-{hash_of([template])[:8]}"
     return folder
 
 
@@ -91,6 +98,8 @@ def folder_of_labels(way, options):
         return folder
     if options.unasked_twos != "confirmed":
         folder += f"-{options.unasked_twos}"
+    if options.llm_users:
+        folder += f"-{options.llm_users}_users"
     if options.llm_permutations > 1 and way.mode != "embed":  # an encoder knows no order
         folder += f"-{options.llm_permutations}_orders"
     return folder

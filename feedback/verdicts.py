@@ -14,7 +14,7 @@ import pandas as pd
 
 from feedback.questions import whom_to_ask
 from feedback.report import report
-from llm.answers import read
+from llm.answers import latest, read
 from preparation.files import CONFIRMED, LIKED, STARS, read_ratings
 from utils import InputError, sha256
 
@@ -154,6 +154,7 @@ def report_on(path, unasked_twos):
         raise InputError(
             f"{path}: its questions were not made from {original}, or that has changed since"
         )
+    records = latest(records)
     train = whom_to_ask(ratings, "ask" if settings.get("all_twos") else unasked_twos)
     _, card = outcome(train, records, ratings, unasked_twos)
     return card

@@ -41,6 +41,11 @@ def key(record):
     return record["user"], record["permutation"], record["part"]
 
 
+def latest(records):
+    """One record a question, the last one where it was asked again."""
+    return list({key(record): record for record in records}.values())
+
+
 class Answers:
     """An answers file held open for appending, by one process at a time.
 

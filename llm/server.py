@@ -1,14 +1,16 @@
 """Requests to a model behind an OpenAI-compatible interface, several at a time.
 
-Such as vLLM and `transformers serve` have.
+Such as vLLM and `transformers serve` have.  Each speaks a dialect: what one does not know is taken back and not sent
+again (see Dialect).
 """
 
 import os
+import queue
 import random
 import re
 import sys
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from urllib.parse import urlsplit
 
 import requests
@@ -18,50 +20,131 @@ from llm.messages import ANSWER_TOKENS, turns
 from utils import InputError
 
 TRIES = 6  # of one request, with pauses of about 1, 2, 4, 8, 16 seconds in between
-PASSING = {408, 409, 425, 429, 500, 502, 503, 504}  # HTTP statuses worth another try
+# HTTP statuses worth another try; those of 520 to 529 are a proxy's and an overloaded server's
+PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
+ABOUT_THE_REQUEST = {400, 413, 422}  # statuses of a request that will not do as it is
 TOO_LONG = r"context|max(imum)?[ _](model[ _])?len|too long|too many tokens"  # how servers say so
+FILTERED = r"content[ _-]?(management[ _-]?)?(filter|policy)|moderation|safety (system|policy)"  # and this
 LONGEST_PAUSE = 60  # seconds, also where the server asks for more
 CONNECTING = 10  # seconds in which a server must take a connection; an answer may take longer
 
 
 class Refused(InputError):
-    """The server understood the request and will not answer it: asking again would not help."""
+    """The server understood the request and will not answer it: asking again would not help.
+
+    said: the server's own code and message, without the model's name.
+    """
+
+    def __init__(self, message, status=None, said=""):
+        super().__init__(message)
+        self.status, self.said = status, said
+
+    def is_too_long(self):
+        """Whether it is the prompt's length that was refused."""
+        return self.status in ABOUT_THE_REQUEST and bool(re.search(TOO_LONG, self.said, re.IGNORECASE))
+
+
+class Filtered(Refused):
+    """A content filter keeps the answer to this one prompt back."""
+
+
+class Dialect:
+    """What a server does not know of a request, found out as it refuses."""
+
+    def __init__(self):
+        self.left_out, self.renamed, self.most_listed = set(), {}, None
+        self.lock = threading.Lock()  # several requests are refused at a time, and one of them is to learn from it
+
+    def translate(self, body):
+        """A request's body as the server takes it."""
+        body = {self.renamed.get(name, name): value for name, value in body.items() if name not in self.left_out}
+        if self.most_listed and "top_logprobs" in body:
+            body["top_logprobs"] = min(body["top_logprobs"], self.most_listed)
+        return body
+
+    def learn(self, body, sent, said):
+        """Whether a refused request is to be sent again at once, in other words.
+
+        body: as it was meant.  sent: as it was translated.  said: by the server.
+        """
+        with self.lock:
+            return self.translate(body) != sent or self.give_way(sent, said)
+
+    def give_way(self, sent, said):
+        unknown = re.search(r"chat_template_kwargs|extra|unrecogni|unknown|unexpected", said, re.IGNORECASE)
+        if "max_tokens" in sent and "max_completion_tokens" in said:
+            self.renamed["max_tokens"] = "max_completion_tokens"
+        elif "temperature" in sent and "temperature" in said:
+            self.left_out.add("temperature")
+            warn("the server takes no temperature: it draws its answers as it likes, and others the next time")
+        elif sent.get("top_logprobs", 0) > 1 and "top_logprobs" in said:
+            below = [int(number) for number in re.findall(r"\d+", said) if 0 < int(number) < sent["top_logprobs"]]
+            self.most_listed = max(below, default=sent["top_logprobs"] // 2)
+        elif "chat_template_kwargs" in sent and unknown:
+            self.left_out.add("chat_template_kwargs")
+        else:
+            return False
+        return True
 
 
 class Server:
     """A model behind a URL, whatever it is asked about."""
 
-    def __init__(self, url, llm, workers, timeout, flag="--llm_url"):
+    def __init__(self, url, llm, workers, timeout, flag="--llm_url", temperature=0.0):
         """Asks the server for its models' names where llm is "auto".
 
         workers: requests at a time.  timeout: seconds.  flag: to name in messages.  A key goes into
         the environment variable OPENAI_API_KEY.
         """
-        self.url, self.flag, self.workers = url.rstrip("/"), flag, workers
+        # the address of one thing that a server does is taken for the server's
+        self.url = re.sub(r"/(chat/completions|completions|models)$", "", url.rstrip("/"))
+        self.flag, self.workers, self.temperature = flag, workers, temperature
         self.timeout = min(CONNECTING, timeout), timeout
         if not self.url.startswith(("http://", "https://")):
             raise InputError(f"{flag} {url}: must begin with http:// or https://")
         self.session = session_for(self.url, workers)
-        # vLLM and transformers understand this; taken back where a server does not (see request)
-        self.more = {"chat_template_kwargs": {"enable_thinking": False}}
+        self.dialect = Dialect()
         self.reached = False  # whether the server has ever replied
+        self.found = False  # whether the address is one that answers
         self.answered = False  # whether a question of this start has been
         self.llm = llm
         if self.llm == "auto":
             self.llm = self.request("GET", "models", first_model)
 
     def ask_all(self, ask, questions):
-        """Yields ask(question) of each, in the order in which the answers come."""
-        pool = ThreadPoolExecutor(self.workers)
+        """Yields ask(question) of each, in the order in which the answers come.
+
+        After the first failure, or where nobody wants more, no further question is asked, and nobody waits for the
+        answers on their way: a server may hang.  What was answered is kept, the rest is asked at the next start.
+        """
+        waiting, answers, ended = queue.SimpleQueue(), queue.SimpleQueue(), threading.Event()
+        questions = list(questions)
+        for question in questions:
+            waiting.put(question)
+
+        def work():
+            while not ended.is_set():
+                try:
+                    question = waiting.get_nowait()
+                except queue.Empty:
+                    return
+                try:
+                    answers.put((ask(question), None))
+                except BaseException as error:  # raised below, in the thread that reads the answers
+                    answers.put((None, error))
+
+        for _ in range(min(self.workers, len(questions))):
+            # a daemon, since the end of the program does not wait for it
+            threading.Thread(target=work, daemon=True).start()
         try:
-            waiting = [pool.submit(ask, question) for question in questions]
-            for future in as_completed(waiting):
-                record = future.result()
+            for _ in questions:
+                record, error = answers.get()
+                if error:
+                    raise error
                 self.answered = True
                 yield record
         finally:
-            # Also after the first failure.  What was answered is kept, the rest is asked at the next start.
-            pool.shutdown(cancel_futures=True)
+            ended.set()
 
     def shorten(self, question, ask):
         """(answer, items of the profile left out), None where not even the question alone fits.
@@ -74,7 +157,7 @@ class Server:
             try:
                 return ask(question.shortened(kept)), whole - kept
             except Refused as error:
-                if not re.search(TOO_LONG, str(error), re.IGNORECASE):
+                if not error.is_too_long():
                     raise
                 if not kept:
                     return None
@@ -86,8 +169,9 @@ class Server:
 
     def body(self, messages, max_tokens=ANSWER_TOKENS):
         body = {"model": self.llm, "messages": turns(messages)}
-        body |= {"temperature": 0, "max_tokens": max_tokens}
-        return body | self.more
+        body |= {"temperature": self.temperature, "max_tokens": max_tokens}
+        # vLLM and transformers understand this
+        return body | {"chat_template_kwargs": {"enable_thinking": False}}
 
     def request(self, method, path, read, body=None):
         """read(JSON reply).
@@ -96,23 +180,23 @@ class Server:
         failing server, a reply that is none, and a server that was there before.  Raises Refused
         for other refusals, InputError after the last try, and at once where no server was found.
         """
-        url = f"{self.url}/{path}"
-        for attempt in range(TRIES):
-            asked_pause = 0.0
+        attempt = 0
+        while attempt < TRIES:
+            url, asked_pause = f"{self.url}/{path}", 0.0
+            sent = body and self.dialect.translate(body)
             try:
-                reply = self.session.request(method, url, json=body, timeout=self.timeout)
+                reply = self.session.request(method, url, json=sent, timeout=self.timeout)
                 self.reached = True
                 if reply.status_code == 200:
+                    self.found = True
                     return read(reply.json())
                 problem = f"HTTP {reply.status_code} {' '.join(reply.text.split())[:200]}"
-                if body and "chat_template_kwargs" in body and "chat_template_kwargs" in reply.text:
-                    # the server does not know it: again at once, and from now on without
-                    self.more = {}
-                    body = body.copy()
-                    del body["chat_template_kwargs"]
+                if sent and reply.status_code in ABOUT_THE_REQUEST and self.dialect.learn(body, sent, reply.text):
+                    continue
+                if reply.status_code == 404 and self.try_version(url, path):
                     continue
                 if reply.status_code not in PASSING:
-                    raise Refused(f"{self.flag} {url}: {problem}")
+                    raise self.refusal(url, problem, reply)
                 asked_pause = retry_after(reply)
             except requests.RequestException as error:  # among them a reply that is no JSON
                 problem = in_words(error)
@@ -120,15 +204,34 @@ class Server:
                     self.refuse_nobody(error)
             except (KeyError, IndexError, TypeError, AttributeError):  # of read()
                 problem = f"an unusable reply: {reply.text[:200]!r}"
-            if attempt < TRIES - 1:
+            attempt += 1
+            if attempt < TRIES:
                 # random, so that not all workers come back at the same moment
-                pause = 2**attempt * random.uniform(0.7, 1.3)
+                pause = 2 ** (attempt - 1) * random.uniform(0.7, 1.3)
                 time.sleep(min(max(asked_pause, pause), LONGEST_PAUSE))
         kept = "answers so far are kept, " if self.answered else ""
         raise InputError(
             f"{self.flag} {url}: {TRIES} tries failed, the last with {problem}; "
             f"{kept}the same command goes on with what is left to ask"
         )
+
+    def try_version(self, url, path):
+        """Whether an address that nothing lies at is worth another try, with the /v1 that such servers have."""
+        if url != f"{self.url}/{path}":
+            return True  # another thread has put it there
+        if self.found or re.search(r"/v\d+\w*$", self.url):
+            return False
+        self.url += "/v1"
+        return True
+
+    def refusal(self, url, problem, reply):
+        """The exception for a reply that is neither an answer nor worth another try."""
+        said = code_and_message(reply).replace(self.llm, "")
+        if reply.status_code in {*ABOUT_THE_REQUEST, 403, 451} and re.search(FILTERED, said, re.IGNORECASE):
+            return Filtered(f"{self.flag} {url}: {problem}", reply.status_code, said)
+        if reply.status_code == 404 and not self.found:
+            problem += f"; is there a model {self.llm}, and is the address right, as in http://host/v1?"
+        return Refused(f"{self.flag} {url}: {problem}", reply.status_code, said)
 
     def refuse_nobody(self, error):
         """Raises InputError where there was nobody to connect to: waiting would not change that."""
@@ -176,7 +279,7 @@ def session_for(url, workers):
         session.headers["Authorization"] = f"Bearer {secret}"
         host = urlsplit(url).hostname
         if url.startswith("http://") and host not in ("localhost", "127.0.0.1", "::1"):
-            print(f"warning: OPENAI_API_KEY goes to {host} unencrypted; https keeps it secret", file=sys.stderr)
+            warn(f"OPENAI_API_KEY goes to {host} unencrypted; https keeps it secret")
     return session
 
 
@@ -187,14 +290,38 @@ def retry_after(reply):
 
 
 def first_model(reply):
+    if not reply["data"]:
+        raise Refused("--llm auto: the server lists no model; give the name of one")
     return reply["data"][0]["id"]
 
 
+def code_and_message(reply):
+    """What a refusal says of its reason: the codes and messages of its JSON, or its text."""
+    try:
+        error = reply.json()
+    except ValueError:
+        return reply.text
+    if isinstance(error, dict):
+        error = error.get("error", error)
+    if not isinstance(error, dict):
+        return str(error)
+    return " ".join(str(error[name]) for name in ("code", "type", "message", "detail", "innererror") if error.get(name))
+
+
+def warn(line):
+    print(f"warning: {line}", file=sys.stderr)
+
+
 def message_of(reply):
-    """(text, whether it came to an end) of a chat completion."""
+    """(text, whether it came to an end) of a chat completion.  Raises Filtered for one that a filter has kept back."""
     choice = reply["choices"][0]
+    if choice.get("finish_reason") == "content_filter":
+        raise Filtered("the answer was kept back by a content filter")
     finished = choice.get("finish_reason") != "length"
-    text = choice["message"]["content"]
+    message = choice["message"]
+    # a server that parses reasoning itself leaves the content out where the answer was never reached
+    parsed = any(name.startswith("reasoning") for name in message)
+    text = message.get("content") if parsed else message["content"]
     if text is None:  # all that was said is thinking or a refusal
         return "", finished
     # adding to it raises a TypeError where it is not text, which makes the reply an unusable one

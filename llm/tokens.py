@@ -4,6 +4,7 @@ import itertools
 from functools import cached_property
 
 from llm.messages import CUE, answer, transcript, turns
+from llm.replies import opened_by
 from utils import InputError
 
 TEMPLATE_OPTIONS = {
@@ -26,6 +27,8 @@ class PromptTokens:
         """eos: the tokens that end an answer; name: of the model, for messages about it."""
         self.tokenizer, self.eos, self.name = tokenizer, eos, name
         self.chat = bool(tokenizer.chat_template)
+        # what opens the reasoning, where the chat template begins every answer with it
+        self.thinking = opened_by(self.template_parts(1)[1]) if self.chat else ""
         self.templates = {}  # number of messages -> parts of the chat template as token ids
         self.answer_trees = {}  # number of items -> the valid answers as a prefix tree of tokens
 

@@ -9,7 +9,6 @@ item the user likes and that they would not want.  Greedy; one reminder; a reply
 nothing is put in its place.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,14 +20,14 @@ from tqdm import tqdm
 from feedback.causal import CausalLM
 from feedback.prompts import DOMAINS
 from feedback.questions import Question
+from llm.replies import drop_reasoning, find_json, in_short
 from llm.weights import dtype_of, is_causal, revision
 from utils import InputError
 
-WRITING_VERSION = 1  # raise it when a wording or the reader changes, so that old replies are not mixed with new
+WRITING_VERSION = 2  # raise it when a wording or the reader changes, so that old replies are not mixed with new
 ITEM_WORDS, USER_WORDS, TITLE_WORDS = 200, 100, 20  # that an answer may have
 SHOWN_WORDS = 30  # of an item's profile, beside its title in a user's list
 ROOM = {"summarization": 384, "hard_negative_item": 128}  # tokens of a reply
-LONGEST_REPLY, MOST_TRIES = 20_000, 50  # characters looked at, and places where an object may begin
 REMINDER = "That could not be read. Reply with nothing but the JSON object, on one line, within the number of words."
 NONE = {"", "none", "null", "n/a", "unknown"}
 NOBODY = Question("", 0, 0, *[np.zeros(0, int)] * 3)
@@ -123,9 +122,12 @@ def titles(known, domain, done, pairs, users, items):
 def read_reply(text, key, most_words):
     """(answer, reasoning, status) of a reply: ok, none, too_long or unreadable.  Only ok has an answer.
 
-    The first object in the text that can be decoded counts, whatever is around it.
+    The first object in the text that can be decoded counts, whatever is around it; reasoning before it is dropped.
     """
-    found = first_object(text)
+    answer = drop_reasoning(text)
+    found = None if answer is None else find_json(answer, "{")
+    if found is None:
+        return "", "", "unreadable"
     if key not in found or "reasoning" not in found:
         return "", "", "unreadable"
     answer, reasoning = found[key], found["reasoning"] or ""
@@ -137,21 +139,6 @@ def read_reply(text, key, most_words):
     if len(answer.split()) > most_words:
         return "", reasoning, "too_long"
     return answer, reasoning, "ok"
-
-
-def first_object(text):
-    """The first JSON object in a text as a dict, {} where there is none."""
-    text, place = text[:LONGEST_REPLY], -1
-    for _ in range(MOST_TRIES):
-        place = text.find("{", place + 1)
-        if place < 0:
-            break
-        try:
-            found, _ = json.JSONDecoder().raw_decode(text, place)
-        except (ValueError, RecursionError):
-            continue
-        return found
-    return {}
 
 
 def opening(key):
@@ -225,8 +212,7 @@ class LocalWriter:
         """Make what was said, and a reminder, part of a prompt whose reply was of no use; returns whether."""
         if each.reply[2] not in ("unreadable", "too_long"):
             return False
-        said = prompt.raw[0].strip()[:200]
-        reminded = self.prompt(each, said, REMINDER if self.chat else f"\n{REMINDER}")
+        reminded = self.prompt(each, in_short(prompt.raw[0]), REMINDER if self.chat else f"\n{REMINDER}")
         if reminded:
             prompt.ids = reminded.ids
         return bool(reminded)
@@ -260,21 +246,24 @@ class ServerWriter:
 
     def ask(self, each):
         from feedback.endpoint import defused
+        from llm.server import Filtered
 
         def say(question, *more):
             messages = [defused(each.build(question)), *more]
             text, _ = self.server.say(messages, each.room)
             return text
 
-        fitted = self.server.shorten(each.question, say)
+        try:
+            fitted = self.server.shorten(each.question, say)
+        except Filtered:  # this one; the others may pass
+            fitted = None
         if not fitted:
             each.reply = "", "", "failed"
             return each.record(self.backend)
         text, _ = fitted
         each.reply = read_reply(text, each.key, each.most_words)
         if each.reply[2] in ("unreadable", "too_long"):
-            said = text.strip()[:200] or "-"  # some servers refuse an empty message
-            fitted = self.server.shorten(each.question, lambda question: say(question, said, REMINDER))
+            fitted = self.server.shorten(each.question, lambda question: say(question, in_short(text), REMINDER))
             if fitted:
                 each.reply = read_reply(fitted[0], each.key, each.most_words)
         return each.record(self.backend)

@@ -43,6 +43,22 @@ class RefinementSettings(Settings):
     llm_constrained: bool = flag(False, "mode generate: let the model say nothing but valid answers")
     llm_permutations: int = flag(1, "orders each question is asked in; the majority decides", least=1)
     llm_question_size: int = flag(5, "mode generate: items a question, at most 10", least=1, most=10)
+    llm_prompt: str | None = flag(
+        None, "a text file with the question in your words; {likes}, {dislikes} and {items} (mode score: {item}) "
+        "stand in it for titles, {example}, {one} and {several} for what docs/refinement.md says",
+        type=absolute, metavar="FILE", named=False,
+    )
+    llm_answer_tokens: int = flag(
+        48, "mode generate: tokens of an answer at most; a model that thinks before it answers needs more", least=1
+    )
+    llm_temperature: float = flag(0.0, "mode generate with --llm_url: above 0, answers are drawn", least=0, most=2)
+    llm_users: int | None = flag(
+        None, "ask about so many users only, drawn at random, the others keep their stars: a trial", least=1
+    )
+    llm_dry_run: bool = flag(
+        False, "ask ten questions, show the first one whole and how long all would take, write nothing and end",
+        action=True,
+    )
     llm_profile: int = flag(20, "known likes, and known dislikes, shown at most", least=0)
     llm_seed: int = flag(
         2024, "of the orders, of what is hidden, and of --llm random and shuffled", least=0, most=2**32 - 1
@@ -86,14 +102,14 @@ class RefinementSettings(Settings):
             yield "llm_dtype llm_batch_tokens llm_constrained", why
             mode = "generate" if mode == "auto" else mode
         else:
-            yield "llm_url llm_concurrency llm_timeout", "has no use without --llm_url"
+            yield "llm_url llm_concurrency llm_timeout llm_temperature", "has no use without --llm_url"
             if mode == "auto" and self.llm in ("auto", DEFAULT_LLM):
                 mode = "embed"
         if mode == "embed":
             why = "an encoder has no use for it; --llm names another model, or leave it out"
             yield all_but({"llm", "llm_mode", "llm_url", "unasked_twos"}), why
         if mode == "score":
-            yield "llm_question_size llm_constrained", beside("--llm_mode score")
+            yield "llm_question_size llm_constrained llm_answer_tokens llm_temperature", beside("--llm_mode score")
 
 
 def all_but(used):

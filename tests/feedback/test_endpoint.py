@@ -11,6 +11,7 @@ import shutil
 import socket
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -25,6 +26,7 @@ from feedback.endpoint import Endpoint
 from feedback.questions import questions
 from llm import messages
 from llm.answers import key
+from options.refinement import RefinementSettings
 from utils import InputError
 
 OPTIONS = {
@@ -34,7 +36,7 @@ OPTIONS = {
 
 
 def options(url, **changed):
-    return SimpleNamespace(**OPTIONS | {"llm_url": url} | changed)
+    return RefinementSettings(**OPTIONS | {"llm_url": url} | changed)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +92,7 @@ def test_a_real_server_without_logprobs_is_one_clear_line(films, chat_model, rea
 
 def test_scores_by_logprobs_are_those_of_the_same_model_at_hand(films, chat_model, serve):
     """The server runs the test model and lists its most probable tokens, as vLLM does."""
-    lm = CausalLM(chat_model, torch.device("cpu"), options(""), "score", "movies")
+    lm = CausalLM(chat_model, torch.device("cpu"), options(""), "generate", "movies")
     lock = threading.Lock()
 
     def reply(path, body):
@@ -345,7 +347,7 @@ def test_the_first_model_listed_is_taken_and_the_key_is_sent(serve, monkeypatch)
 )
 def test_what_an_endpoint_cannot_do_is_refused_at_once(mode, changed, message):
     with pytest.raises(InputError, match=message):
-        Endpoint(SimpleNamespace(**vars(options("http://x/v1")) | changed), mode, "movies")
+        Endpoint(replace(options("http://x/v1"), **changed), mode, "movies")
 
 
 @pytest.mark.parametrize(
@@ -357,4 +359,4 @@ def test_titles_hold_no_control_tokens_on_their_way_to_a_server(title):
 
 
 def test_local_and_remote_answers_have_the_same_room():
-    assert Endpoint(options("http://x/v1"), "auto", "movies").body(["a"])["max_tokens"] == messages.ANSWER_TOKENS
+    assert options("").llm_answer_tokens == messages.ANSWER_TOKENS

@@ -1,7 +1,5 @@
 """The refinement, on constructed users whose likes and dislikes are plain."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +15,7 @@ from feedback.report_text import report_lines
 from feedback.verdicts import apply, merge, outcome
 from llm import encoder
 from llm_feedback import main
+from options.refinement import RefinementSettings
 from preparation.sources import DATASETS, DataSet
 from preparation.titles import item_texts
 from utils import InputError, git_blob_id
@@ -122,7 +121,7 @@ def untitled(ratings):
 
 @pytest.mark.parametrize("mode", ["generate", "score", "embed"])
 def test_an_item_without_a_title_is_neither_asked_about_nor_shown(untitled, mode):
-    options = SimpleNamespace(llm_seed=1, llm_permutations=2, llm_question_size=5, llm_profile=20)
+    options = RefinementSettings(llm_seed=1, llm_permutations=2, llm_question_size=5, llm_profile=20)
     asked = one_each(untitled) if mode == "embed" else questions(untitled, mode, options)
     shown = {question.user: set() for question in asked}
     for question in asked:
@@ -230,7 +229,7 @@ OPTIONS = {"llm_seed": 1, "llm_permutations": 3, "llm_profile": 20, "llm_questio
 
 
 def of_u(train, mode="generate", **changed):
-    made = questions(train, mode, SimpleNamespace(**OPTIONS | changed))
+    made = questions(train, mode, RefinementSettings(**OPTIONS | changed))
     return [question for question in made if question.user == "u"]
 
 
@@ -280,7 +279,7 @@ def test_the_profile_begins_with_the_strongest_ratings_and_is_shortened_from_its
 
 
 def test_a_user_with_a_single_like_is_asked_about_all_the_same(many):
-    made = questions(many, "score", SimpleNamespace(**OPTIONS))
+    made = questions(many, "score", RefinementSettings(**OPTIONS))
     assert {question.user for question in made} == set(many.candidates) == {"u", "v"}
 
 
@@ -405,7 +404,7 @@ def test_only_the_authors_own_labels_count_as_published(tmp_path, monkeypatch, l
     path.write_text(rows.format(4.5))
     monkeypatch.setitem(DATASETS, "Tiny", DataSet({}, [], labels=git_blob_id(path)))
     path.write_text(rows.format(labels))
-    options = SimpleNamespace(llm="auto", llm_url=None, unasked_twos="confirmed")
+    options = RefinementSettings()
     found, said = refine("Tiny", tmp_path, None, options, "cpu")
     assert found == path and said["llm"] == llm
     assert said["refinement"]["changed"][f"3->{labels}"] == 1  # the report card is in every run folder
@@ -415,7 +414,7 @@ def test_labels_about_other_pairs_than_the_train_file_are_refused(tmp_path):
     (tmp_path / "x_train_original.csv").write_text("user_id,item_id,rating\n1,2,3\n1,3,5\n")
     (tmp_path / "x_train_augment.csv").write_text("user_id,item_id,rating\n1,2,4.5\n")
     with pytest.raises(InputError, match=r"x_train_augment\.csv: .*1 pairs"):
-        refine("x", tmp_path, None, SimpleNamespace(llm="auto", llm_url=None, unasked_twos="confirmed"), "cpu")
+        refine("x", tmp_path, None, RefinementSettings(), "cpu")
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,0 +1,115 @@
+"""Asking: every question once, answers kept as they come, and a model that does not answer stopped early."""
+
+import json
+import time
+
+import numpy as np
+from tqdm import tqdm
+
+from llm.answers import Answers, key, latest
+from utils import InputError
+
+FIRST_LOOK = 100  # answers after which coverage is looked at for the first time, and at the end again
+LEAST, ENOUGH = 0.5, 0.9  # share of the items that must have a verdict, and below which there is a warning
+REHEARSED = 10  # questions of --llm_dry_run
+
+
+def ask(way, train, path, settings, log):
+    """The records of all questions, those of earlier starts among them.
+
+    What a server refused to answer is asked again.  Raises InputError where a model answers too little to be
+    trained on.
+    """
+    with Answers(path, settings) as answers:
+        refused = {key(record) for record in latest(answers.records) if is_refusal(record, settings)}
+        # what was answered earlier is not asked again
+        done = {key(record) for record in answers.records} - refused
+        left = [question for question in way.questions if question.key not in done]
+        new = [question for question in left if question.key not in refused]
+        if left:
+            earlier = len(way.questions) - len(left)
+            again = f", {len(left) - len(new)} of them refused before" if len(new) < len(left) else ""
+            log(f"refining with {way.llm}: {len(left)} questions to ask{again}, {earlier} answered earlier")
+            coverage = Coverage(way, path, latest(answers.records))
+            try:
+                for record in tqdm(way.answer(left, train), "asking", len(left), unit="question", disable=None):
+                    answers.add(record)
+                    coverage.add(record)
+            except InputError as error:
+                if new:
+                    raise
+                log(f"what was refused before stays unanswered, since it cannot be asked again ({error})")
+        # the file may hold answers to more --llm_permutations than are wanted now
+        wanted = {question.key for question in way.questions}
+        records = [record for record in latest(answers.records) if key(record) in wanted]
+    Coverage(way, path, records).check_whole(log)
+    return records
+
+
+def is_refusal(record, settings):
+    """Whether a record stands for a server's refusal, which may have had passing or mended reasons."""
+    served = settings.get("through") == "endpoint"
+    return served and record.get("reason") in ("longer than the model's context", "content filter")
+
+
+class Coverage:
+    """How much of what a causal model is asked it answers.  A model that does not answer must not look like one."""
+
+    def __init__(self, way, path, records):
+        self.counts = way.mode in ("generate", "score")  # the others answer whatever they are asked
+        self.path, self.records = path, list(records)
+
+    def add(self, record):
+        """Raises InputError at a file's record FIRST_LOOK, where too little of what it holds is answered."""
+        self.records.append(record)
+        if self.counts and len(self.records) == FIRST_LOOK:
+            self.check(f"of the first {FIRST_LOOK} questions")
+
+    def check_whole(self, log):
+        if self.counts and self.records:
+            share = self.check("of all questions")
+            if share < ENOUGH:
+                log(f"WARNING: only {share:.0%} of what was asked about is answered; one reply: {self.example()}")
+
+    def check(self, of_what):
+        """The share of items that have a verdict.  Raises InputError where it is below LEAST."""
+        verdicts = [verdict for record in self.records for verdict in record["verdicts"]]
+        share = 1 - verdicts.count("unanswered") / max(len(verdicts), 1)
+        if share < LEAST:
+            raise InputError(
+                f"{self.path}: {of_what} only {share:.0%} of the items are answered, too few to train on (less than "
+                f"{LEAST:.0%}); one reply: {self.example()}; a model that thinks first needs some thousand "
+                "--llm_answer_tokens, others --llm_constrained, --llm_mode score or a --llm_prompt of their own; "
+                "delete the folder to ask anew"
+            )
+        return share
+
+    def example(self):
+        """One reply that could not be read, in short, or why there was none."""
+        record = next(record for record in self.records if "unanswered" in record["verdicts"])
+        raw = " ".join((record.get("raw") or [""])[0].split())
+        reason = record.get("reason", "not every item was judged")
+        return f"{raw[:300]!r} ({reason})" if raw else f"none ({reason})"
+
+
+def rehearse(way, train, log):
+    """--llm_dry_run: ask ten questions, show one prompt and reply, and how long all would take.  Writes nothing."""
+    places = np.linspace(0, len(way.questions) - 1, min(REHEARSED, len(way.questions))).round().astype(int)
+    trial = [way.questions[place] for place in dict.fromkeys(places.tolist())]
+    prompts = [way.show(question) for question in trial]
+    log(f"One question of {len(way.questions)}, about user {trial[0].user}, as it is sent:", "-" * 77)
+    log(prompts[0][0], "-" * 77)
+    start = time.perf_counter()
+    records = list(way.answer(trial, train))
+    seconds = (time.perf_counter() - start) / len(trial)
+    first = next(record for record in records if key(record) == trial[0].key)
+    said = {name: first[name] for name in ("raw", "scores", "threshold", "verdicts", "reason") if name in first}
+    log(f"Its answer: {json.dumps(said, ensure_ascii=False)}")
+    answered = sum("unanswered" not in record["verdicts"] for record in records)
+    log(f"{answered} of {len(trial)} questions are answered")
+    # a server's tokens are not known: four characters each, which holds for English
+    about = "" if prompts[0][1] else "about "
+    tokens = float(np.mean([tokens or len(text) / 4 for text, tokens in prompts]))
+    whole = len(way.questions)
+    log(f"All {whole} questions have {about}{whole * tokens:,.0f} tokens ({tokens:.0f} each)")
+    log(f"{seconds:.2f} s a question, {whole * seconds / 3600:.1f} hours for all; nothing was written")
