@@ -107,6 +107,7 @@ class Server:
         self.reached = False  # whether the server has ever replied
         self.found = False  # whether the address is one that answers
         self.answered = False  # whether a question of this start has been
+        self.ended = threading.Event()  # nobody waits for answers any more
         self.llm = llm
         if self.llm == "auto":
             self.llm = self.request("GET", "models", first_model)
@@ -117,13 +118,14 @@ class Server:
         After the first failure, or where nobody wants more, no further question is asked, and nobody waits for the
         answers on their way: a server may hang.  What was answered is kept, the rest is asked at the next start.
         """
-        waiting, answers, ended = queue.SimpleQueue(), queue.SimpleQueue(), threading.Event()
+        waiting, answers = queue.SimpleQueue(), queue.SimpleQueue()
+        self.ended.clear()
         questions = list(questions)
         for question in questions:
             waiting.put(question)
 
         def work():
-            while not ended.is_set():
+            while not self.ended.is_set():
                 try:
                     question = waiting.get_nowait()
                 except queue.Empty:
@@ -144,7 +146,7 @@ class Server:
                 self.answered = True
                 yield record
         finally:
-            ended.set()
+            self.ended.set()
 
     def shorten(self, question, ask):
         """(answer, items of the profile left out), None where not even the question alone fits.
@@ -181,7 +183,7 @@ class Server:
         for other refusals, InputError after the last try, and at once where no server was found.
         """
         attempt = 0
-        while attempt < TRIES:
+        while attempt < TRIES and not (attempt and self.ended.is_set()):
             url, asked_pause = f"{self.url}/{path}", 0.0
             sent = body and self.dialect.translate(body)
             try:
@@ -205,7 +207,7 @@ class Server:
             except (KeyError, IndexError, TypeError, AttributeError):  # of read()
                 problem = f"an unusable reply: {reply.text[:200]!r}"
             attempt += 1
-            if attempt < TRIES:
+            if attempt < TRIES and not self.ended.is_set():
                 # random, so that not all workers come back at the same moment
                 pause = 2 ** (attempt - 1) * random.uniform(0.7, 1.3)
                 time.sleep(min(max(asked_pause, pause), LONGEST_PAUSE))
