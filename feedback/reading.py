@@ -87,6 +87,14 @@ def parse(text, finished, titles):
     return from_words(" ".join(line for line in lines if line), n)
 
 
+def names_others(text, n):
+    """Whether an answer is a list with numbers beyond 1..n: they are skipped, but such a model only counts."""
+    line = (drop_reasoning(text) or "").strip()
+    if len(line) > LONGEST_LIST or not re.fullmatch(RUN, line):
+        return False
+    return any(not 1 <= int(number) <= n for number in re.findall(r"\d+", line))
+
+
 # ----------------------------------------------------------------------------------------------------------- JSON
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from feedback.reading import names_others
 from preparation.files import CONFIRMED, LIKED
 
 
@@ -120,19 +121,22 @@ def mean_by_others(train, items, stars):
 def counts_of_answers(train, records, judged):
     # what was judged holds known ratings, too, which were hidden among the candidates
     given = [verdict for pair, (verdict, _) in judged.items() if pair in train.pairs]
-    unanswered, reminded, shortened = 0, 0, 0
+    unanswered, reminded, shortened, others = 0, 0, 0, 0
     for record in records:
         unanswered += set(record["verdicts"]) == {"unanswered"}
         reminded += bool(record.get("reminded"))
         shortened += bool(record.get("profile_left_out"))
+        others += any(names_others(text, len(record["items"])) for text in record.get("raw", [])[-1:])
     return {
         "candidates": len(train.pairs),
         "answered": len(given) - given.count("unanswered"),
+        "coverage": ratio(len(given) - given.count("unanswered"), len(train.pairs)),
         "liked": given.count("liked"),
         "questions": len(records),
         "questions_unanswered": unanswered,
         "questions_reminded": reminded,
         "questions_with_shortened_profile": shortened,
+        "questions_with_other_numbers": others,
         "liked_by_rating": by_rating(train, judged),
         "liked_by_position": by_position(records),
         "questions_by_count": by_count(records),

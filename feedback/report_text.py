@@ -28,6 +28,9 @@ def lines_on_answers(card):
         f"  liked         {liked_share:.1%} of the answered; "
         f"by rating {', '.join(shares_by_rating)}",
     ]
+    others = card.get("questions_with_other_numbers")  # cards of earlier versions have none
+    if others:
+        lines.append(f"  counting on   {others} answers also list numbers that no item has, which were skipped")
     if card["answered"] and card["liked"] in (0, card["answered"]):
         lines.append("  WARNING       every verdict is the same: this model tells nothing apart")
     # a model that reads a list may prefer its beginning or its end

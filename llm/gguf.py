@@ -4,6 +4,7 @@ The quantised weights are unpacked to float32, the same numbers in four to eight
 """
 
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -67,14 +68,21 @@ def unpack(file, folder, flag):
     """Write config, tokenizer and safetensors weights of a GGUF file into a folder."""
     import transformers
 
+    if not sys.stderr.isatty():  # a progress bar would fill a log file
+        transformers.utils.logging.disable_progress_bar()
     names = {"gguf_file": file.name, "local_files_only": True}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, **names)
-        model = transformers.AutoModelForCausalLM.from_pretrained(file.parent, **names, dtype=torch.float32)
+        model, found = transformers.AutoModelForCausalLM.from_pretrained(
+            file.parent, **names, dtype=torch.float32, output_loading_info=True
+        )
     except Exception as error:  # of three packages, each with kinds of its own
         reason = (str(error) or type(error).__name__).splitlines()[0]
         how = "serve it with llama.cpp and give --llm_url, or take the model's safetensors"
         raise InputError(f"{flag} {file}: transformers cannot read this GGUF file ({reason}); {how}") from None
+    if found["missing_keys"]:  # they would be random numbers; one of several parts lacks those of the others, say
+        lacking = f"{len(found['missing_keys'])} tensors, such as {min(found['missing_keys'])}"
+        raise InputError(f"{flag} {file}: lacks {lacking}; give a file with the whole model (llama-gguf-split --merge)")
     # a fresh model takes the weights over: the loaded one counts as quantised, and is not saved as what it holds
     config = model.config
     del config.quantization_config

@@ -57,7 +57,7 @@ class RefinementSettings(Settings):
     )
     llm_dry_run: bool = flag(
         False, "ask ten questions, show the first one whole and how long all would take, write nothing and end",
-        action=True,
+        action=True, named=False,
     )
     llm_profile: int = flag(20, "known likes, and known dislikes, shown at most", least=0)
     llm_seed: int = flag(

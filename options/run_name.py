@@ -22,6 +22,10 @@ def run_name(options, name, folder):
     words = [options.run.model, *words_of_labels(options, folder / f"{name}_train_augment.csv", known)]
     if options.run.model == "CoNRec" and options.recommender.llm != "auto":
         words.append(short_name(options.recommender.llm))
+    prompt = getattr(options.refinement, "llm_prompt", None)
+    if prompt:  # by what it says, wherever it lies
+        path = Path(prompt)
+        words.append(f"prompt_{path.stem}-{git_blob_id(path)[:8] if path.is_file() else short_hash(prompt)}")
     for flag, value in options.changed(name).items():
         if FLAGS[flag].more.get("named", True):
             words.append(flag if value is True else f"{flag}_{in_word(value)}")

@@ -72,7 +72,10 @@ def kind_of_labels(run):
     name = f"our {run['llm'].split('/')[-1]}"
     if run["llm_mode"] in (None, "embed"):
         return name
-    return f"{name}, {run['llm_mode']}"
+    card = run.get("refinement") or {}
+    share = card.get("answered", 1) / max(card.get("candidates", 1), 1)
+    silent = f" ({share:.0%} answered)" if share < 0.9 else ""  # labels of a model that said little are hardly its own
+    return f"{name}, {run['llm_mode']}{silent}"
 
 
 def flags(run):

@@ -41,6 +41,10 @@ HEAVY |= {"requests"}
         ("--llm_timeout 9", "--llm_timeout: has no use without --llm_url"),
         ("--llm x --llm_concurrency 3", "--llm_concurrency: has no use without --llm_url"),
         ("--llm_url http://x --llm_dtype float16", "--llm_dtype: is for a model on this machine, not for --llm_url"),
+        ("--llm org/x --llm_temperature 1", "--llm_temperature: has no use without --llm_url"),
+        ("--llm_mode score --llm org/x --llm_answer_tokens 9", "--llm_answer_tokens: --llm_mode score leaves"),
+        ("--llm rule --llm_prompt x", "--llm_prompt: --llm rule leaves"),
+        ("--llm_dry_run", "--llm_dry_run: an encoder has no use for it"),
         ("--llm_url http://x --llm_constrained", "--llm_constrained: is for a model on this machine"),
         ("--llm_url http://x --llm_mode score --llm_question_size 3", "--llm_question_size: --llm_mode score leaves"),
         ("--llm x --llm_mode score --llm_constrained", "--llm_constrained: --llm_mode score leaves it"),
@@ -178,6 +182,7 @@ def settings(words, **picked):
 ALWAYS = {"dataset", "model", "dataset_augment", "random_seed", "test_batch_size", "top_k", "device"}
 ALWAYS |= {"data_dir", "result_dir", "path_name"}
 PROMPTED = {"llm", "llm_mode", "llm_domain", "llm_permutations", "llm_profile", "llm_seed", "unasked_twos"}
+PROMPTED |= {"llm_prompt", "llm_users"}
 
 
 def test_settings_hold_what_a_run_uses_and_nothing_that_it_ignores():
@@ -190,7 +195,8 @@ def test_settings_hold_what_a_run_uses_and_nothing_that_it_ignores():
     scored = settings("--llm org/x", llm_mode="score")
     assert scored == without_labels | PROMPTED | {"llm_dtype", "llm_batch_tokens"}
     served = settings("--llm_url http://x", llm="org/x", llm_mode="generate")
-    assert served == without_labels | PROMPTED | {"llm_url", "llm_concurrency", "llm_timeout", "llm_question_size"}
+    served_only = {"llm_url", "llm_concurrency", "llm_timeout", "llm_temperature"}
+    assert served == without_labels | PROMPTED | served_only | {"llm_question_size", "llm_answer_tokens"}
     assert without_labels - settings("--no_autoencoder --dataset_augment original") == {
         "hidden_dim", "lambda_ae", "no_alignment", "precision", "rejection",
     }  # fmt: skip

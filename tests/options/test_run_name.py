@@ -70,6 +70,11 @@ DIFFERENT = """
 --llm org/model --llm_mode generate --llm_question_size 3
 --llm org/model --llm_permutations 3
 --llm org/model --llm_profile 3
+--llm org/model --llm_users 30
+--llm org/model --llm_mode generate --llm_answer_tokens 300
+--llm org/model --llm_prompt tests/fixtures/score.txt
+--llm org/model --llm_prompt no/such/score.txt
+--llm_url http://localhost:8000/v1 --llm_temperature 1
 --llm org/model --llm_dtype float16
 --llm_url http://localhost:8000/v1
 --llm_url http://localhost:8001/v1
