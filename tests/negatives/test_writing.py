@@ -30,6 +30,8 @@ OPTIONS = SimpleNamespace(
 )  # fmt: skip
 GOOD = '{"summarization": "for all who like war films", "reasoning": "war"}'
 
+DRAFT = '{"summarization": "a thought that was dropped", "reasoning": "hm"}'
+
 
 def profile(text):
     return read_reply(text, "summarization", 20)
@@ -45,6 +47,9 @@ def profile(text):
         (f"Sure! Here it is:\n```json\n{GOOD}\n```\nAnything else?", ("for all who like war films", "war", "ok")),
         ('{"reasoning": null, "summarization": " a \\n b "}', ("a b", "", "ok")),
         (GOOD + '{"summarization": "second", "reasoning": ""}', ("for all who like war films", "war", "ok")),
+        (f"<think>\n{DRAFT}\n</think>\n{GOOD}", ("for all who like war films", "war", "ok")),
+        (f"{DRAFT}\n</think>\n{GOOD}", ("for all who like war films", "war", "ok")),
+        (f"<think>\n{DRAFT}", ("", "", "unreadable")),
         ("{not this} " + GOOD, ("for all who like war films", "war", "ok")),
         ('{"summarization": "no reason"}', ("", "", "unreadable")),
         ('{"reasoning": "no summary"}', ("", "", "unreadable")),
@@ -288,6 +293,16 @@ def test_a_long_prompt_is_shortened_by_its_entries(known, serve):
     assert {record["status"] for record in through(serve(reply)).answer(users)} == {"ok"}
     never = serve(lambda path, body: (400, {}, {"message": "maximum context length exceeded"}))
     assert {record["status"] for record in ask(known, through(never))} == {"failed"}
+
+
+def test_a_prompt_that_a_filter_keeps_back_fails_alone(known, serve):
+    def reply(path, body):
+        hidden = "Alien" in body["messages"][0]["content"]
+        refusal = {"error": {"message": "refused by the content policy", "code": "content_filter"}}
+        return (400, {}, refusal) if hidden else fake_server.said(GOOD)
+
+    statuses = [record["status"] for record in ask(known, through(serve(reply)))]
+    assert sorted(statuses) == ["failed", "ok", "ok"]
 
 
 def test_the_first_model_listed_writes_where_none_is_named(serve):
