@@ -16,6 +16,7 @@ from preparation.titles import item_texts
 
 # A model is measured on known ratings hidden among a user's candidates: likes at most, and dislikes.
 HIDDEN = 5
+TOO_LONG = "longer than the model's context"  # why a question was not asked
 
 
 @dataclass
@@ -225,7 +226,7 @@ def scored(question, train, scores, **more):
 
 
 def too_long(question, train):
-    return unanswered(question, train, "longer than the model's context")
+    return unanswered(question, train, TOO_LONG)
 
 
 def unanswered(question, train, reason):

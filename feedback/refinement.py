@@ -29,7 +29,7 @@ from feedback.settings import (
     folder_of_labels,
     prompt_settings,
 )
-from feedback.verdicts import labels_of, outcome, report_on
+from feedback.verdicts import SAW, labels_of, outcome, report_on, says_so
 from llm import encoder
 from llm.weights import ATTENTION, dtype_of, is_causal, model_folder, revision
 from options.flag import own_names_of, refuse_idle
@@ -40,9 +40,7 @@ from preparation.locate import folder_of_found
 from preparation.sources import DATASETS
 from preparation.splits import COLUMNS
 from preparation.titles import domain_of, item_texts
-from utils import InputError, git_blob_id, hash_of, locked, read_json, sha256, write_atomically, write_json
-
-SAW = "labels_saw_dislikes"  # of a report card, and of a summary: their makers had the held-out dislikes at hand
+from utils import InputError, git_blob_id, hash_of, locked, sha256, write_atomically, write_json
 
 
 def refine(name, folder, items, options, device, log=print, published=None):
@@ -121,15 +119,6 @@ def labels_as_found(labels, name, folder, held_out, options, log):
 
 def seen_by_others(card):
     return {SAW: True} if card.get(SAW) else {}
-
-
-def says_so(labels):
-    """Whether the report card beside labels, a CSV, says that they were made with the held-out dislikes at hand."""
-    card = labels.with_name("report.json")
-    try:
-        return card.exists() and bool(dict(read_json(card)).get(SAW))
-    except (ValueError, TypeError):
-        raise InputError(f"{card}: is no report card; delete it, or take another folder as --llm_labels") from None
 
 
 def labels_of_split(labels, name, folder, log):

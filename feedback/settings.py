@@ -1,5 +1,6 @@
 """What a way of asking is, and what its answers depend on."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -103,3 +104,10 @@ def folder_of_labels(way, options):
     if options.llm_permutations > 1 and way.mode != "embed":  # an encoder knows no order
         folder += f"-{options.llm_permutations}_orders"
     return folder
+
+
+def answers_of_labels(folder):
+    """(folder of the answers, orders asked in) that the refined ratings in a folder are made of, by the names that
+    folder_of_labels gives.  Either may be of a way of asking that was never tried."""
+    own = re.fullmatch(r"(.+?)(?:-(?:neutral|ask))?(?:-(\d+)_orders)?", folder.name)
+    return folder.with_name(own[1]), int(own[2] or 1)

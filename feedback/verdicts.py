@@ -16,8 +16,9 @@ from feedback.questions import whom_to_ask
 from feedback.report import report
 from llm.answers import latest, read
 from preparation.files import CONFIRMED, LIKED, STARS, read_ratings
-from utils import InputError, sha256
+from utils import InputError, read_json, sha256
 
+SAW = "labels_saw_dislikes"  # of a report card, and of a summary: their makers had the held-out dislikes at hand
 VOTES = {"liked": 1, "disliked": -1, "unanswered": None}
 
 
@@ -149,15 +150,32 @@ def report_on(path, unasked_twos):
         labels = labels_of(path, ratings, original)
         return report(whom_to_ask(ratings, "confirmed"), [], {}, ratings, labels)
     # answers: what was asked follows from their settings
+    settings, records = answers_about(path, original)
+    train = whom_to_ask(ratings, "ask" if settings.get("all_twos") else unasked_twos)
+    _, card = outcome(train, records, ratings, unasked_twos)
+    return card
+
+
+def answers_about(path, original):
+    """(settings, records) of an answers.jsonl.
+
+    Raises InputError unless its questions were made from the train_original CSV `original`.
+    """
     settings, records, _ = read(path)
     if settings.get("ratings") != sha256(original):
         raise InputError(
             f"{path}: its questions were not made from {original}, or that has changed since"
         )
-    records = latest(records)
-    train = whom_to_ask(ratings, "ask" if settings.get("all_twos") else unasked_twos)
-    _, card = outcome(train, records, ratings, unasked_twos)
-    return card
+    return settings, latest(records)
+
+
+def says_so(labels):
+    """Whether the report card beside labels, a CSV, says that they were made with the held-out dislikes at hand."""
+    card = labels.with_name("report.json")
+    try:
+        return card.exists() and bool(dict(read_json(card)).get(SAW))
+    except (ValueError, TypeError):
+        raise InputError(f"{card}: is no report card; delete it, or take another folder as --llm_labels") from None
 
 
 def original_of(path):

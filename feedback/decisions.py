@@ -1,0 +1,335 @@
+"""What a model read about a user, what it said of each item, and what became of the rating.
+
+    read_train         the train ratings that refinements are about, and what their items are called
+    read_refinement    the folder of a refinement -> Refinement
+    decisions_of       a user in one or two refinements -> what each read, and a row for each item
+
+`llm_feedback.py show` prints them, page.py puts them on a page.
+"""
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+
+from feedback.prompts import PROMPT_VERSION
+from feedback.questions import TOO_LONG, TrainRatings, one_each, questions, whom_to_ask
+from feedback.report import mean_by_others, report
+from feedback.settings import answers_of_labels
+from feedback.verdicts import answers_about, labels_of, merge, original_of, says_so
+from llm.answers import key
+from preparation.files import CONFIRMED, LIKED, STARS, read_ratings
+from preparation.titles import item_table, item_texts, on_one_line
+from utils import InputError, hash_of
+
+ANSWERS, LABELS = "answers.jsonl", "*_train_augment.csv"
+VERDICTS = ("liked", "disliked", "unanswered", "not asked", "not kept")
+LONGEST_ANSWER = 300  # characters of a model's answer that are shown
+TITLED = "--dataset FOLDER names the folder with the .item file"
+
+
+@dataclass
+class Train:
+    """The train ratings as users gave them."""
+
+    original: Path  # their CSV
+    ratings: pd.DataFrame
+    items: pd.DataFrame  # titles.item_table
+    titles: list  # (I,) by item number, "item 42" where there is none
+    untitled: int  # how many items have no title
+
+
+@dataclass
+class Refinement:
+    """What lies in the folder of a refinement."""
+
+    folder: Path
+    train: TrainRatings
+    settings: dict = field(default_factory=dict)  # what its answers were made with, {} without answers
+    records: dict = field(default_factory=dict)  # user -> records of answers
+    judged: dict = field(default_factory=dict)  # of verdicts.merge
+    asked: dict = field(default_factory=dict)  # key -> Question, {} where they cannot be made again
+    labels: dict = field(default_factory=dict)  # (user, item) -> refined rating, {} before there are any
+    card: dict = field(default_factory=dict)  # of report.report, {} before there are labels
+    notes: list = field(default_factory=list)  # what is missing or unusual, in whole sentences
+
+    @cached_property
+    def number(self):
+        """{item id: its number}"""
+        return {item: i for i, item in enumerate(self.train.item_ids)}
+
+    @property
+    def asked_by(self):
+        """Who gave the answers, in words."""
+        mode = self.settings.get("mode")
+        return on_one_line(f"{self.settings.get('llm', 'unknown')}{f', mode {mode}' if mode else ''}")
+
+
+@dataclass
+class Profile:
+    """What a model read about a user: items with the number of questions that showed them, strongest first."""
+
+    likes: list  # of (item number, questions)
+    dislikes: list
+    questions: int
+    answers: list  # of (number of the question, what the model said to it or why there is no answer)
+    missing: str = ""  # why likes and dislikes are not known
+
+
+@dataclass
+class Said:
+    """What one refinement says of an item."""
+
+    verdict: str  # one of VERDICTS
+    score: float | None  # above the user's threshold; or mean vote, with several orders
+    places: list  # of (number of the question, number in its list), where the model read a list
+    label: float | None  # what training sees, None before there is one
+    known: bool  # asked only to measure the model: no candidate, but a known rating hidden among them
+
+
+@dataclass
+class Decision:
+    item: int  # its number
+    stars: float
+    others: float | None  # mean rating by other users, None without any
+    raters: int  # how many these are
+    said: list  # of Said, one for each refinement
+
+    @property
+    def differs(self):
+        """Whether two refinements disagree: on the label, or on the verdict where both have one."""
+        if len({said.label for said in self.said} - {None}) > 1:
+            return True
+        return len({said.verdict for said in self.said} & {"liked", "disliked"}) > 1
+
+
+# ------------------------------------------------------------------------------- reading a folder
+
+
+def is_refinement(folder):
+    """Whether answers or refined ratings lie in a folder."""
+    return (folder / ANSWERS).is_file() or any(folder.glob(LABELS))
+
+
+def refinements_below(folder):
+    """The folders of refinements below a folder, the newest first."""
+    changed = {}
+    for name in (ANSWERS, LABELS):
+        for path in sorted(folder.glob(f"**/feedback/*/{name}")):
+            changed[path.parent] = max(changed.get(path.parent, 0), path.stat().st_mtime)
+    return sorted(changed, key=lambda each: (-changed[each], each))
+
+
+def read_train(folder, raw=None):
+    """The Train of a refinement's folder.
+
+    raw: the folder of the .item file, None: the data set's own.  Raises InputError where no train_original CSV lies
+    in the folder or the two above it.
+    """
+    original = original_of(folder / ANSWERS)
+    own = original.parent.parent if original.parent.name.startswith("hold_out_") else original.parent
+    ratings = read_ratings(original, ",", STARS)
+    items = item_table(raw or own)
+    item_ids = whom_to_ask(ratings, "confirmed").item_ids
+    texts = item_texts(items, item_ids, genres=False)
+    titles = [text or f"item {on_one_line(item)}" for text, item in zip(texts, item_ids, strict=True)]
+    return Train(original, ratings, items, titles, texts.count(""))
+
+
+def require_same_ratings(folder, labels, train):
+    """Raises InputError where labels, a file of a folder that was given, refine other ratings than those of `train`."""
+    original = original_of(labels)
+    if original.read_bytes() != train.original.read_bytes():
+        raise InputError(f"{folder}: is about {original}, and not {train.original}; give folders of one split")
+
+
+def read_refinement(folder, train):
+    """The Refinement in a folder.  Raises InputError where its files do not belong to the train ratings."""
+    labels = next(iter(sorted(folder.glob(LABELS))), None)
+    of_answers, orders = (folder, 1) if (folder / ANSWERS).exists() else answers_of_labels(folder)
+    path = of_answers / ANSWERS
+    settings, records = answers_about(path, train.original) if path.exists() else ({}, [])
+    which = "ask" if settings.get("all_twos") else "confirmed"
+    refinement = Refinement(folder, whom_to_ask(train.ratings, which, train.items if settings.get("mode") else None))
+    if not settings:
+        refinement.notes.append(
+            "There are labels but no answers: what was read and said, and by whom, is not kept here."
+        )
+    elif of_answers != folder:
+        refinement.notes.append(f"The answers lie in {of_answers}; the labels are made of {orders} order(s) of them.")
+    try:
+        fill_in(refinement, settings, records, labels, orders, train)
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+        hint = "delete its folder to ask anew"
+        raise InputError(f"{path}: holds an answer that does not fit its ratings ({error!r:.60}); {hint}") from None
+    return with_notes(refinement, labels, train)
+
+
+def fill_in(refinement, settings, records, labels, orders, train):
+    """Put answers and labels into a Refinement.  orders: those that the labels are made of, of more that were asked."""
+    records = [record for record in records if not labels or record["permutation"] < orders]
+    refinement.settings, refinement.judged = settings, merge(records)
+    for record in sorted(records, key=lambda record: (record["permutation"], record["part"])):
+        refinement.records.setdefault(record["user"], []).append(record)
+    if settings.get("mode"):
+        refinement.asked = questions_asked(refinement, records, train)
+    if labels:
+        refinement.labels = labels_in(labels, train)
+        refined = np.array(list(refinement.labels.values()))
+        refinement.card = report(refinement.train, records, refinement.judged, train.ratings, refined)
+
+
+def labels_in(path, train):
+    """{(user, item): rating} of a train CSV, refined or not, in the order of the train rows.
+
+    Raises InputError unless it is about the same pairs.
+    """
+    pairs = zip(train.ratings.user, train.ratings.item, strict=True)
+    return dict(zip(pairs, labels_of(path, train.ratings, train.original), strict=True))
+
+
+def with_notes(refinement, labels, train):
+    """The same, with a note for whatever is missing or at odds."""
+    notes = refinement.notes
+    if train.untitled:
+        notes.append(f"{train.untitled} of {len(train.titles)} items have no title here; {TITLED}.")
+    if refinement.settings.get("mode") and not refinement.asked:
+        notes.append(
+            "What the model read about each user cannot be told: from the ratings and titles at hand other "
+            f"questions are made than those it answered. If titles have changed or lie elsewhere, {TITLED}."
+        )
+    if not labels:
+        notes.append(
+            "There are answers but no labels here: the refinement has not come to its end, or its labels lie in a "
+            "folder beside this one, whose name begins as this one's does."
+        )
+    elif says_so(labels):
+        notes.append("Whoever made these labels had the held-out dislikes at hand.")
+    code = {"liked": LIKED, "disliked": CONFIRMED}
+    if labels and refinement.judged:
+        said = {pair: verdict for pair, (verdict, _) in refinement.judged.items() if pair in refinement.train.pairs}
+        stars = dict(zip(zip(train.ratings.user, train.ratings.item, strict=True), train.ratings.rating, strict=True))
+        at_odds = sum(refinement.labels[pair] != code.get(said[pair], stars[pair]) for pair in said)
+        if at_odds:
+            notes.append(f"{at_odds} labels are not what these answers make of the ratings: one of the files changed.")
+    return refinement
+
+
+def questions_asked(refinement, records, train):
+    """{key: Question} as the model read it, {} where what is made here now is not what is recorded."""
+    settings, mode = refinement.settings, refinement.settings["mode"]
+    texts = item_texts(train.items, refinement.train.item_ids, genres=mode == "embed")
+    if hash_of(texts) != settings.get("texts") or settings.get("prompts", PROMPT_VERSION) != PROMPT_VERSION:
+        return {}
+    if mode == "embed":
+        made = one_each(refinement.train)
+    else:
+        options = SimpleNamespace(
+            llm_seed=settings["seed"],
+            llm_profile=settings["profile"],
+            llm_question_size=settings.get("question_size"),
+            llm_permutations=1 + max((record["permutation"] for record in records), default=0),
+        )
+        made = questions(refinement.train, mode, options)
+    made = {question.key: question for question in made}
+    asked = {}
+    for record in records:
+        question = made.get(key(record))
+        if question is None or question.record(refinement.train)["items"] != record["items"]:
+            return {}
+        whole = len(question.likes) + len(question.dislikes)
+        asked[question.key] = question.shortened(whole - record.get("profile_left_out", 0))
+    return asked
+
+
+# ------------------------------------------------------------------------------------- one user
+
+
+def decisions_of(refinements, user):
+    """([Profile of each refinement], [Decision]) of a user.
+
+    The decisions are about all that was asked of the user and every other 2 and 3.  Those on which two refinements
+    disagree come first, and known ratings that were hidden among the candidates last.
+    """
+    train = refinements[0].train
+    items, stars = train.ratings[user]
+    stars_of = dict(zip(items.tolist(), stars.tolist(), strict=True))
+    places = [places_of(each, user) for each in refinements]
+    wanted = {item for item, given in stars_of.items() if given in (2, 3)}.union(*places)
+    shown = np.array(sorted(wanted), int)
+    given = np.array([stars_of[item] for item in shown.tolist()])
+    means = mean_by_others(train, shown, given)
+    raters = train.item_count[shown] - 1
+    decisions = []
+    for item, rated, mean, others in zip(shown.tolist(), given, means, raters.tolist(), strict=True):
+        said = [said_of(each, user, item, of[item]) for each, of in zip(refinements, places, strict=True)]
+        decisions.append(Decision(item, float(rated), float(mean) if others else None, others, said))
+    return [profile_of(each, user) for each in refinements], sorted(decisions, key=rank_of)
+
+
+def rank_of(decision):
+    first = decision.said[0]
+    return not decision.differs, first.known, VERDICTS.index(first.verdict), -(first.score or 0), decision.item
+
+
+def places_of(refinement, user):
+    """{item number: [(number of the question, number in its list)]}, both from 1, of what was asked about a user."""
+    places = defaultdict(list)
+    for question, record in enumerate(refinement.records.get(user, []), 1):
+        for place, item in enumerate(record["items"], 1):
+            places[refinement.number[item]].append((question, place))
+    return places
+
+
+def said_of(refinement, user, item, places):
+    """The Said of an item.  places: of places_of."""
+    pair = user, refinement.train.item_ids[item]
+    records = refinement.records.get(user, [])
+    verdict, margin = refinement.judged[pair] if places else ("not asked", None)
+    if not refinement.settings:
+        verdict = "not kept"
+    known = bool(places) and pair not in refinement.train.pairs
+    with_scores = any("scores" in record for record in records)
+    several = len(places) > 1
+    score = margin if (with_scores or several) and margin is not None and math.isfinite(margin) else None
+    if not any("raw" in record for record in records):
+        places = []
+    return Said(verdict, score, places, refinement.labels.get(pair), known)
+
+
+def profile_of(refinement, user):
+    """The Profile of a user."""
+    records = refinement.records.get(user, [])
+    shown = {"likes": {}, "dislikes": {}}  # item -> how many questions showed it, in the order of the first
+    answers = []
+    for number, record in enumerate(records, 1):
+        said = " | after a reminder: ".join(map(on_one_line, map(str, record.get("raw", []))))
+        if len(said) > LONGEST_ANSWER:
+            said = f"{said[:LONGEST_ANSWER]} ... ({len(said)} characters)"
+        reason = f"unanswered: {on_one_line(str(record['reason']))}" if record.get("reason") else ""
+        if said or reason:
+            answers.append((number, "; ".join(filter(None, [said, reason]))))
+        question = refinement.asked.get(key(record))
+        if question and record.get("reason") != TOO_LONG:
+            for side, counts in shown.items():
+                for item in getattr(question, side).tolist():
+                    counts[item] = counts.get(item, 0) + 1
+    likes, dislikes = (list(counts.items()) for counts in shown.values())
+    return Profile(likes, dislikes, len(records), answers, why_no_profile(refinement, user))
+
+
+def why_no_profile(refinement, user):
+    if not refinement.settings:
+        return "no answers are kept with these labels"
+    if user not in refinement.records:
+        return "nobody was asked about this user"
+    if not refinement.settings.get("mode"):
+        return f"{refinement.asked_by} reads nothing but the stars of 2s and 3s"
+    if not refinement.asked:
+        return "it cannot be made again from the files at hand"
+    return ""

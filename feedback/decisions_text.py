@@ -1,0 +1,79 @@
+"""One user's decisions as lines of text."""
+
+from feedback.decisions import decisions_of
+from preparation.files import CONFIRMED, LIKED
+from preparation.titles import on_one_line
+from utils import InputError
+
+KNOWN = "(known): a known rating, hidden to measure the model; its label does not follow the verdict"
+LABELS = {LIKED: "liked", CONFIRMED: "confirmed negative"}
+
+
+def show_lines(train, refinements, user):
+    """What `llm_feedback.py show` prints of a user.  Raises InputError for one without train ratings."""
+    known = refinements[0].train.user_ids
+    if user not in refinements[0].train.ratings:
+        raise InputError(
+            f"user {user}: not among the {len(known)} users of {train.original}; they look like {known[0]}, {known[-1]}"
+        )
+    profiles, decisions = decisions_of(refinements, user)
+    stars_of = dict(zip(*refinements[0].train.ratings[user], strict=True))
+    lines = [f"User {on_one_line(user)}, {len(stars_of)} train ratings of {train.original.name}"]
+    names = ["AB"[number] if len(refinements) > 1 else "" for number in range(len(refinements))]
+    for name, refinement, profile in zip(names, refinements, profiles, strict=True):
+        lines += ["", f"{name}{': ' if name else ''}{refinement.folder}"]
+        if refinement.settings:
+            lines.append(f"Asked: {refinement.asked_by}; {profile.questions} question(s) about this user")
+        lines += [f"Note: {note}" for note in refinement.notes]
+        lines += lines_on_profile(profile, stars_of, train.titles)
+        lines += [f"Answer {number}: {said}" for number, said in profile.answers]
+
+    differing = [decision for decision in decisions if decision.differs]
+    agreed = decisions[len(differing) :]
+    if len(refinements) > 1:
+        lines += ["", f"Decisions on which they disagree: {len(differing)} of {len(decisions)}"]
+        lines += table(differing, names, train.titles)
+    lines += ["", f"{'The other decisions' if len(refinements) > 1 else 'Decisions'}: {len(agreed)}"]
+    lines += table(agreed, names, train.titles)
+    return lines + [KNOWN] * any(said.known for decision in decisions for said in decision.said)
+
+
+def lines_on_profile(profile, stars_of, titles):
+    if profile.missing:
+        return [f"What the model read of likes and dislikes: {profile.missing}"]
+    lines = []
+    for side, items in (("liked", profile.likes), ("disliked", profile.dislikes)):
+        lines.append(f"The model read that the user {side}: {len(items)}")
+        for item, questions in items:
+            part = "" if questions == profile.questions else f"  (in {questions} of {profile.questions} questions)"
+            lines.append(f"  {stars_of[item]:g}  {titles[item]}{part}")
+    return lines
+
+
+def table(decisions, names, titles):
+    """Rows under a heading, aligned.  names: of the refinements, "" for an only one."""
+    if not decisions:
+        return []
+    said = [f"{word} {name}".strip() for name in names for word in ("verdict", "score", "label")]
+    rows = [["stars", "others", *said, "title"]]
+    for decision in decisions:
+        others = "-" if decision.others is None else f"{decision.others:.2f} of {decision.raters}"
+        row = [f"{decision.stars:g}", others]
+        for each in decision.said:
+            row += [each.verdict + " (known)" * each.known, score_of(each), label_of(each)]
+        rows.append([*row, titles[decision.item]])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def score_of(said):
+    """The score as text, or where in the model's list the item was."""
+    words = [f"{said.score:+.3f}"] if said.score is not None else []
+    words += [f"no. {place} of answer {question}" for question, place in said.places]
+    return ", ".join(words) or "-"
+
+
+def label_of(said):
+    if said.label is None:
+        return "none yet"
+    return f"{said.label:g} {LABELS.get(said.label, 'as given')}"
