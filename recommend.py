@@ -32,6 +32,7 @@ from runs.run_folder import read_config, require_finished
 from training import evaluation
 from utils import InputError
 
+USERS_AT_ONCE = 256  # ranked
 SHOWN = 20  # of a user's likes and confirmed negatives; the rest is counted
 
 
@@ -89,14 +90,25 @@ class FinishedRun:
         Items that the user has rated in train are left out, so it may be shorter.  Only the order of the scores means
         anything.  Raises InputError for an unknown user.
         """
-        number = self.number_of(user)
-        k = min(k, self.data.n_items)
-        with torch.no_grad():
-            ((_, items, scores),) = evaluation.rank(*self.model.embeddings(), self.data.seen, number, k, 1)
+        ((_, items, scores),) = self.ranked(self.number_of(user), k)
         items, scores = items[0].cpu().numpy(), scores[0].cpu().numpy()  # (k,), (k,)
         table = self.describe(items)
         table["score"] = scores
         return table[table.score > -np.inf]
+
+    def ranked(self, users, k):
+        """What evaluation.rank yields of these user numbers, at most k items each."""
+        with torch.no_grad():
+            embeddings = self.model.embeddings()
+            yield from evaluation.rank(*embeddings, self.data.seen, users, min(k, self.data.n_items), USERS_AT_ONCE)
+
+    def lists(self, k=20):
+        """{user id: ids of the k best items, best first} of every user: the items of recommend()."""
+        lists = {}
+        for users, items, scores in self.ranked(np.arange(self.data.n_users), k):
+            for user, row, known in zip(users, items.cpu().numpy(), (scores > -np.inf).cpu().numpy(), strict=True):
+                lists[self.data.user_ids[user]] = self.data.item_ids[row[known]].tolist()
+        return lists
 
     def describe(self, items):
         """Item numbers -> a DataFrame item, title."""
@@ -159,6 +171,8 @@ def recommend(options):
 
     n_rated = data.seen.count(run.number_of(user))[0]
     print(f"User {user}, {n_rated} train ratings; {run.name} of {options.run}")
+    if run.refined_by and run.original is None:
+        print(f"Which ratings were refined is not known: {run.splits} holds no {run.dataset}_train_original.csv")
     for words, rows in (("Likes", data.positives), ("Confirmed negatives", data.confirmed_negatives)):
         known = run.with_stars(user, run.rated(user, rows))
         source = refined_in_words(known, run.refined_by)

@@ -57,6 +57,24 @@ def test_data_moved_elsewhere_is_named_by_flag(finished, tmp_path, capsys):
     assert "Likes" in capsys.readouterr().out
 
 
+def test_where_the_stars_as_given_are_gone_that_is_said(finished, tmp_path, capsys):
+    shutil.copytree(finished.parents[2] / "data", tmp_path / "moved")
+    (tmp_path / "moved" / "blocks" / "blocks_train_original.csv").unlink()
+    main.main(["--recommend", "u7", "--run", str(finished), "--data_dir", str(tmp_path / "moved")])
+    assert "Which ratings were refined is not known" in capsys.readouterr().out.splitlines()[1]
+    main.main(["--recommend", "u7", "--run", str(finished)])
+    assert "not known" not in capsys.readouterr().out
+
+
+def test_the_lists_of_all_users_are_those_of_each(finished):
+    run = load_run(finished)
+    lists = run.lists(k=10)
+    assert list(lists) == run.data.user_ids.tolist()
+    assert all(lists[user] == run.recommend(user, k=10)["item"].tolist() for user in ("u0", "u7", "u39"))
+    shorter = run.lists(k=1000)
+    assert all(shorter[user] == run.recommend(user, k=1000)["item"].tolist() for user in ("u0", "u7"))
+
+
 def test_a_run_of_hnlmrec_is_looked_at_without_its_vectors(tmp_path, capsys):
     """The folder they were read from is gone; the adapter has the width that the run noted."""
     world = synthetic.write_data_set(tmp_path / "blocks")
