@@ -9,7 +9,7 @@ from pathlib import Path
 
 from machine import shell
 from options.refinement import UNASKED
-from utils import InputError
+from utils import InputError, write_atomically
 
 ABOUT = "What a language model made, to be looked at: refined ratings, or hard negatives."
 EXAMPLES = """\
@@ -17,7 +17,8 @@ examples:
   python llm_feedback.py report data/ML-100K/feedback/NAME                refined ratings, by their answers.jsonl
   python llm_feedback.py report data/ML-100K/ML-100K_train_augment.csv    refined ratings as a file
   python llm_feedback.py report data/ML-100K/negatives/RATINGS/NAME       hard negatives, a folder of vectors
-  python llm_feedback.py show 42 data/ML-100K/feedback/NAME               what was decided about user 42, and why"""
+  python llm_feedback.py show 42 data/ML-100K/feedback/NAME               what was decided about user 42, and why
+  python llm_feedback.py page data/ML-100K/feedback/NAME RUN_FOLDER       all users as one page for a browser"""
 NEWEST = Path("data")  # below it `show` looks for the newest refinement where no folder is given
 
 
@@ -33,7 +34,7 @@ def main(argv=None):
 def look(argv):
     style = argparse.RawDescriptionHelpFormatter
     parser = Parser(description=ABOUT, epilog=EXAMPLES, formatter_class=style, allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="report | show")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="report | show | page")
 
     command = commands.add_parser("report", help="print a report card", allow_abbrev=False)
     command.add_argument("path", type=Path, help="a file or folder, as in the examples")
@@ -49,8 +50,16 @@ def look(argv):
     )  # fmt: skip
     add_dataset(command)
 
+    command = commands.add_parser("page", help="write a page for a browser", allow_abbrev=False)
+    command.add_argument(
+        "folders", type=Path, nargs="+", metavar="FOLDER",
+        help="one or two of refinements, and of up to two finished runs of main.py, whose lists are shown beside them",
+    )  # fmt: skip
+    command.add_argument("--out", type=Path, help="where to write it; default: report.html in the first FOLDER")
+    add_dataset(command)
+
     options = parser.parse_args(argv)
-    jobs = {"report": print_report, "show": print_user}
+    jobs = {"report": print_report, "show": print_user, "page": write_page}
     jobs[options.command](options)
 
 
@@ -100,6 +109,29 @@ def print_user(options):
     print(*show_lines(train, refinements, options.user), sep="\n")
 
 
+def write_page(options):
+    from feedback.page import page_of
+
+    folders, run_folders = sort_folders(options.folders)
+    if len(run_folders) > 2:
+        raise InputError(f"{run_folders[2]}: is a third run; the page shows two")
+    runs, raw = [], options.dataset
+    if run_folders:
+        from recommend import load_run, locate_splits
+        from runs.run_folder import read_config
+
+        runs = [load_run(folder, device="cpu") for folder in run_folders]
+        raw = raw or locate_splits(read_config(run_folders[0])["settings"])[1]
+    train, refinements = read_all(folders, raw)
+    shown = [shown_of(run, train, refinements) for run in runs]
+    path = options.out or options.folders[0] / "report.html"
+    page = page_of(train, refinements, shown)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda p: p.write_text(page, encoding="utf-8"))
+    size = path.stat().st_size / 1e6
+    print(f"{path}: {len(refinements[0].train.user_ids)} users, {size:.1f} MB; open it in a browser")
+
+
 def sort_folders(folders):
     """([folders of refinements], [run folders]).  Raises InputError for a folder that is neither."""
     from feedback.decisions import is_refinement
@@ -129,6 +161,29 @@ def read_all(folders, raw):
     for folder in folders[1:]:
         require_same_ratings(folder, folder / "answers.jsonl", train)
     return train, [read_refinement(folder, train) for folder in folders]
+
+
+def shown_of(run, train, refinements):
+    """What the page shows of a finished run, a page.Run.  Raises InputError where it was trained on other ratings."""
+    from feedback.decisions import labels_in, require_same_ratings
+    from feedback.page import List, Run
+
+    require_same_ratings(run.folder, run.train_csv, train)
+    trained_on = labels_in(run.train_csv, train)
+    compared = []
+    for name, refinement in zip("AB" if len(refinements) > 1 else ["this page"], refinements, strict=True):
+        if refinement.labels:
+            differing = sum(refinement.labels[pair] != label for pair, label in trained_on.items())
+            compared.append(f"{differing} labels are not those of {name}" if differing else f"the labels of {name}")
+    notes = [f"{run.name}, trained on {run.train_csv}: {'; '.join(compared) or 'labels of its own'}."]
+    if not run.data.test_dislikes:
+        notes.append("This run holds out no dislikes, so its lists can show none of them.")
+    lists = {}
+    for user, items in run.lists().items():
+        liked, disliked = run.withheld(user, ""), run.withheld(user, "_dislikes")
+        marked = [(item, "liked" if item in liked else "disliked" if item in disliked else "") for item in items]
+        lists[user] = List(marked, len(liked), len(disliked))
+    return Run(run.folder, notes, lists)
 
 
 if __name__ == "__main__":

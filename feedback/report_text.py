@@ -107,3 +107,45 @@ def lines_on_aucs(card):
                 "  WARNING       worse than chance: these verdicts are noise on this data set"
             )
     return lines
+
+
+def sentences(card):
+    """The report card in plain words: a list of sentences, what matters most first."""
+    changed, users = card["changed"], card["users"]
+    first, rest = [], []
+    if "candidates" in card:  # not where labels came as a file
+        share = card["liked"] / max(card["answered"], 1)
+        first.append(
+            f"{card['candidates']:,} ratings of 2 and 3 were to be sorted; {card['answered']:,} got a verdict, "
+            f"of which {share:.1%} liked."
+        )
+        rest.append(
+            f"{card['questions']:,} questions: {card['questions_unanswered']:,} unanswered, "
+            f"{card['questions_reminded']:,} after a reminder, "
+            f"{card['questions_with_shortened_profile']:,} with a profile shortened for lack of room."
+        )
+    liked = changed[f"2->{LIKED:g}"] + changed[f"3->{LIKED:g}"]
+    disliked = changed[f"2->{CONFIRMED:g}"] + changed[f"3->{CONFIRMED:g}"]
+    first.append(
+        f"Of all 2s and 3s training sees {liked:,} as likes ({LIKED:g}), {disliked:,} as confirmed negatives "
+        f"({CONFIRMED:g}) and {changed['2->2'] + changed['3->3']:,} as they were given."
+    )
+    if card.get("auc_users"):
+        auc = card["auc"]
+        first.append(
+            "Of a known like and a known dislike, hidden from it, the model prefers the like in "
+            f"{auc['model']:.1%} of such pairs (chance: 50%). Going by the item's mean rating by other users does in "
+            f"{auc['item_mean']:.1%}, by its number of ratings in {auc['popularity']:.1%}."
+        )
+        if auc["model"] < 0.5:
+            first.append("Warning: worse than chance. These verdicts are noise on this data set.")
+    others = ", ".join(f"{n:,} {reason}" for reason, n in users["unchanged"].items())
+    others = f" The others: {others}." if others else ""
+    rest.append(f"{users['changed']:,} of {users['all']:,} users have changed ratings.{others}")
+    rest.append(f"{card['unasked_twos_confirmed']:,} of the confirmed negatives are 2s that nobody was asked about.")
+    if card["auc_item_mean_of_verdicts"] is not None:
+        rest.append(
+            "Of an item called liked and one called disliked, the first has the higher mean rating by other users in "
+            f"{card['auc_item_mean_of_verdicts']:.1%} of such pairs (unrelated: 50%)."
+        )
+    return first + rest

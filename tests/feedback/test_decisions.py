@@ -182,6 +182,18 @@ def test_answers_without_labels_say_so(world, capsys):
     assert any("none yet" in line for line in lines)
 
 
+def test_labels_of_one_order_are_shown_beside_the_answers_of_that_order(world, tmp_path):
+    """A run without --llm_permutations leaves its labels beside the answers, to which another run may add orders."""
+    shutil.copytree(world.orders.parents[1], tmp_path / "films")
+    of_both = tmp_path / "films" / "feedback" / world.orders.name
+    of_one = tmp_path / "films" / "feedback" / world.answers.name
+    for labels in of_both.glob("*.csv"):
+        labels.rename(of_one / labels.name)
+    for folder, orders in ((of_one, {0}), (world.orders, {0, 1})):
+        _, (refinement,) = read(world, folder)
+        assert {record["permutation"] for records in refinement.records.values() for record in records} == orders
+
+
 def test_labels_that_the_answers_do_not_make_are_counted(world, tmp_path, capsys):
     shutil.copytree(world.rule.parents[1], tmp_path / "films")
     folder = tmp_path / "films" / "feedback" / "rule"
