@@ -39,6 +39,7 @@ class Train:
 
     original: Path  # their CSV
     ratings: pd.DataFrame
+    stars: dict  # (user, item) -> rating, in the order of the rows
     items: pd.DataFrame  # titles.item_table
     titles: list  # (I,) by item number, "item 42" where there is none
     untitled: int  # how many items have no title
@@ -138,7 +139,8 @@ def read_train(folder, raw=None):
     item_ids = whom_to_ask(ratings, "confirmed").item_ids
     texts = item_texts(items, item_ids, genres=False)
     titles = [text or f"item {on_one_line(item)}" for text, item in zip(texts, item_ids, strict=True)]
-    return Train(original, ratings, items, titles, texts.count(""))
+    stars = dict(zip(zip(ratings.user, ratings.item, strict=True), ratings.rating, strict=True))
+    return Train(original, ratings, stars, items, titles, texts.count(""))
 
 
 def require_same_ratings(folder, labels, train):
@@ -174,6 +176,8 @@ def fill_in(refinement, settings, records, labels, orders, train):
     """Put answers and labels into a Refinement.  orders: those that the labels are made of, of more that were asked."""
     records = [record for record in records if not labels or record["permutation"] < orders]
     refinement.settings, refinement.judged = settings, merge(records)
+    for pair in refinement.judged:
+        train.stars[pair]  # must be there
     for record in sorted(records, key=lambda record: (record["permutation"], record["part"])):
         refinement.records.setdefault(record["user"], []).append(record)
     if settings.get("mode"):
@@ -189,8 +193,7 @@ def labels_in(path, train):
 
     Raises InputError unless it is about the same pairs.
     """
-    pairs = zip(train.ratings.user, train.ratings.item, strict=True)
-    return dict(zip(pairs, labels_of(path, train.ratings, train.original), strict=True))
+    return dict(zip(train.stars, labels_of(path, train.ratings, train.original), strict=True))
 
 
 def with_notes(refinement, labels, train):
@@ -198,7 +201,7 @@ def with_notes(refinement, labels, train):
     notes = refinement.notes
     if train.untitled:
         notes.append(f"{train.untitled} of {len(train.titles)} items have no title here; {TITLED}.")
-    if refinement.settings.get("mode") and not refinement.asked:
+    if refinement.settings.get("mode") and refinement.records and not refinement.asked:
         notes.append(
             "What the model read about each user cannot be told: from the ratings and titles at hand other "
             f"questions are made than those it answered. If titles have changed or lie elsewhere, {TITLED}."
@@ -213,8 +216,7 @@ def with_notes(refinement, labels, train):
     code = {"liked": LIKED, "disliked": CONFIRMED}
     if labels and refinement.judged:
         said = {pair: verdict for pair, (verdict, _) in refinement.judged.items() if pair in refinement.train.pairs}
-        stars = dict(zip(zip(train.ratings.user, train.ratings.item, strict=True), train.ratings.rating, strict=True))
-        at_odds = sum(refinement.labels[pair] != code.get(said[pair], stars[pair]) for pair in said)
+        at_odds = sum(refinement.labels[pair] != code.get(said[pair], train.stars[pair]) for pair in said)
         if at_odds:
             notes.append(f"{at_odds} labels are not what these answers make of the ratings: one of the files changed.")
     return refinement

@@ -242,6 +242,8 @@ def test_answers_that_do_not_fit_are_one_line(world, tmp_path, capsys, broken):
     answers = tmp_path / "films" / "feedback" / "rule" / "answers.jsonl"
     answers.write_text(answers.read_text() + json.dumps({"user": USER} | broken) + "\n")
     assert "holds an answer that does not fit" in show(capsys, world, USER, answers.parent, code=2)
+    next(answers.parent.glob("*.csv")).unlink()  # a refinement that was interrupted
+    assert "holds an answer that does not fit" in show(capsys, world, USER, answers.parent, code=2)
 
 
 def test_the_mean_of_others_is_the_report_cards(world):
