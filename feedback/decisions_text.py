@@ -23,7 +23,7 @@ def show_lines(train, refinements, user):
     for name, refinement, profile in zip(names, refinements, profiles, strict=True):
         lines += ["", f"{name}{': ' if name else ''}{refinement.folder}"]
         if refinement.settings:
-            lines.append(f"Asked: {refinement.asked_by}; {profile.questions} question(s) about this user")
+            lines.append(f"Verdicts by {refinement.asked_by}; {profile.questions} question(s) about this user")
         lines += [f"Note: {note}" for note in refinement.notes]
         lines += lines_on_profile(profile, stars_of, train.titles)
         lines += [f"Answer {number}: {said}" for number, said in profile.answers]

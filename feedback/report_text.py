@@ -132,13 +132,12 @@ def sentences(card):
     )
     if card.get("auc_users"):
         auc = card["auc"]
+        warning = " Warning: worse than chance, so these verdicts are noise on this data set." * (auc["model"] < 0.5)
         first.append(
             "Of a known like and a known dislike, hidden from it, the model prefers the like in "
             f"{auc['model']:.1%} of such pairs (chance: 50%). Going by the item's mean rating by other users does in "
-            f"{auc['item_mean']:.1%}, by its number of ratings in {auc['popularity']:.1%}."
+            f"{auc['item_mean']:.1%}, by its number of ratings in {auc['popularity']:.1%}.{warning}"
         )
-        if auc["model"] < 0.5:
-            first.append("Warning: worse than chance. These verdicts are noise on this data set.")
     others = ", ".join(f"{n:,} {reason}" for reason, n in users["unchanged"].items())
     others = f" The others: {others}." if others else ""
     rest.append(f"{users['changed']:,} of {users['all']:,} users have changed ratings.{others}")

@@ -161,6 +161,7 @@ def test_two_refinements_disagreements_first(world, capsys):
     assert differs == sorted(differs, reverse=True) and 0 < sum(differs) < len(differs)
     assert [decision.differs for decision in decisions] == differs
     lines = show(capsys, world, USER, world.embed, world.rule)
+    assert sum(line.startswith("Verdicts by") for line in lines) == 2
     first = lines.index(f"Decisions on which they disagree: {sum(differs)} of {len(differs)}")
     heads = re.split(r"  +", lines[first + 1].strip())
     assert heads == ["stars", "others", *(f"{word} {name}" for name in "AB" for word in WORDS), "title"]
@@ -171,7 +172,7 @@ def test_two_refinements_disagreements_first(world, capsys):
 def test_labels_without_answers_say_so(world, capsys):
     lines = show(capsys, world, USER, world.shuffled)
     assert any(line.startswith("Note: There are labels but no answers") for line in lines)
-    assert not any(line.startswith("Asked") for line in lines)
+    assert not any(line.startswith("Verdicts by") for line in lines)
     rows = lines[lines.index(next(line for line in lines if line.startswith("Decisions"))) + 2 :]
     assert rows and all(" not kept " in row for row in rows)
 

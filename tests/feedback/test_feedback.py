@@ -11,7 +11,7 @@ from feedback import controls, embed
 from feedback.questions import calibrate, one_each, questions, whom_to_ask
 from feedback.refinement import refine
 from feedback.report import auc_by_user, report
-from feedback.report_text import report_lines
+from feedback.report_text import report_lines, sentences
 from feedback.verdicts import apply, merge, outcome
 from llm import encoder
 from llm_feedback import main
@@ -344,6 +344,20 @@ def test_report_card_counts_and_aucs(ratings, answers):
     # b2 (2, 1) against a1 (5, 5, 4), a2 (4, 4, 2) -> 0.  dora: a1 11/3 against b1 3, b2 3, a2 3, b3 3 -> 1.
     assert card["auc"]["item_mean"] == pytest.approx((0.5 + 0 + 1) / 3, abs=1e-4)
     assert any("7 of 8" in line for line in report_lines(card))
+
+
+def test_the_report_card_in_plain_words(ratings, answers):
+    train = whom_to_ask(ratings, "confirmed")
+    refined, card = outcome(train, list(answers.values()), ratings, "confirmed")
+    said = sentences(card)
+    assert said[0] == "8 ratings of 2 and 3 were to be sorted; 7 got a verdict, of which 57.1% liked."
+    assert said[1].endswith("sees 4 as likes (4.5), 4 as confirmed negatives (0.5) and 1 as they were given.")
+    assert f"prefers the like in {card['auc']['model']:.1%} of such pairs" in said[2] and "Warning" not in said[2]
+    assert "3 of 4 users have changed ratings. The others: 1 unanswered: no dislike to calibrate on." in said
+    card["auc"]["model"] = 0.49
+    assert sentences(card)[2].endswith("Warning: worse than chance, so these verdicts are noise on this data set.")
+    as_a_file = sentences(report(train, [], {}, ratings, refined))
+    assert as_a_file[0] == said[1] and not any("verdict," in each or "Of a known" in each for each in as_a_file)
 
 
 def test_report_card_by_position_and_agreement(ratings):
