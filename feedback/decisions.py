@@ -12,7 +12,6 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +22,7 @@ from feedback.report import mean_by_others, report
 from feedback.settings import answers_of_labels
 from feedback.verdicts import answers_about, labels_of, merge, original_of, says_so
 from llm.answers import key
+from options.refinement import RefinementSettings
 from preparation.files import CONFIRMED, LIKED, STARS, read_ratings
 from preparation.titles import item_table, item_texts, on_one_line
 from utils import InputError, hash_of
@@ -226,15 +226,15 @@ def questions_asked(refinement, records, train):
     """{key: Question} as the model read it, {} where what is made here now is not what is recorded."""
     settings, mode = refinement.settings, refinement.settings["mode"]
     texts = item_texts(train.items, refinement.train.item_ids, genres=mode == "embed")
-    if hash_of(texts) != settings.get("texts") or settings.get("prompts", PROMPT_VERSION) != PROMPT_VERSION:
+    if hash_of(texts) != settings.get("texts") or settings.get("prompts") != PROMPT_VERSION.get(mode):
         return {}
     if mode == "embed":
         made = one_each(refinement.train)
     else:
-        options = SimpleNamespace(
+        options = RefinementSettings(
             llm_seed=settings["seed"],
             llm_profile=settings["profile"],
-            llm_question_size=settings.get("question_size"),
+            llm_question_size=settings.get("question_size", 1),  # of mode score no question has a size
             llm_permutations=1 + max((record["permutation"] for record in records), default=0),
         )
         made = questions(refinement.train, mode, options)

@@ -109,5 +109,5 @@ def folder_of_labels(way, options):
 def answers_of_labels(folder):
     """(folder of the answers, orders asked in) that the refined ratings in a folder are made of, by the names that
     folder_of_labels gives.  Either may be of a way of asking that was never tried."""
-    own = re.fullmatch(r"(.+?)(?:-(?:neutral|ask))?(?:-(\d+)_orders)?", folder.name)
+    own = re.fullmatch(r"(.+?)(?:-(?:neutral|ask))?(?:-\d+_users)?(?:-(\d+)_orders)?", folder.name)
     return folder.with_name(own[1]), int(own[2] or 1)

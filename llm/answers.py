@@ -4,7 +4,7 @@ import json
 
 from utils import InputError, lock_of, refuse_other_settings, take
 
-FIELDS = ("user", "items", "verdicts")  # what a record of the refinement must have
+FIELDS = ("user", "permutation", "part", "items", "verdicts")  # what a record of the refinement must have
 
 
 def read(path, fields=FIELDS):
