@@ -36,16 +36,23 @@ QUICK = {
 
 AS_THEY_ARE = "none: ratings as they are"
 RULE = "no model: 3s liked, 2s not"
+RANDOM = "no model: every 2 and 3 at random, at the authors' rates"
 MINILM = "our all-MiniLM-L6-v2"
+GEMMA = "our gemma-3-270m-Q4_K_M.gguf, score"
 LLAMA = saw(AUTHORS)
 SHUFFLED, WITHIN = "{}, shuffled", "{}, shuffled within users"
 THEIRS, OURS = "the authors' labels", "labels of all-MiniLM-L6-v2-embed"
+GEMMAS = "labels of gemma-3-270m-Q4_K_M.gguf-score"
 WITHOUT = {"no_autoencoder": True}
 NAMED = [  # (the question, labels and flags beside QUICK, those that they are set against)
     ("Llama-2-7b, or its labels shuffled?", (LLAMA, WITHOUT), (saw(SHUFFLED.format(THEIRS)), WITHOUT)),
     ("Llama-2-7b, or shuffled within users?", (LLAMA, WITHOUT), (saw(WITHIN.format(THEIRS)), WITHOUT)),
     ("MiniLM, or its labels shuffled?", (MINILM, WITHOUT), (SHUFFLED.format(OURS), WITHOUT)),
     ("MiniLM, or shuffled within users?", (MINILM, WITHOUT), (WITHIN.format(OURS), WITHOUT)),
+    ("Gemma 3 270M, or its labels shuffled?", (GEMMA, WITHOUT), (SHUFFLED.format(GEMMAS), WITHOUT)),
+    ("Gemma 3 270M, or shuffled within users?", (GEMMA, WITHOUT), (WITHIN.format(GEMMAS), WITHOUT)),
+    ("Gemma 3 270M, or 3s liked, 2s not?", (GEMMA, WITHOUT), (RULE, WITHOUT)),
+    ("Gemma 3 270M, or random labels?", (GEMMA, WITHOUT), (RANDOM, WITHOUT)),
     ("autoencoders, or none? (ratings as they are)", (AS_THEY_ARE, {}), (AS_THEY_ARE, WITHOUT)),
     ("autoencoders, or none? (Llama-2-7b)", (LLAMA, {}), (LLAMA, WITHOUT)),
     ("confirmed negatives as edges, or not?", (LLAMA, WITHOUT), (LLAMA, WITHOUT | {"graph": "positive"})),
