@@ -64,7 +64,7 @@ def name_of(run):
         return f"blend, cost {flags.get('dislike_cost', 0):g}"
     words = [run["model"]]
     if run["dataset_augment"] == "augment" and not flags.get("kappa") and "star_weights" not in flags:
-        words.append(LABELS.get(run["llm"], "MiniLM"))
+        words.append(LABELS.get(run["llm"], run["llm"].split("/")[-1].removeprefix("all-").split("-")[0]))
     if flags.get("kappa"):
         more = f", {flags['n_negatives']} negatives" if "n_negatives" in flags else ""
         words.append(f"kappa {flags['kappa']:g}{more}")
