@@ -6,6 +6,7 @@ import time
 import numpy as np
 from tqdm import tqdm
 
+from feedback.questions import FILTERED, TOO_LONG
 from llm.answers import Answers, key, latest
 from utils import InputError
 
@@ -14,33 +15,37 @@ LEAST, ENOUGH = 0.5, 0.9  # share of the items that must have a verdict, and bel
 REHEARSED = 10  # questions of --llm_dry_run
 
 
-def ask(way, train, path, settings, log):
+def ask(way, train, path, settings, labels, log):
     """The records of all questions, those of earlier starts among them.
 
-    What a server refused to answer is asked again.  Raises InputError where a model answers too little to be
-    trained on.
+    What a server refused to answer is asked again, until there are labels (their path) that nearly all questions went
+    into: runs are trained on these.  Raises InputError where a model answers too little to be trained on.
     """
     with Answers(path, settings) as answers:
-        refused = {key(record) for record in latest(answers.records) if is_refusal(record, settings)}
+        earlier = {key(record): record for record in answers.records}  # one a question: the last
+        wanted = {question.key for question in way.questions}
+        own = {question: record for question, record in earlier.items() if question in wanted}
+        refused = {question for question, record in own.items() if is_refusal(record, settings)}
+        if refused and labels.exists() and Coverage(way, path, own.values()).share() >= ENOUGH:
+            log(f"{len(refused)} refused questions stay unanswered; delete {labels} to ask them again")
+            refused = set()
         # what was answered earlier is not asked again
-        done = {key(record) for record in answers.records} - refused
-        left = [question for question in way.questions if question.key not in done]
-        new = [question for question in left if question.key not in refused]
+        left = [question for question in way.questions if question.key not in earlier or question.key in refused]
         if left:
-            earlier = len(way.questions) - len(left)
-            again = f", {len(left) - len(new)} of them refused before" if len(new) < len(left) else ""
-            log(f"refining with {way.llm}: {len(left)} questions to ask{again}, {earlier} answered earlier")
-            coverage = Coverage(way, path, latest(answers.records))
+            again = f", {len(refused)} of them refused before" if refused else ""
+            number = len(way.questions) - len(left)
+            log(f"refining with {way.llm}: {len(left)} questions to ask{again}, {number} answered earlier")
+            coverage = Coverage(way, path, [earlier[question] for question in earlier.keys() - refused])
+            coverage.check_so_far()
             try:
                 for record in tqdm(way.answer(left, train), "asking", len(left), unit="question", disable=None):
                     answers.add(record)
                     coverage.add(record)
             except InputError as error:
-                if new:
+                if len(left) > len(refused) or coverage.stopped:
                     raise
                 log(f"what was refused before stays unanswered, since it cannot be asked again ({error})")
         # the file may hold answers to more --llm_permutations than are wanted now
-        wanted = {question.key for question in way.questions}
         records = [record for record in latest(answers.records) if key(record) in wanted]
     Coverage(way, path, records).check_whole(log)
     return records
@@ -48,8 +53,7 @@ def ask(way, train, path, settings, log):
 
 def is_refusal(record, settings):
     """Whether a record stands for a server's refusal, which may have had passing or mended reasons."""
-    served = settings.get("through") == "endpoint"
-    return served and record.get("reason") in ("longer than the model's context", "content filter")
+    return settings.get("through") == "endpoint" and record.get("reason") in (TOO_LONG, FILTERED)
 
 
 class Coverage:
@@ -57,32 +61,40 @@ class Coverage:
 
     def __init__(self, way, path, records):
         self.counts = way.mode in ("generate", "score")  # the others answer whatever they are asked
-        self.path, self.records = path, list(records)
+        self.path, self.records, self.stopped = path, list(records), False
 
     def add(self, record):
-        """Raises InputError at a file's record FIRST_LOOK, where too little of what it holds is answered."""
+        """Raises InputError at record FIRST_LOOK, where too little of those so far is answered."""
         self.records.append(record)
-        if self.counts and len(self.records) == FIRST_LOOK:
-            self.check(f"of the first {FIRST_LOOK} questions")
+        if len(self.records) == FIRST_LOOK:
+            self.check_so_far()
+
+    def check_so_far(self):
+        if self.counts and len(self.records) >= FIRST_LOOK:
+            self.check(f"of the first {len(self.records)} questions")
 
     def check_whole(self, log):
         if self.counts and self.records:
-            share = self.check("of all questions")
+            self.check("of all questions")
+            share = self.share()
             if share < ENOUGH:
-                log(f"WARNING: only {share:.0%} of what was asked about is answered; one reply: {self.example()}")
+                log(f"WARNING: only {share:.0%} of the items asked about are answered; one reply: {self.example()}")
+
+    def share(self):
+        """The share of items that have a verdict."""
+        verdicts = [verdict for record in self.records for verdict in record["verdicts"]]
+        return 1 - verdicts.count("unanswered") / max(len(verdicts), 1)
 
     def check(self, of_what):
-        """The share of items that have a verdict.  Raises InputError where it is below LEAST."""
-        verdicts = [verdict for record in self.records for verdict in record["verdicts"]]
-        share = 1 - verdicts.count("unanswered") / max(len(verdicts), 1)
-        if share < LEAST:
+        """Raises InputError where the share of items that have a verdict is below LEAST."""
+        if self.share() < LEAST:
+            self.stopped = True
             raise InputError(
-                f"{self.path}: {of_what} only {share:.0%} of the items are answered, too few to train on (less than "
-                f"{LEAST:.0%}); one reply: {self.example()}; a model that thinks first needs some thousand "
+                f"{self.path}: {of_what} only {self.share():.0%} of the items are answered, too few to train on (less "
+                f"than {LEAST:.0%}); one reply: {self.example()}; a model that thinks first needs some thousand "
                 "--llm_answer_tokens, others --llm_constrained, --llm_mode score or a --llm_prompt of their own; "
                 "delete the folder to ask anew"
             )
-        return share
 
     def example(self):
         """One reply that could not be read, in short, or why there was none."""
@@ -93,7 +105,10 @@ class Coverage:
 
 
 def rehearse(way, train, log):
-    """--llm_dry_run: ask ten questions, show one prompt and reply, and how long all would take.  Writes nothing."""
+    """--llm_dry_run: ask ten questions, show one prompt and reply, and how long all would take.  Keeps no answer."""
+    if not way.questions:
+        log("there is nothing to ask")
+        return
     places = np.linspace(0, len(way.questions) - 1, min(REHEARSED, len(way.questions))).round().astype(int)
     trial = [way.questions[place] for place in dict.fromkeys(places.tolist())]
     prompts = [way.show(question) for question in trial]
@@ -108,8 +123,9 @@ def rehearse(way, train, log):
     answered = sum("unanswered" not in record["verdicts"] for record in records)
     log(f"{answered} of {len(trial)} questions are answered")
     # a server's tokens are not known: four characters each, which holds for English
-    about = "" if prompts[0][1] else "about "
-    tokens = float(np.mean([tokens or len(text) / 4 for text, tokens in prompts]))
-    whole = len(way.questions)
-    log(f"All {whole} questions have {about}{whole * tokens:,.0f} tokens ({tokens:.0f} each)")
-    log(f"{seconds:.2f} s a question, {whole * seconds / 3600:.1f} hours for all; nothing was written")
+    about = "about " if prompts[0][1] is None else ""
+    counts = [(len(text) / 4 if tokens is None else tokens) * requests for text, tokens, requests in prompts]
+    whole, tokens = len(way.questions), float(np.mean(counts))
+    requests = whole * np.mean([requests for *_, requests in prompts])
+    log(f"All {whole} questions have {about}{whole * tokens:,.0f} tokens ({tokens:.0f} each, {requests:,.0f} requests)")
+    log(f"{seconds:.2f} s a question, {whole * seconds / 3600:.1f} hours for all; no answer was kept")

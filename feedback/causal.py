@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from feedback import prompts, reading
-from feedback.questions import Question, picked, scored, too_long
+from feedback.questions import TOO_LONG, Question, picked, scored, too_long
 from llm.batches import batches, longest
 from llm.language_model import LanguageModel
 from llm.messages import ANSWER_TOKENS
@@ -21,9 +21,9 @@ class Prompt:
     # mode score: item text -> tokens of the question about it
     endings: dict = field(default_factory=dict)
     room: int = ANSWER_TOKENS  # tokens that the answer may have
-    # mode generate: what the model said, before and after a reminder, and the places read from that
+    # mode generate: what the model said, before and after a reminder, and what is read from that
     raw: list = field(default_factory=list)
-    chosen: list | None = None
+    liked: list | None = None
 
     def shape(self):
         """(sequences, tokens in each) that reading it takes."""
@@ -45,13 +45,15 @@ class CausalLM(LanguageModel):
         return ask(questions, train, texts)
 
     def show(self, question, texts):
-        """(prompt, number of tokens) of a question as it is sent; mode score: of the first item, of all items."""
+        """(prompt of a question as it is read, tokens of it, 1 request); mode score: with the first of its items."""
         if self.mode == "generate":
-            ids = self.pick_prompt(question, texts).ids
-            return self.tokenizer.decode(ids), len(ids)
-        endings = list(self.endings(question, texts, {}).values())
-        ids = self.tokens.before(prompts.about(self.domain, question, texts, self.template))
-        return self.tokenizer.decode(ids + endings[0]), len(ids) + sum(map(len, endings))
+            prompt, endings = self.pick_prompt(question, texts), [[]]
+        else:
+            endings = list(self.endings(question, texts, {}).values())
+            prompt = self.profile_prompt(question, texts, longest(endings))
+        if prompt is None:
+            return f"({TOO_LONG}: it is not asked)", 0, 1
+        return self.tokenizer.decode(prompt.ids + endings[0]), len(prompt.ids) + sum(map(len, endings)), 1
 
     def choose(self, questions, train, texts):
         """Mode generate: which of these?"""
@@ -70,13 +72,13 @@ class CausalLM(LanguageModel):
             # what cannot be read is asked for once more, with a reminder of how to answer
             again = []
             for prompt in batch:
-                if prompt.chosen is None and self.add_reminder(prompt, texts):
+                if prompt.liked is None and self.add_reminder(prompt, texts):
                     again.append(prompt)
             self.say(again, texts)
 
             for prompt in batch:
                 more = {"profile_left_out": prompt.left_out, "batch": len(batch)}
-                yield picked(prompt.question, train, prompt.chosen, prompt.raw, **more)
+                yield picked(prompt.question, train, prompt.liked, prompt.raw, **more)
 
     def pick_prompt(self, question, texts, *more):
         """more: what was said before, and the reminder."""
@@ -107,20 +109,16 @@ class CausalLM(LanguageModel):
         answers = self.in_halves(complete, [prompt.ids for prompt in batch], sizes)
         for prompt, (text, finished) in zip(batch, answers, strict=True):
             prompt.raw.append(text)
-            prompt.chosen = reading.parse(text, finished, [texts[item] for item in prompt.question.items])
+            prompt.liked = reading.parse(text, finished, [texts[item] for item in prompt.question.items])
 
     def judge(self, questions, train, texts):
         """Mode score: would this person like it?  For each item."""
-
-        def build(shorter):
-            return self.tokens.before(prompts.about(self.domain, shorter, texts, self.template))
-
         # what the context has no room for is not asked
         waiting = []
         ending_of = {}  # many users are asked about the same item, in the same words
         for question in questions:
             endings = self.endings(question, texts, ending_of)
-            prompt = self.fit(question, build, longest(endings.values()))
+            prompt = self.profile_prompt(question, texts, longest(endings.values()))
             if prompt:
                 prompt.endings = endings
                 waiting.append(prompt)
@@ -135,6 +133,14 @@ class CausalLM(LanguageModel):
                 scores = [round(score_of[texts[item]], 6) for item in prompt.question.items]
                 more = {"profile_left_out": prompt.left_out, "batch": len(batch)}
                 yield scored(prompt.question, train, scores, **more)
+
+    def profile_prompt(self, question, texts, room):
+        """The profile that the questions about items follow, which take `room` tokens each."""
+
+        def build(shorter):
+            return self.tokens.before(prompts.about(self.domain, shorter, texts, self.template))
+
+        return self.fit(question, build, room)
 
     def endings(self, question, texts, ending_of):
         """{item text: tokens of the question about it}; items with the same text share a question."""

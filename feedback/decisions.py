@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from feedback.prompts import PROMPT_VERSION
-from feedback.questions import TOO_LONG, TrainRatings, one_each, questions, whom_to_ask
+from feedback.questions import TOO_LONG, TrainRatings, of_some_users, one_each, questions, whom_to_ask
 from feedback.report import mean_by_others, report
 from feedback.settings import answers_of_labels
 from feedback.verdicts import answers_about, labels_of, merge, original_of, says_so
@@ -153,11 +153,15 @@ def require_same_ratings(folder, labels, train):
 def read_refinement(folder, train):
     """The Refinement in a folder.  Raises InputError where its files do not belong to the train ratings."""
     labels = next(iter(sorted(folder.glob(LABELS))), None)
-    of_answers, orders = (folder, 1) if (folder / ANSWERS).exists() else answers_of_labels(folder)
+    of_answers, users, orders = (folder, None, 1) if (folder / ANSWERS).exists() else answers_of_labels(folder)
     path = of_answers / ANSWERS
     settings, records = answers_about(path, train.original) if path.exists() else ({}, [])
     which = "ask" if settings.get("all_twos") else "confirmed"
-    refinement = Refinement(folder, whom_to_ask(train.ratings, which, train.items if settings.get("mode") else None))
+    asked_about = whom_to_ask(train.ratings, which, train.items if settings.get("mode") else None)
+    if users:  # the answers may be about more, of a start without --llm_users
+        asked_about = of_some_users(asked_about, users, settings["seed"])
+        records = [record for record in records if record["user"] in asked_about.candidates]
+    refinement = Refinement(folder, asked_about)
     if not settings:
         refinement.notes.append(
             "There are labels but no answers: what was read and said, and by whom, is not kept here."

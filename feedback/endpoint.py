@@ -5,7 +5,7 @@ import re
 import numpy as np
 
 from feedback import prompts, reading
-from feedback.questions import picked, scored, too_long, unanswered
+from feedback.questions import FILTERED, picked, scored, too_long, unanswered
 from llm.replies import in_short
 from llm.server import Filtered, Refused, Server
 from utils import InputError
@@ -40,17 +40,18 @@ class Endpoint(Server):
             try:
                 return ask(question, train, texts)
             except Filtered:  # this one; the others may pass
-                return unanswered(question, train, "content filter")
+                return unanswered(question, train, FILTERED)
 
         return self.ask_all(ask_or_leave, questions)
 
     def show(self, question, texts):
-        """(prompt of a question as it is sent, None): its tokens are the server's to count; mode score: of one item."""
+        """(prompt of a request as it is sent, None for its tokens, which the server counts, requests of a question)."""
         texts = [defused(text) for text in texts]
         if self.mode == "generate":
-            return prompts.pick(self.domain, question, texts, chat=True, template=self.template), None
+            return prompts.pick(self.domain, question, texts, chat=True, template=self.template), None, 1
+        items = {texts[item] for item in question.items}
         item = prompts.whether(self.domain, texts[question.items[0]], chat=True, template=self.template)
-        return prompts.about(self.domain, question, texts, self.template) + item, None
+        return prompts.about(self.domain, question, texts, self.template) + item, None, len(items)
 
     def choose(self, question, train, texts):
         """Mode generate: which of these?"""
@@ -64,15 +65,15 @@ class Endpoint(Server):
             return too_long(question, train)
         (text, finished), left_out = fitted
         raw, titles = [text], [texts[item] for item in question.items]
-        chosen = reading.parse(text, finished, titles)
-        if chosen is None:
+        liked = reading.parse(text, finished, titles)
+        if liked is None:
             # once more, with what was said and a reminder of how to answer
             fitted = self.shorten(question, lambda shorter: ask(shorter, in_short(text), prompts.REMINDER))
             if fitted:
                 (again, finished), _ = fitted
                 raw.append(again)
-                chosen = reading.parse(again, finished, titles)
-        return picked(question, train, chosen, raw, profile_left_out=left_out)
+                liked = reading.parse(again, finished, titles)
+        return picked(question, train, liked, raw, profile_left_out=left_out)
 
     def judge(self, question, train, texts):
         """Mode score: would this person like it?  One request an item."""
@@ -101,8 +102,10 @@ def yes_minus_no(reply):
     """Log-probability of Yes minus that of No as the first token, in any spelling.
 
     A word that is not among the listed tokens counts as the least probable of them.  None where
-    neither is.  Raises Refused where there are no logprobs.
+    neither is.  Raises Refused where there are no logprobs, Filtered where a filter has kept the answer back.
     """
+    if reply["choices"][0].get("finish_reason") == "content_filter":
+        raise Filtered("the answer was kept back by a content filter")
     found = reply["choices"][0].get("logprobs")
     if not found:
         raise Refused("--llm_mode score: the server gives no logprobs; use --llm_mode generate")

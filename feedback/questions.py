@@ -16,7 +16,9 @@ from preparation.titles import item_texts
 
 # A model is measured on known ratings hidden among a user's candidates: likes at most, and dislikes.
 HIDDEN = 5
-TOO_LONG = "longer than the model's context"  # why a question was not asked
+# why a question was not answered
+TOO_LONG = "longer than the model's context"
+FILTERED = "content filter"
 
 
 @dataclass
@@ -145,9 +147,8 @@ def questions(train, mode, options):
     one by one.
     """
     made = []
-    chosen = drawn_users(train, options)
     for number, user in enumerate(train.user_ids):
-        if user not in chosen:
+        if user not in train.candidates or not len(train.askable(user)):
             continue
         # a user's random numbers are their own, so that they do not depend on who else is there
         generator = np.random.default_rng([options.llm_seed, number])
@@ -167,13 +168,15 @@ def questions(train, mode, options):
     return made
 
 
-def drawn_users(train, options):
-    """The set of users to ask about: all that there is something to ask about, or --llm_users of them."""
+def of_some_users(train, number, seed):
+    """The same ratings with the candidates of `number` users drawn at random, of those that there is something to ask
+    about; all of them where `number` is None."""
     users = [user for user in train.user_ids if user in train.candidates and len(train.askable(user))]
-    if options.llm_users and options.llm_users < len(users):
-        drawn = np.random.default_rng([options.llm_seed, len(users)]).permutation(len(users))[: options.llm_users]
-        users = [users[place] for place in drawn]
-    return set(users)
+    if number is None or number >= len(users):
+        return train
+    places = np.random.default_rng([seed, len(users)]).permutation(len(users))[:number]
+    drawn = {users[place] for place in places}
+    return replace(train, candidates={user: items for user, items in train.candidates.items() if user in drawn})
 
 
 def hide_some(train, user, generator):
@@ -201,16 +204,17 @@ def strongest(train, user, side, number):
 # ---------------------------------------------------------------------------------------- records
 
 
-def picked(question, train, chosen, raw, **more):
-    """The record of a question whose answer names places.  chosen None: no readable answer."""
-    if chosen is None:
-        verdicts = ["unanswered"] * len(question.items)
+def picked(question, train, liked, raw, **more):
+    """The record of a question whose answer says of each item whether it is liked (None: nothing).
+
+    liked None: no readable answer.
+    """
+    if liked is None:
+        liked = [None] * len(question.items)
         thinking = raw and drop_reasoning(raw[-1]) is None
         more["reason"] = "reasoning without an end" if thinking else "no readable answer"
-    else:
-        verdicts = ["disliked"] * len(question.items)
-        for place in chosen:
-            verdicts[place] = "liked"
+    words = {True: "liked", False: "disliked", None: "unanswered"}
+    verdicts = [words[verdict] for verdict in liked]
     return question.record(train, verdicts=verdicts, raw=raw, reminded=len(raw) > 1, **more)
 
 

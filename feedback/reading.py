@@ -1,65 +1,80 @@
-"""How a model's answer to "Which of these?" is read: by number, or not at all.
+"""How a model's answer to "Which of these?" is read: by number, and only where every word around it is understood.
 
-What is unclear stays unanswered.  A wrong label is worse than none, and the model is reminded once.
+What is unclear stays unanswered.  A wrong label is worse than none, and the model is reminded once.  Words that are not
+known make a line unclear: a list of all the ways to say no would never be complete.
 """
 
 import re
 
 from llm.replies import drop_reasoning, find_json
 
-# numbers in a row: 3 / 1, 3 / 1, 3 and 4 / 1 3 4, but not 3/5, which is a rating
-RUN = r"\d+(?:(?:\s*(?:,|;|&|\band\b)\s*)+\d+|\s+\d+)*"
-# what may come before them: "answer:", "the numbers are"
-LEAD = r"(?:[a-z' ]*\b(?:answer|likes?|liked|numbers?|choices?|chosen|selected|are|is)\b[a-z' ]*:?\s*)?"
-# a line that is a list of numbers
-LIST = rf"({LEAD})[\[(]?\s*({RUN})\s*[\])]?\s*[.,]?"
+READING_VERSION = 2  # raise it when answers would be read otherwise, so that readings are not mixed
+
+# numbers in a row: 3 / 1, 3 / 1, 3 and 4 / 1 3 4.  Each step takes what follows in one way only: it must not backtrack.
+RUN = re.compile(r"\d+(?:[\s,;&]+(?:and\b[\s,;&]*)?\d+)*")
+RANGE = re.compile(r"(?<!\d)(\d{1,2})[-–](\d{1,2})(?!\d)")
 # a line that begins with a number as the question's do
-LISTED = r"[\[(]?(\d+)\s*[.):\]]\s*(.*)"
-# numbers within a sentence that says what they are: "items 2 and 4", but not "movies 1 through 3", "item 2/5"
-NAMED = (
-    r"\b(?:items?|numbers?|options?|movies?|albums?|books?)\s*[:#]?\s*"
-    rf"({RUN})\b(?! *(?:/|of\b|to\b|through\b))"
-)
-NEGATION = (
-    r"\b(?:not|no|none|nothing|neither|never|except|but|without|cannot|unlikely|avoid\w*|exclud\w*|reject\w*|remov\w*"
-    r"|omit\w*|skip\w*|rul(?:e|ed|ing) out|hate[sd]?|bad|worst|wrong|disagree\w*)\b|\bdislike|n['’]t\b"
-)
-# a verdict is made of these words and no others, so that "No Way Out" and "Good Will Hunting" are none
-YES = {
-    "yes", "true", "like", "likes", "liked", "love", "loves", "loved", "enjoy", "enjoys", "enjoyed", "keep",
-    "good", "positive", "✓", "✔", "✅",
+LISTED = re.compile(r"[\[(]?(\d+)\s*[.):\]]\s*(.*)")
+# a number that counts, or rates: "3 movies", "3 of", "3/5"
+COUNT = re.compile(r"\d\s*(?:/|(?:of|items|movies|films|albums|books|numbers|stars)\b)")
+AROUND = re.compile(r"[\s,.:;()\[\]*_\"'`!&–-]*")  # what may stand beside words and numbers
+
+# what names an answer, and the words around it
+POSITIVE = {
+    "answer", "answers", "final", "like", "likes", "liked", "enjoy", "enjoys", "enjoyed", "love", "loves", "loved",
+    "pick", "picks", "picked", "choose", "chosen", "choice", "choices", "select", "selected", "selection",
+    "recommend", "recommended", "recommendation", "recommendations", "suitable", "match", "matches", "fit", "fits",
+    "favourite", "favourites", "favorite", "favorites", "yes", "good", "here", "list", "numbers",
 }  # fmt: skip
+AROUND_WORDS = {
+    "the", "a", "an", "my", "is", "are", "be", "this", "person", "they", "he", "she", "user", "would", "will",
+    "probably", "likely", "might", "may", "that", "i", "i'd", "i'll", "think", "believe", "say", "these", "those",
+    "item", "items", "number", "movie", "movies", "film", "films", "book", "books", "album", "albums", "following",
+    "so", "sure", "ok", "okay", "for", "based", "on", "profile", "and", "to", "it", "them", "their", "taste", "ones",
+    "who", "which", "thus", "therefore",
+}  # fmt: skip
+# a verdict is made of these words and BESIDE, so that "No Way Out" and "Good Will Hunting" are none
+YES = {
+    "yes", "true", "like", "likes", "liked", "love", "loves", "loved", "enjoy", "enjoys", "enjoyed", "keep", "good",
+    "positive", "✓", "✔", "✅",
+}  # fmt: skip
+NOT = {"not", "don't", "doesn't", "wouldn't", "won't", "didn't"}
 NO = {
-    "no", "false", "not", "don't", "doesn't", "wouldn't", "won't", "didn't", "dislike", "dislikes", "disliked",
-    "hate", "hates", "hated", "avoid", "skip", "exclude", "excluded", "bad", "negative", "✗", "✘", "❌",
+    "no", "false", "dislike", "dislikes", "disliked", "hate", "hates", "hated", "avoid", "skip", "exclude", "excluded",
+    "bad", "negative", "✗", "✘", "❌",
 }  # fmt: skip
 BESIDE = {
     "they", "he", "she", "does", "do", "did", "i", "the", "this", "that", "it", "person", "user", "would", "will",
-    "might", "probably", "likely", "definitely", "really", "think", "is", "be", "one", "them", "very", "much",
-    "a", "lot",
+    "might", "probably", "likely", "definitely", "really", "think", "is", "be", "one", "them", "very", "much", "a",
+    "lot",
 }  # fmt: skip
+# of a comment below an answer: it may be about that answer, unless it speaks of the others
+NEGATION = re.compile(
+    r"\b(?:not|no|none|nothing|neither|never|except|but|without|cannot|too|un\w+|dis\w+|avoid\w*|exclud\w*|reject\w*"
+    r"|remov\w*|omit\w*|skip\w*|hate\w*|bad|worst|worse|wrong|poor\w*|weak\w*|less|least|lack\w*|fail\w*)\b|n['’]t\b"
+)
+OTHERS = re.compile(r"\b(?:others?|rest|remaining|else)\b")
 MARKUP = " \t*_`#>-"  # of a line, at either end
 GAP = " \t:,;=*_()[]-–—>"  # between a number or a title and a verdict
-LONGEST_LIST = 300  # characters of a line of numbers
+LONGEST_LINE = 300  # characters of a line that can be a list
 # may follow none and all
 THESE = r"(?: (?:one )?of (?:them|these|those))?"
-# names under which an object holds the answer, the first ones before the others
+# names under which an object holds the answer, and of what may stand beside one that does not say "liked"
 LIKED_NAMES = {"liked", "likes", "like", "would_like", "yes"}
 ANSWER_NAMES = {"answer", "answers", "numbers", "items", "choices", "selected", "chosen", "recommended"}
+TOLD_NAMES = {"reason", "reasons", "reasoning", "explanation", "thought", "thoughts", "comment", "confidence", "user"}
 
 
 def parse(text, finished, titles):
-    """Places (0-based, sorted) of the items that an answer names, None where it cannot be read.
+    """What an answer says of each item: [True for liked, False, None where it says nothing], None if it cannot be read.
 
-    Reasoning is dropped (llm/replies.py).  Of the rest, in this order:
+    Reasoning is dropped (llm/replies.py).  The rest may be
         JSON: a list of numbers, an object that has one as "liked" or the like, or one verdict a number
-        a line that is a list of numbers, or several lines of one number each
-        lines that begin with a number, as the question's do, and go on with that number's title or a verdict
+        a list of numbers, one line or one a line, alone or among words that are all known (POSITIVE, AROUND_WORDS)
+        lines that begin with a number, as the question's do, and go on with that number's title, a verdict, or both
         a word for all or none
-        one list of numbers in a sentence that says what they are
-
-    What negates anything is not read, nor are the lines that it introduces.  Numbers outside the list are skipped,
-    and alone are no answer.
+    Of several lists the one called the answer counts.  Where they differ and none is, nothing does.  A line of other
+    words makes those below it unclear.  Numbers outside the list are skipped, and alone are no answer.
 
     finished: False where the text was cut off.  Then nothing but a list in its first line counts: the rest may be
     thoughts about an answer that never came.  titles: (n,) of the items asked about, in the order shown.
@@ -67,185 +82,229 @@ def parse(text, finished, titles):
     answer = drop_reasoning(text)
     if answer is None:
         return None
-    n = len(titles)
-    if finished:
-        found = find_json(without_fence(answer), "{[")
-        if found is not None and not mentions_more(answer):
-            return places_of_json(found, n)
-    lines = clean_lines(answer)
+    n, lines = len(titles), clean_lines(answer)
     if not finished:
-        lines = lines[:1] if len([line for line in lines if line]) > 1 else []
-
-    lists = number_lists(lines)
-    if lists:
-        numbers = best_list(lists, finished)
-        return None if numbers is None else places_of(numbers, n)
-    if not finished:
-        return None
-    if any(re.fullmatch(LISTED, line) for line in lines):
-        return places_of_listed(lines, titles)
-    return from_words(" ".join(line for line in lines if line), n)
+        found = numbers_in(lines[0]) if len([line for line in lines if line]) > 1 else None
+        return liked_alone(found[1], n) if found and len(found[1]) > 1 else None  # one number a line lacks the others
+    is_json, verdicts = from_json(answer, n)
+    if is_json:
+        return verdicts
+    return from_words(" ".join(line for line in lines if line), n) or from_lines(lines, titles)
 
 
 def names_others(text, n):
     """Whether an answer is a list with numbers beyond 1..n: they are skipped, but such a model only counts."""
     line = (drop_reasoning(text) or "").strip()
-    if len(line) > LONGEST_LIST or not re.fullmatch(RUN, line):
+    if len(line) > LONGEST_LINE or not RUN.fullmatch(line):
         return False
-    return any(not 1 <= int(number) <= n for number in re.findall(r"\d+", line))
+    return any(number_in_list(number, n) is None for number in re.findall(r"\d+", line))
+
+
+def number_in_list(number, n):
+    """Digits -> place (0-based), None for a number outside 1..n."""
+    return int(number) - 1 if len(number) < 4 and 1 <= int(number) <= n else None
+
+
+def liked_alone(numbers, n, none=False):
+    """The items of these numbers are liked and all others are not; None where none of them is in 1..n.
+
+    none: whether no number at all means none of the items.
+    """
+    places = {number_in_list(number, n) for number in numbers} - {None}
+    if not places and not (none and not numbers):
+        return None
+    return [place in places for place in range(n)]
+
+
+def from_verdicts(verdicts, n):
+    """{number: whether liked} -> what is said of each item.  Where only likes are named, the others are not liked."""
+    if all(verdicts.values()):
+        return liked_alone(verdicts, n)
+    places = {number_in_list(number, n): verdict for number, verdict in verdicts.items()}
+    return [places.get(place) for place in range(n)] if places.keys() - {None} else None
 
 
 # ----------------------------------------------------------------------------------------------------------- JSON
 
 
-def without_fence(text):
-    return re.sub(r"^\s*```\w*|```\s*$", "", text.strip(), flags=re.MULTILINE)
+def from_json(answer, n):
+    """(whether the answer is JSON, what it says).  Words around it must be known beside a list, not negative else."""
+    text = re.sub(r"^\s*```\w*|```\s*$", "", answer.strip(), flags=re.MULTILINE)
+    found, begin, end = find_json(text, "{[")
+    if found is None:
+        return False, None
+    outside = text[:begin] + " " + text[end:]
+    if re.search(r"[\d\[{]", outside):
+        return False, None
+    if isinstance(found, list) and not is_positive(outside.lower(), bare=True):
+        return True, None
+    if NEGATION.search(outside.lower()):
+        return True, None
+    return True, from_value(found, n)
 
 
-def mentions_more(answer):
-    """Whether a text says more than JSON does: then its lines are read, which know negation."""
-    outside = re.sub(r"\{[^{}]*\}|\[[^\[\]]*\]", "", without_fence(answer))
-    return bool(re.search(r"\d", outside) or re.search(NEGATION, outside.lower()))
-
-
-def places_of_json(found, n):
-    """Places named by a JSON value, None where it is none of the kinds that parse() speaks of."""
+def from_value(found, n):
+    """What a JSON value says, None where it is none of the kinds that parse() speaks of."""
     if isinstance(found, list):
         numbers = [whole_number(value) for value in found]
-        return None if None in numbers else places_of(numbers, n, none=not numbers)
+        return None if None in numbers else liked_alone(numbers, n, none=True)
     verdicts = {whole_number(name): verdict_of(value) for name, value in found.items()}
     if verdicts and None not in verdicts and None not in verdicts.values():  # {"1": "yes", "2": "no"}
-        return places_of_verdicts(verdicts, n)
-    lists = {name.lower().strip(): value for name, value in found.items()}
-    values = [lists[name] for name in LIKED_NAMES & lists.keys() or ANSWER_NAMES & lists.keys()]
-    if len(values) != 1:
+        return from_verdicts(verdicts, n)
+    values = {name.lower().strip(): value for name, value in found.items()}
+    names = LIKED_NAMES & values.keys()
+    if not names and values.keys() <= ANSWER_NAMES | TOLD_NAMES:
+        names = ANSWER_NAMES & values.keys()
+    if len(names) != 1:
         return None
-    value = values[0]
+    (value,) = (values[name] for name in names)
     if isinstance(value, str):
-        return [] if value.lower().strip(" .") in ("none", "nothing", "") else parse_list(value, n)
-    return places_of_json(value if isinstance(value, list) else [value], n)
-
-
-def parse_list(text, n):
-    match = re.fullmatch(RUN, text.strip())
-    return places_of(re.findall(r"\d+", text), n) if match else None
+        numbers = RUN.fullmatch(value.strip())
+        if value.lower().strip(" .") in ("none", "nothing", ""):
+            return [False] * n
+        return liked_alone(re.findall(r"\d+", value), n) if numbers else None
+    return from_value(value if isinstance(value, list) else [value], n)
 
 
 def whole_number(value):
     """A number, or one written as a string, as a string of digits; None for anything else."""
     digits = str(value).strip()
-    return digits if not isinstance(value, bool) and re.fullmatch(r"\d+", digits) else None
+    return digits if not isinstance(value, bool) and re.fullmatch(r"\d{1,9}", digits) else None
 
 
 def verdict_of(value):
-    """True for liked, False for not, None where it says neither."""
+    """True for liked, False for not, None where it says neither, or both ("not bad")."""
     if isinstance(value, bool):
         return value
     if not isinstance(value, str):
         return None
-    words = set(re.findall(r"[\w']+|[✓✔✅✗✘❌]", value.lower().replace("’", "'")))
-    if words <= YES | NO | BESIDE and words & (YES | NO):
-        return not words & NO
-    return None
+    words = words_of(value.lower())
+    if not set(words) <= YES | NOT | NO | BESIDE:
+        return None
+    yes, no, negated = (sum(word in kind for word in words) for kind in (YES, NO, NOT))
+    if no + negated > 1 or (yes and no) or not (yes or no or negated):
+        return None
+    return not (no or negated)
 
 
 # ---------------------------------------------------------------------------------------------------------- lines
 
 
+def words_of(text):
+    return re.findall(r"[^\W\d_][\w']*|[✓✔✅✗✘❌]", text.replace("’", "'"))
+
+
 def clean_lines(text):
-    """The lines in lower case without markup, with every 2-4 spelled out; "" for an empty one."""
-    lines = []
-    for line in text.lower().strip().splitlines():
-        line = line.strip(MARKUP)
-        lines.append(re.sub(r"(\d+)\s*[-–]\s*(\d+)", spelled_out, line))
-    return lines
+    """The lines in lower case without markup; "" for an empty one."""
+    return [line.strip(MARKUP) for line in text.lower().strip().splitlines()] or [""]
+
+
+def is_positive(text, bare):
+    """Whether words are all known and name an answer.  bare: whether no words at all will do."""
+    words = set(words_of(text))
+    if not AROUND.fullmatch(re.sub(r"[^\W\d_][\w'’]*", "", text)):
+        return False
+    return bare if not words else words <= POSITIVE | AROUND_WORDS and bool(words & POSITIVE)
 
 
 def spelled_out(match):
     """2-4 -> 2, 3, 4"""
     first, last = int(match[1]), int(match[2])
-    # 1990-1995 are years
-    if not 0 < first < last < 100:
-        return match[0]
-    return ", ".join(map(str, range(first, last + 1)))
+    return ", ".join(map(str, range(first, last + 1))) if 0 < first < last else match[0]
 
 
-def number_lists(lines):
-    """[(lead, numbers)] of every line that is nothing but a list of them, and that nothing negates.
-
-    A negation counts for the lists after it, up to the next line of words, and for a list right before it.
-    """
-    lists, negated, after_list = [], False, False
-    for line in lines:
-        match = re.fullmatch(LIST, line) if len(line) <= LONGEST_LIST else None
-        is_negation = bool(re.search(NEGATION, line))
-        if match and not is_negation:
-            if match[1]:  # words of its own
-                negated = False
-            if not negated:
-                lists.append((match[1], re.findall(r"\d+", match[2])))
-        elif line:
-            if is_negation and after_list and not match:  # "2, 3" and below it "are bad"
-                lists.pop()
-            negated = is_negation
-        after_list = bool(match) and not negated and bool(lists)
-    return lists
-
-
-def best_list(lists, finished):
-    """The numbers meant: those called the answer, else the one list of several, else one number a line.
-
-    None where two lists differ, and where a list with one number a line was cut off.
-    """
-    answers = [numbers for lead, numbers in lists if "answer" in lead]
-    if answers:
-        return answers[-1]
-    several = [numbers for _, numbers in lists if len(numbers) > 1]
-    if several:
-        return several[0] if all(set(numbers) == set(several[0]) for numbers in several) else None
-    # where the text was cut off, more might have followed
-    return [numbers[0] for _, numbers in lists] if finished else None
-
-
-def places_of_listed(lines, titles):
-    """Places named by lines that begin with a number, None where one of them is unclear.
-
-    Such a line counts by a verdict beside its number or title, or by the title of its number alone.  A line of words
-    that negates something makes those below it negative.
-    """
-    verdicts, named, negated, after_one = {}, [], False, False
-    for line in lines:
-        match = re.fullmatch(LISTED, line)
-        if not match:
-            is_negation = bool(re.search(NEGATION, line))
-            if line and is_negation and after_one:  # about those above it, or about the others?
-                return None
-            negated, after_one = is_negation if line else negated, False
-            continue
-        number, rest = match[1], match[2].strip(GAP)
-        title, rest = split_title(rest, title_of(number, titles))
-        verdict, after_one = verdict_of(rest), True
-        if verdict is not None:
-            verdicts[number] = verdict
-        elif not title or re.search(NEGATION, rest):  # a number of the model's own, perhaps
-            return None
-        elif negated:
-            verdicts[number] = False
-        else:
-            named.append(number)
-    if verdicts and named and all(verdicts.values()):  # what one without a verdict means is a guess
+def numbers_in(line):
+    """(words, numbers) of a line that is a list of numbers, alone or among known words; None for any other."""
+    if len(line) > LONGEST_LINE or COUNT.search(line):
         return None
-    if verdicts:
-        return places_of_verdicts(verdicts | dict.fromkeys(named, True), len(titles))
+    line = RANGE.sub(spelled_out, line)
+    runs = list(RUN.finditer(line))
+    if len(runs) != 1:
+        return None
+    begin, end = runs[0].span()
+    words = f"{line[:begin]} {line[end:]}"
+    return (words, re.findall(r"\d+", runs[0][0])) if is_positive(words, bare=True) else None
+
+
+def from_lines(lines, titles):
+    """What lines say of each item, None where they are unclear."""
+    lists = []  # [is the answer, is one of single numbers, numbers]
+    listed = []  # (number, rest of the line, whether the words above are known)
+    denied = set()  # numbers below or among words that negate
+    understood, is_answer, unclear, comment = True, False, False, ""
+    for line in lines:
+        numbers, match = numbers_in(line), LISTED.fullmatch(line)
+        if not line:
+            continue
+        if match and says_something(*match.groups(), titles):
+            listed.append((match[1], match[2], understood))
+            comment = ""
+        elif numbers:
+            words, numbers = numbers
+            if words_of(words):
+                understood, is_answer = True, bool({"answer", "final"} & set(words_of(words)))
+            if not understood:
+                denied.update(numbers if NEGATION.search(comment) else [])
+                comment = ""
+                continue
+            single = len(numbers) == 1
+            if single and lists and lists[-1][1] and not comment and not words_of(words):
+                lists[-1][2] += numbers  # one number a line
+            else:
+                lists.append([is_answer, single, numbers])
+            unclear, comment = unclear and not is_answer, ""  # what comes before the answer is no part of it
+        elif re.search(r"\d", line):
+            negated = NEGATION.search(line) and len(RUN.findall(line)) == 1 and not match
+            understood = False
+            denied.update(re.findall(r"\d+", line) if negated else [])
+            unclear = unclear or not negated
+        else:
+            comment = f"{comment} {line}"
+            understood = is_positive(line, bare=False)
+            is_answer = understood and bool({"answer", "final"} & set(words_of(line)))
+    # what stands below an answer may take it back
+    if unclear or (NEGATION.search(comment) and not OTHERS.search(comment)):
+        return None
+    answers = [place for place, (is_answer, *_) in enumerate(lists) if is_answer]
+    if answers:
+        lists, listed = lists[answers[-1] :], []
+    if lists and listed:
+        return None
+    if lists:
+        clear = all(set(numbers) == set(lists[0][2]) for _, _, numbers in lists) and not denied & set(lists[0][2])
+        return liked_alone(lists[0][2], len(titles)) if clear else None
+    return from_listed(listed, titles) if listed else None
+
+
+def says_something(number, rest, titles):
+    """Whether a line that begins with a number goes on with a verdict, or with the title of that number."""
+    is_title, rest = split_title(rest.strip(GAP), title_of(number, titles))
+    return is_title or verdict_of(rest) is not None
+
+
+def from_listed(listed, titles):
+    """What lines that begin with a number say, None where one of them is unclear."""
+    verdicts, named = {}, []
+    for number, rest, understood in listed:
+        _, rest = split_title(rest.strip(GAP), title_of(number, titles))
+        verdict = verdict_of(rest)
+        if verdict is None and NEGATION.search(rest):
+            return None
+        if verdict is not None:
+            if verdicts.setdefault(number, verdict) != verdict:
+                return None
+        elif understood:
+            named.append(number)
+    if verdicts:  # what a line without a verdict means among them is a guess
+        return None if named else from_verdicts(verdicts, len(titles))
     # all of them: perhaps the question said again
-    return None if len(named) == len(titles) else places_of(named, len(titles))
+    return None if len(named) == len(titles) else liked_alone(named, len(titles))
 
 
 def title_of(number, titles):
     """The title of a number as it would stand in a line, "" where there is none."""
-    if len(number) > 3 or not 1 <= int(number) <= len(titles):
-        return ""
-    return " ".join(clean_lines(titles[int(number) - 1])).strip(GAP)
+    place = number_in_list(number, len(titles))
+    return "" if place is None else " ".join(clean_lines(titles[place])).strip(GAP)
 
 
 def split_title(text, title):
@@ -262,33 +321,9 @@ def split_title(text, title):
     return False, text
 
 
-def places_of_verdicts(verdicts, n):
-    """{number: whether liked} -> places.  Without a like, None unless every item has its verdict."""
-    liked = [number for number, verdict in verdicts.items() if verdict]
-    if liked:
-        return places_of(liked, n)
-    return [] if {str(number) for number in range(1, n + 1)} <= set(verdicts) else None
-
-
 def from_words(said, n):
-    """Places that a sentence names: a word for none or all, or one list of numbers."""
-    if re.fullmatch(rf"\W*(?:[a-z' ]+:\s*)?(?:none|nothing|neither){THESE}\W*", said):
-        return []
-    if re.fullmatch(rf"\W*(?:[a-z' ]+:\s*)?all{THESE}\W*", said):
-        return list(range(n))
-    runs = re.findall(NAMED, said)
-    if len(runs) != 1 or re.search(NEGATION, said):
+    """A word for none or all."""
+    match = re.fullmatch(rf"\W*(?:([a-z' ]+):\s*)?(none|nothing|neither|all){THESE}\W*", said[: LONGEST_LINE + 1])
+    if not match or not is_positive(match[1] or "", bare=True):
         return None
-    return places_of(re.findall(r"\d+", runs[0]), n)
-
-
-def places_of(numbers, n, none=False):
-    """Numbers as written -> places (0-based, sorted), None where none of them is in 1..n.
-
-    none: whether no number at all means none of the items.
-    """
-    places = set()
-    for number in numbers:
-        if len(number) < 4 and 1 <= int(number) <= n:
-            places.add(int(number) - 1)
-    return sorted(places) if places or none else None
+    return [match[2] == "all"] * n

@@ -17,7 +17,7 @@ from feedback import controls, embed
 from feedback.asking import ask, rehearse
 from feedback.causal import CausalLM
 from feedback.prompts import read_template
-from feedback.questions import one_each, questions, whom_to_ask
+from feedback.questions import of_some_users, one_each, questions, whom_to_ask
 from feedback.report import report
 from feedback.report_text import report_lines
 from feedback.settings import (
@@ -78,7 +78,7 @@ def refine(name, folder, items, options, device, log=print, published=None):
         train = whom_to_ask(ratings, "ask")  # they cost nothing, so they get all 2s
         way = control(train, options)
     else:
-        train = whom_to_ask(ratings, options.unasked_twos, items)
+        train = of_some_users(whom_to_ask(ratings, options.unasked_twos, items), options.llm_users, options.llm_seed)
         way = language_model(name, items, train, options, device)
 
     if options.llm_dry_run:
@@ -89,9 +89,9 @@ def refine(name, folder, items, options, device, log=print, published=None):
     out = folder / "feedback" / way.folder
     settings = {"ratings": hash_of_ratings, **way.settings}
     with locked(out, log):
-        records = ask(way, train, out / "answers.jsonl", settings, log)
-        refined, card = outcome(train, records, ratings, options.unasked_twos)
         labels_out = out.with_name(folder_of_labels(way, options))
+        records = ask(way, train, out / "answers.jsonl", settings, labels_out / labels.name, log)
+        refined, card = outcome(train, records, ratings, options.unasked_twos)
         path = leave_behind(labels_out, name, ratings, refined, card, log)
     return path, {"llm": way.llm, "llm_mode": way.mode, "refinement": card}
 

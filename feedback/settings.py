@@ -9,6 +9,7 @@ from pathlib import Path
 from feedback import controls
 from feedback.prompts import PROMPT_VERSION
 from feedback.questions import one_each
+from feedback.reading import READING_VERSION
 from utils import InputError, hash_of
 
 
@@ -70,6 +71,7 @@ def prompt_settings(mode, options, domain, template):
     if mode == "generate":
         settings["question_size"] = options.llm_question_size
         settings["constrained"] = options.llm_constrained
+        settings["reading"] = READING_VERSION
         settings["answer_tokens"] = options.llm_answer_tokens
         settings["temperature"] = options.llm_temperature
     if template:
@@ -107,7 +109,7 @@ def folder_of_labels(way, options):
 
 
 def answers_of_labels(folder):
-    """(folder of the answers, orders asked in) that the refined ratings in a folder are made of, by the names that
-    folder_of_labels gives.  Either may be of a way of asking that was never tried."""
-    own = re.fullmatch(r"(.+?)(?:-(?:neutral|ask))?(?:-\d+_users)?(?:-(\d+)_orders)?", folder.name)
-    return folder.with_name(own[1]), int(own[2] or 1)
+    """(folder of the answers, users asked about or None for all, orders asked in) that the refined ratings in a folder
+    are made of, by the names that folder_of_labels gives.  Any may be of a way of asking that was never tried."""
+    own = re.fullmatch(r"(.+?)(?:-(?:neutral|ask))?(?:-(\d+)_users)?(?:-(\d+)_orders)?", folder.name)
+    return folder.with_name(own[1]), int(own[2]) if own[2] else None, int(own[3] or 1)

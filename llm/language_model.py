@@ -111,8 +111,9 @@ class LanguageModel:
             end = ends[0] if ends else len(new)
             text = self.tokenizer.decode(new[:end], skip_special_tokens=True)
             stopped = not self.tokens.chat and "\n" in text
-            # where the chat template has begun to think, the answer tells from where on it does not
-            answers.append((self.tokens.thinking + text, end < new_tokens or stopped))
+            if not self.constrained:  # where the chat template has begun to think, the answer tells where that ends
+                text = self.tokens.thinking + text
+            answers.append((text, end < new_tokens or stopped))
         return answers
 
     def only_answers(self, start, sizes):

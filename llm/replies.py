@@ -3,20 +3,16 @@
 import json
 import re
 
-# How models mark their reasoning: the end, and what opened it.  Tags in the text, or channels.
-ENDS = {
-    "</think>": "<think>",
-    "</thinking>": "<thinking>",
-    "</thought>": "<thought>",
-    "</reasoning>": "<reasoning>",
-    "</seed:think>": "<seed:think>",
-    "[/THINK]": "[THINK]",
-    "◁/think▷": "◁think▷",
-    "<|end_of_thought|>": "<|begin_of_thought|>",
-    "<channel|>": "<|channel>",
-    "<|channel|>final<|message|>": "<|channel|>",
-}
-# The channels of the last line, where a server or a tokenizer has taken the control tokens away.
+# How models mark their reasoning: by tags, whatever their case, or by channels.
+NAMES = "think|thinking|thought|thoughts|reasoning|reflection|analysis|seed:think"
+OPENS = re.compile(
+    rf"<(?:{NAMES})>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|channel>|<\|channel\|>(?!final)", re.IGNORECASE
+)
+ENDS = re.compile(
+    rf"</(?:{NAMES})>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<channel\|>|<\|channel\|>final<\|message\|>",
+    re.IGNORECASE,
+)
+# The same channels where a server or a tokenizer has taken the control tokens away.
 ANALYSIS = re.compile(r"\s*(?:assistant)?analysis\b|\s*analysis(?=[A-Z])")
 FINAL = re.compile(r"assistant\s*final(?:\b|(?=[A-Z\d]))|^\s*final\b", re.MULTILINE)
 LONGEST, MOST_TRIES = 20_000, 50  # characters looked at, and places where an object may begin
@@ -27,9 +23,9 @@ def drop_reasoning(text):
 
     A block may lack its opening tag, which some chat templates put into the prompt.
     """
-    after = max((text.rfind(end) + len(end) for end in ENDS if end in text), default=0)
+    after = max((end.end() for end in ENDS.finditer(text)), default=0)
     answer = text[after:]
-    if any(opening in answer for opening in ENDS.values()):
+    if OPENS.search(answer):
         return None
     if not after and ANALYSIS.match(answer):
         finals = list(FINAL.finditer(answer))
@@ -44,20 +40,20 @@ def in_short(text):
 
 def opened_by(prompt):
     """The tag with which a prompt's end has begun reasoning, "" where it has not."""
-    begun = prompt.rstrip()
-    return next((opening for opening in ENDS.values() if begun.endswith(opening)), "")
+    last = list(OPENS.finditer(prompt))[-1:]
+    return last[0][0] if last and not prompt[last[0].end() :].strip() else ""
 
 
-def find_json(text, kinds="{["):
-    """The first JSON object or array in a text that can be decoded, whatever is around it; None where there is none.
+def find_json(text, kinds):
+    """(value, begin, end) of the first JSON value in a text, whatever is around it; (None, 0, 0) where there is none.
 
-    kinds: what it may begin with.
+    kinds: what it may begin with, as "{[".
     """
     text, decoder = text[:LONGEST], json.JSONDecoder()
-    begins = [match.start() for match in re.finditer(f"[{re.escape(kinds)}]", text)]
-    for place in begins[:MOST_TRIES]:
+    for begin in [match.start() for match in re.finditer(f"[{re.escape(kinds)}]", text)][:MOST_TRIES]:
         try:
-            return decoder.raw_decode(text, place)[0]
+            value, end = decoder.raw_decode(text, begin)
+            return value, begin, end
         except (ValueError, RecursionError):
             continue
-    return None
+    return None, 0, 0

@@ -53,7 +53,7 @@ class Dialect:
 
     def __init__(self):
         self.left_out, self.renamed, self.most_listed = set(), {}, None
-        self.lock = threading.Lock()  # several requests are refused at a time, and one of them is to learn from it
+        self.lock = threading.Lock()  # several requests fail at a time, and one of them is to learn from it
 
     def translate(self, body):
         """A request's body as the server takes it."""
@@ -193,12 +193,14 @@ class Server:
                     self.found = True
                     return read(reply.json())
                 problem = f"HTTP {reply.status_code} {' '.join(reply.text.split())[:200]}"
-                if sent and reply.status_code in ABOUT_THE_REQUEST and self.dialect.learn(body, sent, reply.text):
+                refusal = self.refusal(url, problem, reply)
+                about = sent and reply.status_code in ABOUT_THE_REQUEST and not refusal.is_too_long()
+                if about and self.dialect.learn(body, sent, refusal.said):
                     continue
                 if reply.status_code == 404 and self.try_version(url, path):
                     continue
                 if reply.status_code not in PASSING:
-                    raise self.refusal(url, problem, reply)
+                    raise refusal
                 asked_pause = retry_after(reply)
             except requests.RequestException as error:  # among them a reply that is no JSON
                 problem = in_words(error)
@@ -219,12 +221,13 @@ class Server:
 
     def try_version(self, url, path):
         """Whether an address that nothing lies at is worth another try, with the /v1 that such servers have."""
-        if url != f"{self.url}/{path}":
-            return True  # another thread has put it there
-        if self.found or re.search(r"/v\d+\w*$", self.url):
-            return False
-        self.url += "/v1"
-        return True
+        with self.dialect.lock:
+            if url != f"{self.url}/{path}":
+                return True  # another thread has put it there
+            if self.found or re.search(r"/v\d+\w*$", self.url):
+                return False
+            self.url += "/v1"
+            return True
 
     def refusal(self, url, problem, reply):
         """The exception for a reply that is neither an answer nor worth another try."""

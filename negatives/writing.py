@@ -125,7 +125,7 @@ def read_reply(text, key, most_words):
     The first object in the text that can be decoded counts, whatever is around it; reasoning before it is dropped.
     """
     answer = drop_reasoning(text)
-    found = None if answer is None else find_json(answer, "{")
+    found, *_ = find_json(answer or "", "{")
     if found is None:
         return "", "", "unreadable"
     if key not in found or "reasoning" not in found:

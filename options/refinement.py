@@ -56,7 +56,7 @@ class RefinementSettings(Settings):
         None, "ask about so many users only, drawn at random, the others keep their stars: a trial", least=1
     )
     llm_dry_run: bool = flag(
-        False, "ask ten questions, show the first one whole and how long all would take, write nothing and end",
+        False, "ask ten questions, show the first one whole and how long all would take, keep no answer and end",
         action=True, named=False,
     )
     llm_profile: int = flag(20, "known likes, and known dislikes, shown at most", least=0)

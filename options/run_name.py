@@ -63,7 +63,7 @@ def words_of_labels(options, labels, known):
 def short_name(model):
     """The last part of a language model's name, folder or address, and a hash that tells it from its namesakes."""
     path = Path(model)
-    whole = str(path.resolve()) if path.is_dir() else model
+    whole = str(path.resolve()) if path.exists() else model
     return f"{path.name}-{short_hash(whole)}"
 
 

@@ -76,8 +76,10 @@ def check_first_item_alone(records):
         assert record["verdicts"] == ["liked"] + ["disliked"] * (len(record["items"]) - 1), record["raw"]
 
 
-def number_asked(body):
-    return len(re.findall(r"(?m)^\d+\. ", body["messages"][0]["content"].rsplit("Which of these", 1)[-1]))
+def dressing(body):
+    """What WAYS say of a question: its number of items, and a verdict on each from the third."""
+    n = len(re.findall(r"(?m)^\d+\. ", body["messages"][0]["content"].rsplit("Which of these", 1)[-1]))
+    return {"n": n, "rest": "".join(f"\n{number}. no" for number in range(3, n + 1))}
 
 
 # --------------------------------------------------------------------------- what is said in odd ways, and read
@@ -91,13 +93,13 @@ WAYS = {
     "fence": "```json\n[1]\n```",
     "jsonobj": '```json\n{{"liked": [1]}}\n```',
     "comment": "1\n\nI chose it since the person likes such things, and none of the others fit.",
-    "verdicts": "1: liked\n2: hated it",
+    "verdicts": "1: liked\n2: hated it{rest}",
 }
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_an_answer_is_read_however_it_is_dressed(world, films, serve, way):
-    server = serve(lambda path, body: said(WAYS[way].format(n=number_asked(body))))
+    server = serve(lambda path, body: said(WAYS[way].format(**dressing(body))))
     records, card, _ = refined(world, films, server)
     check_first_item_alone(records)
     assert card["answered"] == card["candidates"] and card["questions_reminded"] == 0
@@ -205,24 +207,75 @@ def test_one_filtered_prompt_is_unanswered_and_the_rest_goes_on(world, films, se
     assert {record["reason"] for record in left} == {"content filter"}
     check_first_item_alone([record for record in records if "reason" not in record])
 
-    # asked again at the next start, and they may pass then; one record counts
+    # asked again while there are no labels, and they may pass then; one record counts
+    (labels,) = films.rglob("*_train_augment.csv")
+    labels.unlink()
     again = serve(lambda path, body: said("1"))
     whole, card, _ = refined(world, films, again)
     assert len(again.seen) == len(left) and len(whole) == len(records) + len(left)
     assert card["answered"] == card["candidates"] and card["questions"] == len(records)
 
 
-def test_what_was_refused_stays_unanswered_where_nobody_can_be_asked(world, films, serve):
+def keeping_back(share):
+    """A server with a content filter that keeps one of so many prompts back, always the same ones."""
+
     def reply(path, body):
-        hidden = not zlib.crc32(body["messages"][0]["content"].encode()) % 10
+        hidden = not zlib.crc32(body["messages"][0]["content"].encode()) % share
         return said("", "content_filter") if hidden else said("1")
 
-    server, lines = serve(reply), []
+    return reply
+
+
+def test_labels_that_runs_are_trained_on_stay_where_nearly_all_was_answered(world, films, serve):
+    lines = []
+    _, first, _ = refined(world, films, serve(keeping_back(20)))
+    again = serve(lambda path, body: said("1"))
+    _, second, _ = refined(world, films, again, note(lines))
+    assert first == second and first["coverage"] < 1 and not again.seen
+    assert any("refused questions stay unanswered; delete" in line for line in lines)
+
+
+def test_what_was_refused_stays_unanswered_where_nobody_can_be_asked(world, films, serve):
+    server, lines = serve(keeping_back(4)), []
     _, first, _ = refined(world, films, server)
     server.http.shutdown()
     server.http.server_close()
     _, second, _ = refined(world, films, server, note(lines))
-    assert first == second and any("stays unanswered" in line for line in lines)
+    assert first == second and first["coverage"] < 0.9
+    assert any("stays unanswered, since it cannot be asked again" in line for line in lines)
+
+
+def test_many_refusals_are_made_good_at_the_next_start(world, films, serve):
+    """The old refusals must not count against the answers that take their place."""
+    with pytest.raises(InputError, match=r"only 0% of the items"):
+        refined(world, films, serve(lambda path, body: said("", "content_filter")))
+    _, card, _ = refined(world, films, serve(lambda path, body: said("1")))
+    assert card["coverage"] == 1
+
+
+def test_a_silent_model_is_not_asked_on_by_the_same_command(world, films, serve):
+    server = serve(lambda path, body: said("hm"))
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"of the first 1\d\d questions only 0%"):
+            refined(world, films, server)
+    assert len(server.seen) < 2 * 110  # each reminded once; and nothing at the second start
+
+
+def test_a_filter_costs_one_question_in_mode_score_too(world, films, serve):
+    count, lock = [0], threading.Lock()
+
+    def reply(path, body):
+        with lock:
+            count[0] += 1
+            number = count[0]
+        if number == 40:
+            return said("", "content_filter")
+        like = zlib.crc32(body["messages"][0]["content"].encode()) % 2
+        listed = [{"token": "Yes", "logprob": -1 - like}, {"token": "No", "logprob": -2 + like}]
+        return 200, {}, {"choices": [{"message": {"content": ""}, "logprobs": {"content": [{"top_logprobs": listed}]}}]}
+
+    records, _, _ = refined(world, films, serve(reply), llm_mode="score")
+    assert [record["reason"] for record in records if "reason" in record] == ["content filter"]
 
 
 # ---------------------------------------------------------------------------------- what a server does not know
@@ -341,6 +394,8 @@ def test_a_trial_asks_some_users_and_the_whole_goes_on_from_there(world, films, 
     again, _, _ = refined_labels(world, films, server, llm_users=20)
     assert len(server.seen) == len(every)  # nobody was asked again
     assert sorted(map(str, again)) == sorted(map(str, every))  # the file holds all; the labels are of 20 users
+    card = refined_labels(world, films, server, llm_users=20)[1]
+    assert card["coverage"] == 1 and 0 < card["candidates"] < refined_labels(world, films, server)[1]["candidates"]
     ratings_again = refined_labels(world, films, server, llm_users=20)[2]
     assert ratings_again.equals(ratings)
 
@@ -350,6 +405,18 @@ def refined_labels(world, folder, server, **changed):
     path, about = refine("films", folder, item_table(world), RefinementSettings(**settings), "cpu", lambda *_: None)
     (answers,) = folder.rglob("answers.jsonl")
     return read(answers)[1], about["refinement"], pd.read_csv(path)
+
+
+def test_a_dry_run_counts_the_requests_of_mode_score(world, films, serve):
+    def reply(path, body):
+        listed = [{"token": "Yes", "logprob": -1}, {"token": "No", "logprob": -2}]
+        return 200, {}, {"choices": [{"message": {"content": ""}, "logprobs": {"content": [{"top_logprobs": listed}]}}]}
+
+    server, lines = serve(reply), []
+    with pytest.raises(SystemExit):
+        refined(world, films, server, note(lines), llm_dry_run=True, llm_mode="score")
+    (requests,) = re.findall(r"each, ([\d,]+) requests", "\n".join(lines))
+    assert int(requests.replace(",", "")) == pytest.approx(len(server.seen) / 10 * USERS, rel=0.01)
 
 
 def test_a_dry_run_shows_a_prompt_and_an_answer_and_writes_nothing(world, films, serve):
@@ -362,7 +429,7 @@ def test_a_dry_run_shows_a_prompt_and_an_answer_and_writes_nothing(world, films,
     sent = {body["messages"][0]["content"] for _, body, _ in server.seen}
     assert len(server.seen) == 10 and any(prompt in shown for prompt in sent)
     assert '"raw": ["1"]' in shown and "10 of 10 questions are answered" in shown
-    assert re.search(r"All \d+ questions have about [\d,]+ tokens", shown) and re.search(r"hours for all", shown)
+    assert re.search(r"All \d+ questions have about [\d,]+ tokens", shown) and "no answer was kept" in shown
 
 
 PROMPT = "I watch {several}.\nGood:\n{likes}\nBad:\n{dislikes}\n{example}\nWhich would I like?\n{items}\nNumbers only."

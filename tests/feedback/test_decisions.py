@@ -144,7 +144,7 @@ def test_raw_answers_and_where_they_name_an_item_are_shown(world, capsys):
     train, (orders,) = read(world, world.orders)
     lines = show(capsys, world, USER, world.orders)
     answers = [line for line in lines if line.startswith("Answer ")]
-    assert answers[0] == 'Answer 1: 1, 3 </script><img src=x onerror="hacked=1">'  # on one line, no control character
+    assert answers[0] == 'Answer 1: 1, 3 </script><img src=x onerror="hacked=true">'  # on one line, no control character
     assert len(answers) == len(orders.records[USER])
     items = orders.records[USER][1]["items"]
     row = next(line for line in lines if line.endswith(f"  {train.titles[orders.number[items[2]]]}"))

@@ -223,7 +223,7 @@ def test_a_browser_shows_a_user_and_nothing_goes_wrong(world, page, tmp_path, wi
     assert [cells[0] for cells in rows] == [data["titles"][row[0]] for row in decisions]
     verdicts = {cells[3].removesuffix(" known rating") for cells in rows}
     assert {"▲ liked", "▼ disliked"} <= verdicts <= {"▲ liked", "▼ disliked", "not asked", "unanswered"}
-    assert '1, 3 </script><img src=x onerror="hacked=1">' in result["body"]
+    assert '1, 3 </script><img src=x onerror="hacked=true">' in result["body"]
     assert "held-out dislike" in result["body"] and "Recommended by" in result["body"]
 
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from feedback.reading import parse
+from feedback.reading import names_others, parse
 from llm import messages
 
 TITLES = ["Toy Story (1995)", "Alien (1979)", "Heat 2 (1995)", "Up (2009)", "E"]
@@ -19,7 +19,7 @@ READ = {  # an answer to a question about five items -> the numbers it names, No
     "(2)": [2],
     "1 3 5": [1, 3, 5],
     "1\n3\n4": [1, 3, 4],
-    "5\n1, 3": [1, 3],  # a list of several says more than a number on its own
+    "5\n1, 3": None,  # which of them?
     "- 1\n- 3": [1, 3],
     "2-4": [2, 3, 4],
     "**1, 3**": [1, 3],
@@ -62,6 +62,8 @@ READ = {  # an answer to a question about five items -> the numbers it names, No
     "Not these:\n2, 3\n\nThese they like:\n1, 5": [1, 5],
     "Not these:\n2, 3\n\nAnswer: 1, 5": [1, 5],
     "Liked: 1\nNot liked: 2, 3": [1],
+    "2, 3\n2, 3 are not liked": None,
+    "1, 3\nNot 2": [1, 3],
     "1\n\nI chose it since the person likes such things, and none of the others fit.": [1],
     "1, 2\n\n3, 4": None,  # which of them?
     "1, 2\nOn second thought\nFinal answer: 3, 4": [3, 4],
@@ -69,13 +71,10 @@ READ = {  # an answer to a question about five items -> the numbers it names, No
     "3/5": None,
     "Item 3/5": None,
     # a verdict beside each number, or each title
-    "1: liked\n2: hated it": [1],
     "1: yes\n2: no\n3: they would like it\n4: No.\n5: no": [1, 3],
     "1: no\n2: no\n3: no\n4: no\n5: no": [],
-    "1: no\n2: no": None,  # nothing is said of the others
     "1: yes, 2: no": None,
     "1: liked\n2: perhaps": None,
-    "1. Toy Story (1995): liked\n2. Alien - no\n5. E: does not": [1],
     "1. Toy Story - liked\n2. Alien": None,  # is the second one liked, too?
     "1. Toy Story: liked\n2. Alien: a film that they would not mind": None,
     "2. Alien: Resurrection (1997)": None,  # another film
@@ -97,15 +96,53 @@ READ = {  # an answer to a question about five items -> the numbers it names, No
     '{"liked": "none"}': [],
     '{"liked": [1], "disliked": [2, 3]}': [1],
     '{"disliked": [2, 3]}': None,
-    '{"1": "yes", "2": "no", "3": true}': [1, 3],
-    '{"1": "no", "2": false}': None,
     '{"liked": ["Toy Story"]}': None,
     '{"liked": [9]}': None,
     '{"liked": {"a": 1}}': None,
     '{"liked": [1], "likes": [2]}': None,
     "Not [2, 3]": None,
     "[1, 3], but not 2": None,
+    "Unsuitable: [1, 2]\nSuitable: [3]": [3],
+    "Toy Story [1] and Heat [3]": None,
+    "Weak matches: [2, 3]. Strong matches: [1]": None,
+    "Unsuitable: [1, 2]": None,
+    "Answer: [1]\n\nOn reflection: [2, 3]": None,
+    '{"verdict": "dislike", "items": [3, 4]}': None,
+    '{"disliked": [4], "items": [1, 2, 3, 4, 5]}': None,
+    '{"reason": "they like them", "items": [3, 4]}': [3, 4],
+    # ratings, counts and refusals
+    "1 - 5\n2 - 2\n3 - 1\n4 - 2\n5 - 3": None,
+    "1-5\n2-2\n3-1": None,
+    "The number of movies this person would like is 2.": None,
+    "They like 3 movies": None,
+    "There are 3": None,
+    "My confidence is 5": None,
+    "I am unable to judge movies 1, 2, 3, 4 and 5": None,
+    "I would need more information about movies 2 and 4.": None,
+    "The person has probably seen movies 1 and 2.": None,
+    # words that nobody thought of
+    "Suitable:\n1\nUnsuitable:\n3": [1],
+    "Unsuitable:\n1, 2": None,
+    "Too scary:\n1, 4": None,
+    "Poor fits:\n1. Toy Story (1995)\n4. Up (2009)": None,
+    "Recommended:\n1. Toy Story (1995)\n\nUnsuitable:\n2. Alien (1979)": [1],
+    "Least liked: 3, 4": None,
+    "I'd pass on items 2 and 3": None,
+    "Items 1, 3 lack appeal.": None,
+    "Disliked: none": None,
+    "They dislike: all of them": None,
+    "2, 3\n\nThese seem too scary.": None,
+    # an enumeration, and the answer
+    "1, 2, 3, 4, 5\n\nMy pick:\n3": None,
+    "Candidates:\n1\n2\n3\n4\n5\n\nAnswer:\n1": [1],
+    "Let me list 1, 2, 3 and 4 first.\nAnswer: 2": [2],
+    "Answer: 2\nOr perhaps 1, 3": None,
+    # two words that make a third
+    "1: not bad\n2: yes\n3: no\n4: no\n5: no": None,
+    "1: yes\n2: yes\n1: no": None,
     # reasoning
+    "<Thinking>\n2, 3\n</Thinking>\n1": [1],
+    "<analysis>\n2, 3\n</analysis>\n1": [1],
     "<think>\nItems 1 to 5.\nWhat they hate:\n2, 3\n</think>\n\n1": [1],
     "Let me see.\n2, 3\nare good.\n</think>\n\n1": [1],
     "<think>a</think>2<think>b</think> 1": [1],
@@ -129,8 +166,22 @@ READ = {  # an answer to a question about five items -> the numbers it names, No
 
 @pytest.mark.parametrize("text", READ)
 def test_answers_are_read_by_number_or_not_at_all(text):
-    places = parse(text, True, TITLES)
-    assert places == (None if READ[text] is None else [number - 1 for number in READ[text]])
+    liked = parse(text, True, TITLES)
+    assert liked == (None if READ[text] is None else [number in READ[text] for number in range(1, 6)])
+
+
+PARTLY = {  # what is said of each item, None where nothing is
+    "1: liked\n2: hated it": [True, False, None, None, None],
+    "1: no\n2: no": [False, False, None, None, None],
+    "1. Toy Story (1995): liked\n2. Alien - no\n5. E: does not": [True, False, None, None, False],
+    '{"1": "yes", "2": "no", "3": true}': [True, False, True, None, None],
+    '{"1": "no", "2": false}': [False, False, None, None, None],
+}
+
+
+@pytest.mark.parametrize("text", PARTLY)
+def test_where_some_are_said_to_be_disliked_the_others_stay_open(text):
+    assert parse(text, True, TITLES) == PARTLY[text]
 
 
 @pytest.mark.parametrize(
@@ -149,18 +200,34 @@ def test_answers_are_read_by_number_or_not_at_all(text):
     ],
 )
 def test_a_line_that_was_cut_off_is_not_read(text, numbers):
-    places = parse(text, False, ["A title"] * 12)
-    assert places == (None if numbers is None else [number - 1 for number in numbers])
+    liked = parse(text, False, ["A title"] * 12)
+    assert liked == (None if numbers is None else [number in numbers for number in range(1, 13)])
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 10])
 def test_every_valid_answer_is_read_as_what_it_means(n):
     for numbers in itertools.chain(*(itertools.combinations(range(1, n + 1), k) for k in range(n + 1))):
-        assert parse(messages.answer(numbers), True, ["A title"] * n) == [number - 1 for number in numbers]
+        liked = [number in numbers for number in range(1, n + 1)]
+        assert parse(messages.answer(numbers), True, ["A title"] * n) == liked
 
 
-def test_a_long_line_is_read_at_once():
-    """Its time grows with its length, not with the square."""
-    assert parse("a " * 200_000 + "1", True, TITLES) is None
-    assert parse("{" * 200_000 + "1", True, TITLES) is None
-    assert parse("1. " + "film " * 100_000, True, TITLES) is None
+LONG = {
+    "words": "a " * 200_000 + "1",
+    "braces": "{" * 200_000 + "1",
+    "a title": "1. " + "film " * 100_000,
+    "separators": "1" + " , " * 60 + "x",
+    "separators in a sentence": "They like items 1" + " , " * 60 + "x",
+    "digits": "1" * 5000 + "-2",
+    "a number": "1" * 5000,
+    "a list of them": ", ".join(["1" * 5000] * 3),
+    "a number in JSON": '{"liked": [' + "1" * 4000 + "]}",
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_what_a_model_in_a_loop_says_is_no_answer_and_read_at_once(name):
+    """The test's own end is the proof: what grows with the square or faster would take hours."""
+    for text in (LONG[name], f"{LONG[name]}\n1, 3"):
+        assert parse(LONG[name], True, TITLES) is None
+        parse(text, False, TITLES)
+        names_others(text, 5)

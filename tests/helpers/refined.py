@@ -17,7 +17,7 @@ HOSTILE = {
     "i2": "Line\u2028end {{policy}} {{data}}",
 }
 USER = 'u0"><b onclick=hacked=1>'
-ANSWER = '1, 3\n</script><img src=x onerror="hacked=1">\u202e'
+ANSWER = '1, 3\n</script><img src=x onerror="hacked=true">\u202e'
 ROOM = 14  # titles that the server's context has room for
 FLAGS = "--epochs 2 --embedding_dim 8 --no_autoencoder --device cpu --hold_out dislikes"
 
