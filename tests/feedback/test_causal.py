@@ -10,6 +10,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tiny_llm
 import torch
 
 from feedback import prompts
@@ -383,3 +384,30 @@ def test_rows_are_padded_on_either_side():
     ids, mask = padded([[1, 2, 3], [4]], 0, torch.device("cpu"))
     assert ids.tolist() == [[1, 2, 3], [0, 0, 4]] and mask.tolist() == [[1, 1, 1], [0, 0, 1]]
     assert places(mask).tolist() == [[0, 1, 2], [0, 0, 0]]
+
+
+# ------------------------------------------------------------------------------------- models that think first
+
+
+def test_what_a_template_opens_belongs_to_the_answer_but_where_nothing_else_can_be_said(films):
+    """Some chat templates begin every answer with <think>: without an end of it there is no answer."""
+    template = tiny_llm.CHAT + "{% if add_generation_prompt %}<think>\n{% endif %}"
+    for constrained in (False, True):
+        lm = load(films, "generate", llm_constrained=constrained)
+        lm.tokenizer.chat_template = template
+        lm.tokens = PromptTokens(lm.tokenizer, lm.eos, "tiny")
+        assert lm.tokens.thinking == "<think>"
+        records = list(lm.answers(todo(films, "generate", 2), films.asked, films.texts))
+        assert all(record["raw"][-1].startswith("<think>") != constrained for record in records)
+        reasons = {record.get("reason") for record in records}
+        assert reasons == ({None} if constrained else {"reasoning without an end"})
+
+
+@pytest.mark.parametrize("mode", ["generate", "score"])
+def test_a_prompt_is_shown_as_it_is_read(films, mode):
+    lm = load(films, mode)
+    (question, *_) = todo(films, mode, 1)
+    text, tokens, requests = lm.show(question, films.texts)
+    assert "Liked:" in text and films.texts[question.items[0]] in text and requests == 1 < tokens
+    lm.context = 20
+    assert "it is not asked" in lm.show(question, films.texts)[0]

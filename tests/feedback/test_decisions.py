@@ -144,7 +144,7 @@ def test_raw_answers_and_where_they_name_an_item_are_shown(world, capsys):
     train, (orders,) = read(world, world.orders)
     lines = show(capsys, world, USER, world.orders)
     answers = [line for line in lines if line.startswith("Answer ")]
-    assert answers[0] == 'Answer 1: 1, 3 </script><img src=x onerror="hacked=true">'  # on one line, no control character
+    assert answers[0] == 'Answer 1: 1, 3 </script><img src=x onerror="hacked=true">'  # on one line
     assert len(answers) == len(orders.records[USER])
     items = orders.records[USER][1]["items"]
     row = next(line for line in lines if line.endswith(f"  {train.titles[orders.number[items[2]]]}"))
@@ -195,6 +195,14 @@ def test_labels_of_one_order_are_shown_beside_the_answers_of_that_order(world, t
         assert {record["permutation"] for records in refinement.records.values() for record in records} == orders
 
 
+def test_labels_of_some_users_are_shown_beside_the_answers_about_those(world):
+    """The answers are by now about all users, which must not look as if one of the files had changed."""
+    _, (some, whole) = read(world, world.some, world.answers)
+    assert len(some.records) == len(some.train.candidates) == 5 < len(whole.records)
+    assert not any("not what these answers make" in note for note in some.notes)
+    assert some.card["coverage"] == 1
+
+
 def test_labels_that_the_answers_do_not_make_are_counted(world, tmp_path, capsys):
     shutil.copytree(world.rule.parents[1], tmp_path / "films")
     folder = tmp_path / "films" / "feedback" / "rule"
@@ -208,15 +216,16 @@ def test_labels_that_the_answers_do_not_make_are_counted(world, tmp_path, capsys
 def test_a_folder_left_out_is_the_newest_and_named(world, monkeypatch, capsys):
     monkeypatch.chdir(world.base)
     found = refinements_below(world.base / "data")
-    times = [max(path.stat().st_mtime for path in folder.glob("*[!l]")) for folder in found]
-    assert len(found) == 5
+    kinds = ("answers.jsonl", "*_train_augment.csv")
+    times = [max(path.stat().st_mtime for kind in kinds for path in folder.glob(kind)) for folder in found]
+    assert len(found) == 6
     assert all(newer >= older for newer, older in itertools.pairwise(times))
     assert main(["show", USER, "--dataset", str(world.folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
     newest = found[0].relative_to(world.base)
-    assert lines[0] == f"{newest}: the newest of 5 refinement(s) below data/"
-    assert lines[1:5] == [f"another: {folder.relative_to(world.base)}" for folder in found[1:]]
-    assert str(newest) in lines[6:]
+    assert lines[0] == f"{newest}: the newest of 6 refinement(s) below data/"
+    assert lines[1:6] == [f"another: {folder.relative_to(world.base)}" for folder in found[1:]]
+    assert str(newest) in lines[7:]
 
 
 def test_what_cannot_be_shown_is_one_line(world, tmp_path, monkeypatch, capsys):

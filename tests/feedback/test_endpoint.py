@@ -243,7 +243,7 @@ def test_a_server_that_goes_away_is_waited_for(films, serve, no_waiting):
     way.url = nobodys_url()
     with pytest.raises(InputError, match=r"6 tries failed, the last with Connection refused; answers so far are kept"):
         list(records)
-    assert len(no_waiting) % 5 == 0 and no_waiting
+    assert len(no_waiting) >= 5  # between the tries of the request that ended it; others were on their way
 
 
 def test_a_refusal_is_not_tried_again(films, serve):

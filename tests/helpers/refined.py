@@ -23,7 +23,7 @@ FLAGS = "--epochs 2 --embedding_dim 8 --no_autoencoder --device cpu --hold_out d
 
 
 def make(base):
-    """folder: of the data set.  embed, rule, orders, answers (those of orders), shuffled: folders of refinements.
+    """folder: of the data set.  embed, rule, orders, some, answers (of these two), shuffled: folders of refinements.
     runs: {"embed", "rule": run folder}.  prompts: what the server read."""
     folder = synthetic.write_data_set(base / "films")
     inter, item = folder / "films.inter", folder / "films.item"
@@ -48,6 +48,7 @@ def make(base):
     encoder = synthetic.write_encoder(base / "encoder")
     runs = {"embed": run("embed", "--llm", encoder), "rule": run("rule", "--llm", "rule")}
     server = Server(reply)
+    run("some", "--llm_url", server.url, "--llm", "chat", "--llm_users", "5", "--llm_profile", "8")
     run("orders", "--llm_url", server.url, "--llm", "chat", "--llm_permutations", "2", "--llm_profile", "8")
     server.http.shutdown()
     server.http.server_close()
@@ -58,6 +59,7 @@ def make(base):
         "rule": feedback / "rule",
         "orders": feedback / "chat-generate-2_orders",
         "answers": feedback / "chat-generate",
+        "some": feedback / "chat-generate-5_users",
         "shuffled": next(feedback.glob("shuffled-*")),
     }
     return SimpleNamespace(base=base, folder=folder, runs=runs, prompts=prompts, **folders)
