@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feedback import prompts
+from feedback.reading import parse
 from preparation import splits
 from preparation.files import STARS, read_items, read_ratings, sort_ids
 from preparation.rules import split
@@ -86,20 +86,26 @@ def test_sorting_ids_loses_none_and_does_not_depend_on_their_order(tokens):
     assert sorted(found) == sorted(tokens) and found == sort_ids(tokens[::-1]).tolist()
 
 
+WORDS = ["1", "2", "3", "9", "12", ", ", " and ", ": ", "\n", "\n\n", "liked", "no", "not", "Answer", "[", "]", "{", "}", " "]
+WORDS += ["Film 1 (1990)", "2. ", "<think>", "</think>", "-", "/", "all", "none", "these", "final", "analysis", '"']
+
+
 @given(
-    text=st.text(max_size=60) | st.text("0123456789 ,.-\nnoealikd", max_size=40),
+    text=st.text(max_size=60)
+    | st.text("0123456789 ,.-\nnoealikd", max_size=40)
+    | st.lists(st.sampled_from(WORDS), max_size=14).map("".join),
     finished=st.booleans(),
     n=st.integers(1, 10),
 )
-def test_whatever_a_model_says_names_places_of_the_question_or_is_no_answer(text, finished, n):
-    places = prompts.parse(text, finished, n)
-    assert places is None or (places == sorted(set(places)) and all(0 <= place < n for place in places))
+def test_whatever_a_model_says_is_about_the_items_of_the_question_or_no_answer(text, finished, n):
+    said = parse(text, finished, [f"Film {number} ({1989 + number})" for number in range(1, n + 1)])
+    assert said is None or (len(said) == n and set(said) <= {True, False, None} and set(said) != {None})
 
 
 @given(chosen=st.sets(st.integers(1, 9), min_size=1), separator=st.sampled_from([", ", ",", " and ", "\n"]))
 def test_a_plain_list_of_numbers_is_understood(chosen, separator):
     text = separator.join(map(str, sorted(chosen)))
-    assert prompts.parse(text + "\n", True, 9) == [number - 1 for number in sorted(chosen)]
+    assert parse(text + "\n", True, ["A film"] * 9) == [number in chosen for number in range(1, 10)]
 
 
 @given(
