@@ -23,7 +23,7 @@ class WayOfAsking:
     answer: Callable  # questions, TrainRatings -> records
     settings: dict  # what the answers depend on, besides the ratings
     folder: str  # name of the folder for the answers
-    show: Callable | None = None  # Question -> (prompt as text, its tokens or None), of a model that reads prompts
+    show: Callable | None = None  # Question -> (prompt, tokens or None, requests), of a model that reads prompts
 
 
 def control(train, options):

@@ -86,8 +86,9 @@ def test_sorting_ids_loses_none_and_does_not_depend_on_their_order(tokens):
     assert sorted(found) == sorted(tokens) and found == sort_ids(tokens[::-1]).tolist()
 
 
-WORDS = ["1", "2", "3", "9", "12", ", ", " and ", ": ", "\n", "\n\n", "liked", "no", "not", "Answer", "[", "]", "{", "}", " "]
-WORDS += ["Film 1 (1990)", "2. ", "<think>", "</think>", "-", "/", "all", "none", "these", "final", "analysis", '"']
+WORDS = ["1", "2", "3", "9", "12", ", ", " and ", ": ", "\n", "\n\n", "liked", "no", "not", "Answer", "[", "]"]
+WORDS += ["{", "}", " ", "Film 1 (1990)", "2. ", "<think>", "</think>", "-", "/", "all"]
+WORDS += ["none", "these", "final", "analysis", '"']
 
 
 @given(
