@@ -8,10 +8,11 @@ from tqdm import tqdm
 
 from feedback.questions import FILTERED, TOO_LONG
 from llm.answers import Answers, key, latest
+from options.refinement import ENOUGH
 from utils import InputError
 
 FIRST_LOOK = 100  # answers after which coverage is looked at for the first time, and at the end again
-LEAST, ENOUGH = 0.5, 0.9  # share of the items that must have a verdict, and below which there is a warning
+LEAST = 0.5  # share of the items that must have a verdict
 REHEARSED = 10  # questions of --llm_dry_run
 
 
@@ -22,7 +23,7 @@ def ask(way, train, path, settings, labels, log):
     into: runs are trained on these.  Raises InputError where a model answers too little to be trained on.
     """
     with Answers(path, settings) as answers:
-        earlier = {key(record): record for record in answers.records}  # one a question: the last
+        earlier = latest(answers.records)
         wanted = {question.key for question in way.questions}
         own = {question: record for question, record in earlier.items() if question in wanted}
         refused = {question for question, record in own.items() if is_refusal(record, settings)}
@@ -46,7 +47,7 @@ def ask(way, train, path, settings, labels, log):
                     raise
                 log(f"what was refused before stays unanswered, since it cannot be asked again ({error})")
         # the file may hold answers to more --llm_permutations than are wanted now
-        records = [record for record in latest(answers.records) if key(record) in wanted]
+        records = [record for question, record in latest(answers.records).items() if question in wanted]
     Coverage(way, path, records).check_whole(log)
     return records
 

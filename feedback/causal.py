@@ -18,9 +18,9 @@ class Prompt:
     question: Question
     ids: list  # tokens of the whole prompt, or of the profile alone (mode score)
     left_out: int  # items of the profile that the context has no room for
+    room: int  # tokens that what follows may have: the answer, or the longest question of mode score
     # mode score: item text -> tokens of the question about it
     endings: dict = field(default_factory=dict)
-    room: int = ANSWER_TOKENS  # tokens that the answer may have
     # mode generate: what the model said, before and after a reminder, and what is read from that
     raw: list = field(default_factory=list)
     liked: list | None = None
@@ -33,11 +33,13 @@ class Prompt:
 
 
 class CausalLM(LanguageModel):
-    def __init__(self, weights, device, settings, mode, domain, constrained=False, flag="--llm", template=None):
-        """template: of --llm_prompt.  The rest as LanguageModel has it."""
+    def __init__(
+        self, weights, device, settings, mode, domain, constrained=False, flag="--llm", template=None,
+        room=ANSWER_TOKENS,
+    ):  # fmt: skip
+        """template: of --llm_prompt.  room: tokens of an answer in mode generate.  The rest as LanguageModel has it."""
         super().__init__(weights, device, settings, mode, constrained, flag)
-        self.domain, self.template = domain, template
-        self.room = ANSWER_TOKENS  # of an answer in mode generate
+        self.domain, self.template, self.room = domain, template, room
 
     def answers(self, questions, train, texts):
         """Yields a record for each question, batch by batch, the longest first."""
@@ -87,10 +89,7 @@ class CausalLM(LanguageModel):
             message = prompts.pick(self.domain, shorter, texts, self.tokens.chat, self.template)
             return self.tokens.conversation(message, *more)
 
-        prompt = self.fit(question, build, self.room)
-        if prompt:
-            prompt.room = self.room
-        return prompt
+        return self.fit(question, build, self.room)
 
     def add_reminder(self, prompt, texts):
         """Make what was said, and a reminder, part of the prompt; returns whether they fit."""
@@ -166,7 +165,7 @@ class CausalLM(LanguageModel):
         whole = len(question.likes) + len(question.dislikes)
         ids = build(question)
         if len(ids) + room <= self.context:
-            return Prompt(question, ids, left_out=0)
+            return Prompt(question, ids, 0, room)
         # bisection: a profile of `fits` items does (or it is -1), one of `beyond` items does not
         fits, beyond = -1, whole
         while beyond - fits > 1:
@@ -177,4 +176,4 @@ class CausalLM(LanguageModel):
                 beyond = middle
         if fits < 0:  # not even without a profile
             return None
-        return Prompt(question, build(question.shortened(fits)), left_out=whole - fits)
+        return Prompt(question, build(question.shortened(fits)), whole - fits, room)

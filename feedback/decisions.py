@@ -20,10 +20,11 @@ from feedback.prompts import PROMPT_VERSION
 from feedback.questions import TOO_LONG, TrainRatings, of_some_users, one_each, questions, whom_to_ask
 from feedback.report import mean_by_others, report
 from feedback.settings import answers_of_labels
+from feedback.verdicts import LABELS as LABEL_OF
 from feedback.verdicts import answers_about, labels_of, merge, original_of, says_so
 from llm.answers import key
 from options.refinement import RefinementSettings
-from preparation.files import CONFIRMED, LIKED, STARS, read_ratings
+from preparation.files import STARS, read_ratings
 from preparation.titles import item_table, item_texts, on_one_line
 from utils import InputError, hash_of
 
@@ -217,10 +218,9 @@ def with_notes(refinement, labels, train):
         )
     elif says_so(labels):
         notes.append("Whoever made these labels had the held-out dislikes at hand.")
-    code = {"liked": LIKED, "disliked": CONFIRMED}
     if labels and refinement.judged:
         said = {pair: verdict for pair, (verdict, _) in refinement.judged.items() if pair in refinement.train.pairs}
-        at_odds = sum(refinement.labels[pair] != code.get(said[pair], train.stars[pair]) for pair in said)
+        at_odds = sum(refinement.labels[pair] != LABEL_OF.get(said[pair], train.stars[pair]) for pair in said)
         if at_odds:
             notes.append(f"{at_odds} labels are not what these answers make of the ratings: one of the files changed.")
     return refinement
@@ -263,8 +263,7 @@ def decisions_of(refinements, user):
     disagree come first, and known ratings that were hidden among the candidates last.
     """
     train = refinements[0].train
-    items, stars = train.ratings[user]
-    stars_of = dict(zip(items.tolist(), stars.tolist(), strict=True))
+    stars_of = train.stars_of(user)
     places = [places_of(each, user) for each in refinements]
     wanted = {item for item, given in stars_of.items() if given in (2, 3)}.union(*places)
     shown = np.array(sorted(wanted), int)

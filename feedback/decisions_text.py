@@ -17,7 +17,7 @@ def show_lines(train, refinements, user):
             f"user {user}: not among the {len(known)} users of {train.original}; they look like {known[0]}, {known[-1]}"
         )
     profiles, decisions = decisions_of(refinements, user)
-    stars_of = dict(zip(*refinements[0].train.ratings[user], strict=True))
+    stars_of = refinements[0].train.stars_of(user)
     lines = [f"User {on_one_line(user)}, {len(stars_of)} train ratings of {train.original.name}"]
     names = ["AB"[number] if len(refinements) > 1 else "" for number in range(len(refinements))]
     for name, refinement, profile in zip(names, refinements, profiles, strict=True):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from feedback.questions import verdicts_of
+from feedback.questions import unanswered, verdicts_of
 from llm.encoder import encode_texts
 
 METHOD_VERSION = 2  # raise it when verdicts would differ, so that old answers are not mixed with new
@@ -27,8 +27,7 @@ def answer(question, train, vectors):
     likes, dislikes = question.likes, question.dislikes  # the whole profile
     if not (len(likes) and len(dislikes)):
         side = "dislike" if len(likes) else "like"
-        verdicts = ["unanswered"] * len(question.items)
-        return question.record(train, verdicts=verdicts, reason=f"no {side} to calibrate on")
+        return unanswered(question, train, f"no {side} to calibrate on")
     scores = score(question.items, likes, dislikes, vectors)
 
     # The known ratings get scores as well.  The report card's AUC is measured on all of them (with

@@ -7,7 +7,7 @@ import numpy as np
 from feedback import prompts, reading
 from feedback.questions import FILTERED, picked, scored, too_long, unanswered
 from llm.replies import in_short
-from llm.server import Filtered, Refused, Server
+from llm.server import Filtered, Refused, Server, choice_of
 from utils import InputError
 
 LEAST_LOGPROB = -100.0  # servers say -9999 or less for what they did not reckon
@@ -16,8 +16,7 @@ LEAST_LOGPROB = -100.0  # servers say -9999 or less for what they did not reckon
 class Endpoint(Server):
     """The refinement's questions to a server."""
 
-    def __init__(self, options, mode, domain, template=None):
-        self.template = template
+    def __init__(self, options, mode, domain):
         self.mode = "generate" if mode == "auto" else mode
         self.domain = domain
         local_only = "works with a model on this machine only, not with --llm_url"
@@ -25,6 +24,7 @@ class Endpoint(Server):
             raise InputError(f"--llm_mode embed: {local_only}")
         if options.llm_constrained:
             raise InputError(f"--llm_constrained: {local_only}")
+        self.template = prompts.read_template(options.llm_prompt, self.mode)
         self.room = options.llm_answer_tokens
         super().__init__(
             options.llm_url, options.llm, options.llm_concurrency, options.llm_timeout,
@@ -104,9 +104,7 @@ def yes_minus_no(reply):
     A word that is not among the listed tokens counts as the least probable of them.  None where
     neither is.  Raises Refused where there are no logprobs, Filtered where a filter has kept the answer back.
     """
-    if reply["choices"][0].get("finish_reason") == "content_filter":
-        raise Filtered("the answer was kept back by a content filter")
-    found = reply["choices"][0].get("logprobs")
+    found = choice_of(reply).get("logprobs")
     if not found:
         raise Refused("--llm_mode score: the server gives no logprobs; use --llm_mode generate")
     listed, given = [], {"yes": [], "no": []}

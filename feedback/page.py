@@ -82,8 +82,7 @@ def about(refinement):
 def row_of(user, refinements, runs):
     """[id, train ratings, a profile for each refinement, decisions, a list for each run] of a user."""
     profiles, decisions = decisions_of(refinements, user)
-    items, stars = refinements[0].train.ratings[user]
-    stars_of = dict(zip(items.tolist(), stars.tolist(), strict=True))
+    stars_of = refinements[0].train.stars_of(user)
     numbers = refinements[0].number
     lists = []
     for run in runs:
@@ -92,7 +91,7 @@ def row_of(user, refinements, runs):
         lists.append(its and [rows, its.likes, its.dislikes])
     return [
         on_one_line(user),
-        len(items),
+        len(stars_of),
         [packed_profile(profile, stars_of) for profile in profiles],
         [packed(decision) for decision in decisions],
         lists,

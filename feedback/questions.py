@@ -46,6 +46,11 @@ class TrainRatings:
         items = self.candidates[user]
         return items[self.has_title[items]]
 
+    def stars_of(self, user):
+        """{item number: rating} of a user, in file order."""
+        items, stars = self.ratings[user]
+        return dict(zip(items.tolist(), stars.tolist(), strict=True))
+
     def likes_and_dislikes(self, user):
         """Item numbers of the user's known likes and dislikes, of those with a title.
 
@@ -195,7 +200,7 @@ def hide_some(train, user, generator):
 
 def strongest(train, user, side, number):
     """The `number` items of a side that the user rated farthest from 3, in that order."""
-    stars_of = dict(zip(*train.ratings[user], strict=True))
+    stars_of = train.stars_of(user)
     # a stable sort: ties stay as they were shuffled
     ordered = sorted(side, key=lambda item: -abs(stars_of[item] - 3))
     return np.array(ordered, int)[:number]

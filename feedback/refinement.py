@@ -190,18 +190,17 @@ def served_model(items, train, options, domain):
 
     # the server says what the model is called, so it comes first
     server = Endpoint(options, options.llm_mode, domain)
-    server.template = template = read_template(options.llm_prompt, server.mode)
     texts = item_texts(items, train.item_ids, genres=False)
     settings = {
         **common_settings(server.llm, server.mode, options),
         "through": "endpoint",
         "texts": hash_of(texts),
-        **prompt_settings(server.mode, options, domain, template),
+        **prompt_settings(server.mode, options, domain, server.template),
     }
     answer = partial(server.answers, texts=texts)
     show = partial(server.show, texts=texts)
     todo = questions(train, server.mode, options)
-    folder = folder_name(server.llm, server.mode, options, template)
+    folder = folder_name(server.llm, server.mode, options, server.template)
     return WayOfAsking(server.llm, server.mode, todo, answer, settings, folder, show)
 
 
@@ -238,9 +237,8 @@ def causal_model(llm, weights, mode, items, train, options, device, domain):
 
     @cache
     def load():  # only where something is left to ask
-        lm = CausalLM(weights, device, options, mode, domain, options.llm_constrained, template=template)
-        lm.room = options.llm_answer_tokens
-        return lm
+        own = {"template": template, "room": options.llm_answer_tokens}
+        return CausalLM(weights, device, options, mode, domain, options.llm_constrained, **own)
 
     def answer(left, train):
         return load().answers(left, train, texts)

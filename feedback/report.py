@@ -158,7 +158,7 @@ def judged_pairs(train, judged):
     stars_of = {}  # user -> {item number: stars}
     for (user, item), (verdict, margin) in judged.items():
         if user not in stars_of:
-            stars_of[user] = dict(zip(*train.ratings[user], strict=True))
+            stars_of[user] = train.stars_of(user)
         yield JudgedPair(user, number[item], stars_of[user][number[item]], verdict, margin)
 
 

@@ -19,6 +19,7 @@ from preparation.files import CONFIRMED, LIKED, STARS, read_ratings
 from utils import InputError, read_json, sha256
 
 SAW = "labels_saw_dislikes"  # of a report card, and of a summary: their makers had the held-out dislikes at hand
+LABELS = {"liked": LIKED, "disliked": CONFIRMED}  # the refined rating by verdict; none of an unanswered one
 VOTES = {"liked": 1, "disliked": -1, "unanswered": None}
 
 
@@ -92,17 +93,16 @@ def apply(ratings, verdicts, unasked_twos):
     leaves them.
     """
     refined = ratings.rating.to_numpy().copy()
-    code = {"liked": LIKED, "disliked": CONFIRMED}
     # who was asked in vain keeps the 2s
-    users_with_verdict = {user for (user, _), verdict in verdicts.items() if verdict in code}
+    users_with_verdict = {user for (user, _), verdict in verdicts.items() if verdict in LABELS}
     users = ratings.user.astype(object).to_numpy()
     items = ratings.item.astype(object).to_numpy()
     for row in np.flatnonzero((refined == 2) | (refined == 3)):
         verdict = verdicts.get((users[row], items[row]))
         # an unanswered one has a verdict, too, and is left alone
         unasked_two = verdict is None and refined[row] == 2
-        if verdict in code:
-            refined[row] = code[verdict]
+        if verdict in LABELS:
+            refined[row] = LABELS[verdict]
         elif unasked_two and unasked_twos == "confirmed" and users[row] in users_with_verdict:
             refined[row] = CONFIRMED
     return refined
@@ -166,7 +166,7 @@ def answers_about(path, original):
         raise InputError(
             f"{path}: its questions were not made from {original}, or that has changed since"
         )
-    return settings, latest(records)
+    return settings, list(latest(records).values())
 
 
 def says_so(labels):

@@ -42,8 +42,8 @@ def key(record):
 
 
 def latest(records):
-    """One record a question, the last one where it was asked again."""
-    return list({key(record): record for record in records}.values())
+    """{key: record}, one record a question: the last one where it was asked again."""
+    return {key(record): record for record in records}
 
 
 class Answers:

@@ -3,18 +3,18 @@
 import torch
 
 
-def batches(rows, shape, budget):
+def batches(rows, shape, budget, beside=lambda first, row: True):
     """Cut rows into lists whose sequences, padded to the longest, stay within budget() tokens.
 
     shape(row): (number of sequences, tokens in each).  The budget may shrink meanwhile.  A row
-    beyond it is alone.
+    beyond it is alone.  beside(first, row): whether a row may be in the list that `first` begins.
     """
     batch, sequences, tokens_in_each = [], 0, 0
     for row in rows:
         number, tokens = shape(row)
         size_with_row = (sequences + number) * max(tokens_in_each, tokens)  # padding counts as well
         # the budget is looked up each time, since it shrinks where memory does not suffice
-        if batch and size_with_row > budget():
+        if batch and (size_with_row > budget() or not beside(batch[0], row)):
             yield batch
             batch, sequences, tokens_in_each = [], 0, 0
         batch.append(row)

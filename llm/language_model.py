@@ -7,11 +7,10 @@ What it is asked is up to causal.py.
 """
 
 import copy
-import inspect
 
 import torch
 
-from llm.batches import padded, places
+from llm.batches import batches, padded, places
 from llm.messages import ANSWER_TOKENS
 from llm.tokens import PromptTokens
 from llm.weights import dtype_of, load
@@ -148,10 +147,7 @@ class LanguageModel:
 
         ids, mask = padded(profiles, self.pad, self.device)  # (p, tokens)
         position = places(mask)
-        options = {"logits_to_keep": 1} if self.can_keep_logits() else {}  # they are not used
-        states = self.model(
-            ids, attention_mask=mask, position_ids=position, use_cache=True, **options
-        )
+        states = self.model(ids, attention_mask=mask, position_ids=position, use_cache=True)
 
         differences = [0.0] * len(rows)
         chunks = list(self.chunks(rows, ids.shape[1]))
@@ -175,18 +171,12 @@ class LanguageModel:
 
         before: tokens of what each row comes after.  Padding to the longest of all was a third of the work.
         """
+
+        def beside(first, row):
+            return len(rows[row]) >= LEAST_FILLED * len(rows[first])
+
         order = sorted(range(len(rows)), key=lambda row: -len(rows[row]))
-        chunk = []
-        for row in order:
-            if chunk:
-                most = len(rows[chunk[0]])
-                full = (len(chunk) + 1) * (before + most) > self.budget
-                if full or len(rows[row]) < LEAST_FILLED * most:
-                    yield chunk
-                    chunk = []
-            chunk.append(row)
-        if chunk:
-            yield chunk
+        return batches(order, lambda row: (1, before + len(rows[row])), lambda: self.budget, beside)
 
     def read_on(self, cache, mask, owner, rows):
         """Yes minus No of questions (token ids), each after the profile `owner` of the cache.
@@ -206,14 +196,9 @@ class LanguageModel:
         position = before.sum(1, keepdim=True) + places(after)
         whole = torch.cat([before, after], 1)  # (r, profile tokens + tokens)
         place = after.sum(1) - 1  # where each question ends
-        out = self.model(
-            ids, attention_mask=whole, position_ids=position, past_key_values=cache
-        )
+        out = self.model(ids, attention_mask=whole, position_ids=position, past_key_values=cache)
         logits = out.logits[torch.arange(len(owner)), place].float()  # (r, 2): Yes and No
         return (logits[:, 0] - logits[:, 1]).tolist()
-
-    def can_keep_logits(self):
-        return "logits_to_keep" in inspect.signature(self.model.forward).parameters
 
     def in_halves(self, run, *columns):
         """run(*columns), which returns a list of one result a row.

@@ -317,11 +317,17 @@ def warn(line):
     print(f"warning: {line}", file=sys.stderr)
 
 
-def message_of(reply):
-    """(text, whether it came to an end) of a chat completion.  Raises Filtered for one that a filter has kept back."""
+def choice_of(reply):
+    """The answer in a chat completion.  Raises Filtered for one that a filter has kept back."""
     choice = reply["choices"][0]
     if choice.get("finish_reason") == "content_filter":
         raise Filtered("the answer was kept back by a content filter")
+    return choice
+
+
+def message_of(reply):
+    """(text, whether it came to an end) of a chat completion.  Raises Filtered as choice_of does."""
+    choice = choice_of(reply)
     finished = choice.get("finish_reason") != "length"
     message = choice["message"]
     # a server that parses reasoning itself leaves the content out where the answer was never reached

@@ -124,11 +124,8 @@ def read_reply(text, key, most_words):
 
     The first object in the text that can be decoded counts, whatever is around it; reasoning before it is dropped.
     """
-    answer = drop_reasoning(text)
-    found, *_ = find_json(answer or "", "{")
-    if found is None:
-        return "", "", "unreadable"
-    if key not in found or "reasoning" not in found:
+    found, *_ = find_json(drop_reasoning(text) or "", "{")
+    if found is None or key not in found or "reasoning" not in found:
         return "", "", "unreadable"
     answer, reasoning = found[key], found["reasoning"] or ""
     if not isinstance(answer, str | None) or not isinstance(reasoning, str):
@@ -203,10 +200,7 @@ class LocalWriter:
                 messages[-1] += "\n" + opening(each.key)
             return self.lm.tokens.conversation(*messages)
 
-        prompt = self.lm.fit(each.question, build, each.room)
-        if prompt:
-            prompt.room = each.room
-        return prompt
+        return self.lm.fit(each.question, build, each.room)
 
     def add_reminder(self, prompt, each):
         """Make what was said, and a reminder, part of a prompt whose reply was of no use; returns whether."""

@@ -10,6 +10,7 @@ from utils import absolute
 DEFAULT_LLM = "sentence-transformers/all-MiniLM-L6-v2"
 UNASKED = ["confirmed", "neutral", "ask"]
 FOUND = ("published", "file")  # what a run calls labels that lay in the data folder
+ENOUGH = 0.9  # of the items that a causal model is asked about: below, logs and tables say how many it answers
 WITHOUT_MODEL = ("rule", "twos", "random", "shuffled", *FOUND)
 
 

@@ -5,6 +5,7 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from options.models import MODELS
+from options.refinement import ENOUGH
 from options.run_name import flag_words
 from results4comparison.differences import Measured, holm, paired
 
@@ -74,7 +75,8 @@ def kind_of_labels(run):
         return name
     card = run.get("refinement") or {}
     share = card.get("answered", 1) / max(card.get("candidates", 1), 1)
-    silent = f" ({share:.0%} answered)" if share < 0.9 else ""  # labels of a model that said little are hardly its own
+    # labels of a model that said little are hardly its own
+    silent = f" ({share:.0%} answered)" if share < ENOUGH else ""
     return f"{name}, {run['llm_mode']}{silent}"
 
 

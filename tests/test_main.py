@@ -468,7 +468,7 @@ def test_the_url_flag_asks_a_server_and_bounds_time_and_requests(command, monkey
     seen = []
 
     class Server:
-        llm, mode = "org/served", "generate"
+        llm, mode, template = "org/served", "generate", None
 
         def __init__(self, options, mode, domain):
             seen.append((options.llm_url, options.llm_concurrency, options.llm_timeout, mode, domain))

@@ -63,8 +63,8 @@ def refined(world, folder, server, log=lambda *_: None, **changed):
     settings = {"llm": "fake", "llm_url": server.url, "llm_concurrency": 4, "llm_timeout": 5, "llm_domain": "movies"}
     options = RefinementSettings(**settings | changed)
     path, about = refine("films", folder, item_table(world), options, "cpu", log)
-    _, records, _ = read(path.with_name("answers.jsonl"))
-    return records, about["refinement"], pd.read_csv(path)
+    answers = next(folder.rglob("answers.jsonl"))  # labels of a trial lie in a folder beside it
+    return read(answers)[1], about["refinement"], pd.read_csv(path)
 
 
 def note(lines):
@@ -383,7 +383,7 @@ def test_the_temperature_asked_for_is_sent_and_part_of_what_answers_depend_on(wo
 
 def test_a_trial_asks_some_users_and_the_whole_goes_on_from_there(world, films, serve):
     server = serve(lambda path, body: said("1"))
-    records, _, ratings = refined_labels(world, films, server, llm_users=20)
+    records, _, ratings = refined(world, films, server, llm_users=20, llm_concurrency=1)
     assert len({record["user"] for record in records}) == 20
     changed = ratings[ratings["rating:float"].isin([0.5, 4.5])]
     assert set(changed["user_id:token"]) == {record["user"] for record in records}
@@ -391,20 +391,13 @@ def test_a_trial_asks_some_users_and_the_whole_goes_on_from_there(world, films, 
     every, _, _ = refined(world, films, server)
     assert len({record["user"] for record in every}) == USERS and len(server.seen) == len(every)
     assert asked == len(records) < len(every) and every[:asked] == records
-    again, _, _ = refined_labels(world, films, server, llm_users=20)
+    again, _, _ = refined(world, films, server, llm_users=20, llm_concurrency=1)
     assert len(server.seen) == len(every)  # nobody was asked again
     assert sorted(map(str, again)) == sorted(map(str, every))  # the file holds all; the labels are of 20 users
-    card = refined_labels(world, films, server, llm_users=20)[1]
-    assert card["coverage"] == 1 and 0 < card["candidates"] < refined_labels(world, films, server)[1]["candidates"]
-    ratings_again = refined_labels(world, films, server, llm_users=20)[2]
+    card = refined(world, films, server, llm_users=20, llm_concurrency=1)[1]
+    assert card["coverage"] == 1 and 0 < card["candidates"] < refined(world, films, server)[1]["candidates"]
+    ratings_again = refined(world, films, server, llm_users=20, llm_concurrency=1)[2]
     assert ratings_again.equals(ratings)
-
-
-def refined_labels(world, folder, server, **changed):
-    settings = {"llm": "fake", "llm_url": server.url, "llm_concurrency": 1, "llm_domain": "movies"} | changed
-    path, about = refine("films", folder, item_table(world), RefinementSettings(**settings), "cpu", lambda *_: None)
-    (answers,) = folder.rglob("answers.jsonl")
-    return read(answers)[1], about["refinement"], pd.read_csv(path)
 
 
 def test_a_dry_run_counts_the_requests_of_mode_score(world, films, serve):

@@ -78,6 +78,12 @@ def check_scores(lm, whole, films, users):
             assert score == pytest.approx(float(logits[lm.yes] - logits[lm.no]), abs=1e-4)
 
 
+def scoring_and_whole(folder):
+    """A folder's model in mode score, and with all the words of its head."""
+    settings = RefinementSettings(**DEFAULTS)
+    return [CausalLM(folder, torch.device("cpu"), settings, mode, "movies") for mode in ("score", "generate")]
+
+
 def test_scores_are_those_of_the_whole_prompt_without_any_cache(films):
     check_scores(load(films, "score"), load(films, "generate"), films, 4)
 
@@ -94,10 +100,7 @@ def test_scores_hold_for_a_model_with_a_sliding_window(films, tmp_path):
     )  # fmt: skip
     MistralForCausalLM(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    lm, whole = (
-        CausalLM(tmp_path, torch.device("cpu"), RefinementSettings(**DEFAULTS), mode, "movies")
-        for mode in ("score", "generate")
-    )
+    lm, whole = scoring_and_whole(tmp_path)
     check_scores(lm, whole, films, 3)
 
 
@@ -114,10 +117,7 @@ def test_scores_hold_for_a_model_that_bends_its_logits_and_has_a_bias(films, tmp
     )  # fmt: skip
     Gemma2ForCausalLM(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    lm, whole = (
-        CausalLM(tmp_path, torch.device("cpu"), RefinementSettings(**DEFAULTS), mode, "movies")
-        for mode in ("score", "generate")
-    )
+    lm, whole = scoring_and_whole(tmp_path)
     assert lm.model.get_output_embeddings().weight.shape[0] == 2
     check_scores(lm, whole, films, 3)
 
