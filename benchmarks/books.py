@@ -40,7 +40,7 @@ COMMANDS = (
     f"SiReN {TRAINED}",
     f"ReFINe++ --llm rule {TRAINED}",
     f"ReFINe++ --llm sentence-transformers/all-MiniLM-L6-v2 {TRAINED}",
-    "CoNRec --conrec_sft_steps 5 5 5 --conrec_steps 5",
+    "CoNRec --conrec_sft_steps 5 5 5 5 --conrec_steps 5",
     "EASE --ease_lambdas 500",
 )
 

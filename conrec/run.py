@@ -15,14 +15,12 @@ from conrec import systems
 from conrec.data import events as events_of
 from conrec.data import semantic_ids
 from conrec.data.item_vectors import item_vectors
-from conrec.data.trie import Trie
-from conrec.decoder import backbone as backbones
-from conrec.decoder import lora
-from conrec.decoder.policy import Policy
+from conrec.decoder.loading import find_weights, load_policy
 from conrec.learning.chain import Chain, Known
 from conrec.learning.stage_folders import COLUMNS, Stages
 from conrec.results import closed_forms, evaluation, run_files
-from llm.weights import dtype_of, is_causal, model_folder, revision
+from conrec.results.run_files import Made
+from llm.weights import dtype_of, revision
 from machine import hardware, processes
 from preparation import splits, titles
 from preparation.fetch import fetch
@@ -70,19 +68,16 @@ def fit(name, raw, folder, options, run):
     stages = Stages(folder / "conrec", settings.random_seed, device, job.log)
     ids = make_ids(job, stages, make_events(job, stages, origin), vectors)
     job.catalog = semantic_ids.read(ids.folder)
-    trie = Trie(job.catalog.codes, job.catalog.K, device)
-    job.policy = Policy(
-        job.events, load_backbone(job), trie, shown=settings.conrec_history, domain=domain_of(name, settings),
-        n_beams=settings.conrec_beams, k=max(job.top_k), budget=settings.llm_batch_tokens,
-    )  # fmt: skip
+    job.policy = load_policy(name, job.events, job.catalog, settings, device, max(job.top_k), job.log)
     chain = Chain(job.known, job.catalog, job.policy, stages, ids, of_backbone(job), settings, job.top_k, job.log)
     chain.run()
-    predicted = chain.predict()
+    chain.evaluate_every()  # all processes take part
+    made = Made(ids, chain.predict(), chain.recommend(), chain.judge())
 
     # what is left behind
     if utils.is_first():
-        baselines = closed_forms.evaluate(job.events, job.known.test, job.top_k, log=job.log)
-        run_files.leave_behind(job, chain, ids, predicted, baselines)
+        baselines = closed_forms.evaluate(job.events, job.known.test, job.known.every, job.top_k, log=job.log)
+        run_files.leave_behind(job, chain, made, baselines)
 
 
 # ------------------------------------------------------------------------------------------------- what is given
@@ -126,24 +121,13 @@ def texts_of(job):
 
 def of_backbone(job):
     """What the trained stages depend on besides their own settings."""
-    options = job.settings
-    if options.llm == "auto":
+    options, weights = job.settings, find_weights(job.settings)
+    if weights is None:
         return {"backbone": "tiny"}
-    weights = model_folder(options.llm, options.data_dir)
-    if not is_causal(weights):
-        raise InputError(f"--llm {options.llm}: is an encoder; CoNRec needs a causal language model")
     return {
         "backbone": revision(weights), "rank": options.conrec_lora_rank, "dtype": dtype_of(options, job.device),
         "domain": domain_of(job.name, options),
     }  # fmt: skip
-
-
-def load_backbone(job):
-    options = job.settings
-    if options.llm == "auto":
-        return backbones.tiny(job.catalog, options.random_seed, job.device)
-    weights = model_folder(options.llm, options.data_dir)
-    return lora.load(weights, job.catalog, options, options.random_seed, job.device, job.log)
 
 
 def open_run(job, origin):

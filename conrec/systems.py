@@ -8,49 +8,72 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from conrec.data.instances import numbers_of, past, top_items
+from conrec.data.events import DISLIKE, LIKE
+from conrec.data.instances import everybody, numbers_of, past, top_items
 from conrec.decoder.policy import shown_before
 from conrec.decoder.sasrec import SASRec
 from conrec.learning import stage_folders, steps
 from conrec.learning.stage_folders import read_rows
-from conrec.learning.tasks import ROWS, Rows
-from conrec.results import closed_forms, metrics, run_files
+from conrec.learning.tasks import ROWS, StreamRows
+from conrec.results import closed_forms, metrics, recommending, run_files
+from conrec.results.closed_forms import AT_ONCE
 from conrec.results.metrics import of_scores
 from machine import processes
-from options.conrec import STAGES
+from options.conrec import SFT, STAGES
 from recommend import held_out, load_run
 from utils import InputError, read_json, sha256
 
-SASREC_VERSION = 1  # raise it when the same settings would train another model
+SASREC_VERSION = 2  # raise it when the same settings would train another model
 
 
 def fit(job, origin, make_events, open_run):
     """Instead of the stages: train or load, and leave the same tables behind.  job, origin, ...: of run.py."""
     if processes.count() > 1:
         raise InputError("torchrun: SASRec and --conrec_reversed take one process; start them with python")
+    truth, every, events, folder = job.known.test, job.known.every, job.events, job.run.folder
     if job.settings.conrec_reversed:
-        scores, validation, more = reversed_run(job, origin, open_run)
+        scores, more = reversed_run(job, origin, open_run)
     else:
-        scores, validation, more = sasrec(job, origin, make_events, open_run)
-    per_user = of_system(scores(job.known.test), job.known.test, job.events, job.top_k)
-    baselines = closed_forms.evaluate(job.events, job.known.test, job.top_k, log=job.log)
+        scores, more = sasrec(job, origin, make_events, open_run)
+    per_user = of_system(scores, truth, events, job.top_k)
+    per_user |= metrics.of_every(lists_of(scores, every.users, every.positions, events, job.top_k), every, job.top_k)
+    if not job.settings.conrec_reversed:
+        as_likes = scores(truth.users, truth.positions, LIKE)
+        odds = scores(truth.users, truth.positions) - as_likes
+        per_user["auc-odds"] = of_scores(odds, truth)["auc"]
+        lists = {}
+        for moment in recommending.MOMENTS:
+            lists[moment] = lists_of(scores, *everybody(events, moment), events, job.top_k, LIKE)
+        more["recommends"] = run_files.leave_recommended(folder, recommending.figures_of(events, lists, job.top_k))
+    baselines = closed_forms.evaluate(events, truth, every, job.top_k, log=job.log)
+    validation = on_validation(scores, job)
     summary = run_files.summary_of(job, per_user, baselines) | {"validation": validation} | more
-    run_files.write_per_user(job.run.folder / "per_user.csv", per_user, baselines, job)
+    run_files.write_per_user(folder / "per_user.csv", per_user, baselines, job)
     run_files.finish(job, summary, baselines)
 
 
 def of_system(scores, truth, events, top_k):
-    """{metric: (n,) float64} of scores (n, I), named as those of CoNRec."""
-    lists = top_items(scores, past(events, truth.users, truth.positions), max(top_k))
-    by_scores = of_scores(scores, truth)
+    """{metric: (n,) float64}, named as those of CoNRec.  scores: function(users, positions) -> (n, I)."""
+    of_items = scores(truth.users, truth.positions)
+    lists = top_items(of_items, past(events, truth.users, truth.positions), max(top_k))
     names = {"candidates": "cand_ll", "candidates-exposed": "cand_ll-exposed"}
-    by_scores = {names.get(name, name): values for name, values in by_scores.items()}
+    by_scores = {names.get(name, name): values for name, values in of_scores(of_items, truth).items()}
     return metrics.of_lists(lists, truth, top_k) | by_scores
+
+
+def lists_of(scores, users, positions, events, top_k, *asked):
+    """(n, max(top_k)) items of the highest scores as of the moments (users, positions), block by block."""
+    blocks = []
+    for rows in np.split(np.arange(len(users)), range(AT_ONCE, len(users), AT_ONCE)):
+        moments = users[rows], positions[rows]
+        blocks.append(top_items(scores(*moments, *asked), past(events, *moments), max(top_k)))
+    return np.concatenate(blocks)
 
 
 def on_validation(scores, job):
     truth = job.known.validation
-    means = metrics.means(of_system(scores, truth, job.events, [20]))
+    lists = lists_of(scores, truth.users, truth.positions, job.events, [20])
+    means = metrics.means(metrics.of_lists(lists, truth, (20,)))
     return {name: means[name] for name in ("fhr@20", "frecall@20")}
 
 
@@ -58,48 +81,37 @@ def on_validation(scores, job):
 
 
 class SasrecTask:
-    """Rows of a user's train negatives from a random start; with positives, what an anchor shows."""
+    """The stream, as CoNRec's stage of that name learns it, over item numbers."""
 
     every, patience, dropout = 100, 3, True
 
     def __init__(self, job, model):
         self.job, self.model, self.events = job, model, job.events
-        self.shown, self.context = job.settings.conrec_history, job.settings.conrec_warmup_context
-        self.rows = Rows(self.events, self.shown[0])
+        self.shown = job.settings.conrec_history
+        self.rows = StreamRows(self.events, self.shown[1])
 
     def batch(self, random):
-        rows = []
-        for _ in range(ROWS):
-            both = self.context == "both"
-            rows.append(self.anchor(random) if both else self.model.row(self.rows.draw(random)))
-        return rows
-
-    def anchor(self, random):
-        users, positions = self.job.known.anchors
-        place = int(random.integers(len(users)))
-        user, p = users[place], positions[place]
-        negatives, positives = self.before(user, p)
-        return self.model.row(np.append(negatives, self.events.items[self.events.first[user] + p]), positives)
-
-    def before(self, user, p):
-        return shown_before(self.events, user, p, self.context, self.shown)
+        return [self.model.row(*self.rows.draw(random)) for _ in range(ROWS)]
 
     def weight(self, row):
-        return 1
+        return len(row) // 2  # items
 
     def size(self, row):
         return len(row)
 
     def loss(self, rows):
-        # with positives only the last: an earlier negative would see later positives
-        return self.model.loss(rows, last=self.context == "both"), {}
+        return self.model.loss(rows), {}
 
-    def scores(self, truth):
-        rows = [self.model.row(*self.before(user, p)) for user, p in zip(truth.users, truth.positions, strict=True)]
+    def scores(self, users, positions, asked=DISLIKE):
+        """(n, I) log-probabilities of each user's next item of a sign, as of a position."""
+        rows = []
+        for user, p in zip(users, positions, strict=True):
+            shown = shown_before(self.events, user, p, "both", self.shown)
+            rows.append(self.model.row(*shown, asked))
         return self.model.scores(rows, self.job.settings.llm_batch_tokens)
 
     def validate(self):
-        figures = on_validation(self.scores(self.job.known.validation), self.job)
+        figures = on_validation(self.scores, self.job)
         return figures, tuple(figures.values())
 
 
@@ -110,10 +122,10 @@ def sasrec(job, origin, make_events, open_run):
     model = SASRec(job.events.n_items, options.random_seed, job.device)
     task = SasrecTask(job, model)
     plan = steps.Plan(
-        "sasrec", len(STAGES), options.conrec_sft_steps[-1], options.conrec_rates[0], options.random_seed,
-        options.llm_batch_tokens,
+        "sasrec", len(STAGES), options.conrec_sft_steps[SFT.index("stream")], options.conrec_rates[0],
+        options.random_seed, options.llm_batch_tokens,
     )  # fmt: skip
-    settings = {"steps": plan.steps, "rate": plan.rate, "context": task.context, "shown": task.shown}
+    settings = {"steps": plan.steps, "rate": plan.rate, "shown": task.shown[1]}
 
     def build(folder):
         steps.train(model, task, plan, folder, job.log)
@@ -124,8 +136,7 @@ def sasrec(job, origin, make_events, open_run):
     report = read_json(stage.folder / "stage.json")
     job.run.restore_epochs(read_rows(stage.folder / "metrics.csv"))
     run_files.copy_folder(stage.folder / "model", job.run.folder / "model")
-    more = {"system": "sasrec", "stages": {"sasrec": report}, "train_seconds": report["seconds"]}
-    return task.scores, on_validation(task.scores(job.known.validation), job), more
+    return task.scores, {"system": "sasrec", "stages": {"sasrec": report}, "train_seconds": report["seconds"]}
 
 
 # ---------------------------------------------------------------------------------------------------- a run reversed
@@ -147,8 +158,8 @@ def reversed_run(job, origin, open_run):
     user_of = numbers_of(job.events.user_ids, run.data.user_ids)  # of ours there, -1: unknown
     item_of = numbers_of(job.events.item_ids, run.data.item_ids)
 
-    def scores(truth):
-        there = user_of[truth.users]
+    def scores(users_asked, positions):
+        there = user_of[users_asked]
         found = -(users[there] @ items[item_of].T)  # (n, I)
         found[:, item_of < 0] = -np.inf
         found[there < 0] = 0
@@ -156,5 +167,4 @@ def reversed_run(job, origin, open_run):
         return np.where(np.isfinite(found), found, lowest - 1).astype(np.float32)
 
     open_run(job, origin | {"reversed": sha256(folder / "summary.json")})
-    more = {"system": f"reversed {run.name}", "stages": {}, "train_seconds": 0.0}
-    return scores, on_validation(scores(job.known.validation), job), more
+    return scores, {"system": f"reversed {run.name}", "stages": {}, "train_seconds": 0.0}

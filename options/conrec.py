@@ -8,13 +8,13 @@ from options.refinement import DEFAULT_LLM, RefinementSettings
 from options.run import RunSettings
 from utils import InputError, absolute
 
-SFT = ("translation", "alignment", "warmup")
+SFT = ("translation", "alignment", "stream", "warmup")
 GRPO = ("recent", "negatives", "both")
 STAGES = (*SFT, *GRPO)
 RATES = {"tiny": [1e-3, 1e-4], "llm": [5e-5, 1e-5]}  # AdamW, of SFT and of GRPO
 PRIMARY = "fhr@20"
-METRICS = ("hr@20", PRIMARY, "luf@20", "lif@20", "lif-strict@20", "cand_ll", "auc")
-BESIDE = ("two factors", "popularity, negatives")  # what a run is set against, user by user
+METRICS = ("hr@20", PRIMARY, "fhr-every@20", "luf@20", "lif@20", "lif-strict@20", "cand_ll", "auc", "auc-odds")
+BESIDE = ("two factors, last 20 events", "two factors")  # what a run is set against, user by user
 
 OF_IDS = "conrec_encoder conrec_embeddings conrec_codes conrec_rq_epochs"
 OF_GRPO = (
@@ -56,17 +56,21 @@ class ConrecSettings(Settings):
     conrec_rq_epochs: int = flag(200, "epochs of the RQ-VAE that makes the IDs", least=1)
     # stages
     conrec_stages: list[str] = flag(
-        list(STAGES), "the trained stages, in this order, warmup among them; the last three are GRPO",
+        list(STAGES), "the trained stages, in this order, stream or warmup among them; the last three are GRPO",
         nargs="+", choices=STAGES,
     )
-    conrec_sft_steps: list[int] = flag([750, 750, 1000], "steps of translation, alignment and warmup", nargs=3, least=1)
+    conrec_sft_steps: list[int] = flag(
+        [750, 750, 1000, 1000], "steps of translation, alignment, stream and warmup", nargs=4, least=1,
+    )
     conrec_steps: int = flag(300, "steps of each GRPO stage", least=1)
     conrec_warmup_context: str = flag(
-        "negatives", "what warmup sees; both: positives, too", choices=["negatives", "both"],
+        "negatives", "what warmup sees; both: all events, with their signs", choices=["negatives", "both"],
     )
-    conrec_history: list[int] = flag([20, 40], "most recent negatives and positives shown", nargs=2, least=1)
+    conrec_history: list[int] = flag(
+        [20, 30], "most recent dislikes shown, where no other events are, and most recent events", nargs=2, least=1,
+    )
     conrec_rates: list[float] | None = flag(
-        None, "learning rates of the first three stages and of GRPO",
+        None, "learning rates of the first four stages and of GRPO",
         nargs=2, least=0, default_words="0.001 0.0001; --llm: 5e-05 1e-05",
     )
     conrec_lora_rank: int = flag(8, "with --llm: of the LoRA weights; 0: all are trained", least=0)
@@ -114,9 +118,9 @@ class ConrecSettings(Settings):
             raise InputError(f"{words}: names a stage twice; each can be trained once")
         if stages != [stage for stage in STAGES if stage in stages]:
             raise InputError(f"{words}: must keep the order {' '.join(STAGES)}")
-        if "warmup" not in stages:
+        if not {"stream", "warmup"} & set(stages):
             raise InputError(
-                f"{words}: nothing is predicted, and GRPO has nothing to go on from, without warmup; add it"
+                f"{words}: nothing is predicted, and GRPO has nothing to go on from, without stream or warmup; add one"
             )
         if self.conrec_order == "file" and self.conrec_clock == "wall":
             raise InputError("--conrec_order file: says nothing of real time; leave out --conrec_clock wall")

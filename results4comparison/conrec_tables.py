@@ -20,11 +20,10 @@ from results4comparison.differences import Measured, paired
 from results4comparison.formatting import TESTED, deviation, markdown, tested
 
 OURS = compare.HERE / "ours" / "conrec"
-TITLES = ["HR@20", "FHR@20", "LUF@20", "LIF@20", "LIF strict", "choice", "dislike AUC"]
-SFT = ["translation", "alignment", "warmup"]
+TITLES = ["HR@20", "FHR@20", "FHR every", "LUF@20", "LIF@20", "LIF strict", "choice", "dislike AUC", "odds AUC"]
 ABLATION = (  # in the paper's order: (what a row adds, flags)
-    ("translation only", {"conrec_stages": ["translation", "warmup"]}),
-    ("+ alignment", {"conrec_stages": SFT}),
+    ("translation only", {"conrec_stages": ["translation", "stream"]}),
+    ("+ alignment", {"conrec_stages": ["translation", "alignment", "stream"]}),
     ("+ GRPO, similarity to the next dislike", {"conrec_reward": "next"}),
     ("+ future dislikes in the reward", {"conrec_reward": "a"}),
     ("+ penalty for future likes: the default", {}),

@@ -24,6 +24,7 @@ from utils import InputError, write_atomically
 
 PARTS = ("train", "validation", "test")
 POSITIVE = 4  # stars, and more
+DISLIKE, NEUTRAL, LIKE = range(3)  # the sign of an event
 DAY_SECONDS = 24 * 60 * 60
 
 
@@ -64,6 +65,11 @@ class Events(NamedTuple):
     def is_positive(self):
         """(N,) bool."""
         return self.ratings >= POSITIVE
+
+
+def signs_of(ratings, negative):
+    """(n,) int64: DISLIKE, NEUTRAL or LIKE of each rating.  negative: the most stars of a dislike."""
+    return np.where(ratings <= negative, DISLIKE, np.where(ratings >= POSITIVE, LIKE, NEUTRAL))
 
 
 def settings(options):

@@ -134,11 +134,15 @@ def matrix(events, sign=None, part="train"):
     return sparse(events.users[kept], events.items[kept], (events.n_users, events.n_items))
 
 
-def past(events, users, positions, sign=None):
-    """scipy CSR (n, I) float32 of 0/1: each instance's history of that sign.  What is masked in ranking: sign None."""
+def past(events, users, positions, sign=None, last=None):
+    """scipy CSR (n, I) float32 of 0/1: each instance's history of that sign.  What is masked in ranking: sign None.
+
+    last: the most recent events alone that count; None for all.
+    """
     kept = has_sign(events, sign)
     starts = events.first[users]
     wanted = [np.flatnonzero(kept[s : s + p]) + s for s, p in zip(starts, positions, strict=True)]
+    wanted = wanted if last is None else [rows[-last:] for rows in wanted]
     instance = np.repeat(np.arange(len(users)), [len(rows) for rows in wanted])
     rows = np.concatenate([np.zeros(0, np.int64), *wanted])
     return sparse(instance, events.items[rows], (len(users), events.n_items))

@@ -1,12 +1,12 @@
 """The backbone as a system: what it is shown of a user at a moment, and what it predicts.
 
-Three contexts: "recent", the negatives of the last days (an empty one shows the last negative); "negatives", all of
-them; "both", the positives before them.  Of each the most recent ones.
+Three contexts: "recent", the dislikes of the last days (an empty one shows the last dislike); "negatives", all of them;
+"both", all events, with their signs.  Of each the most recent ones, oldest first.
 """
 
 import numpy as np
 
-from conrec.data.events import POSITIVE
+from conrec.data.events import DISLIKE, LIKE, signs_of
 from conrec.data.instances import history, recent
 from conrec.decoder import beam_search, prompts
 from machine import processes
@@ -16,8 +16,11 @@ DROPPED = 0.2  # share of the shown events that a cleaned prompt lacks
 
 
 class Policy:
-    def __init__(self, events, backbone, trie, *, shown=(20, 40), domain="items", n_beams=50, k=20, budget=16384):
-        """shown: most recent negatives and positives.  k: items a list.  budget: tokens read at once."""
+    def __init__(self, events, backbone, trie, *, shown=(20, 30), domain="items", n_beams=50, k=20, budget=16384):
+        """shown: most recent dislikes ("recent", "negatives") and events ("both").  k: items a list.
+
+        budget: tokens read at once.
+        """
         self.events, self.backbone, self.trie = events, backbone, trie
         self.shown, self.n_beams, self.k, self.budget = shown, max(n_beams, k), k, budget
         self.words = {"words": backbone.words, "domain": domain}
@@ -26,47 +29,45 @@ class Policy:
     # ------------------------------------------------------------------------------------------------ one prompt
 
     def context(self, user, p, context, random=None):
-        """(negatives, positives or None), oldest first.  random: a generator that drops a fifth of them."""
-        negatives, positives = shown_before(self.events, user, p, context, self.shown)
-        negatives = thinned(negatives, random, least=1)
-        return negatives, positives if positives is None else thinned(positives, random, least=0)
+        """(items, signs) of the events shown, oldest first.  random: a generator that drops a fifth of them."""
+        return thinned(*shown_before(self.events, user, p, context, self.shown), random)
 
-    def sequence(self, user, p, context, template=0, random=None):
-        """Tokens of the prompt that asks for the next dislike."""
-        return self.fit(
-            lambda negatives, positives: prompts.sequence(negatives, positives, **self.words, template=template),
-            *self.context(user, p, context, random),
-        )
+    def sequence(self, user, p, context, template=0, random=None, asked=DISLIKE):
+        """Tokens of the prompt that asks for the next dislike, or for the next item of another sign."""
+
+        def build(items, signs):
+            return prompts.sequence(items, signs, asked, **self.words, template=template)
+
+        return self.fit(build, *self.context(user, p, context, random))
 
     def choice(self, user, p, context, options):
-        """Tokens of the prompt that asks which of these items it is."""
+        """Tokens of the prompt that asks which of these items the next dislike is."""
         return self.fit(
-            lambda negatives, positives: prompts.choice(negatives, positives, options, **self.words),
-            *self.context(user, p, context),
+            lambda items, signs: prompts.choice(items, signs, options, **self.words), *self.context(user, p, context)
         )
 
-    def fit(self, build, negatives, positives):
+    def fit(self, build, items, signs):
         room = self.backbone.context - ANSWER
-        tokens, n_left_out = prompts.fitted(build, negatives, positives, self.backbone.tokens, room)
+        tokens, n_left_out = prompts.fitted(build, items, signs, self.backbone.tokens, room)
         self.n_cut += n_left_out > 0
         return tokens
 
     # --------------------------------------------------------------------------------------------- many prompts
 
-    def predict(self, users, positions, context):
+    def predict(self, users, positions, context, asked=DISLIKE):
         """(items, log-probabilities), (n, k) int64 and float32: what each user will dislike next, best first.
 
-        Nothing that the user has rated by then.
+        Nothing that the user has rated by then.  asked: the sign of what is predicted, such as events.LIKE.
         """
-        asked, closed = [], []
+        rows, closed = [], []
         for user, p in processes.share(list(zip(users, positions, strict=True))):
-            asked.append(self.sequence(user, p, context))
+            rows.append(self.sequence(user, p, context, asked=asked))
             closed.append(history(self.events, user, p)[0])
         if not len(users):
             return np.zeros((0, self.k), np.int64), np.zeros((0, self.k), np.float32)
         parts = [np.zeros((0, self.k), np.int64), np.zeros((0, self.k), np.float32)]
-        if asked:
-            parts = beam_search.beams(self.backbone, self.trie, asked, closed, self.n_beams, self.k, self.budget)
+        if rows:
+            parts = beam_search.beams(self.backbone, self.trie, rows, closed, self.n_beams, self.k, self.budget)
         return tuple(whole(part) for part in parts)
 
     def score(self, asked, items):
@@ -79,16 +80,34 @@ class Policy:
         return whole(scores)
 
 
+    def odds(self, users, positions, lists):
+        """(n, longest) float32: log p(i | dislike) - log p(i | like) of each user's items, 0 behind the last.
+
+        lists: n arrays of items.  The history is that of all signs.
+        """
+        items, scores = padded(lists), []
+        for sign in (DISLIKE, LIKE):
+            asked = [self.sequence(user, p, "both", asked=sign) for user, p in zip(users, positions, strict=True)]
+            scores.append(np.where(items >= 0, self.score(asked, items), 0))
+        return scores[0] - scores[1]
+
+
 def shown_before(events, user, p, context, shown):
-    """(negatives, positives or None): items before position p, oldest first.  shown: the most of each."""
+    """(items, signs), of the events before position p that a context shows, oldest first.
+
+    shown: the most dislikes ("recent", "negatives") and the most events ("both").
+    """
     items, ratings = history(events, user, p)
-    negatives = items[ratings <= events.negative]
+    signs = signs_of(ratings, events.negative)
+    if context == "both":
+        return items[-shown[1] :], signs[-shown[1] :]
+    disliked = items[signs == DISLIKE]
     if context == "recent":
         late, stars = recent(events, user, p)
         late = late[stars <= events.negative]
-        negatives = late if len(late) else negatives[-1:]
-    positives = items[ratings >= POSITIVE][-shown[1] :] if context == "both" else None
-    return negatives[-shown[0] :], positives
+        disliked = late if len(late) else disliked[-1:]
+    disliked = disliked[-shown[0] :]
+    return disliked, np.full(len(disliked), DISLIKE)
 
 
 def whole(part):
@@ -96,12 +115,13 @@ def whole(part):
     return np.array(processes.interleave([list(rows) for rows in processes.gather(part)]))
 
 
-def thinned(items, random, least):
-    """The items without a random fifth of them; without a generator all of them."""
+def thinned(items, signs, random):
+    """The events without a random fifth of them, at least the last one; without a generator all of them."""
     if random is None:
-        return items
+        return items, signs
     kept = random.random(len(items)) >= DROPPED
-    return items[kept] if kept.sum() >= least else items[-least:]
+    kept[-1:] |= not kept.any()
+    return items[kept], signs[kept]
 
 
 def padded(lists):

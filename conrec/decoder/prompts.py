@@ -6,13 +6,14 @@ Knows neither codes nor tokenizers: backbone.tokens(parts) makes tokens of a pro
 answer.  The wording is ours.  Titles are data: they are read as text, whatever they say.
 """
 
+from conrec.data.events import DISLIKE
 from feedback.prompts import DOMAINS
 from utils import InputError
 
-PROMPT_VERSION = 1  # raise it when a wording changes, so that stages made with other words are made anew
+PROMPT_VERSION = 2  # raise it when a wording changes, so that stages made with other words are made anew
 TEMPLATES = 3  # wordings of each prompt; the tiny decoder has one
 
-# {one}, {several}: words of the domain; {item}, {title}, {options}, {liked}, {disliked}: what is put in
+# {one}, {several}: words of the domain; {item}, {title}, {options}, {events}, {ask}: what is put in
 TITLE_OF_ID = (
     "What is the title of the {one} with the ID {item}? Reply with the title alone.",
     "Each {one} in a catalog has an ID. Which {one} has the ID {item}? Reply with its title and nothing else.",
@@ -30,18 +31,15 @@ ODD_ONE = (
     "Here are some {several}: {options}. One of them disappointed a person who enjoyed the rest. Reply with its ID.",
 )
 NEXT = (
-    "{liked}A person disliked these {several}, oldest first: {disliked}. Reply with the ID of a {one} that this person "
-    "will dislike next.",
-    "{liked}This is what one person did not like, from the first to the last: {disliked}. Which {one} will be the next "
-    "disappointment? Reply with its ID alone.",
-    "{liked}Past dislikes of a person, in order of time: {disliked}. Predict the next {one} the person will dislike, "
-    "as an ID.",
+    "A person rated these {several}, oldest first: {events}. Reply with the ID of a {one} that this person will "
+    "{ask} next.",
+    "This is what one person thought of some {several}, from the first to the last: {events}. Which {one} will the "
+    "person {ask} next? Reply with its ID alone.",
+    "Past ratings of a person, in order of time: {events}. Predict the next {one} that the person will {ask}. Give "
+    "its ID.",
 )
-LIKED = (
-    "A person liked these {several}, oldest first: {liked}. ",
-    "This is what one person liked, from the first to the last: {liked}. ",
-    "Past likes of a person, in order of time: {liked}. ",
-)
+FOUND = ("disliked ", "found so-so ", "liked ")  # of an event of each sign (events.DISLIKE, NEUTRAL, LIKE)
+ASK = ("dislike", "find so-so", "like")
 CHOOSE = " It is one of these: {options}."
 
 
@@ -52,8 +50,9 @@ class Control(str):
 PAD, BOS, UNKNOWN = Control("<pad>"), Control("<bos>"), Control("<unk>")
 END = Control("<eos>")  # ends an answer in words; a language model's own end-of-sequence token
 ID_TO_TITLE, TITLE_TO_ID, ANSWER = Control("<s2t>"), Control("<t2s>"), Control("<ans>")
-OPTION, POSITIVES, NEGATIVES = Control("<opt>"), Control("<pos>"), Control("<neg>")
-CONTROLS = (PAD, BOS, UNKNOWN, END, ID_TO_TITLE, TITLE_TO_ID, ANSWER, OPTION, POSITIVES, NEGATIVES)
+OPTION = Control("<opt>")
+SIGNS = (Control("<dislike>"), Control("<neutral>"), Control("<like>"))  # before the item of an event: how it was rated
+CONTROLS = (PAD, BOS, UNKNOWN, END, ID_TO_TITLE, TITLE_TO_ID, ANSWER, OPTION, *SIGNS)
 
 
 def translation(item, title, to_title, words=False, domain="items", template=0):
@@ -74,48 +73,54 @@ def alignment(options, answer, words=False, domain="items", template=0):
     return [BOS, *marked(options), ANSWER], [int(answer)]
 
 
-def sequence(negatives, positives=None, words=False, domain="items", template=0):
-    """Prompt: what will this person dislike next?  Items oldest first; positives None: they are not shown.
+def sequence(items, signs, asked=DISLIKE, words=False, domain="items", template=0):
+    """Prompt: after these events, what will this person dislike (like, find so-so: `asked`) next?  Oldest first.
 
-    The answer is [item].  In the tiny form the items of the answer simply continue the negatives, which stand last.
+    The answer is [item].  In the tiny form it simply continues the events, <bos> <sign> item <sign> item ... <asked>,
+    so that one row of a user's events asks for each of its items.
     """
-    shown = positives is not None and len(positives) > 0
     if words:
-        liked = filled(LIKED[template], domain, liked=listed(positives)) if shown else []
-        return filled(NEXT[template], domain, liked=liked, disliked=listed(negatives))
-    liked = [POSITIVES, *numbers(positives)] if shown else []
-    return [BOS, *liked, NEGATIVES, *numbers(negatives)]
+        rated = []
+        for item, sign in zip(numbers(items), signs, strict=True):
+            rated += [", " if rated else "", FOUND[sign], item]
+        return filled(NEXT[template], domain, events=rated, ask=[ASK[asked]])
+    return [BOS, *row_of(items, signs), SIGNS[asked]]
 
 
-def choice(negatives, positives, options, words=False, domain="items", template=0):
-    """Prompt: the same with options, one of which is the answer.  Answer: [item]."""
-    prompt = sequence(negatives, positives, words, domain, template)
+def row_of(items, signs):
+    """Events as parts of the tiny form: the sign, then the item of each."""
+    parts = []
+    for item, sign in zip(numbers(items), signs, strict=True):
+        parts += [SIGNS[sign], item]
+    return parts
+
+
+def choice(items, signs, options, words=False, domain="items", template=0):
+    """Prompt: the next dislike with options, one of which is the answer.  Answer: [item]."""
+    prompt = sequence(items, signs, words=words, domain=domain, template=template)
     if words:
         return prompt + filled(CHOOSE, domain, options=listed(options))
     return [*prompt, *marked(options), ANSWER]
 
 
-def fitted(build, negatives, positives, tokens, room):
-    """(tokens of build(negatives, positives), items left out), at most `room` tokens.
+def fitted(build, items, signs, tokens, room):
+    """(tokens of build(items, signs), events left out), at most `room` tokens.
 
-    The oldest positives go first, then the oldest negatives but the last one; options stay.  positives may be None.
-    tokens: backbone.tokens.  Raises InputError where one negative alone does not fit.
+    The oldest events go, but not the last one; options stay.  tokens: backbone.tokens.
+    Raises InputError where one event alone does not fit.
     """
-    n_positives = 0 if positives is None else len(positives)
 
     def without(left_out):
-        first = max(left_out - n_positives, 0)  # negatives that go
-        rest = None if positives is None else positives[min(left_out, n_positives) :]
-        return tokens(build(negatives[first:], rest))
+        return tokens(build(items[left_out:], signs[left_out:]))
 
     whole = without(0)
     if len(whole) <= room:
         return whole, 0
-    # bisection: leaving out `few` items is not enough, leaving out `enough` is
-    few, enough = 0, n_positives + max(len(negatives) - 1, 0)
+    # bisection: leaving out `few` events is not enough, leaving out `enough` is
+    few, enough = 0, max(len(items) - 1, 0)
     if len(without(enough)) > room:
         raise InputError(
-            f"a prompt with one negative takes {len(without(enough))} tokens, and the model's context has room for "
+            f"a prompt with one event takes {len(without(enough))} tokens, and the model's context has room for "
             f"{room}; take a model with a longer context"
         )
     while enough - few > 1:

@@ -2,14 +2,16 @@
 
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
-from conrec.data.instances import MOMENTS, as_of, instances, matrix
+from conrec.data.events import LIKE, PARTS
+from conrec.data.instances import MOMENTS, as_of, everybody, instances, matrix
 from conrec.decoder.prompts import PROMPT_VERSION
 from conrec.learning import reward, steps, tasks
 from conrec.learning.stage_folders import read_rows
-from conrec.results import evaluation
-from conrec.results.metrics import truth
+from conrec.results import evaluation, metrics, recommending
+from conrec.results.filter import FILTER_VERSION, odds_of
 from options.conrec import GRPO, SFT, STAGES
 from utils import read_json
 
@@ -32,13 +34,18 @@ class Known:
 
     @cached_property
     def validation(self):
-        return truth(self.events, "validation")
+        return metrics.truth(self.events, "validation")
 
     @cached_property
     def test(self):
         moments = instances(self.events, "test")
         near, _ = reward.target_sets(self.events, *moments, self.neighbours, NEIGHBOURS_SHOWN)
-        return truth(self.events, "test", neighbours=near)
+        return metrics.truth(self.events, "test", neighbours=near)
+
+    @cached_property
+    def every(self):
+        """All test instances."""
+        return metrics.every(self.events, "test")
 
 
 class Chain:
@@ -124,6 +131,8 @@ class Chain:
             return task
         validation = tasks.Validation(policy, known.validation)
         context = context_of(name, options)
+        if name == "stream":
+            return tasks.Stream(policy, validation)
         if name == "warmup":
             return tasks.Warmup(policy, context, known.anchors, validation)
         wanted = reward.targets(policy.events, *known.anchors, known.neighbours, options.conrec_neighbours)
@@ -154,12 +163,76 @@ class Chain:
             self.figures.append(row | {"seconds": self.reports[trained.name]["seconds"]})
         self.evaluated = made
 
+    @property
+    def context(self):
+        """What the last stage was shown of a user: how the run predicts."""
+        return context_of(self.last.name, self.options)
+
+    @property
+    def knows_likes(self):
+        return "stream" in self.options.conrec_stages
+
     def of_decoding(self):
         return {"beams": self.options.conrec_beams, "shown": self.options.conrec_history}
 
+    def evaluate_every(self):
+        """The Stage of per_user.csv: the last stage's figures of all test instances, in its last context."""
+        trained, context, every = self.last, self.context, self.known.every
+
+        def build(folder):
+            self.load(trained)
+            self.log(f"{trained.name}: evaluating all {len(every.users)} test instances")
+            lists, _ = self.policy.predict(every.users, every.positions, context)
+            table = pd.DataFrame(metrics.of_every(lists, every, self.top_k)).round(6)
+            evaluation.write_csv(folder / "per_user.csv", table)
+
+        settings = {"context": context, "top_k": self.top_k} | self.of_decoding()
+        return self.stages.make("every", trained, settings, evaluation.EVALUATION_VERSION, build)
+
+    def judge(self):
+        """The Stage of odds.csv: of each validation and test event how much rather it follows <dislike> than <like>, as
+        of the beginning of its part.  None where no stage has taught likes.
+        """
+        trained, events = self.last, self.policy.events
+        if not self.knows_likes:
+            return None
+
+        def build(folder):
+            self.load(trained)
+            self.log("judging the events of validation and test: dislike or like?")
+            tables = []
+            for part in ("validation", "test"):
+                rows = np.flatnonzero(events.parts == PARTS.index(part))
+                users, items = events.users[rows], events.items[rows]
+                table = pd.DataFrame({"user": events.user_ids[users], "item": events.item_ids[items], "part": part})
+                tables.append(table.assign(odds=odds_of(self.policy, part, users, items).round(6)))
+            evaluation.write_csv(folder / "odds.csv", pd.concat(tables))
+
+        return self.stages.make("judge", trained, self.of_decoding(), FILTER_VERSION, build)
+
+    def recommend(self):
+        """The Stage of per_user.csv: likes and dislikes among what the last stage's weights recommend after <like>.
+
+        None where no stage has taught likes.
+        """
+        trained = self.last
+        if not self.knows_likes:
+            return None
+
+        def build(folder):
+            self.load(trained)
+            self.log("recommending: what is asked for after <like>")
+            events, lists = self.policy.events, {}
+            for moment in recommending.MOMENTS:
+                lists[moment], _ = self.policy.predict(*everybody(events, moment), "both", LIKE)
+            evaluation.write_csv(folder / "per_user.csv", recommending.figures_of(events, lists, self.top_k))
+
+        settings = {"top_k": self.top_k} | self.of_decoding()
+        return self.stages.make("recommend", trained, settings, recommending.RECOMMENDING_VERSION, build)
+
     def predict(self):
         """The Stage of predictions.csv: for every user with a negative, as of validation, test and now."""
-        trained, context = self.last, self.contexts[-1]
+        trained, context = self.last, self.context
 
         def build(folder):
             self.load(trained)
@@ -184,7 +257,9 @@ class Chain:
 
 
 def context_of(stage, options):
-    """What a stage is trained with; None before warmup."""
+    """What a stage is shown of a user; None where it is shown none."""
+    if stage == "stream":
+        return "both"
     if stage == "warmup":
         return options.conrec_warmup_context
     return stage if stage in GRPO else None

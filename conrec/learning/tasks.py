@@ -2,7 +2,8 @@
 
     Translation     the title of an ID, and the ID of a title
     Alignment       which of these items a user disliked, of whom nothing else is known
-    Warmup          the next negative
+    Stream          the item of every train event, given its sign and the events before it
+    Warmup          the next dislike alone
     Grpo            what the reward likes, of what the policy samples
 """
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
+from conrec.data.events import DISLIKE, signs_of
 from conrec.data.instances import by_user, history, matrix
 from conrec.decoder import prompts
 from conrec.learning import grpo, reward
@@ -32,9 +34,10 @@ class Supervised:
     def __init__(self, policy):
         self.policy, self.backbone = policy, policy.backbone
         self.n_templates = prompts.TEMPLATES if self.backbone.words else 1
+        self.given = set() if self.backbone.words else set(self.backbone.tokens(prompts.SIGNS))
 
     def weight(self, example):
-        return len(example[1])
+        return len(example[1]) - sum(token in self.given for token in example[1])
 
     def size(self, example):
         return len(example[0]) + len(example[1])
@@ -45,7 +48,8 @@ class Supervised:
         logits = self.backbone.logits(rows, longest)  # (B, longest, V)
         targets = torch.full(logits.shape[:2], IGNORED)
         for row, (_, answer) in enumerate(examples):
-            targets[row, longest - len(answer) :] = torch.tensor(answer)
+            learned = [IGNORED if token in self.given else token for token in answer]  # a sign is given, not learned
+            targets[row, longest - len(answer) :] = torch.tensor(learned)
         targets = targets.to(logits.device)
         return cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED), {}
 
@@ -115,15 +119,75 @@ def alignment_pairs(events, codes):
     return np.stack((users, items), 1)[kept], f"{kept.sum()} dislikes of a topic disliked at least {least} times"
 
 
-class Warmup(Supervised):
-    """The next negative.  The tiny decoder without positives learns every item of a row at once."""
+class Predicting(Supervised):
+    """What Stream and Warmup have in common: validation in a context."""
 
     every, patience = 100, 3
 
+    def __init__(self, policy, context, validation):
+        super().__init__(policy)
+        self.context, self.validation = context, validation
+
+    def asked(self, user, p, template, sign):
+        """(tokens of the prompt, of the answer): the item of the user's event at position p."""
+        item = self.policy.events.items[self.policy.events.first[user] + p]
+        prompt = self.policy.sequence(user, p, self.context, template, asked=sign)
+        return prompt, self.backbone.answer([int(item)])
+
+    def validate(self):
+        return self.validation(self.context)
+
+
+class Stream(Predicting):
+    """The item of every train event, liked or not, given its sign and the events before it.
+
+    The tiny decoder learns all items of a row at once; a language model is asked for one of them in words.
+    """
+
+    def __init__(self, policy, validation):
+        super().__init__(policy, "both", validation)
+        self.rows = StreamRows(policy.events, policy.shown[1])
+
+    def batch(self, random):
+        return [self.in_words(random) if self.backbone.words else self.row(random) for _ in range(ROWS)]
+
+    def row(self, random):
+        items, signs = self.rows.draw(random)
+        return self.backbone.tokens([prompts.BOS]), self.backbone.answer(prompts.row_of(items, signs))
+
+    def in_words(self, random):
+        user, p, sign = self.rows.draw_event(random)
+        return self.asked(user, p, self.template(random), sign)
+
+
+class StreamRows:
+    """Train events in order, to learn every next item from, each as often as any other."""
+
+    def __init__(self, events, shown):
+        """shown: the most events that stand before one."""
+        self.events, self.shown = events, shown
+        self.signs = signs_of(events.ratings, events.negative)
+        self.train = np.flatnonzero((events.parts == TRAIN) & (events.positions > 0))  # rows of events with a history
+
+    def draw(self, random):
+        """(items, signs) of an event and of those before it."""
+        row = self.train[random.integers(len(self.train))]
+        rows = slice(row - min(self.events.positions[row], self.shown), row + 1)
+        return self.events.items[rows], self.signs[rows]
+
+    def draw_event(self, random):
+        """(user, position, sign) of an event."""
+        row = self.train[random.integers(len(self.train))]
+        return self.events.users[row], self.events.positions[row], self.signs[row]
+
+
+class Warmup(Predicting):
+    """The next dislike.  The tiny decoder that is shown dislikes alone learns every item of a row at once."""
+
     def __init__(self, policy, context, anchors, validation):
         """anchors: (users, positions) of the train instances."""
-        super().__init__(policy)
-        self.context, self.anchors, self.validation = context, anchors, validation
+        super().__init__(policy, context, validation)
+        self.anchors = anchors
         self.rows = Rows(policy.events, policy.shown[0])
         self.in_rows = context == "negatives" and not self.backbone.words
 
@@ -132,18 +196,13 @@ class Warmup(Supervised):
 
     def row(self, random):
         items = self.rows.draw(random)
-        return self.backbone.tokens(prompts.sequence([])), self.backbone.answer(items.tolist())
+        signs = np.full(len(items), DISLIKE)
+        return self.backbone.tokens([prompts.BOS]), self.backbone.answer(prompts.row_of(items, signs))
 
     def anchor(self, random):
         users, positions = self.anchors
         row = int(random.integers(len(users)))
-        user, p = users[row], positions[row]
-        prompt = self.policy.sequence(user, p, self.context, self.template(random))
-        item = self.policy.events.items[self.policy.events.first[user] + p]
-        return prompt, self.backbone.answer([int(item)])
-
-    def validate(self):
-        return self.validation(self.context)
+        return self.asked(users[row], positions[row], self.template(random), DISLIKE)
 
 
 class Rows:

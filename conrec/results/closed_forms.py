@@ -26,6 +26,8 @@ RIDGE, RIDGE_NEGATIVES = 200, 500  # lambda of B(X), B(X+) and of the sparser B(
 PRIOR = 5  # an item's mean stars are drawn to the overall mean as by so many ratings
 NEVER = 0.001  # least chance that an item is rated
 OFTEN, NO_NEGATIVE = 20, 0.01  # c- / (c + OFTEN) + NO_NEGATIVE: how often an item that is rated is disliked
+LAST = 20  # events: what a user has rated of late tells more than all of it
+AT_ONCE = 1024  # instances whose scores are held together
 CHANNELS = ("negative", "neutral", "positive")
 
 
@@ -78,12 +80,25 @@ class Fitted:
         return torch.cholesky_inverse(torch.linalg.cholesky(gram)).numpy()
 
     @cached_property
-    def cosine(self):
-        """(I, I): cosine of the columns of X-."""
-        from sklearn.preprocessing import normalize  # takes a second
+    def cosine_negatives(self):
+        return cosine(self.negatives)
 
-        columns = normalize(self.negatives, axis=0)
-        return (columns.T @ columns).toarray()
+    @cached_property
+    def cosine_all(self):
+        return cosine(self.all)
+
+    @cached_property
+    def often_disliked(self):
+        """(I,): how often an item that is rated is disliked."""
+        return self.count_negatives / (self.count + OFTEN) + NO_NEGATIVE
+
+
+def cosine(x):
+    """(I, I): cosine of the columns of a CSR x."""
+    from sklearn.preprocessing import normalize  # takes a second
+
+    columns = normalize(x, axis=0)
+    return (columns.T @ columns).toarray()
 
 
 def ease(x, ridge):
@@ -101,6 +116,7 @@ class Histories:
 
     def __init__(self, events, users, positions):
         self.all = past(events, users, positions)
+        self.last = past(events, users, positions, last=LAST)
         self.of = {sign: past(events, users, positions, sign) for sign in CHANNELS}
 
     def channels(self):
@@ -126,7 +142,7 @@ def low_mean(fitted, histories, seed):
 
 
 def item_knn(fitted, histories, seed):
-    return histories.of["negative"] @ fitted.cosine
+    return histories.of["negative"] @ fitted.cosine_negatives
 
 
 def popularity(fitted, histories, seed):
@@ -161,8 +177,19 @@ def ease_channels(fitted, histories, seed):
 
 def two_factors(fitted, histories, seed):
     """Will it be rated, times: is it often disliked."""
-    disliked = fitted.count_negatives / (fitted.count + OFTEN) + NO_NEGATIVE  # (I,)
-    return np.maximum(histories.all @ fitted.ease_all, NEVER) * disliked
+    return np.maximum(histories.all @ fitted.ease_all, NEVER) * fitted.often_disliked
+
+
+def item_knn_of_late(fitted, histories, seed):
+    return histories.last @ fitted.cosine_all
+
+
+def ease_of_late(fitted, histories, seed):
+    return histories.last @ fitted.ease_all
+
+
+def two_factors_of_late(fitted, histories, seed):
+    return np.maximum(histories.last @ fitted.ease_all, NEVER) * fitted.often_disliked
 
 
 def everybody(scores, histories):
@@ -180,17 +207,20 @@ SYSTEMS = {
     "EASE, sign ignored": ease_all,
     "EASE, three channels": ease_channels,
     "two factors": two_factors,
+    f"item-kNN, last {LAST} events": item_knn_of_late,
+    f"EASE, last {LAST} events": ease_of_late,
+    f"two factors, last {LAST} events": two_factors_of_late,
 }
 
 # ------------------------------------------------------------------------------------------ all of them
 
 
-def scores(events, users, positions, names=None, seed=0, log=print):
+def scores(fitted, users, positions, names=None, seed=0, log=print):
     """Yields (name, scores (n, I)) of the systems for the instances (users, positions), (n,) int64 each.
 
     names: None for all of SYSTEMS.  One whose matrix would not fit into memory is left out, which is logged.
     """
-    fitted, histories = Fitted(events), Histories(events, users, positions)
+    events, histories = fitted.events, Histories(fitted.events, users, positions)
     for name in names or SYSTEMS:
         if SYSTEMS[name] is ease_channels and not fits(events.n_users):
             log(f"{name}: left out, its matrix of {events.n_users} x {events.n_users} users does not fit into memory")
@@ -215,13 +245,23 @@ def fits(side):
     return free is None or 3 * 4 * side**2 < free  # bytes of float32
 
 
-def evaluate(events, truth, top_k=(20,), names=None, seed=0, log=print):
-    """{name: {metric: (n,) float64}} of the systems on the instances of a Truth (metrics.truth)."""
-    seen = past(events, truth.users, truth.positions)
-    figures = {}
-    for name, of_items in scores(events, truth.users, truth.positions, names, seed, log):
+def evaluate(events, truth, every, top_k=(20,), names=None, seed=0, log=print):
+    """{name: {metric: (n,) float64}} of the systems on the first instances of a part and on all of them.
+
+    truth, every: of metrics.truth and metrics.every, of the same n users.
+    """
+    fitted, seen, figures = Fitted(events), past(events, truth.users, truth.positions), {}
+    for name, of_items in scores(fitted, truth.users, truth.positions, names, seed, log):
         lists = top_items(of_items, seen, max(top_k))
         figures[name] = metrics.of_lists(lists, truth, top_k) | metrics.of_scores(of_items, truth)
+    lists = {name: [] for name in figures}
+    for rows in np.split(np.arange(len(every.users)), range(AT_ONCE, len(every.users), AT_ONCE)):
+        users, positions = every.users[rows], every.positions[rows]
+        seen = past(events, users, positions)
+        for name, of_items in scores(fitted, users, positions, list(figures), seed):
+            lists[name].append(top_items(of_items, seen, max(top_k)))
+    for name, blocks in lists.items():
+        figures[name] |= metrics.of_every(np.concatenate(blocks), every, top_k)
     return figures
 
 

@@ -9,6 +9,7 @@ Nothing is chosen by these figures: choices use validation only.
 import numpy as np
 import pandas as pd
 
+from conrec.data.events import LIKE
 from conrec.data.instances import by_user, matrix
 from conrec.decoder import beam_search, prompts
 from conrec.decoder.policy import padded, whole
@@ -16,7 +17,7 @@ from conrec.results import metrics
 from machine import processes
 from utils import is_first, write_atomically, write_json
 
-EVALUATION_VERSION = 1  # raise it when figures would differ, so that stages are evaluated anew
+EVALUATION_VERSION = 2  # raise it when figures would differ, so that stages are evaluated anew
 QUESTIONS_OF_USER, OTHERS = 5, 3  # held-out alignment questions: dislikes of a user; likes beside each
 TITLE_BEAMS = 10
 TOP_INTERESTS = (1, 4)
@@ -79,12 +80,22 @@ def of_context(policy, truth, context, top_k):
     for name, choices in (("candidates", of_choices), ("cand_ll", by_likelihood)):
         figures[name] = metrics.choice(choices)
         figures[f"{name}-exposed"] = metrics.choice(choices, truth.exposed)
-    of_negatives, of_positives = of_window[:, : negatives.shape[1]], of_window[:, negatives.shape[1] :]
-    figures["auc"] = metrics.dislike_auc(
+    figures["auc"] = auc_of(of_window, truth)
+    asked = [policy.sequence(user, p, context, asked=LIKE) for user, p in moments]
+    as_likes = policy.score(asked, np.concatenate([negatives, positives], 1))
+    with np.errstate(invalid="ignore"):  # where there is no item: -inf less -inf
+        figures["auc-odds"] = auc_of(of_window - as_likes, truth)
+    return figures
+
+
+def auc_of(scores, truth):
+    """(n,) dislike AUC.  scores: (n, m) of the window's negatives, then its positives, each padded to the longest."""
+    n = max(map(len, truth.negatives), default=0)
+    of_negatives, of_positives = scores[:, :n], scores[:, n:]
+    return metrics.dislike_auc(
         [row[: len(items)] for row, items in zip(of_negatives, truth.negatives, strict=True)],
         [row[: len(items)] for row, items in zip(of_positives, truth.positives, strict=True)],
     )
-    return figures
 
 
 def shuffled(rows, seed=0):

@@ -1,9 +1,9 @@
-"""The filter: items too near to what a user is predicted to dislike leave the lists of another model.
+"""The filter: items that look like dislikes rather than likes leave the lists of another model.
 
-    score(u, i) = max over the predicted dislikes e of u of  E(i) . E(e);  above theta the item is dropped
+    odds(u, i) = log p(i | dislike) - log p(i | like), after u's history;  above theta the item is dropped
 
-    vectors      the predicted dislikes as vectors: pes.safetensors
-    scores       of (user, item) pairs
+    odds_of      of (user, item) pairs as of a moment
+    resemblance  the paper's score: how near an item lies to what the user is predicted to dislike
     theta        the threshold that costs a given share of liked items
     leave        what is left of lists
     outcome      theta from validation, what it removes in test, beside controls: filter.json
@@ -18,30 +18,44 @@ from conrec.results import closed_forms
 from preparation.rules import TEST, VALIDATION
 
 BUDGETS = (0.01, 0.02, 0.05, 0.10)  # shares of liked items that may go, in filter.json
+FILTER_VERSION = 1  # raise it when odds would differ
 AT_ONCE = 2**16  # pairs whose similarities are worked out together
 EASE_BOTH = "EASE, negatives less positives"
 CONTROLS = ("low mean rating", "EASE, negatives", "reversed EASE on positives", EASE_BOTH, "random")
+RESEMBLANCE = "resemblance to predicted dislikes"
+BESIDE_IT = 0.998  # the most that an item that is not itself predicted can resemble one that is
 
 
-def vectors(predictions, E):
-    """(U, 20, d) float16.  predictions: (U, 20) items, -1 in the rows of users without any, whose vectors are 0."""
-    found = np.asarray(E, np.float16)[predictions]  # (U, 20, d)
-    found[predictions < 0] = 0
+def odds_of(policy, moment, users, items):
+    """(n,) float32 odds of the pairs (users, items) as of the beginning of a part; -inf where a number is -1.
+
+    A user's history of all signs is the prompt, once with <dislike> and once with <like> after it.
+    """
+    found = np.full(len(users), -np.inf, np.float32)
+    known = np.flatnonzero((users >= 0) & (items >= 0))
+    order = known[np.argsort(users[known], kind="stable")]
+    asked, first = np.unique(users[order], return_index=True)
+    rows = np.split(order, first[1:]) if len(asked) else []  # of each user
+    positions = everybody(policy.events, moment)[1][asked]
+    for user_rows, odds in zip(rows, policy.odds(asked, positions, [items[of] for of in rows]), strict=True):
+        found[user_rows] = odds[: len(user_rows)]
     return found
 
 
-def scores(predictions, E, users, items):
-    """(n,) float32 score(u, i) of the pairs (users, items), in [-1, 1]; -inf for users without predictions.
+def resemblance(predictions, E, users, items):
+    """(n,) float32 of the pairs (users, items): the largest E(i) . E(e) over the user's predicted dislikes e (the
+    paper's score), and above all of these the predicted ones themselves, by rank: from 1 to 2.
 
-    users, items: numbers, -1 where there is none: also -inf.  E (I, d) is taken as it is kept, in float16, so that a
-    threshold means the same before and after.
+    predictions: (U, 20) items, -1 in the rows of users without any: -inf, as where a number is -1.
     """
-    E = np.asarray(E, np.float16).astype(np.float32)
     found = np.full(len(users), -np.inf, np.float32)
     known = np.flatnonzero((users >= 0) & (items >= 0) & (predictions[users, 0] >= 0))
     for rows in np.split(known, range(AT_ONCE, len(known), AT_ONCE)):
-        disliked = E[predictions[users[rows]]]  # (b, 20, d)
-        found[rows] = np.einsum("bkd,bd->bk", disliked, E[items[rows]], optimize=True).max(1).clip(-1, 1)
+        listed = predictions[users[rows]]  # (b, 20)
+        near = np.einsum("bkd,bd->bk", E[listed], E[items[rows]], optimize=True).max(1)
+        same = listed == items[rows][:, None]
+        by_rank = 2 - same.argmax(1) / listed.shape[1]
+        found[rows] = np.where(same.any(1), by_rank, near.clip(-1, BESIDE_IT))
     return found
 
 
@@ -80,16 +94,19 @@ def places(users):
 # ------------------------------------------------------------------------------ theta and what it removes
 
 
-def outcome(events, predictions, E, budget=0.01, seed=0):
-    """filter.json as a dict: theta, and what is removed in test, for the predictions and for controls.
+def outcome(events, odds, predictions, E, budget=0.01, seed=0):
+    """filter.json as a dict: theta, and what is removed in test, for the odds and for controls.
 
-    predictions: {"validation": (U, 20), "test": (U, 20)} items, -1 in the rows of users without any.
-    Thresholds come from the validation events of users with a prediction as of validation.  What is removed is counted
-    among the test events of users with one as of test.
+    odds: {"validation", "test"}: (n,) of the part's events in their order, as of its beginning.  predictions: the same
+    parts, (U, 20) items.  Thresholds come from validation's events, what is removed is counted among those of test.
     """
-    validation, test = rows_with(events, predictions, "validation"), rows_with(events, predictions, "test")
-    ours = [of_rows(events, predictions["validation"], E, validation), of_rows(events, predictions["test"], E, test)]
-    by_system = {"CoNRec": ours} | of_controls(events, validation, test, seed)
+    validation, test = (np.flatnonzero(events.parts == part) for part in (VALIDATION, TEST))
+    by_system = {"CoNRec": [odds["validation"], odds["test"]]}
+    by_system[RESEMBLANCE] = [
+        resemblance(predictions[part], E, events.users[rows], events.items[rows])
+        for part, rows in (("validation", validation), ("test", test))
+    ]
+    by_system |= of_controls(events, validation, test, seed)
     liked = events.is_positive
     found = []
     for system, (before, after) in by_system.items():
@@ -99,22 +116,12 @@ def outcome(events, predictions, E, budget=0.01, seed=0):
             found.append(row | removed(events, test, after > threshold))
     return {
         "budget": budget,
-        "theta": finite(theta(ours[0][liked[validation]], budget)),
+        "theta": finite(theta(odds["validation"][liked[validation]], budget)),
         "users": len(np.unique(events.users[test])),
         "positives": int(liked[test].sum()),
         "negatives": int(events.is_negative[test].sum()),
         "outcome": found,
     }
-
-
-def rows_with(events, predictions, moment):
-    """The rows of the part that begins at the moment, of users with a prediction as of it."""
-    part = {"validation": VALIDATION, "test": TEST}[moment]
-    return np.flatnonzero((events.parts == part) & (predictions[moment][events.users, 0] >= 0))
-
-
-def of_rows(events, predictions, E, rows):
-    return scores(predictions, E, events.users[rows], events.items[rows])
 
 
 def removed(events, rows, gone):

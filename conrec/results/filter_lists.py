@@ -1,11 +1,11 @@
-"""python main.py --filter RUN --run CONREC_RUN: another model's lists without the items too near to predicted dislikes.
+"""python main.py --filter RUN --run CONREC_RUN: another model's lists without the items that look like dislikes.
 
 RUN is a run folder, whose best --filter_pool items of each user are ranked anew, so that 20 are left, or a CSV with
 columns user and item, whose lists get shorter.  Beside it are written, for a CoNRec run NAME,
 
-    filtered_by_NAME.csv          the lists that are left, with the predictions as of now
-    removed_by_NAME.csv           what was removed, and which predicted dislike it resembles
-    filter_report_NAME.json       what the filter is worth, with the predictions as of test (filter_report.py)
+    filtered_by_NAME.csv          the lists that are left, judged as of now
+    removed_by_NAME.csv           what was removed, its odds, and which predicted dislike it resembles
+    filter_report_NAME.json       what the filter is worth, judged as of test (filter_report.py)
 """
 
 import json
@@ -14,14 +14,19 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError, safe_open
 
+from conrec.data import semantic_ids
 from conrec.data.events import Events, of_run
 from conrec.data.instances import numbers_of
+from conrec.decoder.loading import load_policy
+from conrec.decoder.policy import Policy
 from conrec.results.evaluation import write_csv
-from conrec.results.filter import leave, places, scores
+from conrec.results.filter import leave, odds_of, places
 from conrec.results.filter_report import report, report_lines
 from conrec.results.run_files import read_predictions
+from machine import hardware
+from options.conrec import ConrecSettings
+from options.flag import names_of
 from preparation.files import read_table
 from recommend import load_run
 from runs.run_folder import read_config
@@ -39,6 +44,7 @@ class Conrec(NamedTuple):
     events: Events
     E: np.ndarray  # (I, d) float32
     predictions: dict  # {"validation", "test", "now"}: (U, 20) items, -1 in the rows of users without any
+    policy: Policy  # which judges pairs: filter.odds_of
     theta: float | None  # None: nothing is removed
 
     @property
@@ -58,7 +64,7 @@ class Lists(NamedTuple):
 def apply(options):
     """The command.  Raises InputError for what is no finished run or no CSV of users and items."""
     data_dir = options.data_dir
-    conrec = read_conrec(options.run, data_dir)
+    conrec = read_conrec(options.run, data_dir, options.device)
     lists = read_lists(Path(options.filter), conrec.events, options.filter_pool, data_dir, options.device)
     table = lists.table
     out = {kind: lists.folder / f"{kind}_by_{conrec.name}.csv" for kind in ("filtered", "removed")}
@@ -66,11 +72,12 @@ def apply(options):
         raise InputError(f"--filter {options.filter}: would be overwritten by its filtered lists; rename it")
 
     rows = pd.factorize(table.user)[0]  # the row's list
-    near = scores(conrec.predictions["now"], conrec.E, table.user_number.to_numpy(), table.item_number.to_numpy())
-    left = leave(rows, near > conrec.threshold, lists.k)
+    print(f"judging {len(table)} places of {table.user.nunique()} lists as of now and as of test")
+    odds = odds_of(conrec.policy, "now", table.user_number.to_numpy(), table.item_number.to_numpy())
+    left = leave(rows, odds > conrec.threshold, lists.k)
     write_csv(out["filtered"], ranked(table[left]))
-    removed = ~left & (near > conrec.threshold) & reached(rows, left, lists.k)
-    write_csv(out["removed"], reasons(table[removed], near[removed], conrec))
+    removed = ~left & (odds > conrec.threshold) & reached(rows, left, lists.k)
+    write_csv(out["removed"], reasons(table[removed], odds[removed], conrec))
     found = report(lists, conrec)
     path = lists.folder / f"filter_report_{conrec.name}.json"
     write_json(path, found)
@@ -80,28 +87,40 @@ def apply(options):
 # ----------------------------------------------------------------------------------------- what is read
 
 
-def read_conrec(folder, data_dir=None):
+def read_conrec(folder, data_dir=None, device=None):
     """The Conrec of a run folder.  Raises InputError where it holds no finished run of CoNRec, or its data changed."""
     folder = Path(folder)
     if not (folder / "summary.json").exists():
         raise InputError(f"--run {folder}: holds no finished run (no summary.json)")
     if task_of(folder) != "negative":
         raise InputError(f"--run {folder}: is no run of CoNRec, by whose predicted dislikes --filter filters")
-    for file in ("filter.json", "items.safetensors", "predictions.csv"):
+    for file in ("filter.json", "rqvae.safetensors", "predictions.csv"):
         if not (folder / file).exists():
-            raise InputError(f"--run {folder}: has no {file}; only a run of --conrec_system conrec leaves it")
-    events, raw = of_run(read_config(folder)["settings"], data_dir)
+            why = "only a run of --conrec_system conrec with the stage stream leaves it"
+            raise InputError(f"--run {folder}: has no {file}; {why}")
+    given = read_config(folder)["settings"]
+    events, raw = of_run(given, data_dir)
     try:
-        with safe_open(folder / "items.safetensors", "np") as file:
-            E, ids = file.get_tensor("E").astype(np.float32), json.loads(file.metadata()["items"])
+        catalog = semantic_ids.read(folder)
         theta = json.loads((folder / "filter.json").read_text(encoding="utf-8"))["theta"]
-        if ids != list(events.item_ids):
-            raise ValueError(f"{len(ids)} items there, {events.n_items} here")
+        if catalog.item_ids.tolist() != events.item_ids.tolist():
+            raise ValueError(f"{len(catalog.item_ids)} items there, {events.n_items} here")
         predictions = read_predictions(folder / "predictions.csv", events)
-    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (InputError, ValueError, LookupError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0][:60]
         raise InputError(f"--run {folder}: its files and {raw} do not belong together ({reason})") from None
-    return Conrec(folder.resolve().name, events, E, predictions, theta)
+    policy = read_policy(folder, given, events, catalog, hardware.pick_device(device or "auto"), data_dir)
+    return Conrec(folder.resolve().name, events, catalog.E, predictions, policy, theta)
+
+
+def read_policy(folder, given, events, catalog, device, data_dir=None):
+    """The Policy of a run folder, with its trained weights.  given: the settings of its config.json."""
+    settings = ConrecSettings(**{flag: value for flag, value in given.items() if flag in names_of(ConrecSettings)})
+    settings.data_dir = Path(data_dir or given["data_dir"])
+    policy = load_policy(Path(given["dataset"]).name, events, catalog, settings, device, K)
+    policy.backbone.read_weights(folder / "model")
+    policy.backbone.model.eval()
+    return policy
 
 
 def task_of(folder):
@@ -177,11 +196,12 @@ def ranked(table):
     return table[[name for name in ("user", "rank", "item", "title", "score") if name in table]]
 
 
-def reasons(rows, near, conrec):
-    """user, item, title, score, resembles, resembles_title: of each removed row.  near: (r,) its score."""
-    predicted = conrec.predictions["now"][rows.user_number]  # (r, 20)
+def reasons(rows, odds, conrec):
+    """user, item, title, odds, resembles, resembles_title: of each removed row.  odds: (r,) of it."""
+    events, predicted = conrec.events, conrec.predictions["now"][rows.user_number]  # (r, 20)
     sims = np.einsum("rkd,rd->rk", conrec.E[predicted], conrec.E[rows.item_number], optimize=True)
-    nearest = np.take_along_axis(predicted, sims.argmax(1)[:, None], axis=1)[:, 0]
-    found = rows[["user", "item", "title"]].assign(score=near.round(4))
-    events = conrec.events
-    return found.assign(resembles=events.item_ids[nearest], resembles_title=events.titles[nearest])
+    nearest = np.take_along_axis(predicted, sims.argmax(1)[:, None], axis=1)[:, 0]  # -1: nothing was predicted
+    found = rows[["user", "item", "title"]].assign(odds=odds.round(4))
+    for column, names in (("resembles", events.item_ids), ("resembles_title", events.titles)):
+        found[column] = np.where(nearest < 0, "", names[nearest])
+    return found

@@ -1,7 +1,8 @@
 """What a filter is worth to the lists of another model: filter_report_NAME.json.
 
-The lists are filtered with what CoNRec predicted as of test, so that the test events are news to it, and then by
-controls that remove as many places of the same lists.
+The lists are filtered as CoNRec judges as of test, so that the test events are news to it, and then by controls that
+remove as many places of the same lists.  What counts is how many disliked items go for the liked ones that are lost: so
+all of them are also compared at the same loss of likes.
 """
 
 import time
@@ -11,50 +12,124 @@ import pandas as pd
 
 from conrec.data.instances import numbers_of, sparse
 from conrec.results import closed_forms, metrics
-from conrec.results.filter import control_scores, leave, places, scores
+from conrec.results.filter import RESEMBLANCE, control_scores, leave, odds_of, places, resemblance
 from preparation.rules import TEST
 from training.evaluation import ranking_metrics
 
 UNMEASURED = "not measurable here: this split trains on every negative"
 CUT = 20
 RANKING = (f"recall@{CUT}", f"ndcg@{CUT}")
+LOSSES = (0.01, 0.02, 0.05, 0.1)  # shares of the liked items in the lists
+SHARES = np.concatenate(([0], np.geomspace(0.001, 0.9, 40)))  # of the places of a pool that go, step by step
+BOOTSTRAPS = 1000
 SHOWN = ("liked", "disliked", *RANKING)
 
 
 def report(lists, conrec):
     """The report as a dict.  lists: filter_lists.Lists.  conrec: filter_lists.Conrec."""
-    table, events, predictions = lists.table, conrec.events, conrec.predictions["test"]
+    table, events = lists.table, conrec.events
     users, items = table.user_number.to_numpy(), table.item_number.to_numpy()
     rows = pd.factorize(table.user)[0]  # the row's list
     begun = time.perf_counter()
-    near = scores(predictions, conrec.E, users, items)
-    gone = near > conrec.threshold
-    left = leave(rows, gone, lists.k)
+    odds = odds_of(conrec.policy, "test", users, items)
+    gone = odds > conrec.threshold
     seconds = time.perf_counter() - begun
 
-    looked_at = (users >= 0) & (predictions[users, 0] >= 0)  # lists of users with a prediction
+    looked_at = users >= 0
     liked, disliked = test_rows(events, lists.data)
     figures = Figures(users[looked_at], items[looked_at], liked, disliked, conrec.E)
-    before = leave(rows, np.zeros(len(rows), bool), lists.k)
-    plain = figures.of(before[looked_at])
-    systems = {"before": summary(plain), "CoNRec": summary(figures.of(left[looked_at]), plain)}
-    for name, of_rows in controls(events, users, items, looked_at):
-        most = np.zeros(len(rows), bool)
-        most[np.argsort(-of_rows, kind="stable")[: gone.sum()]] = True
-        systems[name] = summary(figures.of(leave(rows, most, lists.k)[looked_at]), plain)
+    of_systems = {"CoNRec": odds} | controls(events, conrec, users, items)
+
+    def left(gone):
+        return leave(rows, gone, lists.k)[looked_at]
+
+    plain = figures.of(left(np.zeros(len(rows), bool)))
+    systems = {"before": summary(plain)}
+    for name, of_rows in of_systems.items():
+        as_many = gone if name == "CoNRec" else highest(of_rows, gone.sum())
+        systems[name] = summary(figures.of(left(as_many)), plain)
     n_users = len(figures.numbers)
-    return {
+    found = {
         "conrec_run": conrec.name,
         "theta": conrec.theta,
         "users": n_users,
         "users of the lists": int(table.user.nunique()),
-        "places changed": int((before & ~left).sum()),
+        "places changed": int((left(np.zeros(len(rows), bool)) & ~left(gone)).sum()),
         "removed": int(gone.sum()),
         "disliked": "measured" if disliked is not None else UNMEASURED,
         "microseconds a user": round(1e6 * seconds / max(1, n_users), 1),
-        "bytes a user": 2 * predictions.shape[1] * conrec.E.shape[1],
         "lists": systems,
     }
+    if disliked is not None:
+        counts = {name: [figures.counts(left(gone)) for gone in removals(of)] for name, of in of_systems.items()}
+        found["at the same loss of likes"] = at_equal_losses(counts)
+    return found
+
+
+def highest(scores, n):
+    """(rows,) bool: the n highest scores; ties by row."""
+    kept = np.zeros(len(scores), bool)
+    kept[np.argsort(-scores, kind="stable")[:n]] = True
+    return kept
+
+
+# ------------------------------------------------------------------------------- at the same loss of likes
+
+
+def removals(scores):
+    """Yields (rows,) bool: more and more of the highest scores, of those that may be removed; none at first."""
+    may = np.isfinite(scores).sum()
+    for share in SHARES:
+        yield highest(scores, int(share * may))
+
+
+def at_equal_losses(counts, seed=0):
+    """{loss: {system: {"disliked less": [mean, low, high], "CoNRec less it": [mean, low, high]}}}.
+
+    counts: {system: [(liked, disliked) of each step of removals, (U,) each]}.  loss: share of the liked items in the
+    lists that may be lost.  A system removes as much as keeps the loss within it (linear between two steps); "disliked
+    less" is the share of the disliked items in the lists that then go.  The 95 % intervals are of the bootstrap over
+    users (BOOTSTRAPS resamples, the same for all systems).
+    """
+    n_users = len(next(iter(counts.values()))[0][0])
+    drawn = np.random.default_rng(seed).multinomial(n_users, np.full(n_users, 1 / n_users), BOOTSTRAPS)
+    weights = np.concatenate([np.ones((1, n_users)), drawn])  # the sample itself first
+    totals = {}
+    for name, steps in counts.items():
+        totals[name] = [weights @ np.stack(sides, 1) for sides in zip(*steps, strict=True)]  # (1 + B, steps) each
+    found = {}
+    for loss in LOSSES:
+        less = {name: removed_at(*sides, loss) for name, sides in totals.items()}
+        found[f"{loss:g}"] = {
+            name: {"disliked less": interval(of), "CoNRec less it": interval(less["CoNRec"] - of)}
+            for name, of in less.items()
+        }
+    return found
+
+
+def removed_at(liked, disliked, loss):
+    """(b,) shares of the disliked that go where a share `loss` of the liked does.  liked, disliked: (b, steps) what is
+    left after each step; the last step that loses no more counts, and linearly what lies between it and the next."""
+    shares = np.zeros(len(liked))
+    for row, (likes, dislikes) in enumerate(zip(liked, disliked, strict=True)):
+        if not likes[0] or not dislikes[0]:
+            continue
+        allowed = (1 - loss) * likes[0]
+        last = np.flatnonzero(likes >= allowed)[-1]
+        left = dislikes[last]
+        if last + 1 < len(likes):
+            part = (likes[last] - allowed) / (likes[last] - likes[last + 1])
+            left += part * (dislikes[last + 1] - dislikes[last])
+        shares[row] = 1 - left / dislikes[0]
+    return shares
+
+
+def interval(values):
+    """[of the sample, 2.5th, 97.5th percentile of the resamples]."""
+    return [float(values[0]), *np.percentile(values[1:], [2.5, 97.5]).tolist()]
+
+
+# -------------------------------------------------------------------------------------------- what is counted
 
 
 def test_rows(events, data):
@@ -93,13 +168,14 @@ def numbered(events, data, rows):
     return sparse(users[both], items[both], (events.n_users, events.n_items))
 
 
-def controls(events, users, items, looked_at):
-    """Yields (control, (rows,) scores); -inf where CoNRec may not remove, either."""
-    fitted, rows = closed_forms.Fitted(events), np.flatnonzero(looked_at & (items >= 0))
-    for name, of_items in control_scores(fitted, "test"):
-        of_rows = np.full(len(users), -np.inf)
-        of_rows[rows] = of_items[users[rows], items[rows]]
-        yield name, of_rows
+def controls(events, conrec, users, items):
+    """{control: (rows,) scores}; -inf where CoNRec may not remove, either."""
+    known = np.flatnonzero((users >= 0) & (items >= 0))
+    found = {RESEMBLANCE: resemblance(conrec.predictions["test"], conrec.E, users, items)}
+    for name, of_items in control_scores(closed_forms.Fitted(events), "test"):
+        found[name] = np.full(len(users), -np.inf)
+        found[name][known] = of_items[users[known], items[known]]
+    return found
 
 
 # ------------------------------------------------------------------------------------------- figures
@@ -115,6 +191,11 @@ class Figures:
         self.liked = found_in(liked, users, items)
         self.disliked = None if disliked is None else found_in(disliked, users, items)
         self.n_liked = np.diff(liked.indptr)[self.numbers]  # (n,)
+
+    def counts(self, left):
+        """((n,) liked, (n,) disliked) places of what is left.  left: (rows,) bool."""
+        users, n = self.user_of_row[left], len(self.numbers)
+        return np.bincount(users, self.liked[left], n), np.bincount(users, self.disliked[left], n)
 
     def of(self, left):
         """{figure: (n,) float64, NaN where it is not of this user}, and "coverage": how many items.
@@ -172,12 +253,19 @@ def report_lines(found):
     """Lines to print."""
     theta = "none, so that nothing is removed" if found["theta"] is None else f"{found['theta']:.4f}"
     lines = [
-        f"{found['users']} of {found['users of the lists']} users have predicted dislikes as of test; theta {theta}",
+        f"{found['users']} of {found['users of the lists']} users are known to the run; theta {theta}",
         f"{found['places changed']} places of their lists changed; disliked test items: {found['disliked']}",
-        f"{'a user':<32}" + "".join(f"{name:>12}" for name in SHOWN),
+        f"{'a user':<36}" + "".join(f"{name:>12}" for name in SHOWN),
     ]
     for name, figures in found["lists"].items():
         cells = [figures.get(column) for column in SHOWN]
         words = ["" if cell is None else f"{cell:.4f}" for cell in cells]
-        lines.append(f"{name:<32}" + "".join(f"{word:>12}" for word in words))
+        lines.append(f"{name:<36}" + "".join(f"{word:>12}" for word in words))
+    equal = found.get("at the same loss of likes", {})
+    if equal:
+        lines += ["", "share of the disliked items that go where a share of the liked ones does:"]
+        lines.append(f"{'':<36}" + "".join(f"{float(loss):>12.0%}" for loss in equal))
+        for name in next(iter(equal.values())):
+            cells = [of_loss[name]["disliked less"][0] for of_loss in equal.values()]
+            lines.append(f"{name:<36}" + "".join(f"{cell:>12.1%}" for cell in cells))
     return lines

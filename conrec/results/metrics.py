@@ -1,8 +1,9 @@
 """Metrics of negative recommendation, per instance; NaN where one does not apply to an instance.
 
-    truth              what came true of the instances of a part
+    truth, every       what came true of the first instance of each user in a part; of all of them
     of_lists           ranked lists -> hr, fhr, frecall, luf, lif, lif-strict (and fhr-c) at each cut-off
     choice             scores of 20 candidates -> share of the choice that is right
+    of_every           ranked lists of all instances -> hr, fhr, frecall of each user, means over the user's instances
     dislike_auc        scores of window items -> share of (negative, positive) pairs in the right order
     means, intervals   over instances
 """
@@ -16,7 +17,7 @@ from conrec.data.instances import candidates, instances, long_tails, window
 
 
 class Truth(NamedTuple):
-    """The instances of a part, and what came true.  One instance a user, so rows are users."""
+    """The instances of a part, and what came true: the first of each user, or (every) all of them."""
 
     users: np.ndarray  # (n,)
     positions: np.ndarray  # (n,)
@@ -24,31 +25,38 @@ class Truth(NamedTuple):
     negatives: list  # n arrays: the window's negatives
     positives: list  # n arrays: the window's positives
     neighbours: list | None  # n arrays: negatives with Swing neighbours, where given
-    candidates: np.ndarray  # (n, 20), column 0 the true one
-    exposed: np.ndarray  # (n,) bool: all 19 others are items that the user rated
+    candidates: np.ndarray | None  # (n, 20), column 0 the true one
+    exposed: np.ndarray | None  # (n,) bool: all 19 others are items that the user rated
     long_user: np.ndarray  # (n,) bool: fewer than 3 train negatives
     long_item: np.ndarray  # (I,) bool: fewer than 5 train negatives
 
 
 def truth(events, part, seed=0, neighbours=None):
-    """The Truth of "validation" or "test".
+    """The Truth of "validation" or "test", of the first instance of each user.
 
     neighbours: a list of n arrays, targets with their Swing neighbours (reward.target_sets), for fhr-c.
     """
     users, positions = instances(events, part)
+    choices, n_exposed = candidates(events, part, seed)
+    exposed = n_exposed == choices.shape[1] - 1
+    return of_moments(events, users, positions)._replace(neighbours=neighbours, candidates=choices, exposed=exposed)
+
+
+def every(events, part):
+    """The Truth of all instances of a part, a user's one after the other; without candidates."""
+    return of_moments(events, *instances(events, part, every=True))
+
+
+def of_moments(events, users, positions):
     next_, negatives, positives = [], [], []
     for user, p in zip(users, positions, strict=True):
         items, ratings = window(events, user, p)
         next_.append(items[0])
         negatives.append(items[ratings <= events.negative])
         positives.append(items[ratings >= POSITIVE])
-    choices, n_exposed = candidates(events, part, seed)
-    exposed = n_exposed == choices.shape[1] - 1
     long_user, long_item = long_tails(events)
     next_ = np.array(next_, np.int64)
-    return Truth(
-        users, positions, next_, negatives, positives, neighbours, choices, exposed, long_user[users], long_item
-    )
+    return Truth(users, positions, next_, negatives, positives, None, None, None, long_user[users], long_item)
 
 
 # ---------------------------------------------------------------------------------- of ranked lists
@@ -81,6 +89,20 @@ def of_lists(lists, truth, top_k=(20,)):
         if found_near is not None:
             metrics[f"fhr-c@{k}"] = found_near[:, :k].any(1).astype(float)
     return metrics
+
+
+def of_every(lists, truth, top_k):
+    """{"hr-every@20": (users,), "fhr-every@20", "frecall-every@20", ...}: means over the instances of each user.
+
+    lists: (n, K) of all instances of a part.  truth: every of it.  So users stay what is independent.
+    """
+    users, rows = np.unique(truth.users, return_inverse=True)
+    figures = {}
+    for name, values in of_lists(lists, truth, top_k).items():
+        metric, _, k = name.partition("@")
+        if metric in ("hr", "fhr", "frecall"):
+            figures[f"{metric}-every@{k}"] = np.bincount(rows, values, len(users)) / np.bincount(rows)
+    return figures
 
 
 def marked(targets, n_items, lists):

@@ -1,15 +1,15 @@
 """What a finished run of CoNRec leaves in its folder, which is whole without the stages' folders."""
 
-import json
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import safetensors.numpy
 
 from conrec.data.instances import MOMENTS
-from conrec.results import closed_forms, metrics
+from conrec.learning.stage_folders import Stage
+from conrec.results import closed_forms, metrics, recommending
 from conrec.results import filter as filters
 from conrec.results.evaluation import coverage, write_csv
 from machine import hardware
@@ -23,24 +23,37 @@ from utils import read_json, write_atomically, write_json
 K = 20  # predictions of a user that the filter knows
 
 
-def leave_behind(job, chain, ids, predicted, baselines):
-    """job: of run.fit.  chain: learning.chain.Chain.  ids, predicted: Stages.  baselines: of closed_forms.evaluate."""
+class Made(NamedTuple):
+    """The Stages whose files a run takes over, beside its Chain's; the last two None without the stage stream."""
+
+    ids: Stage
+    predicted: Stage
+    recommended: Stage | None
+    judged: Stage | None
+
+
+def leave_behind(job, chain, made, baselines):
+    """job: of run.fit.  chain: learning.chain.Chain.  made: Made.  baselines: of closed_forms.evaluate."""
     run, folder = job.run, job.run.folder
     run.restore_epochs(chain.rows)
     stages = with_forget_rates(chain.figures, chain.reports)
     write_csv(folder / "stages.csv", pd.DataFrame(stages))
     copy_folder(chain.last.folder / "model", folder / "model")
-    for made, file in ((ids, "sids.csv"), (predicted, "predictions.csv")):
-        copy(made.folder / file, folder / file)
+    for stage, file in ((made.ids, "sids.csv"), (made.ids, "rqvae.safetensors"), (made.predicted, "predictions.csv")):
+        copy(stage.folder / file, folder / file)
     write_json(folder / "coverage.json", coverage(job.events, job.known.test, job.catalog.codes))
-    found = leave_filter(job, folder)
 
     per_user = own_figures(chain)
     summary = summary_of(job, per_user, baselines) | {"system": job.settings.conrec_system}
     summary["validation"] = best_validation(chain)
-    summary["sids"] = read_json(ids.folder / "report.json")
+    summary["sids"] = read_json(made.ids.folder / "report.json")
     summary |= {"stages": chain.reports, "evaluated": stages}
-    summary["filter"] = found
+    if made.recommended:
+        table = pd.read_csv(made.recommended.folder / "per_user.csv", dtype={"user": str, "moment": str})
+        summary["recommends"] = leave_recommended(folder, table)
+    if made.judged:
+        copy(made.judged.folder / "odds.csv", folder / "odds.csv")
+        summary["filter"] = leave_filter(job, folder)
     summary["train_seconds"] = round(sum(report["seconds"] for report in chain.reports.values()), 1)
     write_per_user(folder / "per_user.csv", per_user, baselines, job)
     plot(folder / "curves.png", chain)
@@ -62,8 +75,9 @@ def finish(job, summary, baselines):
 def own_figures(chain):
     """{metric: (n,) float64} of the last stage in its last context."""
     table = pd.read_csv(chain.evaluated.folder / "per_user.csv", dtype={"user": str, "context": str})
-    table = table[table.context == chain.contexts[-1]]
-    return {name: table[name].to_numpy(float) for name in table.columns.drop(["context", "user"])}
+    table = table[table.context == chain.context].drop(columns=["context", "user"])
+    every = pd.read_csv(chain.evaluate_every().folder / "per_user.csv")
+    return {name: of[name].to_numpy(float) for of in (table, every) for name in of.columns}
 
 
 def summary_of(job, per_user, baselines):
@@ -130,22 +144,20 @@ def best_validation(chain):
 # ------------------------------------------------------------------------------------------------ predictions
 
 
+def leave_recommended(folder, table):
+    """recommended_per_user.csv; returns what summary.json says of it.  table: of recommending.figures_of."""
+    write_csv(folder / "recommended_per_user.csv", table)
+    return recommending.means(table)
+
+
 def leave_filter(job, folder):
-    """items.safetensors, pes.safetensors and filter.json; returns what summary.json says of it."""
+    """filter.json, from predictions.csv and odds.csv; returns what summary.json says of it."""
     predictions = read_predictions(folder / "predictions.csv", job.events)
-    found = filters.outcome(job.events, predictions, job.catalog.E, job.settings.conrec_budget)
+    table = pd.read_csv(folder / "odds.csv", dtype={"user": str, "item": str})
+    odds = {part: rows.odds.to_numpy() for part, rows in table.groupby("part")}  # in the order of the events
+    found = filters.outcome(job.events, odds, predictions, job.catalog.E, job.settings.conrec_budget)
     write_json(folder / "filter.json", found)
-    E, pes = job.catalog.E.astype(np.float16), filters.vectors(predictions["now"], job.catalog.E)
-    save_tensor(folder / "items.safetensors", "E", E, {"items": job.events.item_ids.tolist()})
-    save_tensor(folder / "pes.safetensors", "pes", pes, {"users": job.events.user_ids.tolist()})
     return found
-
-
-def save_tensor(path, name, array, metadata):
-    """A safetensors file of one array; metadata: {name: list}, kept as JSON."""
-    metadata = {key: json.dumps(value) for key, value in metadata.items()}
-    content = safetensors.numpy.save({name: np.ascontiguousarray(array)}, metadata)
-    write_atomically(path, lambda p: p.write_bytes(content))
 
 
 def read_predictions(path, events):

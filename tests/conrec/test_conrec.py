@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
-from safetensors import safe_open
 
 import main
 import study
+from conrec.data.events import PARTS
 from conrec.learning import steps
 from conrec.learning.stage_folders import DONE
-from conrec.results import run_files
+from conrec.results import filter_lists, run_files
+from conrec.results.filter import odds_of
 from machine import shell
 from machine.shell import Stopped
 from options import command_line
@@ -25,11 +26,11 @@ from options.conrec import STAGES
 from results4comparison import conrec_tables, table
 from utils import InputError
 
-SMALL = "--conrec_rq_epochs 3 --conrec_codes 16 --conrec_sft_steps 3 4 5 --conrec_steps 3 --conrec_prompts 4"
+SMALL = "--conrec_rq_epochs 3 --conrec_codes 16 --conrec_sft_steps 3 4 5 5 --conrec_steps 3 --conrec_prompts 4"
 SMALL += " --conrec_group 4 --conrec_beams 20 --conrec_history 5 5 --device cpu --top_k 5 20"
 FILES = """
-log.txt config.json metrics.csv stages.csv per_user.csv predictions.csv sids.csv items.safetensors pes.safetensors
-filter.json coverage.json baselines.csv curves.png model summary.json
+log.txt config.json metrics.csv stages.csv per_user.csv predictions.csv sids.csv rqvae.safetensors odds.csv
+recommended_per_user.csv filter.json coverage.json baselines.csv curves.png model summary.json
 """
 
 
@@ -80,7 +81,7 @@ def test_run_folder_and_summary_hold_what_the_page_promises(finished):
         assert found["test"][name] == pytest.approx(per_user[name].mean(), abs=1e-6)
     assert (per_user["hr@20"] <= per_user["fhr@20"]).all() and (per_user["frecall@20"] <= per_user["fhr@20"]).all()
     assert list(found["stages"]) == list(STAGES)
-    assert len(found["baselines"]) == 10
+    assert len(found["baselines"]) == 13
 
 
 def test_predictions_are_twenty_items_that_the_user_has_not_rated_by_then(finished, world):
@@ -98,23 +99,37 @@ def test_predictions_are_twenty_items_that_the_user_has_not_rated_by_then(finish
 def test_stages_csv_has_a_row_for_each_context_trained_so_far(finished):
     table = pd.read_csv(folder_of(finished) / "stages.csv", keep_default_na=False)
     contexts = {stage: rows.context.tolist() for stage, rows in table.groupby("stage", sort=False)}
-    one, two = ["negatives"], ["negatives", "recent"]
+    one, two = ["both"], ["both", "negatives"]
     assert contexts == {
-        "translation": [""], "alignment": [""], "warmup": one, "recent": two, "negatives": two, "both": [*two, "both"],
+        "translation": [""], "alignment": [""], "stream": one, "warmup": two, "recent": [*two, "recent"],
+        "negatives": [*two, "recent"], "both": [*two, "recent"],
     }  # fmt: skip
-    own = table.iloc[-1]
+    own = table[(table.stage == "both") & (table.context == "both")].iloc[0]
     assert float(own["fhr@20"]) == pytest.approx(summary(folder_of(finished))["test"]["fhr@20"])
 
 
-def test_the_vectors_of_the_filter_are_those_of_the_predictions(finished):
+def test_the_odds_of_each_event_are_those_of_the_finished_weights(finished, world):
+    """And the filter's policy is the run's: read from its folder alone."""
     folder = folder_of(finished)
-    with safe_open(folder / "items.safetensors", "np") as file:
-        E, items = file.get_tensor("E"), json.loads(file.metadata()["items"])
-    with safe_open(folder / "pes.safetensors", "np") as file:
-        pes, users = file.get_tensor("pes"), json.loads(file.metadata()["users"])
-    table = pd.read_csv(folder / "predictions.csv")
-    rows = table[(table.as_of == "now") & (table.user == users[7])]
-    assert (pes[7] == E[[items.index(item) for item in rows.item]]).all() and pes.shape[:2] == (30, 20)
+    conrec = filter_lists.read_conrec(folder, finished / "data", "cpu")
+    table, events = pd.read_csv(folder / "odds.csv"), conrec.events
+    for part in ("validation", "test"):
+        rows = np.flatnonzero(events.parts == PARTS.index(part))
+        own = table[table.part == part]
+        assert own.item.tolist() == events.item_ids[events.items[rows]].tolist()
+        found = odds_of(conrec.policy, part, events.users[rows], events.items[rows])
+        assert np.allclose(found, own.odds, atol=1e-4) and own.odds.std() > 0.01
+
+
+def test_what_is_recommended_is_judged_as_on_the_split_in_time(finished, world):
+    """Recall@20 and dislikes@20, counted again from the files."""
+    table = pd.read_csv(folder_of(finished) / "recommended_per_user.csv")
+    assert table.groupby("moment").user.nunique().to_dict() == {"test": 30, "validation": 30}
+    found = summary(folder_of(finished))["recommends"]
+    for moment, rows in table.groupby("moment"):
+        assert found[moment]["dislikes@20"] == pytest.approx(rows["dislikes@20"].mean())
+        assert found[moment]["recall@20"] == pytest.approx(rows["recall@20"].mean())
+        assert 0 < found[moment]["recall@20"] < 1
 
 
 def test_the_time_split_is_a_data_set_for_the_other_models(finished):
@@ -170,10 +185,12 @@ def test_runs_that_begin_alike_share_the_stages_of_their_beginning(world, finish
     main.main(arguments(world, tmp_path, "--path_name", "b", "--conrec_reward", "a"))
     new = {path.name for path in (tmp_path / "data" / "world" / "conrec").glob("*-*")} - before
     made = sorted(name.split("-")[0] for name in new if not name.startswith("."))
-    assert made == ["both", *["evaluate"] * 3, "negatives", "predict", "recent"]
+    assert made == sorted(
+        ["both", "negatives", "recent", *["evaluate"] * 3, "every", "judge", "predict", "recommend"]
+    )
     runs = folder_of(tmp_path, "b"), folder_of(finished)
     ours, theirs = (pd.read_csv(run / "metrics.csv") for run in runs)
-    first = ours.stage.isin(["translation", "alignment", "warmup"])
+    first = ours.stage.isin(["translation", "alignment", "stream", "warmup"])
     assert ours[first].equals(theirs[first]) and not ours[~first].equals(theirs[~first])
 
 
@@ -220,7 +237,7 @@ def test_a_loss_that_is_no_number_ends_the_stage_and_keeps_its_best(world, tmp_p
 
 def test_a_language_model_goes_through_all_stages_and_leaves_its_adapter(world, tmp_path):
     conrec_models.write_llm(tmp_path / "llm", chat=True)
-    short = "--conrec_sft_steps 1 1 2 --conrec_steps 1 --conrec_stages alignment warmup both --conrec_prompts 2"
+    short = "--conrec_sft_steps 1 1 2 1 --conrec_steps 1 --conrec_stages alignment stream both --conrec_prompts 2"
     main.main(arguments(world, tmp_path, "--path_name", "a", "--llm", tmp_path / "llm", *short.split()))
     found = summary(folder_of(tmp_path))
     assert found["llm"] == str(tmp_path / "llm") and found["stages"]["both"]["steps"] == 1
@@ -230,15 +247,15 @@ def test_a_language_model_goes_through_all_stages_and_leaves_its_adapter(world, 
 # ---------------------------------------------------------------------------------------------- the other systems
 
 
-@pytest.mark.parametrize("context", ["negatives", "both"])
-def test_sasrec_is_evaluated_on_the_same_instances(world, finished, tmp_path, context):
-    more = ["--conrec_system", "sasrec", "--conrec_warmup_context", context, "--path_name", "s"]
+def test_sasrec_is_evaluated_on_the_same_instances(world, finished, tmp_path):
+    more = ["--conrec_system", "sasrec", "--path_name", "s"]
     paths = ["--dataset", world, "--data_dir", tmp_path / "data", "--result_dir", tmp_path / "result"]
-    given = "--conrec_sft_steps 3 4 5 --conrec_history 5 5 --device cpu --top_k 5 20 --model CoNRec"
+    given = "--conrec_sft_steps 3 4 5 5 --conrec_history 5 5 --device cpu --top_k 5 20 --model CoNRec"
     main.main([*map(str, paths), *given.split(), *more])
     found, ours = summary(folder_of(tmp_path, "s")), summary(folder_of(finished))
     assert (found["task"], found["system"], found["primary"]) == ("negative", "sasrec", "fhr@20")
-    assert found["baselines"] == ours["baselines"] and set(found["test"]) >= {"hr@5", "fhr@20", "cand_ll", "auc"}
+    assert found["baselines"] == ours["baselines"] and set(found["test"]) >= {"hr@5", "fhr@20", "cand_ll", "auc", "auc-odds"}
+    assert set(found["recommends"]) == {"validation", "test"}
 
 
 def test_a_reversed_run_is_one_on_the_time_split(world, finished, tmp_path):
@@ -280,7 +297,7 @@ def test_a_reversed_run_is_one_on_the_time_split(world, finished, tmp_path):
         ("--conrec_reward a --conrec_gamma 1", "--conrec_gamma: --conrec_reward a leaves it"),
         ("--conrec_reward next --conrec_neighbours 1", "--conrec_neighbours: --conrec_reward next leaves it"),
         ("--conrec_stages warmup --conrec_steps 3", "--conrec_steps: --conrec_stages warmup leaves it"),
-        ("--conrec_stages recent", "--conrec_stages recent: nothing is predicted, .* without warmup; add it"),
+        ("--conrec_stages recent", "--conrec_stages recent: nothing is predicted, .* without stream or warmup; add one"),
         ("--conrec_stages warmup translation", "--conrec_stages warmup translation: must keep the order"),
         ("--conrec_stages warmup warmup", "--conrec_stages warmup warmup: names a stage twice"),
         ("--conrec_clock wall --conrec_day 3", "--conrec_day: --conrec_clock wall leaves it"),
@@ -298,7 +315,7 @@ def test_a_flag_that_would_change_nothing_is_refused(words, message):
         command_line.parse(["--dataset", "x", "--model", "CoNRec", *words.split()])
 
 
-@pytest.mark.parametrize("words", ["--conrec_beta .1 .2", "--conrec_sft_steps 1 2", "--conrec_stages x"])
+@pytest.mark.parametrize("words", ["--conrec_beta .1 .2", "--conrec_sft_steps 1 2 3", "--conrec_stages x"])
 def test_lists_of_another_length_are_refused(words, capsys):
     with pytest.raises(SystemExit):
         command_line.parse(["--dataset", "x", "--model", "CoNRec", *words.split()])
@@ -310,7 +327,7 @@ def test_no_other_model_takes_the_flags_of_conrec():
         command_line.parse(["--dataset", "x", "--model", "LightGCN", "--conrec_steps", "3"])
 
 
-SHORT = "--conrec_stages warmup both"
+SHORT = "--conrec_stages stream warmup both"
 DIFFERENT = """
 --random_seed 7
 --top_k 3 20
@@ -319,7 +336,8 @@ DIFFERENT = """
 --conrec_window 1
 --conrec_codes 24
 --conrec_rq_epochs 4
---conrec_sft_steps 3 4 6
+--conrec_sft_steps 3 4 6 5
+--conrec_sft_steps 3 4 5 6
 --conrec_warmup_context both
 --conrec_history 2 5
 --conrec_history 5 2

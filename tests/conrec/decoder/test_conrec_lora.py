@@ -10,6 +10,7 @@ import tiny_llm
 import torch
 from safetensors.torch import load_file
 
+from conrec.data.events import DISLIKE, LIKE
 from conrec.decoder import beam_search, lora, prompts
 from conrec.learning import grpo
 from utils import InputError
@@ -35,8 +36,8 @@ def made(folder):
 def asked(model):
     words = {"words": True, "domain": "movies"}
     return [
-        model.tokens(prompts.sequence([1, 2], None, **words)),
-        model.tokens(prompts.choice([3], [4, 5], [6, 7], template=1, **words)),
+        model.tokens(prompts.sequence([1, 2], [DISLIKE, DISLIKE], **words)),
+        model.tokens(prompts.choice([4, 5, 3], [LIKE, LIKE, DISLIKE], [6, 7], template=1, **words)),
     ]
 
 
@@ -161,7 +162,7 @@ def test_a_prompt_holds_its_words_the_ids_and_the_template(made, folder):
     assert end not in tokens  # what a title says is text
     assert model.answer([prompts.END]) == [end]
     with pytest.raises(ValueError, match="control token of the tiny decoder"):
-        model.tokens([prompts.NEGATIVES])
+        model.tokens([prompts.SIGNS[DISLIKE]])
 
 
 # ---------------------------------------------------------------------------------------- without the parameters

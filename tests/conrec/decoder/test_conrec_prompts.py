@@ -3,10 +3,13 @@
 import conrec_models
 import pytest
 
+from conrec.data.events import DISLIKE, LIKE, NEUTRAL
 from conrec.decoder import prompts
 from conrec.decoder.prompts import CONTROLS, END, TEMPLATES, Control
 from conrec.decoder.vocabulary import WordVocabulary, words_of
 from utils import InputError
+
+RATED = [DISLIKE, LIKE, NEUTRAL]
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +55,20 @@ def test_the_tiny_forms(catalog, vocabulary):
     prompt, answer = prompts.alignment([3, 1, 2], 1)
     assert said(prompt) == f"<bos> <opt> {ids(catalog, 3)} <opt> {ids(catalog, 1)} <opt> {ids(catalog, 2)} <ans>"
     assert said(answer) == ids(catalog, 1)
-    assert said(prompts.sequence([4, 5])) == f"<bos> <neg> {ids(catalog, 4, 5)}"
-    assert said(prompts.sequence([4], [6, 7])) == f"<bos> <pos> {ids(catalog, 6, 7)} <neg> {ids(catalog, 4)}"
-    assert prompts.sequence([4], []) == prompts.sequence([4], None)
+    shown = f"<bos> <dislike> {ids(catalog, 4)} <like> {ids(catalog, 5)} <neutral> {ids(catalog, 6)}"
+    assert said(prompts.sequence([4, 5, 6], RATED)) == f"{shown} <dislike>"
+    assert said(prompts.sequence([4, 5, 6], RATED, LIKE)) == f"{shown} <like>"
+    assert said(prompts.sequence([], [])) == "<bos> <dislike>"
     options = f"<opt> {ids(catalog, 8)} <opt> {ids(catalog, 9)}"
-    assert said(prompts.choice([4], None, [8, 9])) == f"<bos> <neg> {ids(catalog, 4)} {options} <ans>"
+    assert said(prompts.choice([4, 5, 6], RATED, [8, 9])) == f"{shown} <dislike> {options} <ans>"
+
+
+def test_a_row_of_events_asks_for_each_of_its_items(vocabulary):
+    items, signs = [4, 5, 6], RATED
+    whole = vocabulary.tokens([prompts.BOS, *prompts.row_of(items, signs)])
+    for place in range(3):
+        asked = vocabulary.tokens(prompts.sequence(items[:place], signs[:place], signs[place]))
+        assert whole[: len(asked)] == asked
 
 
 def test_words_are_the_most_frequent_ones_and_others_are_unknown(catalog, vocabulary):
@@ -68,8 +80,8 @@ def test_words_are_the_most_frequent_ones_and_others_are_unknown(catalog, vocabu
 
 
 def test_what_looks_like_a_control_token_in_a_title_is_text(vocabulary):
-    assert vocabulary.tokens(["<neg>"]) == [vocabulary.unknown]
-    assert vocabulary.tokens([Control("<neg>")]) == [CONTROLS.index("<neg>")]
+    assert vocabulary.tokens(["<like>"]) == [vocabulary.unknown]
+    assert vocabulary.tokens([Control("<like>")]) == [CONTROLS.index("<like>")]
 
 
 @pytest.mark.parametrize("template", range(TEMPLATES))
@@ -85,43 +97,40 @@ def test_the_forms_in_words_hold_everything_once_and_leave_no_brace(template):
     assert text(prompt).count("Heat {one} (1995)") == 1 and answer == [3]
     prompt, answer = prompts.alignment([3, 1, 2], 1, **more)
     assert "[3], [1], [2]" in text(prompt) and answer == [1]
-    both = text(prompts.sequence([4, 5], [6, 7], **more))
-    assert "[6], [7]" in both and both.index("[6], [7]") < both.index("[4], [5]") and "movie" in both
-    assert "[6]" not in text(prompts.sequence([4, 5], None, **more))
-    assert "[8], [9]" in text(prompts.choice([4], [5], [8, 9], **more))
-    for parts in (prompt, prompts.choice([4], [5], [8, 9], **more)):
+    asked = text(prompts.sequence([4, 5, 6], RATED, **more))
+    assert "disliked [4], liked [5], found so-so [6]" in asked and "movie" in asked
+    assert "dislike" in asked.split("so-so [6]")[1]
+    assert asked != text(prompts.sequence([4, 5, 6], RATED, LIKE, **more))
+    options = prompts.choice([4, 5, 6], RATED, [8, 9], **more)
+    assert "[8], [9]" in text(options)
+    for parts in (prompt, options):
         assert "{" not in text(parts) and "}" not in text(parts)
 
 
 def test_wordings_differ():
-    for wordings in (prompts.TITLE_OF_ID, prompts.ID_OF_TITLE, prompts.ODD_ONE, prompts.NEXT, prompts.LIKED):
+    for wordings in (prompts.TITLE_OF_ID, prompts.ID_OF_TITLE, prompts.ODD_ONE, prompts.NEXT):
         assert len(set(wordings)) == TEMPLATES
 
 
-def fit(vocabulary, room, negatives, positives):
-    def build(negatives, positives):
-        return prompts.choice(negatives, positives, [30, 31])
+def fit(vocabulary, room, items, signs):
+    def build(items, signs):
+        return prompts.choice(items, signs, [30, 31])
 
-    return prompts.fitted(build, negatives, positives, vocabulary.tokens, room)
-
-
-def test_the_oldest_positives_go_first_then_the_oldest_negatives_and_options_stay(vocabulary):
-    negatives, positives = [1, 2, 3], [4, 5]
-    whole = vocabulary.tokens(prompts.choice(negatives, positives, [30, 31]))
-    assert fit(vocabulary, len(whole), negatives, positives) == (whole, 0)
-    for left_out, rest in ((1, (negatives, [5])), (2, (negatives, [])), (3, ([2, 3], [])), (4, ([3], []))):
-        expected = vocabulary.tokens(prompts.choice(*rest, [30, 31]))
-        for room in (len(expected), len(expected) + 1):
-            assert fit(vocabulary, room, negatives, positives) == (expected, left_out)
+    return prompts.fitted(build, items, signs, vocabulary.tokens, room)
 
 
-def test_without_positives_only_negatives_go(vocabulary):
-    expected = vocabulary.tokens(prompts.choice([2, 3], None, [30, 31]))
-    assert fit(vocabulary, len(expected), [1, 2, 3], None) == (expected, 1)
+def test_the_oldest_events_go_and_the_last_one_and_options_stay(vocabulary):
+    items, signs = [1, 2, 3], RATED
+    whole = vocabulary.tokens(prompts.choice(items, signs, [30, 31]))
+    assert fit(vocabulary, len(whole), items, signs) == (whole, 0)
+    for left_out in (1, 2):
+        expected = vocabulary.tokens(prompts.choice(items[left_out:], signs[left_out:], [30, 31]))
+        for room in (len(expected), len(expected) + 3):
+            assert fit(vocabulary, room, items, signs) == (expected, left_out)
 
 
-def test_one_negative_that_does_not_fit_is_refused(vocabulary):
-    shortest = len(vocabulary.tokens(prompts.choice([3], None, [30, 31])))
+def test_one_event_that_does_not_fit_is_refused(vocabulary):
+    shortest = len(vocabulary.tokens(prompts.choice([3], [DISLIKE], [30, 31])))
     expected = f"takes {shortest} tokens, and the model's context has room for {shortest - 1}"
     with pytest.raises(InputError, match=expected):
-        fit(vocabulary, shortest - 1, [1, 2, 3], [4, 5])
+        fit(vocabulary, shortest - 1, [1, 2, 3], RATED)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from conrec.decoder.sasrec import BOS, FIRST, NEGATIVES, PAD, POSITIVES, SASRec
+from conrec.data.events import DISLIKE, LIKE, NEUTRAL
+from conrec.decoder.sasrec import BOS, FIRST, PAD, SIGN, SASRec
 
 ITEMS = 12
-ROWS = [([3], None), ([1, 2, 5], None), ([4, 4, 0], [7, 8]), ([9, 11], [6])]
+ROWS = [([3], [DISLIKE]), ([1, 2, 5], [LIKE, DISLIKE, NEUTRAL]), ([4, 4, 0], [DISLIKE] * 3), ([9, 11], [LIKE] * 2)]
 
 
 @pytest.fixture(scope="module")
@@ -20,18 +21,17 @@ def model():
 
 
 def test_rows(model):
-    assert model.row([3]) == [BOS, NEGATIVES, FIRST + 3]
-    assert model.row([3, 0], [7]) == [BOS, POSITIVES, FIRST + 7, NEGATIVES, FIRST + 3, FIRST]
-    assert model.row([3], []) == model.row([3])
-    assert PAD not in model.row(range(12))
+    assert model.row([3], [DISLIKE]) == [BOS, SIGN + DISLIKE, FIRST + 3]
+    row = [BOS, SIGN + LIKE, FIRST + 7, SIGN + NEUTRAL, FIRST]
+    assert model.row([7, 0], [LIKE, NEUTRAL]) == row
+    assert model.row([7, 0], [LIKE, NEUTRAL], DISLIKE) == [*row, SIGN + DISLIKE]
+    assert model.row([], [], LIKE) == [BOS, SIGN + LIKE]
+    assert len({PAD, BOS, *(SIGN + sign for sign in (DISLIKE, NEUTRAL, LIKE)), FIRST}) == 6
 
 
-def test_what_has_no_room_goes_the_oldest_positives_first(model):
-    room = model.context
-    row = model.row([5] * (room - 5), [1, 2, 3])
-    assert len(row) == room and row[:4] == [BOS, POSITIVES, FIRST + 2, FIRST + 3] and row[4] == NEGATIVES
-    row = model.row([4] + [5] * (room - 2), [1, 2, 3])
-    assert len(row) == room and row[:3] == [BOS, NEGATIVES, FIRST + 5]
+def test_the_oldest_events_go_where_there_is_no_room(model):
+    row = model.row([1, 2, 3] + [5] * 509, [LIKE] * 512, DISLIKE)
+    assert len(row) == model.context and row[:3] == [BOS, SIGN + LIKE, FIRST + 2] and row[-1] == SIGN + DISLIKE
 
 
 def log_chances(model, row):
@@ -39,19 +39,16 @@ def log_chances(model, row):
     return model.model(input_ids=torch.tensor([row])).logits[0, :, FIRST:].log_softmax(1)
 
 
-@pytest.mark.parametrize("last", [False, True])
-def test_the_loss_is_the_mean_over_negatives(model, last):
-    rows = [model.row(*row) for row in ROWS]
+def test_the_loss_is_the_mean_over_all_items(model):
     terms = []
-    for row, (negatives, _) in zip(rows, ROWS, strict=True):
-        start = row.index(NEGATIVES)
-        found = [-log_chances(model, row)[start + place, item] for place, item in enumerate(negatives)]
-        terms += found[-1:] if last else found
-    assert torch.allclose(model.loss(rows, last), torch.stack(terms).mean(), atol=1e-5)
+    for items, signs in ROWS:
+        chances = log_chances(model, model.row(items, signs))
+        terms += [-chances[1 + 2 * place, item] for place, item in enumerate(items)]  # after its sign
+    assert torch.allclose(model.loss([model.row(*row) for row in ROWS]), torch.stack(terms).mean(), atol=1e-5)
 
 
 def test_scores_are_those_of_each_row(model):
-    rows = [model.row(*row) for row in ROWS]
+    rows = [model.row(*row, DISLIKE) for row in ROWS]
     scores = model.scores(rows)
     assert scores.shape == (4, ITEMS) and np.allclose(np.exp(scores).sum(1), 1, atol=1e-5)
     for row, score in zip(rows, scores, strict=True):
@@ -59,18 +56,23 @@ def test_scores_are_those_of_each_row(model):
     assert np.allclose(model.scores(rows, budget=1), scores, atol=1e-5)
 
 
-def test_it_learns_which_item_follows():
+def test_it_learns_which_item_follows_and_what_the_sign_asks_for():
     made, random = SASRec(ITEMS, seed=0), np.random.default_rng(0)
-    optimizer = torch.optim.AdamW(made.trainable().values(), lr=1e-3)
-    for _ in range(60):  # after item i comes i + 1
-        rows = [made.row((first + np.arange(5)) % ITEMS) for first in random.integers(ITEMS, size=16)]
+    optimizer = torch.optim.AdamW(made.trainable().values(), lr=2e-3)
+    for _ in range(150):  # after item i comes i + 1 where it is liked, i + 2 where it is disliked
+        rows = []
+        for item in random.integers(ITEMS, size=16):
+            signs = random.choice([DISLIKE, LIKE], size=5)
+            steps = np.where(signs == LIKE, 1, 2)
+            rows.append(made.row((item + np.cumsum(steps)) % ITEMS, signs))
         loss = made.loss(rows)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    scores = made.scores([made.row([item]) for item in range(ITEMS)])
-    assert (scores.argmax(1) == (np.arange(ITEMS) + 1) % ITEMS).all()
-    assert np.exp(scores.max(1)).min() > 0.5
+    made.model.eval()
+    for asked, step in ((LIKE, 1), (DISLIKE, 2)):
+        scores = made.scores([made.row([item], [LIKE], asked) for item in range(ITEMS)])
+        assert (scores.argmax(1) == (np.arange(ITEMS) + step) % ITEMS).all()
 
 
 def test_saved_and_read_again(model, tmp_path):

@@ -8,7 +8,7 @@ import synthetic
 from scipy import stats
 
 from conrec.data.events import read
-from conrec.data.instances import instances, past, top_items
+from conrec.data.instances import instances, past, top_items, window
 from conrec.results import closed_forms, metrics
 from preparation.rules import TRAIN
 from utils import InputError
@@ -126,12 +126,28 @@ def test_means_and_intervals_are_over_the_instances_a_metric_applies_to():
     assert halves["some"] == pytest.approx((high - low) / 2) and halves["one"] is None and halves["none"] is None
 
 
+def test_every_instance_counts_and_each_user_as_much_as_any_other(events):
+    every = metrics.every(events, "test")
+    users, positions = instances(events, "test", every=True)
+    assert np.array_equal(every.users, users) and np.array_equal(every.positions, positions)
+    assert len(users) > 1.5 * len(np.unique(users))
+    lists = np.random.default_rng(0).permuted(np.tile(np.arange(events.n_items), (len(users), 1)), axis=1)[:, :20]
+    found = metrics.of_every(lists, every, (5, 20))
+    for place, user in enumerate(np.unique(users)):
+        hits = []
+        for row in np.flatnonzero(users == user):
+            items, ratings = window(events, user, positions[row])
+            hits.append(np.isin(items[ratings <= 2], lists[row]).any())
+        assert found["fhr-every@20"][place] == pytest.approx(np.mean(hits))
+    assert set(found) == {f"{name}-every@{k}" for name in ("hr", "fhr", "frecall") for k in (5, 20)}
+
+
 # ------------------------------------------------------------------------------------ closed forms
 
 
 @pytest.fixture(scope="module")
 def scores(events):
-    return dict(closed_forms.scores(events, *instances(events, "test")))
+    return dict(closed_forms.scores(closed_forms.Fitted(events), *instances(events, "test")))
 
 
 def dense(events, kept):
@@ -157,6 +173,11 @@ def by_hand(events):
     for user, p in zip(users, positions, strict=True):
         before[events.first[user] : events.first[user] + p] = True
     h_low, h_mid, h_high, h = (dense(events, before & kept)[users] for kept in (low, ~low & ~high, high, before))
+    late = np.zeros(len(events.users), bool)
+    for user, p in zip(users, positions, strict=True):
+        late[events.first[user] + max(p - 20, 0) : events.first[user] + p] = True
+    h_late, all_norms = dense(events, late)[users], np.maximum(np.sqrt(x.sum(0)), 1e-9)
+    disliked = x_low.sum(0) / (x.sum(0) + 20) + 0.01
     sums = np.bincount(events.items[train], events.ratings[train], minlength=events.n_items)
     means = (sums + 5 * events.ratings[train].mean()) / (x.sum(0) + 5)
     norms = np.maximum(np.sqrt(x_low.sum(0)), 1e-9)
@@ -171,7 +192,10 @@ def by_hand(events):
         "EASE, negatives": h_low @ ease(x_low, 500),
         "EASE, sign ignored": h @ ease(x, 200),
         "EASE, three channels": np.hstack([h_low, h_mid, h_high]) @ ease(beside, 500)[:, : events.n_items],
-        "two factors": np.maximum(h @ ease(x, 200), 0.001) * (x_low.sum(0) / (x.sum(0) + 20) + 0.01),
+        "two factors": np.maximum(h @ ease(x, 200), 0.001) * disliked,
+        "item-kNN, last 20 events": h_late @ (x.T @ x / all_norms / all_norms[:, None]),
+        "EASE, last 20 events": h_late @ ease(x, 200),
+        "two factors, last 20 events": np.maximum(h_late @ ease(x, 200), 0.001) * disliked,
     }
 
 
@@ -185,29 +209,31 @@ def test_closed_forms_are_their_formulas(events, scores):
 
 def test_an_item_that_nobody_rates_still_has_a_chance():
     fitted = SimpleNamespace(
-        ease_all=np.array([[0, -0.5, 0.3]]), count=np.array([20, 30, 0]), count_negatives=np.array([5, 10, 0])
+        ease_all=np.array([[0, -0.5, 0.3]]), often_disliked=np.array([5 / 40, 10 / 50, 0]) + 0.01
     )
     found = closed_forms.two_factors(fitted, SimpleNamespace(all=np.ones((1, 1))), 0)
     np.testing.assert_allclose(found, [[0.001 * (5 / 40 + 0.01), 0.001 * (10 / 50 + 0.01), 0.3 * 0.01]])
 
 
 def test_the_random_system_is_that_of_its_seed(events):
-    users, positions = instances(events, "test")
-    runs = [next(closed_forms.scores(events, users, positions, ["random"], seed))[1] for seed in (0, 0, 1)]
+    fitted, (users, positions) = closed_forms.Fitted(events), instances(events, "test")
+    runs = [next(closed_forms.scores(fitted, users, positions, ["random"], seed))[1] for seed in (0, 0, 1)]
     assert np.array_equal(runs[0], runs[1]) and not np.array_equal(runs[0], runs[2])
 
 
 def test_the_table_holds_every_system_and_metric(events, truth):
-    table = closed_forms.table(closed_forms.evaluate(events, truth, (5, 20)))
+    table = closed_forms.table(closed_forms.evaluate(events, truth, metrics.every(events, "test"), (5, 20)))
     assert list(table.index) == list(closed_forms.SYSTEMS)
-    assert {"hr@5", "fhr@20", "frecall@20", "luf@20", "lif@20", "lif-strict@20", "candidates", "auc"} <= set(table)
+    expected = "hr@5 fhr@20 fhr-every@20 frecall@20 luf@20 lif@20 lif-strict@20 candidates auc"
+    assert set(expected.split()) <= set(table)
     assert table.loc["item-kNN, negatives", "fhr@20"] > 1.5 * table.loc["popularity, negatives", "fhr@20"]
 
 
 def test_a_matrix_that_does_not_fit_is_left_out_and_said(events, monkeypatch):
     monkeypatch.setattr(closed_forms, "available_memory", lambda device: 10**4)
     lines = []
-    found = [name for name, _ in closed_forms.scores(events, *instances(events, "test"), log=lines.append)]
+    fitted, moments = closed_forms.Fitted(events), instances(events, "test")
+    found = [name for name, _ in closed_forms.scores(fitted, *moments, log=lines.append)]
     assert found == [name for name in closed_forms.SYSTEMS if name != "EASE, three channels"]
     assert "EASE, three channels: left out" in lines[0]
 
