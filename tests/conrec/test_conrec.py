@@ -363,6 +363,17 @@ def test_every_flag_changes_something(short, words, monkeypatch):
     assert found_by(folder_of(base, name)) != found_by(folder_of(base))
 
 
+def test_a_list_longer_than_the_beams_makes_more_beams_and_stages_of_its_own(short, monkeypatch):
+    base, world = short
+    monkeypatch.setattr(run_files, "plot", lambda *of: None)
+    made = []
+    for number, words in enumerate(["--top_k 5 20", "--top_k 5 20 30", "--top_k 5 20 30 --conrec_beams 30"]):
+        main.main(arguments(world, base, "--path_name", f"beams{number}", *SHORT.split(), *words.split()))
+        made.append({path.name for path in (base / "data" / "world" / "conrec").glob("[!.]*")})
+    assert {name.split("-")[0] for name in made[1] - made[0]} >= {"warmup", "both", "evaluate", "predict"}
+    assert made[2] == made[1]  # 30 beams either way
+
+
 @pytest.mark.parametrize("words", ["--conrec_order file", "--llm_batch_tokens 200"])
 def test_what_changes_no_result_here(short, tmp_path, words):
     """The rows lie in order of time; micro-batches change a loss to rounding, where no dropout is drawn."""
