@@ -14,8 +14,8 @@ from llm.batches import batches
 def beams(backbone, trie, prompts, closed, n_beams=50, n_items=20, budget=16384):
     """(items, logprobs), (n, n_items) int64 and float32 arrays, best first, ties by item number.
 
-    A score is the log-probability of an item among the open ones, as in GRPO's policy.  closed: for each prompt an array
-    of items that must not come out (the history): they, and nodes with nothing else below, are closed before the
+    A score is the log-probability of an item among the open ones, as in GRPO's policy.  closed: for each prompt an
+    array of items that must not come out (the history): they, and nodes with nothing else below, are closed before the
     log-softmax.  Where fewer items are left, or n_beams < n_items, -1 and -inf stand at the end.
     """
     items = np.full((len(prompts), n_items), -1)

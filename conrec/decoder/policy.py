@@ -17,8 +17,8 @@ DROPPED = 0.2  # share of the shown events that a cleaned prompt lacks
 
 class Policy:
     def __init__(self, events, backbone, trie, *, shown=(20, 40), domain="items", n_beams=50, k=20, budget=16384):
-        """shown: most recent negatives and positives.  n_beams: k at least, else lists would end early.  k: items a list.
-        budget: tokens read at once."""
+        """shown: most recent negatives and positives.  n_beams: k of them where it is less.  k: items a list.  budget:
+        tokens read at once."""
         self.events, self.backbone, self.trie = events, backbone, trie
         self.shown, self.n_beams, self.k, self.budget = shown, max(n_beams, k), k, budget
         self.words = {"words": backbone.words, "domain": domain}
