@@ -159,14 +159,18 @@ class Loop:
             raise InputError(f"{path}: {why}; delete it to start the stage over") from None
 
     def save_if_due(self, path, signals):
-        """Write last.pt now and then, and when a signal asks to stop: then training ends here, by raising Stopped."""
+        """Write last.pt now and then, and when a signal asks to stop: then training ends here, by raising Stopped.
+
+        A signal to one of several processes ends all in the same step, once the first has saved.
+        """
         wait = max(checkpoint.SAVE_SECONDS, checkpoint.SAVE_SHARE * self.saving_took)
-        due = time.perf_counter() - self.saved > wait
-        if is_first() and (signals or due):
-            self.save(path)
-        if signals:
+        due = is_first() and time.perf_counter() - self.saved > wait
+        signal, due = processes.largest(next(iter(signals), 0), due)
+        if signal or due:
+            processes.by_first(self.save, path)
+        if signal:
             where = f"{self.plan.name}, step {self.step}"
-            raise Stopped(signals[0], f"stopped and saved in {where}; the same command with --resume goes on there")
+            raise Stopped(signal, f"stopped and saved in {where}; the same command with --resume goes on there")
 
 
 def train(model, task, plan, folder, log=print):
@@ -175,7 +179,7 @@ def train(model, task, plan, folder, log=print):
     A last.pt in the folder is gone on from.  Returns what stage.json holds.
     """
     loop, path = Loop(model, task, plan), folder / LAST
-    if path.exists():
+    if processes.by_first(path.exists):
         loop.load(path)
         log(f"{plan.name}: going on after step {loop.step}")
     with deferred_signals() as signals, progress(plan, loop) as bar:
@@ -191,8 +195,7 @@ def train(model, task, plan, folder, log=print):
             bar.update()
             bar.set_postfix_str(live(loop), refresh=False)
             loop.save_if_due(path, signals)
-        if signals:
-            loop.save_if_due(path, signals)
+        loop.save_if_due(path, signals)  # of a stage that was saved at its end, too
     return leave(loop, folder, log)
 
 
