@@ -1,6 +1,6 @@
 """The one loop of steps: of the stages by supervision, of GRPO and of SASRec.
 
-    train        until all steps are done, patience ends or the loss is no number; the best weights are kept
+    train        until all steps are done or patience ends; the best weights are kept
 
 What step s does is decided by (seed, stage, s) alone, so that last.pt needs no generator's state and a resumed stage is
 bit for bit the undisturbed one.  What a task must have:
@@ -176,7 +176,8 @@ class Loop:
 def train(model, task, plan, folder, log=print):
     """Train a stage; the model is left with its best weights, the folder with the model, metrics.csv and stage.json.
 
-    A last.pt in the folder is gone on from.  Returns what stage.json holds.
+    A last.pt in the folder is gone on from.  Returns what stage.json holds.  Raises InputError where the loss is not
+    finite: a stage that ended so is not finished, since other runs would share it.
     """
     loop, path = Loop(model, task, plan), folder / LAST
     if processes.by_first(path.exists):
@@ -188,8 +189,10 @@ def train(model, task, plan, folder, log=print):
         while loop.step < plan.steps and not loop.ended:
             model.model.train(task.dropout)
             if not loop.take_step():
-                loop.ended = f"the loss of step {loop.step + 1} is not finite"
-                break
+                raise InputError(
+                    f"{plan.name}: the loss of step {loop.step + 1} is not finite; try lower --conrec_rates (it learns "
+                    f"at {plan.rate:g})"
+                )
             if loop.step % task.every == 0 or loop.step == plan.steps:
                 loop.note()
             bar.update()

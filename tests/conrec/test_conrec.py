@@ -198,18 +198,25 @@ def test_a_stage_that_was_half_deleted_is_refused_or_made_anew(world, finished, 
     ).read_bytes()
 
 
-def test_a_loss_that_is_no_number_ends_the_stage_and_keeps_its_best(world, tmp_path, monkeypatch):
+def test_a_stage_whose_loss_is_no_number_is_not_finished_and_other_rates_are_not_affected(world, tmp_path, monkeypatch):
     micro_batches = steps.Loop.micro_batches
 
     def spoil(loop, examples):
         figures = micro_batches(loop, examples)
-        return figures | {"loss": float("nan")} if (loop.plan.name, loop.step) == ("warmup", 2) else figures
+        spoilt = loop.plan.rate == 1e-3 and (loop.plan.name, loop.step) == ("warmup", 2)
+        return figures | {"loss": float("nan")} if spoilt else figures
 
     monkeypatch.setattr(steps.Loop, "micro_batches", spoil)
-    main.main(arguments(world, tmp_path, "--path_name", "a", "--conrec_stages", "warmup", "both"))
-    found = summary(folder_of(tmp_path))["stages"]["warmup"]
-    assert found["ended"] == "the loss of step 3 is not finite, kept the weights it began with"
-    assert (found["steps"], found["best_step"]) == (2, 0)
+    stages = ["--conrec_stages", "warmup", "both"]
+    for resume in ([], ["--resume"]):
+        words = r"warmup: the loss of step 3 is not finite; try lower --conrec_rates \(it learns at 0\.001\)"
+        with pytest.raises(InputError, match=words):
+            main.main(arguments(world, tmp_path, "--path_name", "a", *stages, *resume))
+    (left,) = tmp_path.rglob("warmup-*")
+    assert not (left / DONE).exists() and not (folder_of(tmp_path) / "summary.json").exists()
+    main.main(arguments(world, tmp_path, "--path_name", "b", *stages, "--conrec_rates", "5e-4", "1e-4"))
+    found = summary(folder_of(tmp_path, "b"))["stages"]["warmup"]
+    assert (found["steps"], found["ended"].split(",")[0]) == (5, "all steps done")
 
 
 def test_a_language_model_goes_through_all_stages_and_leaves_its_adapter(world, tmp_path):
