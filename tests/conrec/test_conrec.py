@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+import torch
 from safetensors import safe_open
 
 import main
@@ -226,6 +227,29 @@ def test_a_language_model_goes_through_all_stages_and_leaves_its_adapter(world, 
     found = summary(folder_of(tmp_path))
     assert found["llm"] == str(tmp_path / "llm") and found["stages"]["both"]["steps"] == 1
     assert {"adapter_model.safetensors"} <= {path.name for path in (folder_of(tmp_path) / "model").iterdir()}
+
+
+def test_all_weights_of_a_language_model_go_on_bit_for_bit(world, tmp_path, monkeypatch):
+    conrec_models.write_llm(tmp_path / "llm")
+    flags = ["--llm", tmp_path / "llm", "--conrec_lora_rank", "0", "--llm_dtype", "bfloat16"]
+    flags += ["--conrec_stages", "warmup", "both", "--conrec_steps", "2", "--path_name", "a"]
+    main.main(arguments(world, tmp_path / "whole", *flags))
+    take_step, kept = steps.Loop.take_step, set()
+
+    def step_and_stop(loop):
+        kept.update(weight.dtype for weight in loop.weights)
+        if loop.step == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return take_step(loop)
+
+    monkeypatch.setattr(steps.Loop, "take_step", step_and_stop)
+    for stage in ("warmup", "both"):
+        with pytest.raises(Stopped, match=f"stopped and saved in {stage}, step 2"):
+            main.main(arguments(world, tmp_path / "again", *flags, *(["--resume"] if stage == "both" else [])))
+    main.main(arguments(world, tmp_path / "again", *flags, "--resume"))
+    ours, theirs = folder_of(tmp_path / "again"), folder_of(tmp_path / "whole")
+    assert figures(ours) == figures(theirs) and kept == {torch.float32}
+    assert (ours / "model" / "model.safetensors").read_bytes() == (theirs / "model" / "model.safetensors").read_bytes()
 
 
 # ---------------------------------------------------------------------------------------------- the other systems
