@@ -141,15 +141,11 @@ def open_run(job, origin):
 
 
 def make_events(job, stages, origin):
-    """The Stage of events.csv; the time split for the other models lies beside the data set."""
+    """The Stage of events.csv."""
 
     def build(folder):
         evaluation.write_csv(folder / "events.csv", events_of.to_frame(job.events))
 
-    if utils.is_first():
-        item_file = splits.raw_files(job.raw)[1]
-        split = events_of.time_split(job.events, job.settings.data_dir, job.name, item_file)
-        job.log(f"time split for other models: --dataset {split}")
     settings = {name: origin[name] for name in ("sha256", "items")} | events_of.settings(job.settings)
     return stages.make("events", None, settings, EVENTS_VERSION, build)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from conrec.data.events import DISLIKE, LIKE
+from conrec.data.events import DISLIKE, LIKE, PARTS
 from conrec.data.instances import everybody, numbers_of, past, top_items
 from conrec.decoder.policy import shown_before
 from conrec.decoder.sasrec import SASRec
@@ -20,6 +20,7 @@ from conrec.results.closed_forms import AT_ONCE
 from conrec.results.metrics import of_scores
 from machine import processes
 from options.conrec import SFT, STAGES
+from preparation.files import STARS, read_ratings
 from recommend import held_out, load_run
 from utils import InputError, read_json, sha256
 
@@ -143,16 +144,16 @@ def sasrec(job, origin, make_events, open_run):
 
 
 def reversed_run(job, origin, open_run):
-    """The items that a run on the time split scores lowest.  It knows a user's train part, whatever the history."""
+    """The items that a run of --split time scores lowest.  It knows a user's train part, whatever the history."""
     folder = Path(job.settings.conrec_reversed)
-    flag = f"--conrec_reversed {folder}"
     run = load_run(folder, None, str(job.device))
-    name = f"{job.name}-time"
-    split = {part: job.folder.parent / name / f"{name}_{part}.csv" for part in ("validation", "test")}
-    tested_on = held_out(folder)  # with --hold_out dislikes --split time also of dislikes, beside the same likes
-    if not all(path.exists() and tested_on.get(part) == sha256(path) for part, path in split.items()):
-        where = split["test"].parent
-        raise InputError(f"{flag}: was not trained on --dataset {where}, the time split of these events")
+    for part in ("validation", "test"):
+        if not tested_on_likes(run, part, job.events):
+            raise InputError(
+                f"--conrec_reversed {folder}: was not tested on the likes of CoNRec's {part} part of {job.name}; take "
+                "a run of --hold_out dislikes --split time on it (there is none where ratings of items without a title "
+                "are dropped, or for --conrec_order file where the timestamps say otherwise)"
+            )
     with torch.no_grad():
         users, items = (table.cpu().numpy() for table in run.model.embeddings())
     user_of = numbers_of(job.events.user_ids, run.data.user_ids)  # of ours there, -1: unknown
@@ -168,3 +169,14 @@ def reversed_run(job, origin, open_run):
 
     open_run(job, origin | {"reversed": sha256(folder / "summary.json")})
     return scores, {"system": f"reversed {run.name}", "stages": {}, "train_seconds": 0.0}
+
+
+def tested_on_likes(run, part, events):
+    """Whether the part of a recommend.FinishedRun holds just the likes of these events."""
+    path = run.splits / f"{run.dataset}_{part}.csv"
+    if sha256(path) != held_out(run.folder).get(part):
+        return False  # another now than when it was tested
+    likes = events.is_positive & (events.parts == PARTS.index(part))
+    ours = zip(events.user_ids[events.users[likes]], events.item_ids[events.items[likes]], strict=True)
+    theirs = read_ratings(path, ",", STARS)
+    return set(ours) == set(zip(theirs.user, theirs.item, strict=True))

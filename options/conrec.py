@@ -73,7 +73,7 @@ class ConrecSettings(Settings):
         None, "learning rates of the first four stages and of GRPO",
         nargs=2, least=0, default_words="0.001 0.0001; --llm: 5e-05 1e-05",
     )
-    conrec_lora_rank: int = flag(8, "with --llm: of the LoRA weights; 0: all are trained", least=0)
+    conrec_lora_rank: int = flag(8, "with --llm: of the LoRA weights; 0: all are trained, in float32", least=0)
     # GRPO
     conrec_reward: str = flag(
         "c", "next: similarity to the next negative; a: to the window's negatives and their neighbours; b: a "

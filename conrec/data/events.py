@@ -2,8 +2,8 @@
 
     read         .inter and .item -> Events
     to_frame     Events -> the table of events.csv
-    time_split   the same cut as CSVs for the other models
 
+The other models train on the same cut with --hold_out dislikes --split time (preparation/dislikes.py).
 Negative feedback is a rating up to `negative` (2), positive one from 4; 3 is neutral.  Knows files, no model.
 """
 
@@ -20,7 +20,7 @@ from preparation.locate import locate
 from preparation.rules import TRAIN, cut_in_time, is_complete, newest, of_drawn_users
 from preparation.sources import DATASETS
 from preparation.titles import item_table
-from utils import InputError, write_atomically
+from utils import InputError
 
 PARTS = ("train", "validation", "test")
 POSITIVE = 4  # stars, and more
@@ -212,28 +212,3 @@ def to_frame(events):
     columns = {"user": events.user_ids[events.users], "item": events.item_ids[events.items]}
     columns |= {"rating": events.ratings.astype(np.int64), "position": events.positions}
     return pd.DataFrame(columns | {"part": np.array(PARTS, dtype=object)[events.parts]})
-
-
-def time_split(events, folder, name, item_file):
-    """Write folder/<name>-time/<name>-time_{train_original,validation,test}.csv, all ratings of train and the positives
-    of the others, and a copy of the .item file, where they are not there already.  Returns their folder.
-
-    folder: of the data sets (data/).
-    """
-    name = f"{name}-time"
-    folder = folder / name
-    folder.mkdir(parents=True, exist_ok=True)
-    frame = to_frame(events)[["user", "item", "rating"]]
-    for part, csv_part in enumerate(splits.PARTS):
-        kept = events.parts == part
-        if part != TRAIN:
-            kept &= events.is_positive
-        text = frame[kept].to_csv(header=splits.COLUMNS, index=False, lineterminator="\n")
-        put(folder / f"{name}_{csv_part}.csv", text.encode("utf-8"))
-    put(folder / item_file.name, item_file.read_bytes())
-    return folder
-
-
-def put(path, content):
-    if not path.exists() or path.read_bytes() != content:
-        write_atomically(path, lambda temporary: temporary.write_bytes(content))

@@ -67,7 +67,7 @@ class Backbone(Decoder):
             found.append(torch.cat([reading.next_logits(one, None), reading.next_logits(two, parents)]))
         once, whole = (logits.float() for logits in found)
         difference = float((once - whole).abs().mean() / whole.std())
-        self.branches = difference < TOLERANCE.get(next(self.model.parameters()).dtype, 0.05)
+        self.branches = difference < TOLERANCE.get(self.dtype or next(self.model.parameters()).dtype, 0.05)
         if not self.branches:
             log(f"{self.name}: its attention takes no mask of our own, so every continuation is read as a whole row")
 

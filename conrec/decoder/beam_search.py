@@ -14,9 +14,9 @@ from llm.batches import batches
 def beams(backbone, trie, prompts, closed, n_beams=50, n_items=20, budget=16384):
     """(items, logprobs), (n, n_items) int64 and float32 arrays, best first, ties by item number.
 
-    A score is the sum of the masked log-probabilities of the three tokens.  closed: for each prompt an array of items
-    that must not come out (the history): they, and nodes with nothing else below, are closed after the log-softmax.
-    Where fewer items are left, or n_beams < n_items, -1 and -inf stand at the end.
+    A score is the log-probability of an item among the open ones, as in GRPO's policy.  closed: for each prompt an
+    array of items that must not come out (the history): they, and nodes with nothing else below, are closed before the
+    log-softmax.  Where fewer items are left, or n_beams < n_items, -1 and -inf stand at the end.
     """
     items = np.full((len(prompts), n_items), -1)
     logprobs = np.full((len(prompts), n_items), -np.inf, np.float32)
@@ -36,7 +36,7 @@ def search(backbone, trie, prompts, is_closed, n_beams):
 
     is_closed: (B, N) bool.
     """
-    reading = backbone.read(prompts)
+    reading = backbone.read(prompts, is_closed)
     scores, nodes = grow(trie, reading.start(trie), torch.zeros(len(prompts), 1, device=trie.device), None, is_closed)
     for _ in range(1, LEVELS):
         # the best nodes; sorting is stable, so that ties go by node
@@ -50,7 +50,10 @@ def search(backbone, trie, prompts, is_closed, n_beams):
 
 
 def grow(trie, logprobs, scores, nodes, is_closed):
-    """Scores and numbers of all children, (B, w K).  logprobs (B, w, K), at the root (B, K); scores, nodes (B, w)."""
+    """Scores and numbers of all children, (B, w K).  logprobs (B, w, K), at the root (B, K); scores, nodes (B, w).
+
+    What is shut has -inf: below a beam that came to nothing all is, and its log-probabilities are no numbers.
+    """
     if nodes is None:  # at the root
         logprobs, nodes = logprobs.unsqueeze(1), torch.zeros_like(scores, dtype=torch.long)
     children = trie.children(nodes).flatten(1)  # (B, w K)

@@ -19,7 +19,10 @@ CONTEXT = 1024  # tokens of the tiny decoder
 
 
 class Decoder:
-    """.model: the module, whose train() turns dropout on and eval() off.  .context: tokens a row may have."""
+    """.model: the module, whose train() turns dropout on and eval() off.  .context: tokens a row may have.  .dtype: the
+    torch.dtype in which matrices are multiplied where that is not the weights' own, else None."""
+
+    dtype = None
 
     def __init__(self, model, pad, context, device, name):
         """pad: any token, it is always masked; name: for messages."""
@@ -29,12 +32,13 @@ class Decoder:
         self.kept = None  # the reference policy's weights
 
     def forward(self, ids, mask, positions, cache=None, keep=0):
-        """(B, tokens, V) logits in the model's own dtype, of the last `keep` tokens only where that is not 0."""
+        """(B, tokens, V) logits in the dtype of the computation, of the last `keep` tokens only where that is not 0."""
         options = {"logits_to_keep": keep} if keep and self.keeps_logits else {}
-        logits = self.model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache,
-            use_cache=cache is not None, **options,
-        ).logits  # fmt: skip
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
+            logits = self.model(
+                input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache,
+                use_cache=cache is not None, **options,
+            ).logits  # fmt: skip
         return logits[:, -keep:]
 
     def logits(self, rows, keep=None):

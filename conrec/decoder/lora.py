@@ -5,6 +5,7 @@ imported only where LoRA is asked for.
 """
 
 import warnings
+from types import SimpleNamespace
 
 import torch
 from safetensors import SafetensorError
@@ -14,7 +15,7 @@ from conrec.data.trie import LEVELS
 from conrec.decoder.backbone import Backbone
 from conrec.decoder.vocabulary import ModelVocabulary
 from llm.language_model import LanguageModel
-from llm.weights import ADAPTER, import_peft, is_causal, write_lora_config
+from llm.weights import ADAPTER, dtype_of, import_peft, is_causal, write_lora_config
 from utils import InputError, write_atomically
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -25,12 +26,16 @@ NOISE = 0.1  # of a new row, in standard deviations of the old ones
 def load(weights, catalog, options, seed, device, log=print):
     """The Backbone of a local folder (llm.weights.model_folder).
 
-    options: ConrecSettings; conrec_lora_rank 0 trains all weights.
+    options: ConrecSettings; conrec_lora_rank 0 trains all weights.  What trains is float32, of which an update at 1e-5
+    would mostly be rounded away in bfloat16; matrices are multiplied in --llm_dtype all the same.
     Raises InputError for an encoder, a tokenizer that already has <a_0>, a missing peft.
     """
     if not is_causal(weights):
         raise InputError(f"--llm {weights}: is not a causal language model; CoNRec needs one that writes")
-    language_model = LanguageModel(weights, device, options, "generate")
+    dtype = dtype_of(options, device)
+    kept_in = dtype if options.conrec_lora_rank else "float32"
+    loading = SimpleNamespace(llm_dtype=kept_in, llm_batch_tokens=options.llm_batch_tokens)
+    language_model = LanguageModel(weights, device, loading, "generate")
     model, tokenizer = language_model.model, language_model.tokenizer
     known = tokenizer.get_vocab()
     if "<a_0>" in known:
@@ -45,6 +50,8 @@ def load(weights, catalog, options, seed, device, log=print):
     context = min(window for window in windows if window)
     kind = Adapted if options.conrec_lora_rank else Backbone
     backbone = kind(model, vocabulary, catalog, context, device, language_model.name)
+    if dtype != kept_in:
+        backbone.dtype = getattr(torch, dtype)
     backbone.check_branches(log)
     return backbone
 

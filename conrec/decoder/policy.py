@@ -19,7 +19,7 @@ class Policy:
     def __init__(self, events, backbone, trie, *, shown=(20, 30), domain="items", n_beams=50, k=20, budget=16384):
         """shown: most recent dislikes ("recent", "negatives") and events ("both").  k: items a list.
 
-        budget: tokens read at once.
+        n_beams: k of them where it is less.  budget: tokens read at once.
         """
         self.events, self.backbone, self.trie = events, backbone, trie
         self.shown, self.n_beams, self.k, self.budget = shown, max(n_beams, k), k, budget

@@ -108,7 +108,7 @@ class Chain:
         if name in ("translation", "alignment"):
             return settings
         settings |= {"context": context_of(name, options), "shown": options.conrec_history}
-        settings |= {"beams": options.conrec_beams}  # of the validation
+        settings |= {"beams": self.policy.n_beams}  # of the validation
         if name in GRPO:
             settings |= {"reward": options.conrec_reward, "beta": self.beta(name), "clean": options.conrec_clean}
             settings |= {"prompts_of_step": options.conrec_prompts, "group": options.conrec_group}
@@ -173,7 +173,7 @@ class Chain:
         return "stream" in self.options.conrec_stages
 
     def of_decoding(self):
-        return {"beams": self.options.conrec_beams, "shown": self.options.conrec_history}
+        return {"beams": self.policy.n_beams, "shown": self.options.conrec_history}
 
     def evaluate_every(self):
         """The Stage of per_user.csv: the last stage's figures of all test instances, in its last context."""

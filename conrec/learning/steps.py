@@ -1,6 +1,6 @@
 """The one loop of steps: of the stages by supervision, of GRPO and of SASRec.
 
-    train        until all steps are done, patience ends or the loss is no number; the best weights are kept
+    train        until all steps are done or patience ends; the best weights are kept
 
 What step s does is decided by (seed, stage, s) alone, so that last.pt needs no generator's state and a resumed stage is
 bit for bit the undisturbed one.  What a task must have:
@@ -159,23 +159,28 @@ class Loop:
             raise InputError(f"{path}: {why}; delete it to start the stage over") from None
 
     def save_if_due(self, path, signals):
-        """Write last.pt now and then, and when a signal asks to stop: then training ends here, by raising Stopped."""
+        """Write last.pt now and then, and when a signal asks to stop: then training ends here, by raising Stopped.
+
+        A signal to one of several processes ends all in the same step, once the first has saved.
+        """
         wait = max(checkpoint.SAVE_SECONDS, checkpoint.SAVE_SHARE * self.saving_took)
-        due = time.perf_counter() - self.saved > wait
-        if is_first() and (signals or due):
-            self.save(path)
-        if signals:
+        due = is_first() and time.perf_counter() - self.saved > wait
+        signal, due = processes.largest(next(iter(signals), 0), due)
+        if signal or due:
+            processes.by_first(self.save, path)
+        if signal:
             where = f"{self.plan.name}, step {self.step}"
-            raise Stopped(signals[0], f"stopped and saved in {where}; the same command with --resume goes on there")
+            raise Stopped(signal, f"stopped and saved in {where}; the same command with --resume goes on there")
 
 
 def train(model, task, plan, folder, log=print):
     """Train a stage; the model is left with its best weights, the folder with the model, metrics.csv and stage.json.
 
-    A last.pt in the folder is gone on from.  Returns what stage.json holds.
+    A last.pt in the folder is gone on from.  Returns what stage.json holds.  Raises InputError where the loss is not
+    finite: a stage that ended so is not finished, since other runs would share it.
     """
     loop, path = Loop(model, task, plan), folder / LAST
-    if path.exists():
+    if processes.by_first(path.exists):
         loop.load(path)
         log(f"{plan.name}: going on after step {loop.step}")
     with deferred_signals() as signals, progress(plan, loop) as bar:
@@ -184,15 +189,16 @@ def train(model, task, plan, folder, log=print):
         while loop.step < plan.steps and not loop.ended:
             model.model.train(task.dropout)
             if not loop.take_step():
-                loop.ended = f"the loss of step {loop.step + 1} is not finite"
-                break
+                raise InputError(
+                    f"{plan.name}: the loss of step {loop.step + 1} is not finite; try lower --conrec_rates (it learns "
+                    f"at {plan.rate:g})"
+                )
             if loop.step % task.every == 0 or loop.step == plan.steps:
                 loop.note()
             bar.update()
             bar.set_postfix_str(live(loop), refresh=False)
             loop.save_if_due(path, signals)
-        if signals:
-            loop.save_if_due(path, signals)
+        loop.save_if_due(path, signals)  # of a stage that was saved at its end, too
     return leave(loop, folder, log)
 
 

@@ -23,7 +23,7 @@ N_OPTIONS, MOST_OPTIONS, LONG_SHARE = 4, 20, 0.25  # of an alignment question; h
 OFTEN, LESS_OFTEN, ENOUGH = 4, 2, 1000  # dislikes of a topic; and where the first rule leaves too few samples
 SKIPPED = 0.1  # share of a warmup row's items that are left out
 IGNORED = -100  # no answer token
-TASKS_VERSION = 2  # raise it when batches or losses change, so that stages made with others are made anew
+TASKS_VERSION = 3  # raise it when batches or losses change, so that stages made with others are made anew
 
 
 class Supervised:

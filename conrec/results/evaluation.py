@@ -15,6 +15,7 @@ from conrec.decoder import beam_search, prompts
 from conrec.decoder.policy import padded, whole
 from conrec.results import metrics
 from machine import processes
+from preparation.rules import VALIDATION
 from utils import is_first, write_atomically, write_json
 
 EVALUATION_VERSION = 2  # raise it when figures would differ, so that stages are evaluated anew
@@ -24,14 +25,18 @@ TOP_INTERESTS = (1, 4)
 
 
 def alignment_questions(events, seed=0):
-    """(n, 4) items: a validation negative and three validation positives of the same user, column 0 the negative."""
+    """(n, 4) items: a validation negative and three validation positives of the same user, column 0 the negative.
+
+    Of a user's negatives the first in time.
+    """
     random, questions = np.random.default_rng(seed), []
-    disliked, liked = matrix(events, "negative", "validation"), matrix(events, "positive", "validation")
+    disliked = by_user(events, events.is_negative & (events.parts == VALIDATION))
+    liked = matrix(events, "positive", "validation")
     for user in range(events.n_users):
         likes = liked[user].indices
         if len(likes) < OTHERS:
             continue
-        for item in disliked[user].indices[:QUESTIONS_OF_USER]:
+        for item in disliked[user][:QUESTIONS_OF_USER]:
             questions.append([item, *random.choice(likes, OTHERS, replace=False)])
     return np.array(questions, np.int64).reshape(-1, 1 + OTHERS)
 

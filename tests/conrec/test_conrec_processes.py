@@ -2,10 +2,12 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import synthetic
 import torch
@@ -22,9 +24,9 @@ def world(tmp_path_factory):
     return synthetic.write_planted(tmp_path_factory.mktemp("planted"), n_users=20, n_items=80, n_events=40)
 
 
-def run(*command):
+def run(*command, launcher=TORCHRUN):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    words = [*TORCHRUN, *map(str, command)]
+    words = [*launcher, *map(str, command)]
     return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 
 
@@ -49,3 +51,29 @@ def test_the_whole_command_runs_in_two_processes_and_writes_once(world, tmp_path
     again = run(ROOT / "main.py", *paths, *more)
     said = [line for line in again.stderr.splitlines() if line.startswith("error: ")]
     assert again.returncode != 0 and len(said) == 1 and "holds a finished run" in said[0]
+
+
+def test_a_signal_to_one_process_stops_all_in_the_same_step_which_is_saved(world, tmp_path):
+    found = {}
+    for way in ("whole", "stopped"):
+        paths = ["--dataset", world, "--data_dir", tmp_path / way, "--result_dir", tmp_path / "result" / way]
+        more = ["--model", "CoNRec", "--conrec_embeddings", world.parent / "vectors.npz", *SMALL.split()]
+        if way == "stopped":
+            ended = several("stopped", 2, *paths, *more)
+            assert ended.returncode == 128 + signal.SIGTERM
+            (said,) = (line for line in ended.stderr.splitlines() if "stopped" in line)
+            assert said == "stopped and saved in warmup, step 2; the same command with --resume goes on there"
+            (saved,) = (tmp_path / way).rglob("last.pt")
+            assert torch.load(saved, weights_only=True)["step"] == 2
+            more.append("--resume")
+        ended = several("main", 2, *paths, *more)
+        assert ended.returncode == 0, ended.stderr
+        folder = tmp_path / "result" / way / "world" / "a"
+        figures = pd.read_csv(folder / "metrics.csv", dtype=str).drop(columns="seconds").to_csv()
+        found[way] = figures, (folder / "predictions.csv").read_bytes()
+    assert "warmup: going on after step 2" in (folder / "log.txt").read_text()
+    assert found["stopped"] == found["whole"]
+
+
+def several(*words):
+    return run(ROOT / "tests" / "helpers" / "several.py", *words, launcher=[sys.executable])

@@ -128,7 +128,7 @@ CASES_OF_DISLIKES = {
         r"p: holds no finished run", f"{P} --conrec_reversed {{base}}/p", planted
     ),
     "a run to reverse of other data": Case(
-        r"--conrec_reversed .*before: was not trained on --dataset .*p-time, the time split",
+        r"--conrec_reversed .*before: was not tested on the likes of CoNRec's validation part of p; take a run of",
         f"{P} --conrec_reversed {{base}}/result/x/before", planted, before=True,
     ),
 }  # fmt: skip

@@ -2,10 +2,11 @@
 
     python tests/helpers/several.py part W FOLDER       take_part in W processes
     python tests/helpers/several.py main W FLAGS        main.py in W processes
+    python tests/helpers/several.py stopped W FLAGS     the same of CoNRec, the last told to stop in its second step
     torchrun --nproc-per-node W tests/helpers/several.py FLAGS
                                                       main.py, of which the last process is killed in step 12
 
-The first two import everything once and then fork.
+All but the last import everything once and then fork.
 """
 
 import os
@@ -210,4 +211,8 @@ if __name__ == "__main__":
     what, size, *rest = sys.argv[1:]
     if what == "part":
         sys.exit(forked(int(size), lambda number: take_part(Path(rest[0]), int(size), number)))
+    if what == "stopped":
+        from conrec.learning import steps  # which the others have no use for
+
+        steps.Loop.take_step = interrupted(steps.Loop.take_step, 2)
     sys.exit(forked(int(size), lambda number: shell.cli(main.main, rest)))

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import synthetic
 
-import main
-from conrec.data.events import read, time_split, to_frame
+from conrec.data.events import read, to_frame
 from conrec.data.instances import (
     as_of,
     candidates,
@@ -310,26 +309,3 @@ def fitted_bytes(events):
     found |= {name: getattr(fitted, name) for name in names.split()}
     assert values.nnz > 20
     return {name: array.tobytes() for name, array in found.items()}
-
-
-# ---------------------------------------------------------------------------------- the time split
-
-
-def test_other_models_train_on_the_time_split(planted, events, tmp_path, capsys):
-    data = tmp_path / "data"
-    folder = time_split(events, data, "world", planted / "world.item")
-    assert folder == data / "world-time"
-    table = to_frame(events)
-    for part, file in (("train", "train_original"), ("validation", "validation"), ("test", "test")):
-        rows = table[(table.part == part) & ((table.rating >= 4) | (part == "train"))]
-        text = "".join(f"{row.user},{row.item},{row.rating}\n" for row in rows.itertuples())
-        assert (folder / f"world-time_{file}.csv").read_text() == "user_id:token,item_id:token,rating:float\n" + text
-    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert len(before) == 4
-    time_split(events, data, "world", planted / "world.item")
-    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
-
-    flags = ["--data_dir", data, "--result_dir", tmp_path / "result", "--path_name", "run"]
-    main.main(list(map(str, ["--dataset", folder, "--model", "Popularity", *flags])))
-    assert "as found" in capsys.readouterr().out
-    assert (tmp_path / "result" / "world-time" / "run" / "summary.json").exists()

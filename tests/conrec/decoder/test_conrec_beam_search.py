@@ -18,10 +18,10 @@ def made():
 
 
 def exhaustive(model, trie, prompts, closed):
-    """All open items by score: [(items, scores)]."""
+    """All open items by score, as GRPO's policy has it: [(items, scores)]."""
     everything = torch.arange(len(trie.path)).expand(len(prompts), -1)
     with torch.no_grad():
-        scores = model.branch(prompts, everything, trie).sum(2).numpy()
+        scores = model.branch(prompts, everything, trie, trie.closed(closed)).sum(2).numpy()
     found = []
     for row, shut in zip(scores, closed, strict=True):
         open_items = np.setdiff1d(np.arange(len(row)), shut)
@@ -40,6 +40,7 @@ def test_enough_beams_give_the_exhaustive_ranking(made, branches, monkeypatch):
         n = len(expected)
         assert items[row, :n].tolist() == expected.tolist()
         assert np.allclose(logprobs[row, :n], scores, atol=1e-5)
+        assert np.exp(logprobs[row, :n]).sum() == pytest.approx(1, abs=1e-5)
         assert (items[row, n:] == -1).all() and np.isneginf(logprobs[row, n:]).all()
     assert (items[2] >= 0).sum() == 10  # of 60 items 50 are closed
 
@@ -50,7 +51,9 @@ def test_few_beams_give_distinct_open_items_with_their_own_scores(made):
     for row, shut in enumerate(CLOSED):
         assert len(set(items[row].tolist())) == 8 and not np.isin(items[row], shut).any()
         assert (items[row] >= 0).all() and (np.diff(logprobs[row]) <= 0).all()
-    assert np.allclose(beam_search.score_items(model, trie, PROMPTS, items), logprobs, atol=1e-5)
+    for row, (order, scores) in enumerate(exhaustive(model, trie, PROMPTS, CLOSED)):
+        of_item = dict(zip(order.tolist(), scores, strict=True))
+        assert np.allclose([of_item[item] for item in items[row].tolist()], logprobs[row], atol=1e-5)
 
 
 def test_the_history_never_costs_a_beam(made):
@@ -94,7 +97,7 @@ def test_scores_of_items_and_of_none(made):
     items = np.array([[3, -1, 5], [1, 2, -1], [-1, -1, 59]])
     scores = beam_search.score_items(model, trie, PROMPTS, items)
     assert (np.isneginf(scores) == (items < 0)).all()
-    for row, (order, expected) in enumerate(exhaustive(model, trie, PROMPTS, [[]] * 3)):
+    for row, (order, expected) in enumerate(exhaustive(model, trie, PROMPTS, [CLOSED[0]] * 3)):
         for item, score in zip(items[row], scores[row], strict=True):
             if item >= 0:
                 assert score == pytest.approx(expected[order == item][0], abs=1e-5)

@@ -245,6 +245,26 @@ def test_in_bfloat16_adapters_are_float32(plain):
     assert trained(model, trie, 6) < trained(model, trie, 1) + 1
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_rank_0_keeps_updates_that_the_numbers_it_computes_in_would_lose(plain, dtype):
+    said = []
+    model, trie, _ = conrec_models.load_llm(plain, rank=0, dtype=dtype, log=said.append)
+    assert model.branches and not said
+    assert {weight.dtype for weight in model.model.parameters()} == {torch.float32}
+    logits = model.forward(torch.tensor([[1, 2]]), torch.ones(1, 2), torch.tensor([[0, 1]]))
+    assert logits.dtype == getattr(torch, dtype)
+    weights, before = model.trainable(), model.state()
+    optimizer = torch.optim.AdamW(weights.values(), lr=1e-5)
+    (-model.branch(asked(model), ITEMS, trie).mean()).backward()
+    optimizer.step()
+    asked_to, moved = [], []
+    for name, weight in weights.items():
+        asked_to.append(weight.grad != 0)
+        moved.append((weight != before[name]) & asked_to[-1])
+    kept, n = (sum(int(mask.sum()) for mask in masks) for masks in (moved, asked_to))
+    assert kept > 0.99 * n > 1000
+
+
 def test_other_models_are_refused(plain, tmp_path, monkeypatch):
     import synthetic
 

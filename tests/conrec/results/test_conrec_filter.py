@@ -10,7 +10,7 @@ import synthetic
 from scipy.sparse import csr_matrix
 
 import main
-from conrec.data.events import POSITIVE, read, settings, time_split, to_frame
+from conrec.data.events import POSITIVE, read, settings, to_frame
 from conrec.data.instances import as_of, history
 from conrec.results import filter as filters
 from conrec.results.filter_lists import reached
@@ -148,11 +148,10 @@ def known(tmp_path_factory):
     given = {name: str(value) if name.endswith("_dir") else value for name, value in options.values().items()}
     (folder / "config.json").write_text(json.dumps({"settings": given, "made_from": {}}))
     (folder / "summary.json").write_text(json.dumps({"task": "negative"}))
-    time_split(events, base / "data", "world", base / "world" / "world.item")
-    others = (base / "world", "EASE", "published"), (base / "data" / "world-time", "EASE", "ease")
-    for dataset, model, name in others:
+    for name, protocol in (("published", []), ("ease", ["--hold_out", "dislikes", "--split", "time"])):
         where = ["--data_dir", base / "data", "--result_dir", base / "result", "--path_name", name]
-        main.main(list(map(str, ["--dataset", dataset, "--model", model, "--dataset_augment", "original", *where])))
+        words = ["--dataset", base / "world", "--model", "EASE", "--dataset_augment", "original", *protocol, *where]
+        main.main(list(map(str, words)))
     return base, world
 
 
@@ -206,7 +205,7 @@ def contents(folder):
 
 def test_a_run_on_the_time_split_is_filtered_and_reported(known, events, capsys):
     base, world = known
-    run = base / "result" / "world-time" / "ease"
+    run = base / "result" / "world" / "ease"
     before = contents(run)
     run_filter(base, run)
     after = contents(run)
@@ -254,11 +253,11 @@ def test_a_run_on_the_time_split_is_filtered_and_reported(known, events, capsys)
 def test_the_reported_figures_are_those_of_the_lists(known, events):
     """Liked items, recall and coverage of the unfiltered lists, counted from recommendations.csv."""
     base, _ = known
-    run = base / "result" / "world-time" / "ease"
+    run = base / "result" / "world" / "ease"
     run_filter(base, run)
     plain = json.loads((run / "filter_report_conrec.json").read_text())["lists"]["before"]
     old = pd.read_csv(run / "recommendations.csv")
-    test = pd.read_csv(base / "data" / "world-time" / "world-time_test.csv")
+    test = pd.read_csv(base / "data" / "world" / "hold_out_dislikes_time" / "world_test.csv")
     liked = set(zip(test["user_id:token"], test["item_id:token"], strict=True))
     users = events.user_ids[as_of(events, "test")[0]]
     old = old[old.user.isin(users)]
@@ -272,7 +271,7 @@ def test_the_reported_figures_are_those_of_the_lists(known, events):
 def test_the_report_knows_no_predictions_as_of_now(known, tmp_path):
     """They have the test events in the history.  Without them nothing is removed, and the report is the same."""
     base, _ = known
-    run = base / "result" / "world-time" / "ease"
+    run = base / "result" / "world" / "ease"
     run_filter(base, run)
     shutil.copytree(base / "conrec", tmp_path / "blind")
     table = pd.read_csv(tmp_path / "blind" / "predictions.csv")

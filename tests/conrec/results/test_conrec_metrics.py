@@ -9,8 +9,8 @@ from scipy import stats
 
 from conrec.data.events import read
 from conrec.data.instances import instances, past, top_items, window
-from conrec.results import closed_forms, metrics
-from preparation.rules import TRAIN
+from conrec.results import closed_forms, evaluation, metrics
+from preparation.rules import TRAIN, VALIDATION
 from utils import InputError
 
 NAN = float("nan")
@@ -246,3 +246,13 @@ def test_a_catalogue_that_does_not_fit_is_refused_beforehand(events, monkeypatch
         closed_forms.refuse_what_does_not_fit(events)
     monkeypatch.setattr("machine.hardware.available_memory", lambda device: None)  # macOS does not say
     closed_forms.refuse_what_does_not_fit(events)
+
+
+def test_alignment_asks_about_the_first_dislikes_in_time(events, monkeypatch):
+    monkeypatch.setattr(evaluation, "QUESTIONS_OF_USER", 2)
+    in_validation, expected = events.parts == VALIDATION, []
+    for user in range(events.n_users):
+        own = in_validation & (events.users == user)
+        if (own & events.is_positive).sum() >= evaluation.OTHERS:
+            expected += events.items[own & events.is_negative][:2].tolist()  # events lie in order of time
+    assert evaluation.alignment_questions(events)[:, 0].tolist() == expected and len(expected) > 20
