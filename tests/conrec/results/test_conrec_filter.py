@@ -10,12 +10,14 @@ import synthetic
 from scipy.sparse import csr_matrix
 
 import main
+from conrec.data import semantic_ids
 from conrec.data.events import POSITIVE, read, settings, to_frame
 from conrec.data.instances import as_of, history
 from conrec.results import filter as filters
+from conrec.results import filter_lists
 from conrec.results.filter_lists import reached
-from conrec.results.filter_report import UNMEASURED, Figures, apart, summary
-from conrec.results.run_files import save_tensor, write_csv
+from conrec.results.filter_report import UNMEASURED, Figures, apart, removed_at, summary
+from conrec.results.run_files import write_csv
 from options.command_line import parse
 from recommend import load_run
 from utils import InputError
@@ -36,35 +38,56 @@ def random_case(seed=0):
     return random, E.astype(np.float32), predictions
 
 
-def test_the_score_is_the_largest_similarity_to_a_predicted_dislike(monkeypatch):
+def test_the_resemblance_is_the_largest_similarity_to_a_predicted_dislike(monkeypatch):
     random, E, predictions = random_case()
     users, items = random.integers(-1, 8, 100), random.integers(-1, 30, 100)
-    kept = E.astype(np.float16).astype(float)
     expected = []
     for user, item in zip(users, items, strict=True):
-        unknown = user in (-1, 2, 5) or item < 0
-        sims = [-np.inf] if unknown else [kept[item] @ kept[other] for other in predictions[user]]
-        expected.append(max(sims))
+        if user in (-1, 2, 5) or item < 0:
+            expected.append(-np.inf)
+        elif item in predictions[user]:
+            expected.append(2 - predictions[user].tolist().index(item) / 20)  # itself predicted: by rank
+        else:
+            expected.append(max(E[item] @ E[other] for other in predictions[user]))
     monkeypatch.setattr(filters, "AT_ONCE", 7)
-    found = filters.scores(predictions, E, users, items)
-    np.testing.assert_allclose(found, np.minimum(expected, 1), atol=1e-5)
-    assert np.isinf(found).sum() > 10
+    found = filters.resemblance(predictions, E, users, items)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.isinf(found).sum() > 10 and (found > 1).sum() > 10
 
 
-def test_no_score_is_above_1_or_below_minus_1():
-    """So a threshold of 1 removes nothing, and one below -1 all that may be removed."""
+def test_no_threshold_falls_among_what_resembles_itself():
+    """Predicted items resemble themselves by 1, to rounding: a threshold there would let chance decide."""
     _, E, predictions = random_case()
-    users = np.repeat(np.arange(8), 30)
-    found = filters.scores(predictions, E * 1.01, users, np.tile(np.arange(30), 8))
-    known = predictions[users, 0] >= 0
-    assert not (found > 1).any() and (found[known] > -1.001).all() and not (found[~known] > -1.001).any()
+    twins = np.repeat(E, 2, 0)  # items 2 i and 2 i + 1 have one vector
+    users, items = np.repeat(np.arange(8), 60), np.tile(np.arange(60), 8)
+    found = filters.resemblance(np.where(predictions < 0, -1, 2 * predictions), twins, users, items)
+    finite = found[np.isfinite(found)]
+    assert not ((finite > 0.999) & (finite < 1.001)).any() and (finite > 1).any() and finite.min() >= -1
 
 
-def test_vectors_are_those_of_the_predicted_items():
-    _, E, predictions = random_case()
-    found = filters.vectors(predictions, E)
-    assert found.shape == (8, 20, 6) and found.dtype == np.float16
-    assert not found[2].any() and np.array_equal(found[3, 7], E[predictions[3, 7]].astype(np.float16))
+class Told:
+    """A policy that judges by a table (U, I)."""
+
+    def __init__(self, events, table):
+        self.events, self.table = events, table
+
+    def odds(self, users, positions, lists):
+        self.positions = positions
+        found = np.zeros((len(users), max(map(len, lists), default=0)), np.float32)
+        for row, (user, items) in enumerate(zip(users, lists, strict=True)):
+            found[row, : len(items)] = self.table[user, items]
+        return found
+
+
+def test_odds_are_those_of_each_pair_as_of_the_moment(tmp_path):
+    world = synthetic.write_planted(tmp_path, n_users=12, n_items=40, n_events=20)
+    events, random = read(world)[0], np.random.default_rng(0)
+    policy = Told(events, random.normal(size=(12, events.n_items)).astype(np.float32))
+    users, items = random.integers(-1, 12, 200), random.integers(-1, events.n_items, 200)
+    found = filters.odds_of(policy, "test", users, items)
+    expected = np.where((users < 0) | (items < 0), -np.inf, policy.table[users, items])
+    assert np.array_equal(found, expected) and np.isinf(found).any()
+    assert policy.positions.tolist() == events.cuts[np.unique(users[users >= 0]), 1].tolist()
 
 
 @pytest.mark.parametrize("budget, above", [(0, 0), (0.01, 2), (0.07, 14), (0.5, 100), (1, 200)])
@@ -128,6 +151,29 @@ def topic_vectors(world):
     return (E / np.linalg.norm(E, axis=1, keepdims=True)).astype(np.float32)
 
 
+def told_odds(events, world):
+    """(U, I): above 0 for items of the topic that each user dislikes."""
+    disliked = world.dislikes[[int(user[1:]) for user in events.user_ids]]
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (events.n_users, events.n_items))
+    return np.where(world.topics[None] == disliked[:, None], 1.0, -1.0) + noise
+
+
+def odds_of_events(events, world):
+    table = told_odds(events, world)
+    rows = {part: np.flatnonzero(events.parts == number) for part, number in (("validation", 1), ("test", 2))}
+    return {part: table[events.users[of], events.items[of]] for part, of in rows.items()}
+
+
+@pytest.fixture(autouse=True)
+def told(monkeypatch, known):
+    """The run has no trained weights: what they would say is what the world knows."""
+
+    def read_policy(folder, given, events, *more):
+        return Told(events, told_odds(events, known[1]))
+
+    monkeypatch.setattr(filter_lists, "read_policy", read_policy)
+
+
 @pytest.fixture(scope="module")
 def known(tmp_path_factory):
     """(base folder, world): a run of CoNRec on a planted world, of which there is only what the filter reads."""
@@ -143,8 +189,11 @@ def known(tmp_path_factory):
             for rank, item in enumerate(predictions[moment][user]):
                 rows.append((events.user_ids[user], moment, rank + 1, events.item_ids[item], events.titles[item], -1.0))
     write_csv(folder / "predictions.csv", pd.DataFrame(rows, columns=COLUMNS))
-    save_tensor(folder / "items.safetensors", "E", E.astype(np.float16), {"items": events.item_ids.tolist()})
-    (folder / "filter.json").write_text(json.dumps(filters.outcome(events, predictions, E)))
+    catalog, _ = semantic_ids.make(
+        events.titles.tolist(), E, 16, 0, 60, folder, item_ids=events.item_ids, titles=events.titles
+    )
+    found = filters.outcome(events, odds_of_events(events, world), predictions, catalog.E)
+    (folder / "filter.json").write_text(json.dumps(found))
     given = {name: str(value) if name.endswith("_dir") else value for name, value in options.values().items()}
     (folder / "config.json").write_text(json.dumps({"settings": given, "made_from": {}}))
     (folder / "summary.json").write_text(json.dumps({"task": "negative"}))
@@ -162,33 +211,22 @@ def events(known):
 
 def test_foretold_dislikes_are_removed_and_likes_are_not(known, events):
     _, world = known
-    E, predictions = topic_vectors(world), foretold(events, world)
-    found = filters.outcome(events, predictions, E, 0.01)
+    E, predictions, odds = topic_vectors(world), foretold(events, world), odds_of_events(events, world)
+    found = filters.outcome(events, odds, predictions, E, 0.01)
     of = {(row["system"], row["budget"]): row for row in found["outcome"]}
     ours, budgets = of["CoNRec", 0.01], [row["budget"] for row in found["outcome"] if row["system"] == "CoNRec"]
     assert ours["negatives"] > 0.5 and ours["positives"] < 0.03 and budgets == [0.01, 0.02, 0.05, 0.1]
     assert found["theta"] == ours["theta"] and of["random", 0.01]["negatives"] < 0.1
-    assert {system for system, _ in of} == {"CoNRec", *filters.CONTROLS}
+    assert {system for system, _ in of} == {"CoNRec", filters.RESEMBLANCE, *filters.CONTROLS}
+    assert of[filters.RESEMBLANCE, 0.05]["negatives"] > 0.5  # here the topic is all there is
 
     # theta comes from the positives of validation, and what is counted from test
-    validation = filters.rows_with(events, predictions, "validation")
-    liked = validation[events.ratings[validation] >= POSITIVE]
-    near = filters.scores(predictions["validation"], E, events.users[liked], events.items[liked])
-    assert (near > found["theta"]).sum() <= 0.01 * len(liked)
-    test = filters.rows_with(events, predictions, "test")
-    assert set(events.parts[test]) == {2} and found["negatives"] == (events.ratings[test] <= 2).sum()
-    near = filters.scores(predictions["test"], E, events.users[test], events.items[test]) > found["theta"]
-    assert ours["negatives"] == pytest.approx(near[events.ratings[test] <= 2].mean())
-
-
-def test_users_without_a_prediction_keep_everything(known, events):
-    _, world = known
-    predictions = foretold(events, world)
-    predictions["test"][:30] = -1
-    test = filters.rows_with(events, predictions, "test")
-    assert events.users[test].min() == 30
-    near = filters.scores(predictions["test"], topic_vectors(world), events.users, events.items)
-    assert np.isinf(near[events.users < 30]).all() and np.isfinite(near[events.users >= 30]).all()
+    validation, test = (np.flatnonzero(events.parts == part) for part in (1, 2))
+    liked = events.ratings[validation] >= POSITIVE
+    assert (odds["validation"][liked] > found["theta"]).sum() <= 0.01 * liked.sum()
+    gone = odds["test"] > found["theta"]
+    assert ours["negatives"] == pytest.approx(gone[events.ratings[test] <= 2].mean())
+    assert found["negatives"] == (events.ratings[test] <= 2).sum()
 
 
 # ------------------------------------------------------------------------------------------ the command
@@ -211,7 +249,8 @@ def test_a_run_on_the_time_split_is_filtered_and_reported(known, events, capsys)
     after = contents(run)
     new = {"filtered_by_conrec.csv", "removed_by_conrec.csv", "filter_report_conrec.json"}
     assert set(after) - set(before) == new and all(after[name] == content for name, content in before.items())
-    assert "users have predicted dislikes as of test" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "users are known to the run" in printed and "where a share of the liked ones does" in printed
 
     # lists stay full, in the order they had, without what resembles a predicted dislike
     lists = pd.read_csv(run / "filtered_by_conrec.csv", dtype={"item": str})
@@ -231,22 +270,27 @@ def test_a_run_on_the_time_split_is_filtered_and_reported(known, events, capsys)
         n_reached += last + 1 == 20 + len(gone)
     assert n_reached > 20
 
-    # every removal has a reason: a predicted dislike of the user, nearer than theta
+    # every removal has a reason: its odds are above theta, and of the predicted dislikes the nearest is named
     theta = json.loads((base / "conrec" / "filter.json").read_text())["theta"]
     predicted = pd.read_csv(base / "conrec" / "predictions.csv").query("as_of == 'now'")
-    E = topic_vectors(world)
+    E, odds = semantic_ids.read(base / "conrec").E, told_odds(events, world)
     for row in removed.itertuples():
-        sim = E[int(row.item[1:])] @ E[int(row.resembles[1:])]
-        assert row.score > theta and row.score == pytest.approx(sim, abs=2e-3)
-        assert row.resembles in set(predicted[predicted.user == row.user].item)
+        user = events.user_ids.tolist().index(row.user)
+        assert row.odds > theta and row.odds == pytest.approx(odds[user, int(row.item[1:])], abs=1e-3)
+        others = predicted[predicted.user == row.user].item
+        sims = {other: E[int(row.item[1:])] @ E[int(other[1:])] for other in others}
+        assert sims[row.resembles] == pytest.approx(max(sims.values()), abs=1e-6)
         assert events.titles[int(row.resembles[1:])] == row.resembles_title
     report = json.loads((run / "filter_report_conrec.json").read_text())
-    assert report["disliked"] == "measured" and report["users"] > 50 and report["bytes a user"] == 20 * 24 * 2
+    assert report["disliked"] == "measured" and report["users"] > 50
     ours, plain = report["lists"]["CoNRec"], report["lists"]["before"]
     assert ours["disliked"] < 0.5 * plain["disliked"] and ours["liked"] > 0.9 * plain["liked"]
     mean, low, high = ours["disliked less before"]
     assert low < mean < high < 0 and mean == pytest.approx(ours["disliked"] - plain["disliked"])
-    assert set(report["lists"]) == {"before", "CoNRec", *filters.CONTROLS}
+    assert set(report["lists"]) == {"before", "CoNRec", filters.RESEMBLANCE, *filters.CONTROLS}
+    of_loss = report["at the same loss of likes"]["0.05"]
+    assert of_loss["CoNRec"]["disliked less"][0] > 0.4 > of_loss["random"]["disliked less"][2]
+    assert of_loss["random"]["CoNRec less it"][1] > 0 and of_loss["CoNRec"]["CoNRec less it"] == [0, 0, 0]
     assert report["removed"] > 0 and report["places changed"] > 0
 
 
@@ -259,8 +303,7 @@ def test_the_reported_figures_are_those_of_the_lists(known, events):
     old = pd.read_csv(run / "recommendations.csv")
     test = pd.read_csv(base / "data" / "world" / "hold_out_dislikes_time" / "world_test.csv")
     liked = set(zip(test["user_id:token"], test["item_id:token"], strict=True))
-    users = events.user_ids[as_of(events, "test")[0]]
-    old = old[old.user.isin(users)]
+    old = old[old.user.isin(events.user_ids)]
     hit = old.assign(hit=[pair in liked for pair in zip(old.user, old.item, strict=True)]).groupby("user").hit.sum()
     n_liked = test.groupby("user_id:token").size()
     assert plain["liked"] == pytest.approx(hit.mean()) and hit.mean() > 0
@@ -268,14 +311,19 @@ def test_the_reported_figures_are_those_of_the_lists(known, events):
     assert plain["coverage"] == old.item.nunique()
 
 
-def test_the_report_knows_no_predictions_as_of_now(known, tmp_path):
-    """They have the test events in the history.  Without them nothing is removed, and the report is the same."""
+def test_the_report_knows_nothing_as_of_now(known, events, tmp_path, monkeypatch):
+    """What is judged as of now has the test events in the history.  Where it says nothing, the report is the same."""
     base, _ = known
     run = base / "result" / "world" / "ease"
     run_filter(base, run)
+    odds = Told.odds
+
+    def blind(policy, users, positions, lists):
+        of_now = np.array_equal(positions, events.cuts[users, 2])
+        return odds(policy, users, positions, lists) * (not of_now)
+
+    monkeypatch.setattr(Told, "odds", blind)
     shutil.copytree(base / "conrec", tmp_path / "blind")
-    table = pd.read_csv(tmp_path / "blind" / "predictions.csv")
-    write_csv(tmp_path / "blind" / "predictions.csv", table[table.as_of != "now"])
     main.main(["--filter", str(run), "--run", str(tmp_path / "blind"), "--data_dir", str(base / "data")])
     reports = [json.loads((run / f"filter_report_{name}.json").read_text()) for name in ("conrec", "blind")]
     assert reports[0]["lists"] == reports[1]["lists"] and reports[0]["removed"] == reports[1]["removed"] > 0
@@ -295,7 +343,7 @@ def test_dislikes_are_not_measurable_where_all_were_trained_on(known, events):
     for rows in (read_table(base / "data" / "world" / "world_test.csv"), to_frame(events).query("part == 'test'")):
         both.append(set(rows[["user", "item"]].itertuples(index=False, name=None)))
     old = read_table(run / "recommendations.csv")
-    old = old[old.user.isin(events.user_ids[as_of(events, "test")[0]])]
+    old = old[old.user.isin(events.user_ids)]
     n_liked = sum(pair in both[0] & both[1] for pair in zip(old.user, old.item, strict=True))
     assert report["lists"]["before"]["liked"] == pytest.approx(n_liked / old.user.nunique())
     assert 0 < n_liked < sum(pair in both[1] for pair in zip(old.user, old.item, strict=True))
@@ -320,6 +368,16 @@ def test_a_csv_gets_shorter(known, tmp_path, events):
     removed = pd.read_csv(tmp_path / "removed_by_conrec.csv")
     assert removed.item.tolist() == [f"i{item}" for item in dislikes[:2]]
     assert (tmp_path / "filter_report_conrec.json").exists()
+
+
+def test_losses_are_equal_between_two_steps():
+    liked, disliked = np.array([[100.0, 98, 90, 90, 40]]), np.array([[10.0, 8, 4, 2, 0]])
+    assert removed_at(liked, disliked, 0.02)[0] == pytest.approx(0.2)
+    assert removed_at(liked, disliked, 0.06)[0] == pytest.approx(1 - 6 / 10)  # half of the second step
+    assert removed_at(liked, disliked, 0.1)[0] == pytest.approx(0.8)  # the third step costs nothing
+    assert removed_at(liked, disliked, 0.9)[0] == pytest.approx(1)
+    gains = np.array([[100.0, 101, 99]])  # a list that is refilled with what is liked
+    assert removed_at(gains, np.array([[10.0, 9, 5]]), 0.0)[0] == pytest.approx(1 - 7 / 10)
 
 
 def test_a_list_within_is_as_far_apart_as_its_pairs():
@@ -382,7 +440,7 @@ def test_a_run_that_is_not_of_conrec_cannot_filter(known, tmp_path):
         ("summary.json", "{", "is no run of CoNRec"),
         ("filter.json", "{}", "do not belong together"),
         ("predictions.csv", "user,rank\n", "do not belong together"),
-        ("items.safetensors", "x", "do not belong together"),
+        ("rqvae.safetensors", "x", "do not belong together"),
         ("filter.json", None, r"has no filter\.json; only a run of --conrec_system conrec"),
     ],
 )
@@ -399,7 +457,7 @@ def test_a_run_with_spoilt_files_is_refused(known, tmp_path, file, text, message
 def test_a_catalog_that_changed_since_is_refused(known, tmp_path):
     base, _ = known
     shutil.copytree(base / "conrec", tmp_path / "conrec")
-    ids = [f"i{item}" for item in range(149)]
-    save_tensor(tmp_path / "conrec" / "items.safetensors", "E", np.ones((149, 24), np.float16), {"items": ids})
+    rows = (tmp_path / "conrec" / "sids.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "conrec" / "sids.csv").write_text("".join(rows[:-1]))
     with pytest.raises(InputError, match=r"do not belong together .149 items there, 150 here"):
         main.main(["--filter", str(base / "result" / "world" / "published"), "--run", str(tmp_path / "conrec")])
