@@ -102,7 +102,7 @@ def is_finished(folder, made_from):
 
 COLUMNS = (  # of metrics.csv; a cell is empty where a stage has no such figure
     "stage", "step", "loss", "reward", "n", "p", "zero_std", "distinct", "kl", "entropy", "fhr@20", "frecall@20",
-    "seconds",
+    "confirm", "seconds",
 )  # fmt: skip
 
 

@@ -10,7 +10,8 @@ bit for bit the undisturbed one.  What a task must have:
     weight(example)     its share of the loss is its part of the batch's sum of weights
     size(example)       tokens, for the memory of a micro-batch
     loss(examples)      (mean loss with gradient, {figure: mean})
-    validate()          ({figure: value}, score, higher is better), or (figures, None) where nothing is chosen by it
+    validate()          ({figure: value}, score, higher is better), or (figures, None) where nothing is chosen by it; a
+                        figure "confirm" is of users who have no part in the score: there, too, the best step must win
 """
 
 import math
@@ -52,6 +53,7 @@ class Loop:
         self.optimizer = torch.optim.AdamW(self.weights, lr=plan.rate, weight_decay=WEIGHT_DECAY)
         self.step, self.rows, self.sums = 0, [], {}
         self.best_step, self.best_score, self.best = 0, None, model.state()
+        self.begun_with = self.best  # of a stage that goes on, too: its weights are loaded later
         self.waited = 0  # validations without a better one
         self.ended = None  # why, in words
         self.earlier_seconds, self.started = 0.0, time.perf_counter()
@@ -204,19 +206,31 @@ def train(model, task, plan, folder, log=print):
 
 def leave(loop, folder, log):
     plan, model = loop.plan, loop.model
-    model.restore(loop.best)
-    model.model.eval()
     report = {"steps": loop.step, "best_step": loop.best_step, "ended": loop.ended or "all steps done"}
-    if plan.steps and loop.best_step == 0:
+    confirmed = loop.best_step == 0 or is_confirmed(loop)
+    if not confirmed:
+        report["ended"] += f", the gain of step {loop.best_step} does not show in the other users"
+        report["best_step"] = 0
+    if plan.steps and report["best_step"] == 0:
         report["ended"] += ", kept the weights it began with"
+    model.restore(loop.best if confirmed else loop.begun_with)
+    model.model.eval()
     report |= {"seconds": round(loop.seconds, 1), "peak_memory_mb": hardware.peak_memory_mb(model.device)}
     if is_first():
         (folder / "model").mkdir(exist_ok=True)
         model.save(folder / "model")
         write_rows(folder / "metrics.csv", loop.rows)
         write_json(folder / "stage.json", report)
-    log(f"{plan.name}: {loop.step} steps in {report['seconds']} seconds ({report['ended']}), best {loop.best_step}")
+    ended, best = report["ended"], report["best_step"]
+    log(f"{plan.name}: {loop.step} steps in {report['seconds']} seconds ({ended}), best {best}")
     return report
+
+
+def is_confirmed(loop):
+    """Whether the best step beats the first in those users, too, by whom it was not chosen; so where none are kept
+    for that."""
+    of_step = {row["step"]: row.get("confirm") for row in loop.rows}
+    return of_step[0] is None or of_step[loop.best_step] > of_step[0]
 
 
 def schedule(step, steps):

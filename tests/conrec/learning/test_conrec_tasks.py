@@ -1,0 +1,158 @@
+"""What the stages learn from: the stream's rows and loss, and gains that must show in users who did not choose them."""
+
+from types import SimpleNamespace
+
+import conrec_models
+import numpy as np
+import pytest
+import synthetic
+import torch
+
+from conrec.data.events import DISLIKE, LIKE, NEUTRAL, read
+from conrec.decoder.policy import Policy
+from conrec.learning import steps, tasks
+from conrec.learning.stage_folders import read_rows
+from preparation.rules import TRAIN
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory):
+    return read(synthetic.write_planted(tmp_path_factory.mktemp("tasks"), n_users=20, n_items=60, n_events=30))[0]
+
+
+@pytest.fixture(scope="module")
+def policy(events):
+    backbone, trie, _ = conrec_models.tiny(conrec_models.catalog(n=events.n_items))
+    return Policy(events, backbone, trie, shown=(5, 6))
+
+
+# ----------------------------------------------------------------------------------------------- the stream
+
+
+def test_a_row_is_an_event_and_those_before_it_with_their_signs(events):
+    rows, random, last = tasks.StreamRows(events, 6), np.random.default_rng(0), set()
+    rows.events = events._replace(items=np.arange(len(events.items)))  # of each event its place, to find it by
+    for _ in range(3000):
+        places, signs = rows.draw(random)
+        place = places[-1]
+        assert events.parts[place] == TRAIN and len(places) == min(events.positions[place], 6) + 1
+        assert places.tolist() == list(range(place - len(places) + 1, place + 1))
+        assert len(set(events.users[places])) == 1
+        stars = events.ratings[places]
+        assert signs.tolist() == np.select([stars <= 2, stars == 3], [DISLIKE, NEUTRAL], LIKE).tolist()
+        last.add(place)
+    assert last == set(np.flatnonzero((events.parts == TRAIN) & (events.positions > 0)))  # each can be drawn
+
+
+def test_what_comes_after_train_changes_no_row(events):
+    random = np.random.default_rng(0)
+    later = events.parts != TRAIN
+    spoilt = events._replace(
+        items=np.where(later, random.integers(events.n_items, size=len(later)), events.items),
+        ratings=np.where(later, random.integers(1, 6, len(later)), events.ratings),
+    )
+    for of in (np.random.default_rng(3), np.random.default_rng(4)):
+        seeds = of.integers(1000, size=50)
+        drawn = [[tasks.StreamRows(each, 6).draw(np.random.default_rng(seed)) for seed in seeds] for each in
+                 (events, spoilt)]  # fmt: skip
+        assert all(np.array_equal(a, b) for a, b in zip(*drawn, strict=True))
+
+
+def test_the_loss_is_of_the_items_given_their_signs(policy):
+    stream = tasks.Stream(policy, validation=None)
+    examples = stream.batch(np.random.default_rng(0))[:4]
+    backbone, terms = policy.backbone, []
+    for prompt, answer in examples:
+        row = prompt + answer
+        chances = backbone.logits([row])[0].log_softmax(1)  # (tokens, V)
+        ids = [place for place in range(1, len(row)) if row[place] >= backbone.first]
+        assert len(ids) == 3 * (len(row) - 1) // 4  # a sign and three codes each
+        terms += [-chances[place - 1, row[place]] for place in ids]
+    loss, _ = stream.loss(examples)
+    assert torch.allclose(loss, torch.stack(terms).mean(), atol=1e-5)
+    assert sum(map(stream.weight, examples)) == len(terms)
+
+
+def test_a_language_model_is_asked_for_one_event_and_its_sign(events, tmp_path):
+    of = conrec_models.catalog(n=events.n_items)
+    backbone, trie, _ = conrec_models.load_llm(conrec_models.write_llm(tmp_path), of)
+    policy = Policy(events, backbone, trie, shown=(5, 6), domain="movies")
+    stream, texts = tasks.Stream(policy, validation=None), set()
+    decode = backbone.vocabulary.prompt_tokens.tokenizer.decode
+    for prompt, answer in stream.batch(np.random.default_rng(0)):
+        assert len(answer) == 3 and min(answer) >= backbone.first
+        texts.add(decode([token for token in prompt if token < backbone.first]).rpartition(":")[0])
+    said = " ".join(texts)
+    assert all(word in said for word in ("disliked", "liked", "found so-so"))
+
+
+# -------------------------------------------------------------------------------------- gains that are confirmed
+
+
+class Climber:
+    """A model of one weight, which a step raises by 1, and the task to raise it: a score and a figure to confirm."""
+
+    device, every, patience, dropout = torch.device("cpu"), 1, None, False
+
+    def __init__(self, scores, confirms):
+        self.model, self.scores, self.confirms = torch.nn.Linear(1, 1, bias=False), scores, confirms
+        torch.nn.init.zeros_(self.model.weight)
+
+    def trainable(self):
+        return {"weight": self.model.weight}
+
+    def state(self):
+        return {"weight": self.model.weight.detach().clone()}
+
+    def restore(self, state):
+        with torch.no_grad():
+            self.model.weight.copy_(state["weight"])
+
+    def save(self, folder):
+        torch.save(self.state(), folder / "weights.pt")
+
+    def batch(self, random):
+        return [1]
+
+    def weight(self, example):
+        return 1
+
+    size = weight
+
+    def loss(self, examples):
+        return -self.model.weight.sum(), {}
+
+    def validate(self):
+        step = self.steps
+        self.steps += 1
+        return {"fhr@20": self.scores[step], "confirm": self.confirms[step]}, (self.scores[step],)
+
+    steps = 0
+
+
+PLAN = steps.Plan("both", 5, 3, 0.1, 0, 100)
+
+
+@pytest.mark.parametrize(
+    "confirms, best, words",
+    [([0.3, 0.2, 0.4, 0.1], 2, "all steps done"), ([0.3, 0.2, 0.3, 0.9], 0, "the gain of step 2 does not show in")],
+)
+def test_a_gain_that_does_not_show_in_the_other_users_is_given_back(tmp_path, confirms, best, words):
+    climber = Climber([0.1, 0.2, 0.5, 0.4], confirms)
+    report = steps.train(climber, climber, PLAN, tmp_path, log=lambda *lines: None)
+    assert report["best_step"] == best and words in report["ended"]
+    kept = torch.load(tmp_path / "model" / "weights.pt")["weight"].item()
+    assert (kept > 0) == (best > 0) and kept == climber.model.weight.item()
+    assert [row["confirm"] for row in read_rows(tmp_path / "metrics.csv")] == list(map(str, confirms))
+
+
+def test_the_other_half_of_the_users_confirms(policy, monkeypatch):
+    hits = np.array([1, 0, 1, 0, 1, 1, 0])
+    figures = {"fhr@20": hits.astype(float), "frecall@20": hits / 2}
+    monkeypatch.setattr(tasks.metrics, "of_lists", lambda *of: figures)
+    monkeypatch.setattr(policy, "predict", lambda *of: (None, None))
+    truth = SimpleNamespace(users=np.arange(7), positions=np.arange(7))
+    validation = tasks.Validation(policy, truth)
+    assert validation("both") == ({"fhr@20": 4 / 7, "frecall@20": 2 / 7}, (4 / 7, 2 / 7))
+    found, score = validation.by_halves("both")
+    assert score == (3 / 4, 3 / 8) and found["confirm"] == 1 / 3 and found["fhr@20"] == 4 / 7
