@@ -19,7 +19,8 @@ from conrec.data import events as conrec_events
 from conrec.data import instances as moments
 from conrec.data.instances import history, instances, matrix, recent, window
 from conrec.learning import reward
-from conrec.results import closed_forms, filter, metrics
+from conrec.learning.chain import Known
+from conrec.results import closed_forms, metrics
 
 METRICS = ("hr@20", "fhr@20", "luf@20", "lif@20", "lif-strict@20", "auc")
 SYSTEMS = {  # METRICS on test
@@ -33,17 +34,9 @@ SYSTEMS = {  # METRICS on test
     "EASE, three channels": (0.157, 0.420, 0.432, 0.408, 0.005, 0.546),
     "two factors": (0.192, 0.459, 0.439, 0.436, 0.005, 0.470),
 }
-REMOVED = {  # share of positives and of negatives, at budgets of .01 and .10
-    "low mean rating": (0.020, 0.116, 0.139, 0.455),
-    "EASE, negatives": (0.018, 0.083, 0.137, 0.329),
-    "reversed EASE on positives": (0.010, 0.027, 0.104, 0.382),
-    filter.EASE_BOTH: (0.012, 0.092, 0.113, 0.482),
-}
-
-
 def main(folder):
     events, _ = conrec_events.read(Path(folder), "ML-100K")
-    steps = (split, train_anchors, test_instances, tails, choices, targets, systems, removals, lists)
+    steps = (split, train_anchors, test_instances, tails, choices, targets, systems, lists)
     found = [row for step in tqdm(steps, disable=None) for row in step(events)]
     wrong = 0
     for name, figure, expected in found:
@@ -116,26 +109,10 @@ def targets(events):
 
 
 def systems(events):
-    truth = metrics.truth(events, "test")
-    table = closed_forms.table(closed_forms.evaluate(events, truth, names=list(SYSTEMS)))
+    table = closed_forms.table(closed_forms.evaluate(Known(events), names=list(SYSTEMS)))
     for name, expected in SYSTEMS.items():
         for metric, figure in zip(METRICS, expected, strict=True):
             yield f"{name}: {metric}", table.loc[name, metric], figure
-
-
-def removals(events):
-    predictions = {}
-    for moment in ("validation", "test"):
-        users, _ = moments.as_of(events, moment)
-        predictions[moment] = np.full((events.n_users, 20), -1)
-        predictions[moment][users] = 0  # only who has a prediction matters here
-    found = filter.outcome(events, predictions, np.ones((events.n_items, 1)))
-    counted = [found[name] for name in ("users", "positives", "negatives")]
-    yield from rows("filter: users, positives, negatives", counted, (882, 9_426, 4_757))
-    of = {(row["system"], row["budget"]): row for row in found["outcome"]}
-    for name, expected in REMOVED.items():
-        shares = [of[name, budget][sign] for budget in (0.01, 0.1) for sign in ("positives", "negatives")]
-        yield from rows(f"filter by {name}", shares, expected)
 
 
 def lists(events):

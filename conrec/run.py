@@ -76,7 +76,7 @@ def fit(name, raw, folder, options, run):
 
     # what is left behind
     if utils.is_first():
-        baselines = closed_forms.evaluate(job.events, job.known.test, job.known.every, job.top_k, log=job.log)
+        baselines = closed_forms.evaluate(job.known, job.top_k, log=job.log)
         run_files.leave_behind(job, chain, made, baselines)
 
 

@@ -46,7 +46,7 @@ def fit(job, origin, make_events, open_run):
         for moment in recommending.MOMENTS:
             lists[moment] = lists_of(scores, *everybody(events, moment), events, job.top_k, LIKE)
         more["recommends"] = run_files.leave_recommended(folder, recommending.figures_of(events, lists, job.top_k))
-    baselines = closed_forms.evaluate(events, truth, every, job.top_k, log=job.log)
+    baselines = closed_forms.evaluate(job.known, job.top_k, log=job.log)
     validation = on_validation(scores, job)
     summary = run_files.summary_of(job, per_user, baselines) | {"validation": validation} | more
     run_files.write_per_user(folder / "per_user.csv", per_user, baselines, job)

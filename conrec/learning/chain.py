@@ -34,7 +34,7 @@ class Known:
 
     @cached_property
     def validation(self):
-        return metrics.truth(self.events, "validation")
+        return metrics.drawn(self.events, "validation")
 
     @cached_property
     def test(self):

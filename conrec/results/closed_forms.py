@@ -245,11 +245,11 @@ def fits(side):
     return free is None or 3 * 4 * side**2 < free  # bytes of float32
 
 
-def evaluate(events, truth, every, top_k=(20,), names=None, seed=0, log=print):
-    """{name: {metric: (n,) float64}} of the systems on the first instances of a part and on all of them.
-
-    truth, every: of metrics.truth and metrics.every, of the same n users.
+def evaluate(known, top_k=(20,), names=None, seed=0, log=print):
+    """{name: {metric: (n,) float64}} of the systems on test's first instances, on all of test's, and (only FHR@20, of
+    other users) on the validation instances.  known: learning.chain.Known.
     """
+    events, truth, every, validation = known.events, known.test, known.every, known.validation
     fitted, seen, figures = Fitted(events), past(events, truth.users, truth.positions), {}
     for name, of_items in scores(fitted, truth.users, truth.positions, names, seed, log):
         lists = top_items(of_items, seen, max(top_k))
@@ -262,6 +262,11 @@ def evaluate(events, truth, every, top_k=(20,), names=None, seed=0, log=print):
             lists[name].append(top_items(of_items, seen, max(top_k)))
     for name, blocks in lists.items():
         figures[name] |= metrics.of_every(np.concatenate(blocks), every, top_k)
+    users, positions = validation.users, validation.positions
+    seen = past(events, users, positions)
+    for name, of_items in scores(fitted, users, positions, list(figures), seed):
+        found = metrics.of_lists(top_items(of_items, seen, 20), validation)
+        figures[name]["fhr-validation@20"] = found["fhr@20"]
     return figures
 
 

@@ -1,6 +1,7 @@
 """Metrics of negative recommendation, per instance; NaN where one does not apply to an instance.
 
     truth, every       what came true of the first instance of each user in a part; of all of them
+    drawn              of one drawn at random
     of_lists           ranked lists -> hr, fhr, frecall, luf, lif, lif-strict (and fhr-c) at each cut-off
     choice             scores of 20 candidates -> share of the choice that is right
     of_every           ranked lists of all instances -> hr, fhr, frecall of each user, means over the user's instances
@@ -47,7 +48,17 @@ def every(events, part):
     return of_moments(events, *instances(events, part, every=True))
 
 
+def drawn(events, part, seed=0):
+    """The Truth of one instance of each user, any of the part's: the first ones lie next to what was trained on, where
+    a model that knows a user's train events by heart does better than it will later."""
+    users, positions = instances(events, part, every=True)
+    shuffled = np.random.default_rng(seed).permutation(len(users))
+    _, first = np.unique(users[shuffled], return_index=True)
+    return of_moments(events, users[shuffled[first]], positions[shuffled[first]])
+
+
 def of_moments(events, users, positions):
+    """The Truth of the instances (users, positions), without candidates and neighbours."""
     next_, negatives, positives = [], [], []
     for user, p in zip(users, positions, strict=True):
         items, ratings = window(events, user, p)

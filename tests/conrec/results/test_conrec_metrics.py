@@ -9,6 +9,7 @@ from scipy import stats
 
 from conrec.data.events import read
 from conrec.data.instances import instances, past, top_items, window
+from conrec.learning.chain import Known
 from conrec.results import closed_forms, evaluation, metrics
 from preparation.rules import TRAIN, VALIDATION
 from utils import InputError
@@ -126,6 +127,20 @@ def test_means_and_intervals_are_over_the_instances_a_metric_applies_to():
     assert halves["some"] == pytest.approx((high - low) / 2) and halves["one"] is None and halves["none"] is None
 
 
+def test_any_instance_of_a_user_may_be_the_one_that_chooses(events):
+    every, drawn = metrics.every(events, "validation"), metrics.drawn(events, "validation")
+    assert drawn.users.tolist() == np.unique(every.users).tolist()
+    later = 0
+    for place, user in enumerate(drawn.users):
+        (rows,) = np.nonzero(every.users == user)
+        (row,) = rows[every.positions[rows] == drawn.positions[place]]
+        assert drawn.negatives[place].tolist() == every.negatives[row].tolist()
+        later += row > rows[0]
+    assert 5 < later < (np.bincount(every.users) > 1).sum()
+    others = metrics.drawn(events, "validation", seed=1)
+    assert (others.positions != drawn.positions).any()
+
+
 def test_every_instance_counts_and_each_user_as_much_as_any_other(events):
     every = metrics.every(events, "test")
     users, positions = instances(events, "test", every=True)
@@ -222,9 +237,9 @@ def test_the_random_system_is_that_of_its_seed(events):
 
 
 def test_the_table_holds_every_system_and_metric(events, truth):
-    table = closed_forms.table(closed_forms.evaluate(events, truth, metrics.every(events, "test"), (5, 20)))
+    table = closed_forms.table(closed_forms.evaluate(Known(events), (5, 20)))
     assert list(table.index) == list(closed_forms.SYSTEMS)
-    expected = "hr@5 fhr@20 fhr-every@20 frecall@20 luf@20 lif@20 lif-strict@20 candidates auc"
+    expected = "hr@5 fhr@20 fhr-every@20 frecall@20 luf@20 lif@20 lif-strict@20 candidates auc fhr-validation@20"
     assert set(expected.split()) <= set(table)
     assert table.loc["item-kNN, negatives", "fhr@20"] > 1.5 * table.loc["popularity, negatives", "fhr@20"]
 
