@@ -13,14 +13,16 @@ from collections import defaultdict
 
 import pandas as pd
 
-from options.conrec import BESIDE, METRICS, PRIMARY
+from options.conrec import BESIDE, CHOOSING, EVERY, METRICS, PRIMARY
 from options.run_name import flag_words
 from results4comparison import compare
-from results4comparison.differences import Measured, paired
-from results4comparison.formatting import TESTED, deviation, markdown, tested
+from results4comparison.differences import Difference, Measured, paired, with_interval
+from results4comparison.formatting import TESTED, deviation, markdown, shown, tested
+from utils import InputError, read_json
 
 OURS = compare.HERE / "ours" / "conrec"
-TITLES = ["HR@20", "FHR@20", "FHR every", "LUF@20", "LIF@20", "LIF strict", "choice", "dislike AUC", "odds AUC"]
+TITLES = ["validation", "HR@20", "FHR@20", "FHR every", "LUF@20", "LIF@20", "LIF strict", "choice", "dislike AUC"]
+TITLES.append("odds AUC")
 ABLATION = (  # in the paper's order: (what a row adds, flags)
     ("translation only", {"conrec_stages": ["translation", "stream"]}),
     ("+ alignment", {"conrec_stages": ["translation", "alignment", "stream"]}),
@@ -28,6 +30,7 @@ ABLATION = (  # in the paper's order: (what a row adds, flags)
     ("+ future dislikes in the reward", {"conrec_reward": "a"}),
     ("+ penalty for future likes: the default", {}),
 )
+SAME_LOSS = "at the same loss of likes"  # in a filter's report
 REWARDS = ("next", "a", "b", "c", "d", "e")
 
 
@@ -58,11 +61,11 @@ def kept():
 
 
 def per_user(path):
-    """DataFrame of the columns that begin with FHR@20, by user; empty where a run has none."""
+    """DataFrame of the columns of FHR@20, of all instances too, by user; empty where a run has none."""
     if not path.exists():
         return pd.DataFrame()
     table = pd.read_csv(path, index_col="user", dtype={"user": str})
-    return table[[name for name in table.columns if name.startswith(PRIMARY)]]
+    return table[[name for name in table.columns if name.startswith((PRIMARY, EVERY))]]
 
 
 def keep(folder, run, name):
@@ -71,6 +74,15 @@ def keep(folder, run, name):
     path = OURS / f"{run['dataset']}_{name}.json"
     shutil.copy(folder / "summary.json", path)
     per_user(folder / "per_user.csv").round(4).to_csv(path.with_suffix(".csv"), lineterminator="\n")
+
+
+def keep_report(path, name):
+    """Add a filter's report to ours/conrec/filters/.  name: of the lists, then of the seed, such as ease_2024."""
+    (OURS / "filters").mkdir(parents=True, exist_ok=True)
+    report = read_json(path)
+    if SAME_LOSS not in report:
+        raise InputError(f"{path}: is no report of a filter in whose lists dislikes can be measured")
+    shutil.copy(path, OURS / "filters" / f"{report['dataset']}_{name}.json")
 
 
 # ------------------------------------------------------------------------------------------------- the tables
@@ -98,11 +110,12 @@ def reported(known, which):
 
 def tables_of(groups):
     """The tables of a data set.  groups: {name: [(summary, per user), ...]}."""
-    blocks = [systems(groups), ablation(groups), rewards(groups)]
+    blocks = [systems(groups), every_instance(groups), ablation(groups), rewards(groups)]
+    dataset = one_of(groups)["dataset"]
     default = groups.get("CoNRec")
     if default:
         runs = [run for run, _ in default]
-        blocks += [stages(runs), filters(runs), ids(runs)]
+        blocks += [stages(runs), filters(runs), filtered_lists(dataset), ids(runs)]
     return [block for block in blocks if block]
 
 
@@ -113,7 +126,7 @@ def systems(groups):
         figures = figures | {"cand_ll": figures["candidates"]}
         rows.append((figures[PRIMARY], [name, "1", *means([figures])], [None for _ in BESIDE]))
     for name, runs in groups.items():
-        figures = [run["test"] for run, _ in runs]
+        figures = [figures_of(run) for run, _ in runs]
         score = statistics.mean(one[PRIMARY] for one in figures)
         differences = [against(runs, beside) for beside in BESIDE]
         rows.append((score, [f"**{name}**", str(len(runs)), *means(figures)], differences))
@@ -126,6 +139,22 @@ def systems(groups):
     return markdown(["system", "seeds", *TITLES, *names], cells)
 
 
+def every_instance(groups):
+    """The same differences over all test instances, each user's mean as one: whether that is the more precise."""
+    rows, found = [], []
+    for name, runs in groups.items():
+        differences = [against(runs, BESIDE[0], metric) for metric in (PRIMARY, EVERY)]
+        if differences[1] is not None and differences[1].p is not None:
+            rows.append([name, str(len(runs))])
+            found.append(differences)
+    for place in range(2):
+        cells = tested([("", differences[place]) for differences in found])
+        rows = [[*row, *of_place[1:]] for row, of_place in zip(rows, cells, strict=True)]
+    header = ["less " + BESIDE[0], "seeds"]
+    header += [f"{title}, {words}" for words in ("first instance", "every instance") for title in TESTED[1:]]
+    return markdown(header, rows)
+
+
 def ablation(groups):
     """The paper's rows, each with its difference to the row above."""
     rows, found, above = [], [], None
@@ -135,7 +164,7 @@ def ablation(groups):
         if not runs:
             continue
         found.append(("steps", None if above is None else paired(own_users(runs), own_users(above))))
-        rows.append([words, str(len(runs)), *means([run["test"] for run, _ in runs])])
+        rows.append([words, str(len(runs)), *means([figures_of(run) for run, _ in runs])])
         above = runs
     rows = [[*row, *cells] for row, cells in zip(rows, tested(found), strict=True)]
     return markdown(["ablation", "seeds", *TITLES, *(f"{word}, to the row above" for word in TESTED)], rows)
@@ -146,7 +175,7 @@ def rewards(groups):
     for reward in REWARDS:
         runs = groups.get("CoNRec" if reward == "c" else f"CoNRec --conrec_reward {reward}")
         if runs:
-            rows.append([reward, str(len(runs)), *means([run["test"] for run, _ in runs])])
+            rows.append([reward, str(len(runs)), *means([figures_of(run) for run, _ in runs])])
     return markdown(["reward", "seeds", *TITLES], rows) if len(rows) > 1 else []
 
 
@@ -166,6 +195,37 @@ def filters(runs):
         figures = [run["filter"]["outcome"][place] for run in runs]
         rows.append([first["system"], f"{first['budget']:.0%}", *means(figures, ("positives", "negatives"))])
     return markdown(["filter by", "budget of likes", "likes removed", "dislikes removed"], rows)
+
+
+def filtered_lists(dataset):
+    """Of the filtered lists of other models: the share of their disliked items that goes at the same loss of likes."""
+    groups = defaultdict(list)
+    for path in sorted((OURS / "filters").glob(f"{dataset}_*.json")):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        groups[path.stem.removeprefix(f"{dataset}_").rpartition("_")[0]].append(report)
+    rows = []
+    for name, reports in groups.items():
+        users = reports[0]["users"]
+        for loss, systems in reports[0][SAME_LOSS].items():
+            for system in systems:
+                gone, gap = (
+                    of_seeds([report[SAME_LOSS][loss][system][what] for report in reports], users)
+                    for what in ("disliked less", "CoNRec less it")
+                )
+                own = [f"{gone.mean:.3f}", "" if system == "CoNRec" else shown(gap)[1], shown(gap)[2]]
+                rows.append([name, str(len(reports)), f"{float(loss):.0%}", system, *own])
+    header = ["lists of", "seeds", "likes lost", "filter by", "dislikes that go", "CoNRec less it", "95 % interval"]
+    return markdown(header, rows)
+
+
+def of_seeds(values, users):
+    """The Difference of [[mean, low, high] over users] of each seed: users and seeds both vary."""
+    means = [mean for mean, _, _ in values]
+    of_users = statistics.mean(((high - low) / 2 / 1.96) ** 2 for _, low, high in values)
+    if len(means) == 1:
+        return Difference(users, means[0], None, None, None)
+    parts = [(of_users, users - 1), (statistics.variance(means) / len(means), len(means) - 1)]
+    return with_interval(users, statistics.mean(means), parts)
 
 
 def ids(runs):
@@ -188,6 +248,11 @@ def of_folders(groups):
 # -------------------------------------------------------------------------------------------------------- cells
 
 
+def figures_of(run):
+    """{metric: value} of a run, on validation as well."""
+    return run["test"] | {CHOOSING: run["validation"][PRIMARY]}
+
+
 def one_of(groups):
     return next(iter(groups.values()))[0][0]
 
@@ -197,16 +262,16 @@ def means(figures, names=METRICS):
     return [deviation([one.get(name) for one in figures]) for name in names]
 
 
-def own_users(runs):
-    return Measured(pd.concat([users[PRIMARY] for _, users in runs], axis=1))
+def own_users(runs, metric=PRIMARY):
+    return Measured(pd.concat([users[metric] for _, users in runs], axis=1))
 
 
-def against(runs, beside):
+def against(runs, beside, metric=PRIMARY):
     """The Difference of the runs less a closed form, None where a run does not have it user by user."""
-    column = f"{PRIMARY} of {beside}"
+    column = f"{metric} of {beside}"
     if any(column not in users for _, users in runs):
         return None
-    return paired(own_users(runs), Measured(runs[0][1][[column]], closed=True))
+    return paired(own_users(runs, metric), Measured(runs[0][1][[column]], closed=True))
 
 
 def joined(blocks):

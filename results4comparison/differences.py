@@ -40,8 +40,6 @@ def paired(ours, theirs):
 
     Users of both count.  (A user may lack a test row where only some labels make an edge of the item.)
     """
-    from scipy.stats import t  # takes a second
-
     our_means, their_means = (side.users.mean(axis=1).dropna() for side in (ours, theirs))
     our_means, their_means = our_means.align(their_means, join="inner")
     differences = (our_means - their_means).to_numpy()
@@ -54,6 +52,13 @@ def paired(ours, theirs):
         seeds = side.users.shape[1]
         if not side.closed:
             parts.append((side.users.loc[our_means.index].mean().var(ddof=1) / seeds, seeds - 1))
+    return with_interval(n, mean, parts)
+
+
+def with_interval(n, mean, parts):
+    """The Difference of a mean over n users.  parts: [(a variance of the mean, its degrees of freedom), ...]."""
+    from scipy.stats import t  # takes a second
+
     variance = sum(part for part, _ in parts)
     if variance == 0:  # users and seeds agree to the last digit
         return Difference(n, mean, mean, mean, 1.0 if mean == 0 else 0.0)

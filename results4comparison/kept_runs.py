@@ -60,7 +60,9 @@ def of_users(dataset, runs, metric="recall@20", protocol=""):
 
 
 def add(folder, name):
-    """Add a finished run to ours/.  Raises InputError where it is none."""
+    """Add a finished run, or a filter's report, to ours/.  Raises InputError where it is neither."""
+    if folder.is_file():
+        return conrec_tables.keep_report(folder, name)
     run = finished_runs.finished_run(folder)
     if conrec_tables.is_of_dislikes(run):
         return conrec_tables.keep(folder, run, name)

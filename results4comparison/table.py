@@ -27,7 +27,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from machine import shell
-from results4comparison import conrec_tables, finished_runs, hard_negatives, held_out, kept_runs
+from results4comparison import after_like, conrec_tables, finished_runs, hard_negatives, held_out, kept_runs
 from results4comparison.formatting import (
     AUTHORS,
     FIGURES,
@@ -194,7 +194,7 @@ def main(arguments):
         case ["dislikes"]:
             lines = held_out.lines()
         case ["negative"]:
-            lines = conrec_tables.lines()
+            lines = [*conrec_tables.lines(), "", *after_like.lines()]
         case paths:
             lines = finished_runs.table(list(map(Path, paths)))
     print(*lines, sep="\n")

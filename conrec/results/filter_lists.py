@@ -41,6 +41,7 @@ class Conrec(NamedTuple):
     """What filtering takes of a finished CoNRec run."""
 
     name: str
+    dataset: str
     events: Events
     E: np.ndarray  # (I, d) float32
     predictions: dict  # {"validation", "test", "now"}: (U, 20) items, -1 in the rows of users without any
@@ -110,7 +111,7 @@ def read_conrec(folder, data_dir=None, device=None):
         reason = str(error).splitlines()[0][:60]
         raise InputError(f"--run {folder}: its files and {raw} do not belong together ({reason})") from None
     policy = read_policy(folder, given, events, catalog, hardware.pick_device(device or "auto"), data_dir)
-    return Conrec(folder.resolve().name, events, catalog.E, predictions, policy, theta)
+    return Conrec(folder.resolve().name, Path(given["dataset"]).name, events, catalog.E, predictions, policy, theta)
 
 
 def read_policy(folder, given, events, catalog, device, data_dir=None):

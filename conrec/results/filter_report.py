@@ -50,6 +50,7 @@ def report(lists, conrec):
         systems[name] = summary(figures.of(left(as_many)), plain)
     n_users = len(figures.numbers)
     found = {
+        "dataset": conrec.dataset,
         "conrec_run": conrec.name,
         "theta": conrec.theta,
         "users": n_users,

@@ -13,7 +13,7 @@ from conrec.results import closed_forms, metrics, recommending
 from conrec.results import filter as filters
 from conrec.results.evaluation import coverage, write_csv
 from machine import hardware
-from options.conrec import BESIDE, METRICS, PRIMARY
+from options.conrec import BESIDE, CHOOSING, EVERY, METRICS, PRIMARY
 from results4comparison.differences import Measured, paired
 from results4comparison.formatting import markdown
 from runs import run_folder
@@ -105,7 +105,7 @@ def summary_of(job, per_user, baselines):
 def set_against(ours, theirs, job):
     """{metric: {"users", "mean", ...}} of the differences to a closed form.  Of one seed no interval is known."""
     users, found = job.events.user_ids[job.known.test.users], {}
-    for name in ("hr@20", PRIMARY, "frecall@20", "auc"):
+    for name in ("hr@20", PRIMARY, EVERY, "frecall@20", "auc"):
         columns = [pd.DataFrame({name: side[name]}, index=users).dropna() for side in (ours, theirs)]
         if len(columns[0].index.intersection(columns[1].index)) > 1:
             difference = paired(Measured(columns[0]), Measured(columns[1], closed=True))._asdict()
@@ -114,12 +114,13 @@ def set_against(ours, theirs, job):
 
 
 def write_per_user(path, per_user, baselines, job):
-    """The test metrics of each user with a test instance, and the primary one of what they are set against."""
+    """The test metrics of each user with a test instance, and FHR@20 of what they are set against."""
     table = pd.DataFrame({name: values.round(6) for name, values in per_user.items()})
     table.insert(0, "user", job.events.user_ids[job.known.test.users])
     for name in BESIDE:
         if name in baselines:
             table[f"{PRIMARY} of {name}"] = baselines[name][PRIMARY]
+            table[f"{EVERY} of {name}"] = baselines[name][EVERY].round(6)
     write_csv(path, table)
 
 
@@ -192,7 +193,7 @@ def systems_table(summary):
     """(header, rows) of the closed forms and this run, by the primary metric."""
     figures = dict(summary["baselines"])
     figures = {name: {"cand_ll": values["candidates"]} | values for name, values in figures.items()}
-    figures["this run"] = summary["test"]
+    figures["this run"] = summary["test"] | {CHOOSING: summary["validation"][PRIMARY]}
     ordered = sorted(figures.items(), key=lambda pair: pair[1][PRIMARY])
     return ["system", *METRICS], [[name, *cells(values)] for name, values in ordered]
 
