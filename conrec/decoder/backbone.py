@@ -72,10 +72,10 @@ class Backbone(Decoder):
             log(f"{self.name}: its attention takes no mask of our own, so every continuation is read as a whole row")
 
 
-def tiny(catalog, seed, device="cpu", dropout=0.1):
+def tiny(catalog, seed, device="cpu"):
     """A Qwen3 decoder of about a million weights from scratch.  catalog: sids.Catalog (codes, titles, K)."""
     vocabulary = WordVocabulary(catalog)
-    model = from_scratch(vocabulary.size, seed, vocabulary.pad, dropout)
+    model = from_scratch(vocabulary.size, seed, vocabulary.pad)
     backbone = Backbone(model, vocabulary, catalog, CONTEXT, device, "the tiny decoder")
     backbone.check_branches()
     return backbone

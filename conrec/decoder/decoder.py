@@ -16,6 +16,7 @@ from utils import InputError, write_atomically
 
 WEIGHTS = "model.safetensors"
 CONTEXT = 1024  # tokens of the tiny decoder
+ATTENTION_DROPOUT, DROPOUT = 0.1, 0.2
 
 
 class Decoder:
@@ -99,15 +100,30 @@ class Decoder:
         self.restore(state)
 
 
-def from_scratch(size, seed, pad, dropout):
-    """Qwen3ForCausalLM with `size` tokens, random weights that depend on the seed alone."""
+def from_scratch(size, seed, pad):
+    """Qwen3ForCausalLM with `size` tokens, random weights that depend on the seed alone.
+
+    Where train() turns it on, dropout falls on attention weights, on embeddings and on what each half of a layer adds.
+    The library has only the first, and without the others it knows users' train events by heart after a few epochs.
+    """
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     config = Qwen3Config(
         vocab_size=size, hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4,
         num_key_value_heads=2, head_dim=32, tie_word_embeddings=True, max_position_embeddings=CONTEXT,
-        attention_dropout=dropout, pad_token_id=pad, bos_token_id=None, eos_token_id=None, attn_implementation="sdpa",
+        attention_dropout=ATTENTION_DROPOUT, pad_token_id=pad, bos_token_id=None, eos_token_id=None,
+        attn_implementation="sdpa",
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Qwen3ForCausalLM(config)
+        model = Qwen3ForCausalLM(config)
+    dropped = [model.get_input_embeddings()]
+    for layer in model.model.layers:
+        dropped += [layer.self_attn.o_proj, layer.mlp.down_proj]
+    for module in dropped:
+        module.register_forward_hook(drop_out)
+    return model
+
+
+def drop_out(module, inputs, output):
+    return torch.nn.functional.dropout(output, DROPOUT, module.training)

@@ -18,8 +18,8 @@ NOT_ASKED = -100
 class SASRec(Decoder):
     """Item number i is token 5 + i."""
 
-    def __init__(self, n_items, seed, device="cpu", dropout=0.1):
-        super().__init__(from_scratch(FIRST + n_items, seed, PAD, dropout), PAD, CONTEXT, device, "SASRec")
+    def __init__(self, n_items, seed, device="cpu"):
+        super().__init__(from_scratch(FIRST + n_items, seed, PAD), PAD, CONTEXT, device, "SASRec")
         self.n_items = n_items
 
     def row(self, items, signs, asked=None):

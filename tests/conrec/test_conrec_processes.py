@@ -15,7 +15,7 @@ import two_processes
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-SMALL = "--conrec_rq_epochs 3 --conrec_codes 16 --conrec_stages warmup both --conrec_sft_steps 1 1 1 3 --conrec_steps 2"
+SMALL = "--conrec_rq_epochs 3 --conrec_codes 16 --conrec_stages stream both --conrec_sft_steps 1 1 3 1 --conrec_steps 2"
 SMALL += " --conrec_prompts 3 --conrec_group 4 --conrec_beams 20 --conrec_history 5 5 --device cpu --path_name a"
 
 

@@ -29,19 +29,20 @@ def policy(events):
 # ----------------------------------------------------------------------------------------------- the stream
 
 
-def test_a_row_is_an_event_and_those_before_it_with_their_signs(events):
-    rows, random, last = tasks.StreamRows(events, 6), np.random.default_rng(0), set()
+def test_a_row_is_an_event_and_some_of_those_before_it_with_their_signs(events):
+    rows, random, last, thinned = tasks.StreamRows(events, 6), np.random.default_rng(0), set(), 0
     rows.events = events._replace(items=np.arange(len(events.items)))  # of each event its place, to find it by
-    for _ in range(3000):
+    for _ in range(8000):
         places, signs = rows.draw(random)
         place = places[-1]
-        assert events.parts[place] == TRAIN and len(places) == min(events.positions[place], 6) + 1
-        assert places.tolist() == list(range(place - len(places) + 1, place + 1))
-        assert len(set(events.users[places])) == 1
+        assert events.parts[place] == TRAIN and (np.diff(places) > 0).all() and len(set(events.users[places])) == 1
+        assert 2 <= len(places) <= 7 and places[0] >= place - 12
         stars = events.ratings[places]
         assert signs.tolist() == np.select([stars <= 2, stars == 3], [DISLIKE, NEUTRAL], LIKE).tolist()
         last.add(place)
+        thinned += place - places[0] > len(places) - 1
     assert last == set(np.flatnonzero((events.parts == TRAIN) & (events.positions > 0)))  # each can be drawn
+    assert 3000 < thinned < 7800
 
 
 def test_what_comes_after_train_changes_no_row(events):
