@@ -71,8 +71,7 @@ def fit(name, raw, folder, options, run):
     job.policy = load_policy(name, job.events, job.catalog, settings, device, max(job.top_k), job.log)
     chain = Chain(job.known, job.catalog, job.policy, stages, ids, of_backbone(job), settings, job.top_k, job.log)
     chain.run()
-    chain.evaluate_every()  # all processes take part
-    made = Made(ids, chain.predict(), chain.recommend(), chain.judge())
+    made = Made(ids, chain.evaluate_every(), chain.predict(), chain.recommend(), chain.judge())
 
     # what is left behind
     if utils.is_first():

@@ -27,6 +27,7 @@ class Made(NamedTuple):
     """The Stages whose files a run takes over, beside its Chain's; the last two None without the stage stream."""
 
     ids: Stage
+    every: Stage
     predicted: Stage
     recommended: Stage | None
     judged: Stage | None
@@ -43,7 +44,7 @@ def leave_behind(job, chain, made, baselines):
         copy(stage.folder / file, folder / file)
     write_json(folder / "coverage.json", coverage(job.events, job.known.test, job.catalog.codes))
 
-    per_user = own_figures(chain)
+    per_user = own_figures(chain, made)
     summary = summary_of(job, per_user, baselines) | {"system": job.settings.conrec_system}
     summary["validation"] = best_validation(chain)
     summary["sids"] = read_json(made.ids.folder / "report.json")
@@ -72,11 +73,11 @@ def finish(job, summary, baselines):
 # --------------------------------------------------------------------------------------------------- the figures
 
 
-def own_figures(chain):
+def own_figures(chain, made):
     """{metric: (n,) float64} of the last stage in its last context."""
     table = pd.read_csv(chain.evaluated.folder / "per_user.csv", dtype={"user": str, "context": str})
     table = table[table.context == chain.context].drop(columns=["context", "user"])
-    every = pd.read_csv(chain.evaluate_every().folder / "per_user.csv")
+    every = pd.read_csv(made.every.folder / "per_user.csv")
     return {name: of[name].to_numpy(float) for of in (table, every) for name in of.columns}
 
 
