@@ -61,8 +61,9 @@ def test_a_signal_to_one_process_stops_all_in_the_same_step_which_is_saved(world
         if way == "stopped":
             ended = several("stopped", 2, *paths, *more)
             assert ended.returncode == 128 + signal.SIGTERM
-            (said,) = (line for line in ended.stderr.splitlines() if "stopped" in line)
-            assert said == "stopped and saved in warmup, step 2; the same command with --resume goes on there"
+            words = "stopped and saved in warmup, step 2; the same command with --resume goes on there"
+            said = {line for line in ended.stderr.splitlines() if line.startswith(("stopped", "interrupted", "error"))}
+            assert said == {words}  # by the one that ends first, or by both
             (saved,) = (tmp_path / way).rglob("last.pt")
             assert torch.load(saved, weights_only=True)["step"] == 2
             more.append("--resume")
