@@ -530,6 +530,14 @@ def test_a_run_is_judged_by_its_own_metric(tmp_path):
     assert said == "1 of 2: x CoNRec, seed 7: test FHR@20 0.2500, 3 s\n" and not failures
 
 
+def test_the_best_of_a_grid_is_chosen_by_the_metric_of_its_runs():
+    found = []
+    for fhr in (0.2, 0.4, 0.3):
+        figures = {"fhr@20": fhr, "frecall@20": 1 - fhr}
+        found.append(SimpleNamespace(summary={"primary": "fhr@20", "validation": figures}))
+    assert max(found, key=study.validation_score) is found[1]
+
+
 @pytest.mark.parametrize("summary", ["{", "[]", "{}", '{"test": 1}', '{"test": {"recall@20": "much"}}'])
 def test_a_run_whose_summary_cannot_be_read_has_failed_and_the_others_go_on(tmp_path, summary):
     said, (failure,) = ended(tmp_path / "x" / "run", summary)

@@ -59,10 +59,11 @@ class Policy:
 
         Nothing that the user has rated by then.  asked: the sign of what is predicted, such as events.LIKE.
         """
-        rows, closed = [], []
+        rows, closed, n_cut = [], [], self.n_cut
         for user, p in processes.share(list(zip(users, positions, strict=True))):
             rows.append(self.sequence(user, p, context, asked=asked))
             closed.append(history(self.events, user, p)[0])
+        self.n_cut = n_cut + sum(processes.gather(self.n_cut - n_cut))  # all other prompts every process makes itself
         if not len(users):
             return np.zeros((0, self.k), np.int64), np.zeros((0, self.k), np.float32)
         parts = [np.zeros((0, self.k), np.int64), np.zeros((0, self.k), np.float32)]

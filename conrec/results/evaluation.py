@@ -113,8 +113,9 @@ def of_stage(policy, truth, contexts, catalog, top_k, folder):
     """Write figures.json, {"rows": [{"context", metrics ...}], "ila", "translation"}, and per_user.csv."""
     rows, per_user = [], []
     for context in contexts:
+        n_cut = policy.n_cut  # so far: of training, too, where it was done by this process
         figures = of_context(policy, truth, context, top_k)
-        rows.append({"context": context} | metrics.means(figures) | {"cut prompts": policy.n_cut})
+        rows.append({"context": context} | metrics.means(figures) | {"cut prompts": policy.n_cut - n_cut})
         table = pd.DataFrame({name: values.round(6) for name, values in figures.items()})
         table.insert(0, "user", policy.events.user_ids[truth.users])
         table.insert(0, "context", context)

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import conrec_models
 import numpy as np
 import pytest
 import synthetic
@@ -9,10 +10,11 @@ from scipy import stats
 
 from conrec.data.events import read
 from conrec.data.instances import instances, past, top_items, window
+from conrec.decoder.policy import Policy
 from conrec.learning.chain import Known
 from conrec.results import closed_forms, evaluation, metrics
 from preparation.rules import TRAIN, VALIDATION
-from utils import InputError
+from utils import InputError, read_json
 
 NAN = float("nan")
 
@@ -271,3 +273,15 @@ def test_alignment_asks_about_the_first_dislikes_in_time(events, monkeypatch):
         if (own & events.is_positive).sum() >= evaluation.OTHERS:
             expected += events.items[own & events.is_negative][:2].tolist()  # events lie in order of time
     assert evaluation.alignment_questions(events)[:, 0].tolist() == expected and len(expected) > 20
+
+
+def test_an_evaluation_counts_the_prompts_that_it_cut_itself(events, truth, tmp_path):
+    backbone, trie, catalog = conrec_models.tiny(conrec_models.catalog(events.n_items))
+    backbone.context = 110  # the choice among 20 alone takes 87 tokens
+    policy, counts = Policy(events, backbone, trie, shown=(20, 20), n_beams=20), []
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        evaluation.of_stage(policy, truth, ["negatives", "both"], catalog, [20], tmp_path / name)
+        rows = read_json(tmp_path / name / "figures.json")["rows"]
+        counts.append([row["cut prompts"] for row in rows])
+    assert counts[0] == counts[1] and 0 < counts[0][0] < counts[0][1]
