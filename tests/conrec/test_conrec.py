@@ -449,9 +449,11 @@ def test_finished_runs_make_tables_of_their_own(world, finished, tmp_path, monke
     printed = capsys.readouterr().out
     assert "CoNRec, *reported*" in printed and "| both | recent |" in printed
     assert "| reversed EASE on positives | 1%" in printed
-    shown = re.search(r"\| \*\*CoNRec\*\* \| 1 \| ([\d.]+) \| ([\d.]+)", printed)
-    test = summary(run)["test"]
-    assert [float(cell) for cell in shown.groups()] == [round(test[name], 4) for name in ("hr@20", "fhr@20")]
+    shown = re.search(r"\| \*\*CoNRec\*\* \| 1 \| ([\d.]+) \| ([\d.]+) \| ([\d.]+)", printed)
+    found = summary(run)
+    expected = [found["validation"]["fhr@20"], found["test"]["hr@20"], found["test"]["fhr@20"]]
+    assert [float(cell) for cell in shown.groups()] == [round(value, 4) for value in expected]
+    assert "| **CoNRec, after <like>**, train events known | 1 |" in printed
 
 
 # --------------------------------------------------------------------------------------------- looking at a user
