@@ -57,8 +57,8 @@ class ConrecSettings(Settings):
     conrec_rq_epochs: int = flag(200, "epochs of the RQ-VAE that makes the IDs", least=1)
     # stages
     conrec_stages: list[str] = flag(
-        list(STAGES), "the trained stages, in this order, stream or warmup among them; the last three are GRPO",
-        nargs="+", choices=STAGES,
+        ["stream"], f"the trained stages, in the order {' '.join(STAGES)}; stream or warmup among them, the last three "
+        "are GRPO", nargs="+", choices=STAGES,
     )
     conrec_sft_steps: list[int] = flag(
         [750, 750, 1000, 1000], "steps of translation, alignment, stream and warmup", nargs=4, least=1,

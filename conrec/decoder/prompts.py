@@ -44,7 +44,7 @@ CHOOSE = " It is one of these: {options}."
 
 
 class Control(str):
-    """A control token, such as Control("<neg>"); as plain text the same characters are only text."""
+    """A control token, such as Control("<like>"); as plain text the same characters are only text."""
 
 
 PAD, BOS, UNKNOWN = Control("<pad>"), Control("<bos>"), Control("<unk>")

@@ -29,6 +29,7 @@ from utils import InputError
 
 SMALL = "--conrec_rq_epochs 3 --conrec_codes 16 --conrec_sft_steps 3 4 5 5 --conrec_steps 3 --conrec_prompts 4"
 SMALL += " --conrec_group 4 --conrec_beams 20 --conrec_history 5 5 --device cpu --top_k 5 20"
+SMALL += f" --conrec_stages {' '.join(STAGES)}"
 FILES = """
 log.txt config.json metrics.csv stages.csv per_user.csv predictions.csv sids.csv rqvae.safetensors odds.csv
 recommended_per_user.csv filter.json coverage.json baselines.csv curves.png model summary.json
@@ -324,8 +325,9 @@ def test_a_reversed_run_is_one_that_was_tested_on_the_likes_of_these_events(worl
         ("--llm_dtype float16", "--llm_dtype: the tiny decoder has no use for it; add --llm NAME"),
         ("--conrec_lora_rank 4", "--conrec_lora_rank: the tiny decoder has no use for it"),
         ("--llm rule", "--llm rule: CoNRec needs a causal language model"),
-        ("--conrec_reward a --conrec_gamma 1", "--conrec_gamma: --conrec_reward a leaves it"),
-        ("--conrec_reward next --conrec_neighbours 1", "--conrec_neighbours: --conrec_reward next leaves it"),
+        ("--conrec_stages stream both --conrec_reward a --conrec_gamma 1", "--conrec_gamma: --conrec_reward a leaves"),
+        ("--conrec_stages warmup both --conrec_reward next --conrec_neighbours 1", "--conrec_neighbours: --conrec_reward"),
+        ("--conrec_reward a", "--conrec_reward: --conrec_stages stream leaves it"),
         ("--conrec_stages warmup --conrec_steps 3", "--conrec_steps: --conrec_stages warmup leaves it"),
         ("--conrec_stages recent", "--conrec_stages recent: nothing is predicted, .* without stream or warmup; add"),
         ("--conrec_stages warmup translation", "--conrec_stages warmup translation: must keep the order"),
