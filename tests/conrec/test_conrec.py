@@ -326,7 +326,7 @@ def test_a_reversed_run_is_one_that_was_tested_on_the_likes_of_these_events(worl
         ("--conrec_lora_rank 4", "--conrec_lora_rank: the tiny decoder has no use for it"),
         ("--llm rule", "--llm rule: CoNRec needs a causal language model"),
         ("--conrec_stages stream both --conrec_reward a --conrec_gamma 1", "--conrec_gamma: --conrec_reward a leaves"),
-        ("--conrec_stages warmup both --conrec_reward next --conrec_neighbours 1", "--conrec_neighbours: --conrec_reward"),
+        ("--conrec_stages warmup both --conrec_reward next --conrec_neighbours 1", "--conrec_neighbours: --conrec_r"),
         ("--conrec_reward a", "--conrec_reward: --conrec_stages stream leaves it"),
         ("--conrec_stages warmup --conrec_steps 3", "--conrec_steps: --conrec_stages warmup leaves it"),
         ("--conrec_stages recent", "--conrec_stages recent: nothing is predicted, .* without stream or warmup; add"),
