@@ -23,12 +23,14 @@ from utils import InputError, read_json
 OURS = compare.HERE / "ours" / "conrec"
 TITLES = ["validation", "HR@20", "FHR@20", "FHR every", "LUF@20", "LIF@20", "LIF strict", "choice", "dislike AUC"]
 TITLES.append("odds AUC")
-ABLATION = (  # in the paper's order: (what a row adds, flags)
-    ("translation only", {"conrec_stages": ["translation", "stream"]}),
-    ("+ alignment", {"conrec_stages": ["translation", "alignment", "stream"]}),
-    ("+ GRPO, similarity to the next dislike", {"conrec_reward": "next"}),
-    ("+ future dislikes in the reward", {"conrec_reward": "a"}),
-    ("+ penalty for future likes: the default", {}),
+GRPO = {"conrec_stages": ["stream", "both"]}
+ABLATION = (  # (what a row adds, flags); the first three by supervision, then GRPO after the stream alone
+    ("stream: the default", {}),
+    ("translation before it", {"conrec_stages": ["translation", "stream"]}),
+    ("and alignment", {"conrec_stages": ["translation", "alignment", "stream"]}),
+    ("stream, then GRPO, similarity to the next dislike", GRPO | {"conrec_reward": "next"}),
+    ("to the window's dislikes", GRPO | {"conrec_reward": "a"}),
+    ("less that to its likes", GRPO),
 )
 SAME_LOSS = "at the same loss of likes"  # in a filter's report
 REWARDS = ("next", "a", "b", "c", "d", "e")
@@ -156,24 +158,23 @@ def every_instance(groups):
 
 
 def ablation(groups):
-    """The paper's rows, each with its difference to the row above."""
-    rows, found, above = [], [], None
+    """What the paper's stages add to the default, each with its difference to it."""
+    rows, found, default = [], [], groups.get("CoNRec")
     for words, flags in ABLATION:
-        name = " ".join(["CoNRec", *flag_words(flags)])
-        runs = groups.get(name)
-        if not runs:
+        runs = groups.get(" ".join(["CoNRec", *flag_words(flags)]))
+        if not runs or not default:
             continue
-        found.append(("steps", None if above is None else paired(own_users(runs), own_users(above))))
+        found.append(("stages", None if runs is default else paired(own_users(runs), own_users(default))))
         rows.append([words, str(len(runs)), *means([figures_of(run) for run, _ in runs])])
-        above = runs
     rows = [[*row, *cells] for row, cells in zip(rows, tested(found), strict=True)]
-    return markdown(["ablation", "seeds", *TITLES, *(f"{word}, to the row above" for word in TESTED)], rows)
+    return markdown(["stages", "seeds", *TITLES, *(f"{word}, less the default" for word in TESTED)], rows)
 
 
 def rewards(groups):
     rows = []
     for reward in REWARDS:
-        runs = groups.get("CoNRec" if reward == "c" else f"CoNRec --conrec_reward {reward}")
+        flags = GRPO if reward == "c" else GRPO | {"conrec_reward": reward}
+        runs = groups.get(" ".join(["CoNRec", *flag_words(flags)]))
         if runs:
             rows.append([reward, str(len(runs)), *means([figures_of(run) for run, _ in runs])])
     return markdown(["reward", "seeds", *TITLES], rows) if len(rows) > 1 else []
