@@ -84,7 +84,7 @@ def on_validation(scores, job):
 class SasrecTask:
     """The stream, as CoNRec's stage of that name learns it, over item numbers."""
 
-    every, patience, dropout = 100, 3, True
+    every, patience, dropout = 100, None, True
 
     def __init__(self, job, model):
         self.job, self.model, self.events = job, model, job.events

@@ -145,6 +145,8 @@ class Stream(Predicting):
     The tiny decoder learns all items of a row at once; a language model is asked for one of them in words.
     """
 
+    patience = None  # it is still getting better where the rate nears 0
+
     def __init__(self, policy, validation):
         super().__init__(policy, "both", validation)
         self.rows = StreamRows(policy.events, policy.shown[1])
