@@ -9,6 +9,7 @@ from conrec.decoder.decoder import CONTEXT, Decoder, from_scratch
 from conrec.decoder.shared_prefix import Reading, WholeRows
 from conrec.decoder.vocabulary import WordVocabulary
 
+DROPOUT = 0.1  # of the tiny decoder; three codes an item are slower to learn than one number
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}  # of branch() against whole rows; others are coarser
 
 
@@ -75,7 +76,7 @@ class Backbone(Decoder):
 def tiny(catalog, seed, device="cpu"):
     """A Qwen3 decoder of about a million weights from scratch.  catalog: sids.Catalog (codes, titles, K)."""
     vocabulary = WordVocabulary(catalog)
-    model = from_scratch(vocabulary.size, seed, vocabulary.pad)
+    model = from_scratch(vocabulary.size, seed, vocabulary.pad, DROPOUT)
     backbone = Backbone(model, vocabulary, catalog, CONTEXT, device, "the tiny decoder")
     backbone.check_branches()
     return backbone

@@ -10,13 +10,14 @@ from contextlib import contextmanager
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch.nn.functional import dropout as dropout_of
 
 from llm.batches import longest, padded, places
 from utils import InputError, write_atomically
 
 WEIGHTS = "model.safetensors"
 CONTEXT = 1024  # tokens of the tiny decoder
-ATTENTION_DROPOUT, DROPOUT = 0.1, 0.2
+ATTENTION_DROPOUT = 0.1
 
 
 class Decoder:
@@ -100,11 +101,12 @@ class Decoder:
         self.restore(state)
 
 
-def from_scratch(size, seed, pad):
+def from_scratch(size, seed, pad, dropout):
     """Qwen3ForCausalLM with `size` tokens, random weights that depend on the seed alone.
 
     Where train() turns it on, dropout falls on attention weights, on embeddings and on what each half of a layer adds.
     The library has only the first, and without the others it knows users' train events by heart after a few epochs.
+    dropout: of these others.
     """
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
@@ -121,9 +123,5 @@ def from_scratch(size, seed, pad):
     for layer in model.model.layers:
         dropped += [layer.self_attn.o_proj, layer.mlp.down_proj]
     for module in dropped:
-        module.register_forward_hook(drop_out)
+        module.register_forward_hook(lambda module, _, output: dropout_of(output, dropout, module.training))
     return model
-
-
-def drop_out(module, inputs, output):
-    return torch.nn.functional.dropout(output, DROPOUT, module.training)

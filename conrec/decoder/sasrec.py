@@ -13,13 +13,14 @@ from conrec.decoder.decoder import CONTEXT, Decoder, from_scratch
 PAD, BOS, SIGN = 0, 1, 2  # SIGN + events.DISLIKE, NEUTRAL or LIKE: the token before an item
 FIRST = 5
 NOT_ASKED = -100
+DROPOUT = 0.2
 
 
 class SASRec(Decoder):
     """Item number i is token 5 + i."""
 
     def __init__(self, n_items, seed, device="cpu"):
-        super().__init__(from_scratch(FIRST + n_items, seed, PAD), PAD, CONTEXT, device, "SASRec")
+        super().__init__(from_scratch(FIRST + n_items, seed, PAD, DROPOUT), PAD, CONTEXT, device, "SASRec")
         self.n_items = n_items
 
     def row(self, items, signs, asked=None):

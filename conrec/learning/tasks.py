@@ -22,7 +22,7 @@ ROWS = 32  # examples of a step by supervision
 N_OPTIONS, MOST_OPTIONS, LONG_SHARE = 4, 20, 0.25  # of an alignment question; how many have 5 to 20 options
 OFTEN, LESS_OFTEN, ENOUGH = 4, 2, 1000  # dislikes of a topic; and where the first rule leaves too few samples
 SKIPPED = 0.1  # share of a warmup row's items that are left out
-THINNED = 0.5  # the most of a stream row's events that are left out
+THINNED = 0.7  # the most of a stream row's events that are left out
 IGNORED = -100  # no answer token
 TASKS_VERSION = 3  # raise it when batches or losses change, so that stages made with others are made anew
 
@@ -149,7 +149,7 @@ class Stream(Predicting):
 
     def __init__(self, policy, validation):
         super().__init__(policy, "both", validation)
-        self.rows = StreamRows(policy.events, policy.shown[1])
+        self.rows = StreamRows(policy.events, policy.shown[1], THINNED)
 
     def batch(self, random):
         return [self.in_words(random) if self.backbone.words else self.row(random) for _ in range(ROWS)]
@@ -166,19 +166,19 @@ class Stream(Predicting):
 class StreamRows:
     """Train events in order, to learn every next item from, each as often as any other.
 
-    Of each row a random share of the events, up to THINNED, is left out, and earlier ones come in for them: so a row
+    Of each row a random share of the events, up to `thinned`, is left out, and earlier ones come in for them: so a row
     hardly ever comes twice, and what is learned is what comes soon, not only what comes next.
     """
 
-    def __init__(self, events, shown):
-        """shown: the most events that stand before one."""
-        self.events, self.shown = events, shown
+    def __init__(self, events, shown, thinned):
+        """shown: the most events that stand before one.  thinned: the most of a row's events that are left out."""
+        self.events, self.shown, self.thinned = events, shown, thinned
         self.signs = signs_of(events.ratings, events.negative)
         self.train = np.flatnonzero((events.parts == TRAIN) & (events.positions > 0))  # rows of events with a history
 
     def draw(self, random):
         """(items, signs) of an event and of those before it, oldest first."""
-        row, share = self.train[random.integers(len(self.train))], THINNED * random.random()
+        row, share = self.train[random.integers(len(self.train))], self.thinned * random.random()
         before = np.arange(row - min(self.events.positions[row], int(self.shown / (1 - share))), row)
         kept = before[random.random(len(before)) >= share]
         rows = np.append((kept if len(kept) else before)[-self.shown :], row)

@@ -30,7 +30,7 @@ def policy(events):
 
 
 def test_a_row_is_an_event_and_some_of_those_before_it_with_their_signs(events):
-    rows, random, last, thinned = tasks.StreamRows(events, 6), np.random.default_rng(0), set(), 0
+    rows, random, last, thinned = tasks.StreamRows(events, 6, 0.5), np.random.default_rng(0), set(), 0
     rows.events = events._replace(items=np.arange(len(events.items)))  # of each event its place, to find it by
     for _ in range(8000):
         places, signs = rows.draw(random)
@@ -54,7 +54,7 @@ def test_what_comes_after_train_changes_no_row(events):
     )
     for of in (np.random.default_rng(3), np.random.default_rng(4)):
         seeds = of.integers(1000, size=50)
-        drawn = [[tasks.StreamRows(each, 6).draw(np.random.default_rng(seed)) for seed in seeds] for each in
+        drawn = [[tasks.StreamRows(each, 6, 0.5).draw(np.random.default_rng(seed)) for seed in seeds] for each in
                  (events, spoilt)]  # fmt: skip
         assert all(np.array_equal(a, b) for a, b in zip(*drawn, strict=True))
 
