@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from scipy import stats
 from scipy.sparse import csr_matrix
 
 import main
@@ -20,6 +21,7 @@ from conrec.results.filter_report import UNMEASURED, Figures, apart, removed_at,
 from conrec.results.run_files import write_csv
 from options.command_line import parse
 from recommend import load_run
+from results4comparison import conrec_tables, table
 from utils import InputError
 
 MOMENTS = ("validation", "test", "now")
@@ -461,3 +463,29 @@ def test_a_catalog_that_changed_since_is_refused(known, tmp_path):
     (tmp_path / "conrec" / "sids.csv").write_text("".join(rows[:-1]))
     with pytest.raises(InputError, match=r"do not belong together .149 items there, 150 here"):
         main.main(["--filter", str(base / "result" / "world" / "published"), "--run", str(tmp_path / "conrec")])
+
+
+def test_reports_are_kept_and_their_seeds_make_one_row(known, tmp_path, monkeypatch):
+    base, _ = known
+    run = base / "result" / "world" / "ease"
+    run_filter(base, run)
+    monkeypatch.setattr(conrec_tables, "OURS", tmp_path)
+    table.main(["keep", str(run / "filter_report_conrec.json"), "ease_2024"])
+    kept = tmp_path / "filters" / "world_ease_2024.json"
+    report = json.loads(kept.read_text())
+    of_loss = report["at the same loss of likes"]["0.05"]
+    first = of_loss["random"]["CoNRec less it"]
+    of_loss["random"]["CoNRec less it"] = second = [first[0] + 0.1, first[1] + 0.1, first[2] + 0.1]
+    kept.with_name("world_ease_2025.json").write_text(json.dumps(report))
+    (row,) = [line for line in conrec_tables.filtered_lists("world") if "| 5% | random |" in line]
+    assert row.startswith("| ease | 2 |") and f"{(first[0] + second[0]) / 2:+.4f}" in row
+
+    # users vary by the bootstrap's width, seeds by their difference of .1
+    found = conrec_tables.of_seeds([first, second], 60)
+    of_users, of_seeds = ((first[2] - first[1]) / 3.92) ** 2, 0.1**2 / 2 / 2
+    freedom = (of_users + of_seeds) ** 2 / (of_users**2 / 59 + of_seeds**2)
+    half = stats.t.ppf(0.975, freedom) * np.sqrt(of_users + of_seeds)
+    assert (found.low, found.high) == pytest.approx((found.mean - half, found.mean + half))
+    assert conrec_tables.of_seeds([first], 60)[2:] == (None, None, None)
+    with pytest.raises(InputError, match=r"summary\.json: is no report of a filter"):
+        table.main(["keep", str(run / "summary.json"), "ease_2024"])
