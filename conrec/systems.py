@@ -11,7 +11,7 @@ import torch
 from conrec.data.events import DISLIKE, LIKE, PARTS
 from conrec.data.instances import everybody, numbers_of, past, top_items
 from conrec.decoder.policy import shown_before
-from conrec.decoder.sasrec import SASRec
+from conrec.decoder.sasrec import DROPOUT, SASRec
 from conrec.learning import stage_folders, steps
 from conrec.learning.stage_folders import read_rows
 from conrec.learning.tasks import ROWS, StreamRows
@@ -25,7 +25,7 @@ from recommend import held_out, load_run
 from utils import InputError, read_json, sha256
 
 THINNED = 0.5  # as in tasks.py, chosen on validation for item numbers
-SASREC_VERSION = 2  # raise it when the same settings would train another model
+SASREC_VERSION = 3  # raise it when the same settings would train another model
 
 
 def fit(job, origin, make_events, open_run):
@@ -127,7 +127,7 @@ def sasrec(job, origin, make_events, open_run):
         "sasrec", len(STAGES), options.conrec_sft_steps[SFT.index("stream")], options.conrec_rates[0],
         options.random_seed, options.llm_batch_tokens,
     )  # fmt: skip
-    settings = {"steps": plan.steps, "rate": plan.rate, "shown": task.shown[1]}
+    settings = {"steps": plan.steps, "rate": plan.rate, "shown": task.shown[1], "dropout": DROPOUT, "thinned": THINNED}
 
     def build(folder):
         steps.train(model, task, plan, folder, job.log)

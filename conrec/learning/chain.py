@@ -7,6 +7,7 @@ import pandas as pd
 
 from conrec.data.events import LIKE, PARTS
 from conrec.data.instances import MOMENTS, as_of, everybody, instances, matrix
+from conrec.decoder.backbone import DROPOUT
 from conrec.decoder.prompts import PROMPT_VERSION
 from conrec.learning import reward, steps, tasks
 from conrec.learning.stage_folders import read_rows
@@ -55,7 +56,7 @@ class Chain:
         """after: the Stage that made the catalog.  settings: what the backbone depends on.  top_k: cut-offs."""
         self.known, self.catalog, self.policy, self.stages = known, catalog, policy, stages
         self.options, self.top_k, self.log = options, top_k, log
-        self.settings = settings | {"prompts": PROMPT_VERSION}
+        self.settings = settings | {"prompts": PROMPT_VERSION, "dropout": DROPOUT}
         self.initial = policy.backbone.state()
         self.catalog_stage = self.last = after
         self.loaded = None  # the trained Stage whose weights the backbone has
@@ -109,6 +110,8 @@ class Chain:
             return settings
         settings |= {"context": context_of(name, options), "shown": options.conrec_history}
         settings |= {"beams": self.policy.n_beams}  # of the validation
+        if name == "stream":
+            settings["thinned"] = tasks.THINNED
         if name in GRPO:
             settings |= {"reward": options.conrec_reward, "beta": self.beta(name), "clean": options.conrec_clean}
             settings |= {"prompts_of_step": options.conrec_prompts, "group": options.conrec_group}

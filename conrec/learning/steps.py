@@ -229,8 +229,8 @@ def leave(loop, folder, log):
 def is_confirmed(loop):
     """Whether the best step beats the first in those users, too, by whom it was not chosen; so where none are kept
     for that."""
-    of_step = {row["step"]: row.get("confirm") for row in loop.rows}
-    return of_step[0] is None or of_step[loop.best_step] > of_step[0]
+    of_step = {row["step"]: row.get("confirm", math.nan) for row in loop.rows}
+    return math.isnan(of_step[0]) or of_step[loop.best_step] > of_step[0]
 
 
 def schedule(step, steps):

@@ -23,8 +23,9 @@ N_OPTIONS, MOST_OPTIONS, LONG_SHARE = 4, 20, 0.25  # of an alignment question; h
 OFTEN, LESS_OFTEN, ENOUGH = 4, 2, 1000  # dislikes of a topic; and where the first rule leaves too few samples
 SKIPPED = 0.1  # share of a warmup row's items that are left out
 THINNED = 0.7  # the most of a stream row's events that are left out
+EVENT = 4  # tokens of the tiny decoder: a sign and three codes
 IGNORED = -100  # no answer token
-TASKS_VERSION = 3  # raise it when batches or losses change, so that stages made with others are made anew
+TASKS_VERSION = 4  # raise it when batches or losses change, so that stages made with others are made anew
 
 
 class Supervised:
@@ -155,7 +156,8 @@ class Stream(Predicting):
         return [self.in_words(random) if self.backbone.words else self.row(random) for _ in range(ROWS)]
 
     def row(self, random):
-        items, signs = self.rows.draw(random)
+        room = (self.backbone.context - 1) // EVENT
+        items, signs = (side[-room:] for side in self.rows.draw(random))
         return self.backbone.tokens([prompts.BOS]), self.backbone.answer(prompts.row_of(items, signs))
 
     def in_words(self, random):
@@ -164,10 +166,12 @@ class Stream(Predicting):
 
 
 class StreamRows:
-    """Train events in order, to learn every next item from, each as often as any other.
+    """Train events in order, to learn every next item from.
 
-    Of each row a random share of the events, up to `thinned`, is left out, and earlier ones come in for them: so a row
-    hardly ever comes twice, and what is learned is what comes soon, not only what comes next.
+    A row is a window that may reach beyond a user's train part, where it is cut: so the last events, which lie nearest
+    to what is to be predicted, are learned as often as any other.  Of each row a random share of the events, up to
+    `thinned`, is left out, and earlier ones come in for them: so a row hardly ever comes twice, and what is learned is
+    what comes soon, not only what comes next.
     """
 
     def __init__(self, events, shown, thinned):
@@ -175,13 +179,17 @@ class StreamRows:
         self.events, self.shown, self.thinned = events, shown, thinned
         self.signs = signs_of(events.ratings, events.negative)
         self.train = np.flatnonzero((events.parts == TRAIN) & (events.positions > 0))  # rows of events with a history
+        ends = np.where(events.cuts[:, 0] > 1, events.cuts[:, 0] + shown - 2, 0)  # (U,) windows of two events or more
+        self.windows = np.concatenate(([0], ends.cumsum()))  # of user u: windows[u] .. windows[u + 1] - 1
 
     def draw(self, random):
-        """(items, signs) of an event and of those before it, oldest first."""
-        row, share = self.train[random.integers(len(self.train))], self.thinned * random.random()
-        before = np.arange(row - min(self.events.positions[row], int(self.shown / (1 - share))), row)
-        kept = before[random.random(len(before)) >= share]
-        rows = np.append((kept if len(kept) else before)[-self.shown :], row)
+        """(items, signs) of two to shown + 1 events, oldest first."""
+        window, share = random.integers(self.windows[-1]), self.thinned * random.random()
+        user = np.searchsorted(self.windows, window, side="right") - 1
+        end = window - self.windows[user] + 1
+        places = np.arange(max(end - int(self.shown / (1 - share)), 0), min(end + 1, self.events.cuts[user, 0]))
+        kept = places[random.random(len(places)) >= share]
+        rows = self.events.first[user] + (kept if len(kept) > 1 else places[-2:])[-self.shown - 1 :]
         return self.events.items[rows], self.signs[rows]
 
     def draw_event(self, random):

@@ -29,20 +29,35 @@ def policy(events):
 # ----------------------------------------------------------------------------------------------- the stream
 
 
-def test_a_row_is_an_event_and_some_of_those_before_it_with_their_signs(events):
-    rows, random, last, thinned = tasks.StreamRows(events, 6, 0.5), np.random.default_rng(0), set(), 0
+def draws(events, thinned, n):
+    """n rows as places of the events, with their signs."""
+    rows, random = tasks.StreamRows(events, 6, thinned), np.random.default_rng(0)
     rows.events = events._replace(items=np.arange(len(events.items)))  # of each event its place, to find it by
-    for _ in range(8000):
-        places, signs = rows.draw(random)
-        place = places[-1]
-        assert events.parts[place] == TRAIN and (np.diff(places) > 0).all() and len(set(events.users[places])) == 1
-        assert 2 <= len(places) <= 7 and places[0] >= place - 12
+    return [rows.draw(random) for _ in range(n)]
+
+
+def test_rows_are_train_events_of_a_user_in_order_with_their_signs(events):
+    thinned = 0
+    for places, signs in draws(events, 0.5, 2000):
+        assert (events.parts[places] == TRAIN).all() and (np.diff(places) > 0).all()
+        assert len(set(events.users[places])) == 1 and 2 <= len(places) <= 7 and places[-1] - places[0] <= 12
         stars = events.ratings[places]
         assert signs.tolist() == np.select([stars <= 2, stars == 3], [DISLIKE, NEUTRAL], LIKE).tolist()
-        last.add(place)
-        thinned += place - places[0] > len(places) - 1
-    assert last == set(np.flatnonzero((events.parts == TRAIN) & (events.positions > 0)))  # each can be drawn
-    assert 3000 < thinned < 7800
+        thinned += places[-1] - places[0] > len(places) - 1
+    assert 500 < thinned < 1900
+
+
+def test_every_event_is_learned_as_often_as_any_other(events):
+    """The last ones of train, too, next to which validation lies."""
+    times = np.zeros(len(events.items))
+    for places, _ in draws(events, 0, 20000):
+        times[places] += 1
+    from_end = events.cuts[events.users, 0] - 1 - events.positions
+    train = events.parts == TRAIN
+    assert (times[train] > 0).all() and not times[~train].any()
+    usual = times[train & (from_end > 7) & (events.positions > 7)].mean()
+    for near in range(4):
+        assert times[train & (from_end == near)].mean() == pytest.approx(usual, rel=0.15), near
 
 
 def test_what_comes_after_train_changes_no_row(events):
