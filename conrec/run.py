@@ -56,6 +56,7 @@ def fit(name, raw, folder, options, run):
     check_lists(job)
     processes.by_first(closed_forms.refuse_what_does_not_fit, job.events)  # it alone makes the closed forms
     job.known = Known(job.events)
+    check_instances(job)
     if settings.conrec_reversed or settings.conrec_system == "sasrec":
         return systems.fit(job, origin, make_events, open_run)
     job.K = codes_for(job)
@@ -102,6 +103,17 @@ def check_lists(job):
             f"--top_k {k}: {job.name} has {job.events.n_items} items with a title, and a user has rated {most} of "
             "them, so fewer are left to predict (and CoNRec needs 20)"
         )
+
+
+def check_instances(job):
+    """Raises InputError where nothing could be chosen or tested."""
+    for part in ("validation", "test"):
+        if not len(getattr(job.known, part).users):
+            raise InputError(
+                f"{job.name}: no user has a dislike in the {part} part and one before it, so nothing can be "
+                f"{'chosen' if part == 'validation' else 'tested'}; CoNRec needs more ratings up to "
+                f"{job.events.negative} (--conrec_negative)"
+            )
 
 
 def codes_for(job):

@@ -150,11 +150,17 @@ class ConrecSettings(Settings):
         yield "conrec_reversed", ""  # not given
         if self.conrec_system == "sasrec":
             names = f"{OF_IDS} {OF_GRPO} conrec_stages conrec_lora_rank conrec_beams conrec_budget"
+            names += " conrec_warmup_context conrec_recent"
             yield f"{names} llm llm_domain llm_dtype", beside("--conrec_system sasrec")
 
     def idle_beside_stages(self):
+        words = beside(f"--conrec_stages {' '.join(self.conrec_stages)}")
+        of_stages = {"warmup": "conrec_warmup_context", "stream": "conrec_budget", "recent": "conrec_recent"}
+        for stage, name in of_stages.items():
+            if stage not in self.conrec_stages:
+                yield name, words
         if not set(self.conrec_stages) & set(GRPO):
-            yield OF_GRPO, beside(f"--conrec_stages {' '.join(self.conrec_stages)}")
+            yield OF_GRPO, words
         if self.conrec_reward not in ("c", "d"):
             yield "conrec_gamma", beside(f"--conrec_reward {self.conrec_reward}")
         if self.conrec_reward == "next":

@@ -82,7 +82,7 @@ def keep_report(path, name):
     """Add a filter's report to ours/conrec/filters/.  name: of the lists, then of the seed, such as ease_2024."""
     (OURS / "filters").mkdir(parents=True, exist_ok=True)
     report = read_json(path)
-    if SAME_LOSS not in report:
+    if not report.get(SAME_LOSS):
         raise InputError(f"{path}: is no report of a filter in whose lists dislikes can be measured")
     shutil.copy(path, OURS / "filters" / f"{report['dataset']}_{name}.json")
 
@@ -213,7 +213,7 @@ def filtered_lists(dataset):
                     of_seeds([report[SAME_LOSS][loss][system][what] for report in reports], users)
                     for what in ("disliked less", "CoNRec less it")
                 )
-                own = [f"{gone.mean:.3f}", "" if system == "CoNRec" else shown(gap)[1], shown(gap)[2]]
+                own = [f"{gone.mean:.3f}", *(["", ""] if system == "CoNRec" else shown(gap)[1:3])]
                 rows.append([name, str(len(reports)), f"{float(loss):.0%}", system, *own])
     header = ["lists of", "seeds", "likes lost", "filter by", "dislikes that go", "CoNRec less it", "95 % interval"]
     return markdown(header, rows)

@@ -12,6 +12,7 @@ from conrec.decoder import beam_search, prompts
 from machine import processes
 
 ANSWER = 3  # tokens of an item
+USERS_AT_ONCE = 128  # whose items are judged together
 DROPPED = 0.2  # share of the shown events that a cleaned prompt lacks
 
 
@@ -82,15 +83,20 @@ class Policy:
 
 
     def odds(self, users, positions, lists):
-        """(n, longest) float32: log p(i | dislike) - log p(i | like) of each user's items, 0 behind the last.
+        """n float32 arrays: log p(i | dislike) - log p(i | like) of each user's items.
 
         lists: n arrays of items.  The history is that of all signs.
         """
-        items, scores = padded(lists), []
-        for sign in (DISLIKE, LIKE):
-            asked = [self.sequence(user, p, "both", asked=sign) for user, p in zip(users, positions, strict=True)]
-            scores.append(np.where(items >= 0, self.score(asked, items), 0))
-        return scores[0] - scores[1]
+        found = [np.zeros(0, np.float32)] * len(lists)
+        order = np.argsort([len(items) for items in lists], kind="stable")  # lists of like length are read together
+        for rows in np.split(order, range(USERS_AT_ONCE, len(order), USERS_AT_ONCE)):
+            items, scores = padded([lists[row] for row in rows]), []
+            for sign in (DISLIKE, LIKE):
+                asked = [self.sequence(users[row], positions[row], "both", asked=sign) for row in rows]
+                scores.append(self.score(asked, items))
+            for row, disliked, liked in zip(rows, *scores, strict=True):
+                found[row] = (disliked - liked)[: len(lists[row])]
+        return found
 
 
 def shown_before(events, user, p, context, shown):

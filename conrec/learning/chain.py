@@ -156,7 +156,9 @@ class Chain:
         def build(folder):
             self.load(trained)
             self.log(f"{trained.name}: evaluating")
-            evaluation.of_stage(self.policy, self.known.test, contexts, self.catalog, self.top_k, folder)
+            evaluation.of_stage(
+                self.policy, self.known.test, contexts, self.catalog, self.top_k, self.knows_likes, folder
+            )
 
         settings = {"contexts": contexts, "top_k": self.top_k} | self.of_decoding()
         made = self.stages.make("evaluate", trained, settings, evaluation.EVALUATION_VERSION, build)

@@ -66,8 +66,8 @@ def translation_accuracy(policy, catalog):
     return float((found == np.arange(len(found))).mean())
 
 
-def of_context(policy, truth, context, top_k):
-    """{metric: (n,) float64} of the instances of a Truth."""
+def of_context(policy, truth, context, top_k, knows_likes=True):
+    """{metric: (n,) float64} of the instances of a Truth; without odds where no stage has taught likes."""
     moments = list(zip(truth.users, truth.positions, strict=True))
     lists, _ = policy.predict(truth.users, truth.positions, context)
     figures = metrics.of_lists(lists, truth, top_k)
@@ -86,10 +86,11 @@ def of_context(policy, truth, context, top_k):
         figures[name] = metrics.choice(choices)
         figures[f"{name}-exposed"] = metrics.choice(choices, truth.exposed)
     figures["auc"] = auc_of(of_window, truth)
-    asked = [policy.sequence(user, p, context, asked=LIKE) for user, p in moments]
-    as_likes = policy.score(asked, np.concatenate([negatives, positives], 1))
-    with np.errstate(invalid="ignore"):  # where there is no item: -inf less -inf
-        figures["auc-odds"] = auc_of(of_window - as_likes, truth)
+    if knows_likes:
+        asked = [policy.sequence(user, p, context, asked=LIKE) for user, p in moments]
+        as_likes = policy.score(asked, np.concatenate([negatives, positives], 1))
+        with np.errstate(invalid="ignore"):  # where there is no item: -inf less -inf
+            figures["auc-odds"] = auc_of(of_window - as_likes, truth)
     return figures
 
 
@@ -109,12 +110,12 @@ def shuffled(rows, seed=0):
     return [random.permutation(row) for row in rows]
 
 
-def of_stage(policy, truth, contexts, catalog, top_k, folder):
+def of_stage(policy, truth, contexts, catalog, top_k, knows_likes, folder):
     """Write figures.json, {"rows": [{"context", metrics ...}], "ila", "translation"}, and per_user.csv."""
     rows, per_user = [], []
     for context in contexts:
         n_cut = policy.n_cut  # so far: of training, too, where it was done by this process
-        figures = of_context(policy, truth, context, top_k)
+        figures = of_context(policy, truth, context, top_k, knows_likes)
         rows.append({"context": context} | metrics.means(figures) | {"cut prompts": policy.n_cut - n_cut})
         table = pd.DataFrame({name: values.round(6) for name, values in figures.items()})
         table.insert(0, "user", policy.events.user_ids[truth.users])

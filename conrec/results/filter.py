@@ -38,7 +38,7 @@ def odds_of(policy, moment, users, items):
     rows = np.split(order, first[1:]) if len(asked) else []  # of each user
     positions = everybody(policy.events, moment)[1][asked]
     for user_rows, odds in zip(rows, policy.odds(asked, positions, [items[of] for of in rows]), strict=True):
-        found[user_rows] = odds[: len(user_rows)]
+        found[user_rows] = odds
     return found
 
 

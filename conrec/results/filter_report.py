@@ -19,8 +19,9 @@ from training.evaluation import ranking_metrics
 UNMEASURED = "not measurable here: this split trains on every negative"
 CUT = 20
 RANKING = (f"recall@{CUT}", f"ndcg@{CUT}")
+SAME_LOSS = "at the same loss of likes"
 LOSSES = (0.01, 0.02, 0.05, 0.1)  # shares of the liked items in the lists
-SHARES = np.concatenate(([0], np.geomspace(0.001, 0.9, 40)))  # of the places of a pool that go, step by step
+SHARES = np.concatenate(([0], np.geomspace(0.001, 0.75, 40)))  # of the places of a pool that go; then lists run out
 BOOTSTRAPS = 1000
 SHOWN = ("liked", "disliked", *RANKING)
 
@@ -63,7 +64,7 @@ def report(lists, conrec):
     }
     if disliked is not None:
         counts = {name: [figures.counts(left(gone)) for gone in removals(of)] for name, of in of_systems.items()}
-        found["at the same loss of likes"] = at_equal_losses(counts)
+        found[SAME_LOSS] = at_equal_losses(counts)
     return found
 
 
@@ -88,10 +89,13 @@ def at_equal_losses(counts, seed=0):
     """{loss: {system: {"disliked less": [mean, low, high], "CoNRec less it": [mean, low, high]}}}.
 
     counts: {system: [(liked, disliked) of each step of removals, (U,) each]}.  loss: share of the liked items in the
-    lists that may be lost.  A system removes as much as keeps the loss within it (linear between two steps); "disliked
-    less" is the share of the disliked items in the lists that then go.  The 95 % intervals are of the bootstrap over
-    users (BOOTSTRAPS resamples, the same for all systems).
+    lists that may be lost.  A system removes more and more until it first loses more than that (linear between two
+    steps; at most the last step); "disliked less" is the share of the disliked items in the lists that are then gone.
+    The 95 % intervals are of the bootstrap over users (BOOTSTRAPS resamples, the same for all systems).  None where the
+    lists hold no liked or no disliked item.
     """
+    if not all(side.any() for side in next(iter(counts.values()))[0]):
+        return None
     n_users = len(next(iter(counts.values()))[0][0])
     drawn = np.random.default_rng(seed).multinomial(n_users, np.full(n_users, 1 / n_users), BOOTSTRAPS)
     weights = np.concatenate([np.ones((1, n_users)), drawn])  # the sample itself first
@@ -110,13 +114,14 @@ def at_equal_losses(counts, seed=0):
 
 def removed_at(liked, disliked, loss):
     """(b,) shares of the disliked that go where a share `loss` of the liked does.  liked, disliked: (b, steps) what is
-    left after each step; the last step that loses no more counts, and linearly what lies between it and the next."""
+    left after each step; the last step before one that loses more counts, and linearly what lies between the two."""
     shares = np.zeros(len(liked))
     for row, (likes, dislikes) in enumerate(zip(liked, disliked, strict=True)):
         if not likes[0] or not dislikes[0]:
             continue
         allowed = (1 - loss) * likes[0]
-        last = np.flatnonzero(likes >= allowed)[-1]
+        too_many = np.flatnonzero(likes < allowed)
+        last = too_many[0] - 1 if len(too_many) else len(likes) - 1
         left = dislikes[last]
         if last + 1 < len(likes):
             part = (likes[last] - allowed) / (likes[last] - likes[last + 1])
@@ -262,7 +267,7 @@ def report_lines(found):
         cells = [figures.get(column) for column in SHOWN]
         words = ["" if cell is None else f"{cell:.4f}" for cell in cells]
         lines.append(f"{name:<36}" + "".join(f"{word:>12}" for word in words))
-    equal = found.get("at the same loss of likes", {})
+    equal = found.get(SAME_LOSS)
     if equal:
         lines += ["", "share of the disliked items that go where a share of the liked ones does:"]
         lines.append(f"{'':<36}" + "".join(f"{float(loss):>12.0%}" for loss in equal))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from conrec.data.instances import sparse
+from conrec.results import metrics
 from preparation.rules import TEST
 from training import evaluation
 
@@ -50,5 +51,9 @@ def found(events, kept, users, items):
 
 
 def means(table):
-    """{moment: {metric: mean}} of a table of figures_of."""
-    return {moment: rows.drop(columns=["moment", "user"]).mean().to_dict() for moment, rows in table.groupby("moment")}
+    """{moment: {metric: mean, None where it says nothing of anybody}} of a table of figures_of."""
+    found = {}
+    for moment, rows in table.groupby("moment"):
+        rows = rows.drop(columns=["moment", "user"])
+        found[moment] = metrics.means({name: rows[name].to_numpy(float) for name in rows})
+    return found

@@ -328,6 +328,10 @@ def test_a_reversed_run_is_one_that_was_tested_on_the_likes_of_these_events(worl
         ("--conrec_stages stream both --conrec_reward a --conrec_gamma 1", "--conrec_gamma: --conrec_reward a leaves"),
         ("--conrec_stages warmup both --conrec_reward next --conrec_neighbours 1", "--conrec_neighbours: --conrec_r"),
         ("--conrec_reward a", "--conrec_reward: --conrec_stages stream leaves it"),
+        ("--conrec_warmup_context both", "--conrec_warmup_context: --conrec_stages stream leaves it"),
+        ("--conrec_recent 5", "--conrec_recent: --conrec_stages stream leaves it"),
+        ("--conrec_stages warmup --conrec_budget .1", "--conrec_budget: --conrec_stages warmup leaves it"),
+        ("--conrec_system sasrec --conrec_warmup_context both", "--conrec_warmup_context: --conrec_system sasrec"),
         ("--conrec_stages warmup --conrec_steps 3", "--conrec_steps: --conrec_stages warmup leaves it"),
         ("--conrec_stages recent", "--conrec_stages recent: nothing is predicted, .* without stream or warmup; add"),
         ("--conrec_stages warmup translation", "--conrec_stages warmup translation: must keep the order"),
@@ -497,3 +501,16 @@ def test_a_study_takes_a_finished_run_and_no_run_of_other_files(finished, world,
         assert shell.cli(study.study, words) == 2
         error = capfd.readouterr().err
         assert error.count("\n") == 1 and f"{folder}: holds a finished run" in error and str(path) in error
+
+
+def test_data_without_a_dislike_to_choose_by_are_refused(world, tmp_path):
+    shutil.copytree(world.parent, tmp_path / "of")
+    path = tmp_path / "of" / world.name / "world.inter"
+    header = path.read_text().splitlines()[0]
+    table = pd.read_csv(path, sep="\t").set_axis(["user", "item", "rating", "time"], axis=1)
+    place = table.sort_values("time").groupby("user").cumcount().reindex(table.index)
+    table.loc[place >= 24, "rating"] = 5  # of 40 events of a user, 24 are train
+    path.write_text(header + "\n" + table.to_csv(sep="\t", index=False, header=False))
+    with pytest.raises(InputError, match="world: no user has a dislike in the validation part and one before it"):
+        main.main(arguments(path.parent, tmp_path, "--path_name", "a"))
+    assert not (tmp_path / "result").exists()

@@ -17,7 +17,7 @@ from conrec.data.instances import as_of, history
 from conrec.results import filter as filters
 from conrec.results import filter_lists
 from conrec.results.filter_lists import reached
-from conrec.results.filter_report import UNMEASURED, Figures, apart, removed_at, summary
+from conrec.results.filter_report import UNMEASURED, Figures, apart, at_equal_losses, removed_at, summary
 from conrec.results.run_files import write_csv
 from options.command_line import parse
 from recommend import load_run
@@ -75,10 +75,7 @@ class Told:
 
     def odds(self, users, positions, lists):
         self.positions = positions
-        found = np.zeros((len(users), max(map(len, lists), default=0)), np.float32)
-        for row, (user, items) in enumerate(zip(users, lists, strict=True)):
-            found[row, : len(items)] = self.table[user, items]
-        return found
+        return [self.table[user, items].astype(np.float32) for user, items in zip(users, lists, strict=True)]
 
 
 def test_odds_are_those_of_each_pair_as_of_the_moment(tmp_path):
@@ -322,7 +319,7 @@ def test_the_report_knows_nothing_as_of_now(known, events, tmp_path, monkeypatch
 
     def blind(policy, users, positions, lists):
         of_now = np.array_equal(positions, events.cuts[users, 2])
-        return odds(policy, users, positions, lists) * (not of_now)
+        return [found * (not of_now) for found in odds(policy, users, positions, lists)]
 
     monkeypatch.setattr(Told, "odds", blind)
     shutil.copytree(base / "conrec", tmp_path / "blind")
@@ -378,8 +375,11 @@ def test_losses_are_equal_between_two_steps():
     assert removed_at(liked, disliked, 0.06)[0] == pytest.approx(1 - 6 / 10)  # half of the second step
     assert removed_at(liked, disliked, 0.1)[0] == pytest.approx(0.8)  # the third step costs nothing
     assert removed_at(liked, disliked, 0.9)[0] == pytest.approx(1)
-    gains = np.array([[100.0, 101, 99]])  # a list that is refilled with what is liked
-    assert removed_at(gains, np.array([[10.0, 9, 5]]), 0.0)[0] == pytest.approx(1 - 7 / 10)
+    gains = np.array([[100.0, 101, 99, 100]])  # lists that are refilled, at last with what was to go
+    assert removed_at(gains, np.array([[10.0, 9, 5, 8]]), 0.0)[0] == pytest.approx(1 - 7 / 10)
+    assert removed_at(gains, np.array([[10.0, 9, 5, 8]]), 0.05)[0] == pytest.approx(0.2)  # the most there is
+    nobody = [(np.zeros(3), np.ones(3)), (np.zeros(3), np.zeros(3))]
+    assert at_equal_losses({"CoNRec": nobody}) is None
 
 
 def test_a_list_within_is_as_far_apart_as_its_pairs():
