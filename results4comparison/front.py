@@ -20,8 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from machine import shell
 from results4comparison import kept_runs
 from results4comparison.forest import folder_of, leave
-from results4comparison.formatting import lets_dislikes_count
-from results4comparison.held_out import is_one_seed
+from results4comparison.formatting import is_one_seed, lets_dislikes_count
 
 PROTOCOL = "hold_out_dislikes"
 KINDS = {  # colour, and what the legend says
