@@ -42,11 +42,12 @@ def lines():
         cells_of.append([dataset, model, *figures])
     first = markdown(COLUMNS, cells_of)
     compared = comparisons(several)
-    header = ["data set", "tuned vectors", "less", *formatting.TESTED]
+    second = markdown(["data set", "tuned vectors", "less", *formatting.TESTED], compared)
     note = f"{len(compared)} tests named beforehand; of p values the last column counts."
     tried = [tried_once(experiment, runs) for experiment, runs in groups.items() if experiment not in several]
-    third = markdown(["data set", "model, one seed", "seed", "val recall@20", "best epoch"], sorted(tried, key=by_score))
-    return [*first, "", *markdown(header, compared), "", note, *(["", *third] if tried else [])]
+    header = ["data set", "model, one seed", "seed", "val recall@20", "best epoch"]
+    third = markdown(header, sorted(tried, key=by_score))
+    return [*first, "", *second, "", note, *(["", *third] if tried else [])]
 
 
 def tried_once(experiment, runs):
