@@ -22,7 +22,10 @@ OTHERS = {  # what tuned vectors are compared with, and its --hard
     "Gaussian noise": "noise_gauss",
     "vectors of titles": "text",
 }
-RIVALS = {}  # samplers, at the flags that validation chose, which the default is compared with
+RIVALS = {  # samplers, with the candidates that validation chose: what the default is compared with, too
+    "DNS(4, 1)": {"sampler": "dns", "sampler_candidates": 4},
+    "MixGCF of 4": {"sampler": "mixgcf", "sampler_candidates": 4},
+}
 COLUMNS = ["data set", "model", *formatting.FIGURES, *formatting.TESTED]
 
 
@@ -80,17 +83,22 @@ def comparisons(groups):
     return [[*row, *cells] for row, cells in zip(rows, formatting.tested(found), strict=True)]
 
 
-def sides(groups, dataset):
-    """Yields what the tuned vectors of a comparison are in, what they are compared with, and the runs of both."""
+def sides(groups, dataset, given=None):
+    """Yields what the tuned vectors of a comparison are in, what they are compared with, and the runs of both.
+
+    given: flags that all runs with vectors have.
+    """
     pairs = []
     for backbone, own in BACKBONES.items():
         for alpha in ALPHAS:
-            share = {} if alpha == HnlmrecSettings.hn_alpha else {"hn_alpha": alpha}
+            with_vectors = own | (given or {})
+            if alpha != HnlmrecSettings.hn_alpha:
+                with_vectors["hn_alpha"] = alpha
             for words, hard in OTHERS.items():
-                other = own | {"hard": hard} | (share if hard != "none" else {})
-                pairs.append((f"{backbone}, alpha {alpha:g}", words, own | share, other))
+                other = {"hard": hard} | (own if hard == "none" else with_vectors)
+                pairs.append((f"{backbone}, alpha {alpha:g}", words, with_vectors, other))
         for words, flags in RIVALS.items():
-            pairs.append((f"{backbone}, default", words, own, own | {"hard": "none"} | flags))
+            pairs.append((f"{backbone}, default", words, own | (given or {}), own | {"hard": "none"} | flags))
     for words, others, *flags in pairs:
         tuned, other = (kept_runs.find(groups, dataset, "HNLMRec", each) for each in flags)
         if tuned and other:

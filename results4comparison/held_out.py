@@ -45,6 +45,7 @@ SHUFFLED, WITHIN = "{}, shuffled", "{}, shuffled within users"
 THEIRS, OURS = "the authors' labels", "labels of all-MiniLM-L6-v2-embed"
 GEMMAS = "labels of gemma-3-270m-Q4_K_M.gguf-score"
 WITHOUT = {"no_autoencoder": True}
+PAIRS = {"hn_pairs": 20}  # of HNLMRec with vectors: a stage of twenty minutes, not thirty
 NAMED = [  # (the question, labels and flags beside QUICK, those that they are set against)
     ("Llama-2-7b, or its labels shuffled?", (LLAMA, WITHOUT), (saw(SHUFFLED.format(THEIRS)), WITHOUT)),
     ("Llama-2-7b, or shuffled within users?", (LLAMA, WITHOUT), (saw(WITHIN.format(THEIRS)), WITHOUT)),
@@ -149,7 +150,7 @@ def vectors(groups, protocol):
     """HNLMRec's tuned vectors less what hard_negatives.py sets them against: a family of its own."""
     rows, differences = [], []
     for dataset in sorted({experiment.dataset for experiment in groups}):
-        for words, others, *runs in hard_negatives.sides(groups, dataset):
+        for words, others, *runs in hard_negatives.sides(groups, dataset, PAIRS):
             rows.append([dataset, words, others])
             differences.append(in_both(dataset, *runs, protocol))
     return with_differences(["data set", "tuned vectors of HNLMRec", "less"], rows, differences, "difference")

@@ -100,7 +100,7 @@ def test_the_named_comparisons_are_those_of_which_there_are_runs(kept, capsys):
 def test_vectors_of_hnlmrec_are_set_against_the_same_shuffled(kept, tmp_path, capsys):
     for seed in (1, 2):
         for name, dislikes, flags in (("tuned", 0.2, {}), ("shuffled", 0.4, {"hard": "shuffled"})):
-            flags = {"backbone": "MF", "hn_alpha": 0.3} | flags
+            flags = {"backbone": "MF", "hn_alpha": 0.3, **held_out.PAIRS} | flags
             summary, users = shown(0.41, dislikes, seed, model="HNLMRec", flags=flags)
             folder = tmp_path / f"hn_{name}_{seed}"
             folder.mkdir()
