@@ -23,8 +23,11 @@ OTHERS = {  # what tuned vectors are compared with, and its --hard
     "vectors of titles": "text",
 }
 RIVALS = {  # samplers, with the candidates that validation chose: what the default is compared with, too
-    "DNS(4, 1)": {"sampler": "dns", "sampler_candidates": 4},
-    "MixGCF of 4": {"sampler": "mixgcf", "sampler_candidates": 4},
+    "LightGCN": {
+        "DNS(4, 1)": {"sampler": "dns", "sampler_candidates": 4},
+        "MixGCF of 4": {"sampler": "mixgcf", "sampler_candidates": 4},
+    },
+    "MF": {"DNS(16, 4)": {"sampler": "dns", "sampler_candidates": 16, "sampler_top": 4}},
 }
 COLUMNS = ["data set", "model", *formatting.FIGURES, *formatting.TESTED]
 
@@ -83,22 +86,24 @@ def comparisons(groups):
     return [[*row, *cells] for row, cells in zip(rows, formatting.tested(found), strict=True)]
 
 
-def sides(groups, dataset, given=None):
+def sides(groups, dataset, folders=None):
     """Yields what the tuned vectors of a comparison are in, what they are compared with, and the runs of both.
 
-    given: flags that all runs with vectors have.
+    folders: {--hard: --hn_folder} of runs that had their vectors from there; else they made them.
     """
+
+    def with_vectors(hard):
+        return own | ({} if hard == "tuned" else {"hard": hard}) | ({"hn_folder": folders[hard]} if folders else {})
+
     pairs = []
     for backbone, own in BACKBONES.items():
         for alpha in ALPHAS:
-            with_vectors = own | (given or {})
-            if alpha != HnlmrecSettings.hn_alpha:
-                with_vectors["hn_alpha"] = alpha
+            share = {} if alpha == HnlmrecSettings.hn_alpha else {"hn_alpha": alpha}
             for words, hard in OTHERS.items():
-                other = {"hard": hard} | (own if hard == "none" else with_vectors)
-                pairs.append((f"{backbone}, alpha {alpha:g}", words, with_vectors, other))
-        for words, flags in RIVALS.items():
-            pairs.append((f"{backbone}, default", words, own | (given or {}), own | {"hard": "none"} | flags))
+                other = own | {"hard": "none"} if hard == "none" else with_vectors(hard) | share
+                pairs.append((f"{backbone}, alpha {alpha:g}", words, with_vectors("tuned") | share, other))
+        for words, flags in RIVALS[backbone].items():
+            pairs.append((f"{backbone}, default", words, with_vectors("tuned"), own | {"hard": "none"} | flags))
     for words, others, *flags in pairs:
         tuned, other = (kept_runs.find(groups, dataset, "HNLMRec", each) for each in flags)
         if tuned and other:

@@ -264,7 +264,8 @@ OF_HNLMREC = {
 @pytest.fixture
 def hard(kept, tmp_path, monkeypatch):
     """Runs about negatives beside those of ReFINe++, two seeds each but of titles."""
-    monkeypatch.setattr(hard_negatives, "RIVALS", {"DNS(64, 5)": {"sampler": "dns", "sampler_top": 5}})
+    rivals = {"LightGCN": {"DNS(64, 5)": {"sampler": "dns", "sampler_top": 5}}, "MF": {}}
+    monkeypatch.setattr(hard_negatives, "RIVALS", rivals)
     none, plain = {"hard": "none"}, {"model": "HNLMRec", "negatives": None}
     runs = {
         "tuned_1": (OF_HNLMREC, [0.4, 0.5, 0.6, 0.7, 0.8, 0.9], {}),

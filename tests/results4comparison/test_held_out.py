@@ -100,7 +100,7 @@ def test_the_named_comparisons_are_those_of_which_there_are_runs(kept, capsys):
 def test_vectors_of_hnlmrec_are_set_against_the_same_shuffled(kept, tmp_path, capsys):
     for seed in (1, 2):
         for name, dislikes, flags in (("tuned", 0.2, {}), ("shuffled", 0.4, {"hard": "shuffled"})):
-            flags = {"backbone": "MF", "hn_alpha": 0.3, **held_out.PAIRS} | flags
+            flags = {"backbone": "MF", "hn_alpha": 0.3, "hn_folder": held_out.VECTORS[name]} | flags
             summary, users = shown(0.41, dislikes, seed, model="HNLMRec", flags=flags)
             folder = tmp_path / f"hn_{name}_{seed}"
             folder.mkdir()
@@ -108,7 +108,7 @@ def test_vectors_of_hnlmrec_are_set_against_the_same_shuffled(kept, tmp_path, ca
             users.to_csv(folder / "per_user.csv", index=False)
             table.main(["keep", str(folder), folder.name])
     header, _, row = rows(printed(capsys)[4])
-    assert header[1:3] == ["tuned vectors of HNLMRec", "less"]
+    assert header[1:3] == ["HNLMRec's tuned vectors (made with the held-out dislikes)", "less"]
     assert row[1:3] == ["MF, alpha 0.3", "the same vectors, shuffled among the pairs"]
     sides = [
         kept_runs.of_users("ML-100K", [f"hn_{name}_{seed}" for seed in (1, 2)], "dislikes@20", "hold_out_dislikes")
