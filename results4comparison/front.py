@@ -62,6 +62,8 @@ def name_of(run):
     if run["model"] == "Blend":
         return f"blend, cost {flags.get('dislike_cost', 0):g}"
     words = [run["model"]]
+    if run["model"] == "HNLMRec" and flags.get("hard") == "none":  # its backbone, without a vector
+        words = [flags.get("backbone", "LightGCN"), *([flags["sampler"].upper()] if "sampler" in flags else [])]
     if run["dataset_augment"] == "augment" and not flags.get("kappa") and "star_weights" not in flags:
         words.append(LABELS.get(run["llm"], run["llm"].split("/")[-1].removeprefix("all-").split("-")[0]))
     if flags.get("kappa"):

@@ -149,3 +149,9 @@ def test_the_picture_has_a_point_for_each_experiment_and_says_what_kind_it_is(ke
     assert sorted(drawn) == sorted((point.dislikes, point.recall) for point in found)
     front.main([str(tmp_path)])
     assert (tmp_path / "dislikes.png").stat().st_size > 10_000
+
+
+def test_hnlmrec_without_vectors_is_called_by_its_backbone():
+    named = [{}, {"hard": "none"}, {"hard": "none", "backbone": "MF", "sampler": "dns"}]
+    runs = [{"model": "HNLMRec", "dataset_augment": "original", "flags": flags} for flags in named]
+    assert [front.name_of(run) for run in runs] == ["HNLMRec", "LightGCN", "MF DNS"]
