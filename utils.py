@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,6 +22,12 @@ def is_first():
 def absolute(path):
     """A path from the command line as the settings keep it."""
     return str(Path(path).resolve())
+
+
+def file_name(model):
+    """The last part of a model's name, as the name of a file: a server may call its model x/.. or what it likes."""
+    name = re.sub(r"[^\w.:+=@ -]", "_", Path(model).name)[:100]
+    return name if name.strip(". ") else "model"
 
 
 @contextmanager

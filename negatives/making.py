@@ -121,7 +121,7 @@ def tuned(work, encoder):
     encoder.add_slots(work.scores.users, work.scores.items, options.llm_seed)
     if "tuning" in progress.finished:
         return encoder.load(progress.folder, options.hn_lora_rank)
-    run = tuning.Tuning(encoder, work.inputs, tune_on, options, progress.folder)
+    run = tuning.Tuning(encoder, work.inputs, known, tune_on, options, progress.folder)
     run.run()
     figures = run.figures() | tuning.card(encoder, work.inputs, known, held_out, options.llm_seed)
     progress.note("tuning", figures)

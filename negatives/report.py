@@ -189,6 +189,12 @@ def report_lines(card):
             f"above the liked item {percent(tuning['above_liked'])}, above a random one "
             f"{percent(tuning['above_random'])}, with other CF vectors {percent(tuning['other_vectors'])}"
         )
+    if tuning and "above_others" in tuning:  # not of folders made before other users' negatives counted
+        lines.append(
+            f"  one query?    above other users' hard negatives {percent(tuning['above_others'])} (of a constant query "
+            f"50%), nearest to {tuning['distinct_items']} items where {tuning['distinct_wanted']} were wanted, "
+            f"mean cosine of two queries {number(tuning['query_cosine'])}"
+        )
     for kind, counts in card["written"].items():
         said = ", ".join(f"{n} {name}" for name, n in counts.items())
         lines.append(f"  {kind:<13} {said}")

@@ -1,11 +1,13 @@
 """Fine-tuning of the encoder on supervising negatives.
 
     q = query(u,i),  a = doc(j*),  b = doc(i)        j*: the supervising negative of the pair (mining.py)
-    L = mean over k, l of softplus((cos(q_k, b_l) - cos(q_k, a_k)) / TAU)
+    L = mean over k, l of softplus((cos(q_k, n_l) - cos(q_k, a_k)) / TAU)    n: every b_l, and every a_l but a_k
 
-Every liked item of the batch stands against every query, but for the rows l whose liked item is row k's own j*.  LoRA
-and projectors are trained, nothing else.  tuning.pt is written every SAVE_STEPS steps, so that a tuning that was killed
-ends bit for bit as one left alone.
+Every liked item of the batch stands against every query, as released, and so does every other row's hard negative:
+against liked items alone one and the same query would do for all pairs, that tells what is hard from what is liked.
+Left out are the rows l whose liked item is row k's own j*, and whose hard negative is that, too, is of the same user,
+or rated 1 or 2 by row k's user in train: it would suit row k as well.  LoRA and projectors are trained, nothing else.
+tuning.pt is written every SAVE_STEPS steps, so that a tuning that was killed ends bit for bit as one left alone.
 """
 
 import json
@@ -18,40 +20,44 @@ from tqdm import tqdm
 
 from machine.hardware import out_of_memory
 from negatives.encoder import seeded
-from negatives.mining import held_out_users
+from negatives.mining import held_out_users, nearest_documents
 from training.checkpoint import BROKEN, save
 from utils import InputError, write_atomically
 
-TUNING_VERSION = 1  # raise it when the same triplets would give other weights
+TUNING_VERSION = 2  # raise it when the same triplets would give other weights
 TAU = 0.05
 SAVE_STEPS = 25
 LAST_STEPS = 25  # over which the loss at the end is averaged
 
 
-def contrast(q, a, b, keep):
-    """The loss.  q, a, b: (B, D).  keep: (B, B) bool, False for the pairs (k, l) left out."""
+def contrast(q, a, b, of_liked, of_wanted):
+    """The loss.  q, a, b: (B, D).  of_liked, of_wanted: (B, B) bool, whether b_l and a_l are negatives of row k."""
     q, a, b = (F.normalize(side, dim=1) for side in (q, a, b))
     own = (q * a).sum(1, keepdim=True)  # (B, 1) cos(q_k, a_k)
-    each = F.softplus((q @ b.t() - own) / TAU)  # (B, B)
+    each = F.softplus((q @ torch.cat((b, a)).t() - own) / TAU)  # (B, 2 B)
+    keep = torch.cat((of_liked, of_wanted), 1)
     return (each * keep).sum() / keep.sum()
 
 
-def batch_loss(encoder, inputs, triplets):
-    """triplets: (B, 3) array of user, liked item, supervising negative."""
+def batch_loss(encoder, inputs, known, triplets):
+    """triplets: (B, 3) array of user, liked item, supervising negative.  known: profiles.Known."""
     users, liked, wanted = triplets.T
     queries = [inputs.query(user, item) for user, item in zip(users, liked, strict=True)]
     documents = [inputs.document(item) for item in np.concatenate((wanted, liked))]
     a, b = encoder(documents).chunk(2)  # (B, D) each
-    keep = torch.from_numpy(wanted[:, None] != liked[None, :]).to(encoder.device)  # (B, B)
-    return contrast(encoder(queries), a, b, keep)
+    of_liked = wanted[:, None] != liked[None, :]  # (B, B)
+    of_wanted = (wanted[:, None] != wanted[None, :]) & (users[:, None] != users[None, :])
+    of_wanted &= ~np.stack([np.isin(wanted, known.disliked(user)) for user in users])
+    keep = (torch.from_numpy(side).to(encoder.device) for side in (of_liked, of_wanted))
+    return contrast(encoder(queries), a, b, *keep)
 
 
 class Tuning:
     """A tuning on its way, from tuning.pt on where there is one."""
 
-    def __init__(self, encoder, inputs, triplets, options, folder):
+    def __init__(self, encoder, inputs, known, triplets, options, folder):
         """triplets: (n, 3), without those held out.  Raises InputError where they do not make a batch."""
-        self.encoder, self.inputs, self.triplets = encoder, inputs, triplets
+        self.encoder, self.inputs, self.known, self.triplets = encoder, inputs, known, triplets
         self.options, self.folder = options, folder
         self.batch_size = options.hn_tune_batch
         if len(triplets) < self.batch_size:
@@ -94,7 +100,7 @@ class Tuning:
         }
 
     def one_step(self, weights):
-        loss = batch_loss(self.encoder, self.inputs, self.triplets[self.places()])
+        loss = batch_loss(self.encoder, self.inputs, self.known, self.triplets[self.places()])
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
@@ -141,29 +147,55 @@ class Tuning:
             raise InputError(f"{self.path}: {why}; delete it to tune anew") from None
 
 
-def card(encoder, inputs, known, triplets, seed):
-    """What the tuning is worth on triplets of users it has not seen, as JSON values.
+CARD = ("above_liked", "above_random", "above_others", "other_vectors", "distinct_items", "distinct_wanted")
+CARD += ("query_cosine",)
 
-    above_liked     share with cos(q,a) > cos(q,b): what was trained
-    above_random    share with cos(q,a) > cos(q, an item drawn from the unrated ones); chance is .5
-    other_vectors   the same with the CF vectors of other users and items in the slots: what the text alone gives
+
+def card(encoder, inputs, known, triplets, seed):
+    """What the tuning is worth on triplets of users it has not seen, as JSON values, None where nothing can be said.
+
+    above_liked       share with cos(q,a) > cos(q,b): what was trained, and what a constant query can do
+    above_random      share with cos(q,a) > cos(q, an item drawn from the unrated ones); chance is .5
+    above_others      the same with the hard negative of another user, drawn from those that this one has not rated
+    other_vectors     above_random with the CF vectors of other users and items in the slots: what the text alone gives
+    distinct_items    different items among those whose documents are nearest to the queries
+    distinct_wanted   different items among the supervising negatives
+    query_cosine      mean cosine of two queries
+
+    A constant query shows as above_others of .5, few distinct_items and a query_cosine near 1.
     """
     if not len(triplets):
-        return {"triplets": 0, "above_liked": None, "above_random": None, "other_vectors": None}
+        return {"triplets": 0, **dict.fromkeys(CARD)}
     generator = np.random.default_rng([seed, 6])
     random = np.array([generator.choice(known.unrated(user)) for user in triplets[:, 0]])
-    documents = {}
-    for name, items in (("wanted", triplets[:, 2]), ("liked", triplets[:, 1]), ("random", random)):
-        documents[name] = unit(encoder, [inputs.document(item) for item in items])
+    documents = unit(encoder, [inputs.document(item) for item in range(len(known.item_ids))])  # (I, D)
     queries = [inputs.query(user, item) for user, item, _ in triplets]
     q = unit(encoder, queries)
-    others = unit(encoder, with_other_vectors(queries, known, generator))
+    changed = unit(encoder, with_other_vectors(queries, known, generator))
+    others = hard_for_others(known, triplets, generator)
+    n, wanted = len(q), documents[triplets[:, 2]]
 
-    def share_above(queries, name):
-        return round(float(((queries * documents["wanted"]).sum(1) > (queries * documents[name]).sum(1)).mean()), 4)
+    def share_above(queries, items):
+        among = items >= 0
+        above = (queries * wanted).sum(1) > (queries * documents[items]).sum(1)
+        return round(float(above[among].mean()), 4) if among.any() else None
 
-    figures = {"above_liked": share_above(q, "liked"), "above_random": share_above(q, "random")}
-    return {"triplets": len(triplets), **figures, "other_vectors": share_above(others, "random")}
+    nearest, _ = nearest_documents(q, documents, triplets[:, :2])
+    cosine = (np.square(q.sum(0)).sum() - n) / (n * (n - 1)) if n > 1 else None
+    figures = [share_above(q, items) for items in (triplets[:, 1], random, others)] + [share_above(changed, random)]
+    figures += [len(np.unique(nearest)), len(np.unique(triplets[:, 2])), cosine and round(float(cosine), 4)]
+    return {"triplets": n, **dict(zip(CARD, figures, strict=True))}
+
+
+def hard_for_others(known, triplets, generator):
+    """(n,) for each triplet a hard negative of another user that its own user has not rated, -1 where there is none."""
+    users, _, wanted = triplets.T
+    drawn = np.full(len(triplets), -1)
+    for row, user in enumerate(users):
+        fitting = (users != user) & (wanted != wanted[row]) & np.isin(wanted, known.unrated(user))
+        if fitting.any():
+            drawn[row] = generator.choice(wanted[fitting])
+    return drawn
 
 
 def with_other_vectors(rows, known, generator):

@@ -12,7 +12,6 @@ nothing is put in its place.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -22,7 +21,7 @@ from feedback.prompts import DOMAINS
 from feedback.questions import Question
 from llm.replies import drop_reasoning, find_json, in_short
 from llm.weights import dtype_of, is_causal, revision
-from utils import InputError
+from utils import InputError, file_name
 
 WRITING_VERSION = 2  # raise it when a wording or the reader changes, so that old replies are not mixed with new
 ITEM_WORDS, USER_WORDS, TITLE_WORDS = 200, 100, 20  # that an answer may have
@@ -158,7 +157,7 @@ class LocalWriter:
         name = settings.hn_writer
         if not is_causal(weights, "--hn_writer"):
             raise InputError(f"--hn_writer {name}: is an encoder, which cannot write; take a causal model or template")
-        self.name, self.weights, self.domain, self.device = Path(name).name, weights, domain, device
+        self.name, self.weights, self.domain, self.device = file_name(name), weights, domain, device
         self.asking = settings
         self.revision = revision(weights)
         self.settings = {"revision": self.revision, "dtype": dtype_of(settings, device)}
@@ -230,7 +229,7 @@ class ServerWriter:
 
         name = "auto" if options.hn_writer == "template" else options.hn_writer
         self.server = Server(options.hn_url, name, options.llm_concurrency, options.llm_timeout, "--hn_url")
-        self.name, self.domain = Path(self.server.llm).name, domain
+        self.name, self.domain = file_name(self.server.llm), domain
         self.settings = {"through": "endpoint"}
         self.backend = {"endpoint": self.server.url, "model": self.server.llm}
 

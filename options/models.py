@@ -264,7 +264,7 @@ class HnlmrecSettings(StageSettings, LightGCNSettings):
         "tuned", "the vectors of the pairs",
         choices=["tuned", "untuned", "text", "shuffled", "noise_gauss", "noise_const", "none"],
     )
-    hn_alpha: float = flag(0.01, "share of a pair's vector in a negative, the rest is a random one's", least=0, most=1)
+    hn_alpha: float = flag(0.1, "share of a pair's vector in a negative, the rest is a random one's", least=0, most=1)
     hn_lambda: float = flag(0.0, "weight of the contrastive loss", least=0)
     hn_adapter: str = flag(
         "aligned", "what trains the adapter: alignment with items; ranking and contrastive loss; nothing",

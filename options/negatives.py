@@ -38,7 +38,9 @@ class StageSettings(Settings):
         2000, "train positives with a supervising negative; those of a tenth of the users measure the tuning", least=1
     )
     hn_tune_epochs: int = flag(2, "passes over the triplets", least=1)
-    hn_tune_batch: int = flag(16, "triplets a step; each liked item stands against every query", least=2)
+    hn_tune_batch: int = flag(
+        16, "triplets a step; each one's liked item and hard negative stand against the other queries", least=2
+    )
     hn_tune_rate: float = flag(2e-4, "learning rate; 2e-5 for a model of billions of weights", least=0)
     hn_lora_rank: int = flag(32, "rank of the LoRA weights; their scale is twice that", least=1)
 

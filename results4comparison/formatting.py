@@ -104,6 +104,11 @@ def is_closed(run):
     return run["model"] != "Blend" and row.closed_form and not row.chance
 
 
+def is_one_seed(runs):
+    """Whether a row is of one seed of a trained model."""
+    return len(runs) == 1 and not is_closed(next(iter(runs.values())))
+
+
 def lets_dislikes_count(run):
     """Whether dislikes count against items in a model: kappa, stars that weigh less than nothing, rejection."""
     flags = run["flags"]

@@ -20,8 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from machine import shell
 from results4comparison import kept_runs
 from results4comparison.forest import folder_of, leave
-from results4comparison.formatting import lets_dislikes_count
-from results4comparison.held_out import is_one_seed
+from results4comparison.formatting import is_one_seed, lets_dislikes_count
 
 PROTOCOL = "hold_out_dislikes"
 KINDS = {  # colour, and what the legend says
@@ -63,6 +62,8 @@ def name_of(run):
     if run["model"] == "Blend":
         return f"blend, cost {flags.get('dislike_cost', 0):g}"
     words = [run["model"]]
+    if run["model"] == "HNLMRec" and flags.get("hard") == "none":  # its backbone, without a vector
+        words = [flags.get("backbone", "LightGCN"), *([flags["sampler"].upper()] if "sampler" in flags else [])]
     if run["dataset_augment"] == "augment" and not flags.get("kappa") and "star_weights" not in flags:
         words.append(LABELS.get(run["llm"], run["llm"].split("/")[-1].removeprefix("all-").split("-")[0]))
     if flags.get("kappa"):

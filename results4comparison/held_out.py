@@ -4,8 +4,9 @@
     python results4comparison/table.py result/ML-100K/*     of your own runs, below the table of the published protocol
 
 Differences are to ReFINe++ without autoencoders on the ratings as they are, at the flags of the data set's other runs.
-The second table has the comparisons that were named before any of them was looked at, the third what shows fewer
-dislikes less released ReFINe++, the fourth what was tried with one seed alone, of which no interval is known.
+The second table has the comparisons that were named before any of them was looked at, the third those of HNLMRec's
+vectors, the fourth what shows fewer dislikes less released ReFINe++, the fifth what was tried with one seed alone, of
+which no interval is known.
 """
 
 import itertools
@@ -13,13 +14,13 @@ import re
 import statistics
 
 from options.run_name import flag_words, in_word
-from results4comparison import kept_runs
+from results4comparison import hard_negatives, kept_runs
 from results4comparison.formatting import (
     AUTHORS,
     PROTOCOLS,
     SHOWN,
     deviation,
-    is_closed,
+    is_one_seed,
     kind_of_labels,
     lets_dislikes_count,
     markdown,
@@ -44,6 +45,10 @@ SHUFFLED, WITHIN = "{}, shuffled", "{}, shuffled within users"
 THEIRS, OURS = "the authors' labels", "labels of all-MiniLM-L6-v2-embed"
 GEMMAS = "labels of gemma-3-270m-Q4_K_M.gguf-score"
 WITHOUT = {"no_autoencoder": True}
+VECTORS = {  # of HNLMRec: those of the published split, whose train part has the held-out dislikes
+    hard: f"data/ML-100K/negatives/original/template-all-MiniLM-L6-v2-{source}"
+    for hard, source in {"tuned": "tuned", "shuffled": "tuned", "noise_gauss": "gauss", "text": "text"}.items()
+}
 NAMED = [  # (the question, labels and flags beside QUICK, those that they are set against)
     ("Llama-2-7b, or its labels shuffled?", (LLAMA, WITHOUT), (saw(SHUFFLED.format(THEIRS)), WITHOUT)),
     ("Llama-2-7b, or shuffled within users?", (LLAMA, WITHOUT), (saw(WITHIN.format(THEIRS)), WITHOUT)),
@@ -70,7 +75,7 @@ def lines():
         several = {experiment: runs for experiment, runs in groups.items() if not is_one_seed(runs)}
         tried = {experiment: runs for experiment, runs in groups.items() if is_one_seed(runs)}
         blocks += [[f"Protocol: {words}."], *quick_in_words(groups)]
-        blocks += [everything(several, protocol), named(several, protocol)]
+        blocks += [everything(several, protocol), named(several, protocol), vectors(several, protocol)]
         blocks += [goals(several, protocol), one_seed(tried)]
     return list(itertools.chain.from_iterable([*block, ""] for block in blocks if block))[:-1]
 
@@ -100,11 +105,6 @@ def quick_in_words(groups):
     """[[line]] for each data set: what "quick" stands for."""
     datasets = {experiment.dataset for experiment in groups}
     return [[f"quick, {name}: `{' '.join(flag_words(own))}`"] for name, own in QUICK.items() if name in datasets]
-
-
-def is_one_seed(runs):
-    """Whether a row is of one seed of a trained model."""
-    return len(runs) == 1 and not is_closed(next(iter(runs.values())))
 
 
 def one_seed(groups):
@@ -147,6 +147,17 @@ def named(groups, protocol):
                 rows.append([dataset, question])
                 differences.append(in_both(dataset, *sides, protocol))
     return with_differences(["data set", "the first, or the second?"], rows, differences, "first less second")
+
+
+def vectors(groups, protocol):
+    """HNLMRec's tuned vectors less what hard_negatives.py sets them against: a family of its own."""
+    rows, differences = [], []
+    for dataset in sorted({experiment.dataset for experiment in groups}):
+        for words, others, *runs in hard_negatives.sides(groups, dataset, VECTORS):
+            rows.append([dataset, words, others])
+            differences.append(in_both(dataset, *runs, protocol))
+    header = ["data set", "HNLMRec's tuned vectors (made with the held-out dislikes)", "less"]
+    return with_differences(header, rows, differences, "difference")
 
 
 def goals(groups, protocol):

@@ -117,3 +117,14 @@ def test_where_nothing_may_be_written_nothing_needs_a_lock(tmp_path):
     (tmp_path / "file").write_text("")
     with utils.locked(tmp_path / "file" / "x"):
         assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("meta-llama/Llama-3.1-8B", "Llama-3.1-8B"), ("llama3.1:8b", "llama3.1:8b"), ("x/..", "model"), ("..", "model"),
+        (".", "model"), ("", "model"), ("/", "model"), ("a\0b\nc\\d|e", "a_b_c_d_e"), ("m" * 300, "m" * 100),
+    ],
+)  # fmt: skip
+def test_a_models_name_makes_a_file_of_its_folder(model, name):
+    assert utils.file_name(model) == name

@@ -185,18 +185,50 @@ def test_the_loss_is_that_of_the_formula():
     q = torch.tensor([[1.0, 0.0], [0.6, 0.8]], dtype=torch.float64)
     a = torch.tensor([[0.8, 0.6], [0.0, 1.0]], dtype=torch.float64)
     b = torch.tensor([[0.0, 1.0], [0.6, -0.8]], dtype=torch.float64)
-    keep = torch.ones(2, 2, dtype=torch.bool)
-    assert float(contrast(q, 3 * a, b, keep)) == pytest.approx(0.177824, abs=1e-6)
-    keep[0, 1] = False
-    assert float(contrast(q, a, b, keep)) == pytest.approx(0.231049, abs=1e-6)
+    liked, wanted = torch.ones(2, 2, dtype=torch.bool), ~torch.eye(2, dtype=torch.bool)
+    nothing = torch.zeros(2, 2, dtype=torch.bool)
+    assert float(contrast(q, 3 * a, b, liked, nothing)) == pytest.approx(0.177824, abs=1e-6)
+    # cos(q, a) = [[.8, 0], [.96, .8]]: softplus(-16) and softplus(3.2) are the two terms more
+    expected = (4 * 0.177824 + 1.1e-7 + 3.239953) / 6
+    assert float(contrast(q, 3 * a, b, liked, wanted)) == pytest.approx(expected, abs=1e-6)
+    liked[0, 1] = False
+    assert float(contrast(q, a, b, liked, nothing)) == pytest.approx(0.231049, abs=1e-6)
 
 
-def test_a_liked_item_is_no_negative_of_the_query_it_is_wanted_for(weights, monkeypatch):
+def test_one_query_for_all_pairs_is_no_solution():
+    """Hard negatives on one side, liked items on the other: against these alone a constant query has no loss."""
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(8, 5, generator=generator) for _ in range(2))
+    a[:, 0], b[:, 0] = 9, -9
+    own = torch.nn.functional.normalize(a - a.mean(0), dim=1)
+    constant = torch.zeros(8, 5)
+    constant[:, 0] = 1
+    every, others = torch.ones(8, 8, dtype=torch.bool), ~torch.eye(8, dtype=torch.bool)
+    assert contrast(constant, a, b, every, ~every) < 1e-6
+    # softplus(x) + softplus(-x) is at least 2 log 2, of 56 pairs among 120 terms
+    assert contrast(constant, a, b, every, others) > 0.69 * 56 / 120
+    assert contrast(own + constant, a, b, every, others) < contrast(constant, a, b, every, others) / 3
+
+
+def known_of(disliked=()):
+    """A stand-in for profiles.Known in which nothing is rated but what each user dislikes."""
+    disliked = dict(disliked)
+    return SimpleNamespace(
+        unrated=lambda user: np.setdiff1d(np.arange(ITEMS), disliked.get(user, [])),
+        disliked=lambda user: np.array(disliked.get(user, []), int), user_ids=range(USERS), item_ids=range(ITEMS),
+    )  # fmt: skip
+
+
+def test_what_would_suit_a_query_as_well_is_none_of_its_negatives(weights, monkeypatch):
     inputs, encoder = build(weights)
     kept = []
-    monkeypatch.setattr(tuning, "contrast", lambda q, a, b, keep: kept.append(keep))
-    tuning.batch_loss(encoder, inputs, np.array([[0, 1, 2], [1, 2, 3], [2, 5, 1]]))
-    assert kept[0].tolist() == [[True, False, True], [True, True, True], [False, True, True]]
+    monkeypatch.setattr(tuning, "contrast", lambda q, a, b, *keep: kept.extend(keep))
+    batch = np.array([[0, 1, 2], [1, 2, 3], [2, 5, 1], [0, 6, 7], [4, 8, 2]])
+    tuning.batch_loss(encoder, inputs, known_of({1: [1, 30]}), batch)
+    of_liked, of_wanted = (side.int().tolist() for side in kept)
+    # a liked item that is wanted; the same hard negative, one of the same user, and one that the user dislikes
+    assert of_liked == [[1, 0, 1, 1, 1], [1, 1, 1, 1, 1], [0, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 0, 1, 1, 1]]
+    assert of_wanted == [[0, 1, 1, 0, 0], [1, 0, 0, 1, 1], [1, 1, 0, 1, 1], [0, 1, 1, 0, 1], [0, 1, 1, 1, 0]]
 
 
 def triplets(n=16):
@@ -208,7 +240,7 @@ def triplets(n=16):
 def tuned(weights, folder, **changed):
     folder.mkdir(exist_ok=True)
     inputs, encoder = build(weights)
-    run = Tuning(encoder, inputs, triplets(), SimpleNamespace(**vars(OPTIONS) | changed), folder)
+    run = Tuning(encoder, inputs, known_of(), triplets(), SimpleNamespace(**vars(OPTIONS) | changed), folder)
     return inputs, encoder, run
 
 
@@ -252,13 +284,40 @@ def test_tuning_learns_16_triplets_and_its_card_tells_what_the_slots_are_worth(w
     run.run()
     figures = run.figures()
     assert figures["loss_last"] < figures["loss_first"] / 2 and figures["steps"] == 100
-    known = SimpleNamespace(unrated=lambda user: np.arange(ITEMS), user_ids=range(USERS), item_ids=range(ITEMS))
-    card = tuning.card(encoder, inputs, known, triplets(), 2024)
+    card = tuning.card(encoder, inputs, known_of(), triplets(), 2024)
     assert card["triplets"] == 16 and card["above_liked"] == 1
     assert 0 <= card["other_vectors"] <= card["above_random"]
     q, a, random = (tuning.unit(encoder, rows) for rows in of_card(inputs))
     assert card["above_random"] == pytest.approx(((q * a).sum(1) > (q * random).sum(1)).mean(), abs=1e-4)
-    assert tuning.card(encoder, inputs, known, triplets()[:0], 2024)["above_random"] is None
+    assert tuning.card(encoder, inputs, known_of(), triplets()[:0], 2024)["above_random"] is None
+
+
+def test_the_card_shows_a_query_that_is_the_same_for_all_pairs(weights, tmp_path, monkeypatch):
+    inputs, encoder, run = tuned(weights, tmp_path / "a", hn_tune_batch=16, hn_tune_epochs=100, hn_tune_rate=1e-2)
+    run.run()
+    card = tuning.card(encoder, inputs, known_of(), triplets(), 2024)
+    assert card["above_others"] > 0.8 and card["distinct_items"] > 5 and card["distinct_wanted"] == 16
+    q = tuning.unit(encoder, [inputs.query(user, item) for user, item, _ in triplets()])
+    off_diagonal = (q @ q.T)[~np.eye(16, dtype=bool)]
+    assert card["query_cosine"] == pytest.approx(off_diagonal.mean(), abs=1e-3) and card["query_cosine"] < 0.95
+    items = tuning.unit(encoder, [inputs.document(item) for item in range(ITEMS)]) @ q.T  # (I, 16)
+    items[triplets()[:, 1], range(16)] = -1  # the liked item's own is not counted
+    assert card["distinct_items"] == len(set(items.argmax(0)))
+
+    inputs.query = lambda user, item: inputs.document(0)  # says the same of all
+    card = tuning.card(encoder, inputs, known_of(), triplets(), 2024)
+    assert card["query_cosine"] == pytest.approx(1, abs=1e-4) and card["distinct_items"] <= 2
+    assert card["above_others"] <= 0.8
+
+
+def test_hard_for_others_are_other_users_and_not_rated():
+    known = known_of({0: [4], 1: [2, 4], 2: [2]})
+    of_three = np.array([[0, 9, 2], [1, 9, 3], [2, 9, 4], [0, 9, 5]])
+    seen = {tuple(tuning.hard_for_others(known, of_three, np.random.default_rng(seed))) for seed in range(30)}
+    assert {row[0] for row in seen} == {3} and {row[1] for row in seen} == {5}  # the rest is rated or their own
+    assert {row[2] for row in seen} == {3, 5} and {row[3] for row in seen} == {3}
+    alone = np.array([[0, 9, 2], [0, 8, 3]])
+    assert tuning.hard_for_others(known, alone, np.random.default_rng(0)).tolist() == [-1, -1]
 
 
 def test_other_vectors_are_those_of_other_users_and_items_in_the_same_text(folders):

@@ -244,6 +244,12 @@ def test_a_server_writes_and_a_decoder_encodes(world, llama, tmp_path, serve, ha
     assert len(server.seen) == asked  # nothing is asked twice
 
 
+def test_a_servers_name_for_its_model_moves_nothing_out_of_the_folder(world, tmp_path, serve):
+    run_stage(world, tmp_path, "untuned", "--hn_url", serve(written).url, "--hn_writer", "x/..", "--hn_pairs", "1")
+    base = tmp_path / "data/x/negatives/original"
+    assert (base / "model/profiles.jsonl").exists() and not (base.parent / "profiles.jsonl").exists()
+
+
 def test_a_writer_of_nonsense_leaves_pairs_to_their_titles(world, llama, tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "ROOM", {"summarization": 4, "hard_negative_item": 4})
     _, card, _ = run_stage(world, tmp_path, "untuned", "--hn_writer", str(llama))

@@ -7,7 +7,8 @@ import sys
 import pandas as pd
 import pytest
 
-from results4comparison import compare, kept_runs, table
+from options.models import HnlmrecSettings
+from results4comparison import compare, hard_negatives, kept_runs, table
 from results4comparison.differences import Measured, holm, paired
 
 RUNS = json.loads((compare.HERE / "published" / "runs.json").read_text())
@@ -261,34 +262,45 @@ OF_HNLMREC = {
 
 
 @pytest.fixture
-def hard(kept, tmp_path):
-    """Runs about negatives beside those of ReFINe++."""
-    none = {"hard": "none"}
+def hard(kept, tmp_path, monkeypatch):
+    """Runs about negatives beside those of ReFINe++, two seeds each but of titles."""
+    rivals = {"LightGCN": {"DNS(64, 5)": {"sampler": "dns", "sampler_top": 5}}, "MF": {}}
+    monkeypatch.setattr(hard_negatives, "RIVALS", rivals)
+    none, plain = {"hard": "none"}, {"model": "HNLMRec", "negatives": None}
     runs = {
         "tuned_1": (OF_HNLMREC, [0.4, 0.5, 0.6, 0.7, 0.8, 0.9], {}),
         "tuned_2": (OF_HNLMREC, [0.6, 0.5, 0.6, 0.5, 0.8, 0.7], {}),
-        "none_1": ({"model": "HNLMRec", "negatives": None}, [0.4, 0.4, 0.5, 0.5, 0.7, 0.8], none),
-        "none_2": ({"model": "HNLMRec", "negatives": None}, [0.3, 0.5, 0.4, 0.6, 0.7, 0.8], none),
-        "dns_1": ({"model": "HNLMRec"}, [0.1, 0.9, 0.6, 0.8, 0.7, 0.9], {"sampler": "dns", "sampler_top": 5} | none),
-        "text_1": (OF_HNLMREC, [0.45, 0.5, 0.55, 0.6, 0.8, 0.85], {"hard": "text", "hn_alpha": 0.3}),
-        "mf_1": ({"model": "MF"}, [0.3, 0.5, 0.6, 0.7, 0.7, 0.6], {}),
-        "mf_ahns_1": ({"model": "MF"}, [0.3, 0.5, 0.7, 0.7, 0.7, 0.9], {"sampler": "ahns", "learning_rate": 0.1}),
-        "mf_fast_1": ({"model": "MF"}, [0.3, 0.5, 0.6, 0.7, 0.6, 0.6], {"learning_rate": 0.1}),
+        "none_1": (plain, [0.4, 0.4, 0.5, 0.5, 0.7, 0.8], none),
+        "none_2": (plain, [0.3, 0.5, 0.4, 0.6, 0.7, 0.8], none),
+        "dns_1": (plain, [0.1, 0.9, 0.6, 0.8, 0.7, 0.9], {"sampler": "dns", "sampler_top": 5} | none),
+        "dns_2": (plain, [0.2, 0.8, 0.6, 0.9, 0.7, 0.8], {"sampler": "dns", "sampler_top": 5} | none),
+        "text_1": (OF_HNLMREC, [0.45, 0.5, 0.55, 0.6, 0.8, 0.85], {"hard": "text"}),
     }
+    for seed in (1, 2):
+        mf, fast = {"model": "MF"}, {"learning_rate": 0.1}
+        runs[f"mf_{seed}"] = (mf, [0.3, 0.5, 0.6, 0.7, 0.7, 0.6], {})
+        runs[f"mf_ahns_{seed}"] = (mf, [0.3, 0.5, 0.7, 0.7, 0.7, 0.9], {"sampler": "ahns"} | fast)
+        runs[f"mf_fast_{seed}"] = (mf, [0.3, 0.5, 0.6, 0.7, 0.6, 0.6], fast)
+        share = {"backbone": "MF", "hn_alpha": 0.3}
+        runs[f"of_mf_{seed}"] = (OF_HNLMREC, [0.3, 0.5, 0.6, 0.7, 0.7, 0.7], share)
+        runs[f"noise_{seed}"] = (OF_HNLMREC, [0.3, 0.5, 0.5, 0.7, 0.7, 0.7], share | {"hard": "noise_gauss"})
     for name, (llm, recalls, flags) in runs.items():
         kept_runs.add(a_run(tmp_path / name, int(name[-1]), llm, recalls, **flags), name)
+
+
+NAMED = "HNLMRec (templates, all-MiniLM-L6-v2)"
 
 
 def test_negatives_are_set_against_the_plain_run_of_the_same_backbone(hard, capsys):
     table.main(["negatives"])
     rows = {cells(line)[1]: cells(line) for line in capsys.readouterr().out.split("\n\n")[0].splitlines()[2:]}
-    named = "HNLMRec (templates, all-MiniLM-L6-v2)"
+    of_mf = f"{NAMED} --backbone MF --hn_alpha 0.3"
     assert set(rows) == {
-        named, f"{named} --hard text --hn_alpha 0.3", "HNLMRec --hard none", "MF", "MF --learning_rate 0.1",
+        NAMED, "HNLMRec --hard none", "MF", "MF --learning_rate 0.1", of_mf, f"{of_mf} --hard noise_gauss",
         "HNLMRec --sampler dns --sampler_top 5 --hard none", "MF --sampler ahns --learning_rate 0.1",
     }  # fmt: skip
-    assert rows[named][2] == "2" and rows[named][-4] == "+0.0833" and rows["HNLMRec --hard none"][-4] == ""
-    assert rows["MF"][-4] == rows["MF --learning_rate 0.1"][-4] == ""
+    assert rows[NAMED][2] == "2" and rows[NAMED][-4] == "+0.0833" and rows["HNLMRec --hard none"][-4] == ""
+    assert rows["MF"][-4] == rows["MF --learning_rate 0.1"][-4] == rows[of_mf][-4] == ""  # nothing to set it against
     assert rows["MF --sampler ahns --learning_rate 0.1"][-4] == "+0.0833"  # not against the MF of another rate
 
 
@@ -299,26 +311,31 @@ def test_a_data_set_without_hnlmrec_is_not_among_the_negatives(hard, tmp_path, c
     kept_runs.add(folder, "elsewhere_1")
     table.main(["negatives"])
     rows = capsys.readouterr().out.split("\n\n")[0].splitlines()[2:]
-    assert len(rows) == 7 and all(cells(row)[0] == "D" for row in rows)
+    assert len(rows) == 8 and all(cells(row)[0] == "D" for row in rows)
 
 
 def test_named_comparisons_have_p_values_adjusted_for_their_number(hard, capsys):
     table.main(["negatives"])
-    second = capsys.readouterr().out.split("\n\n")[1].splitlines()
-    none, dns = (cells(line) for line in second[2:])
-    assert (none[1], dns[1]) == ("no vectors", "DNS(64, 5), no language model")  # of the others there is no run
+    _, second, note, third = capsys.readouterr().out.split("\n\n")
+    none, dns, noise = (cells(line) for line in second.splitlines()[2:])
+    alpha = f"LightGCN, alpha {HnlmrecSettings.hn_alpha:g}"
+    assert none[1:3] == [alpha, "no vectors"] and dns[1:3] == ["LightGCN, default", "DNS(64, 5)"]
+    assert noise[1:3] == ["MF, alpha 0.3", "Gaussian noise"] and note.startswith("3 tests")
     users = [[[0.4, 0.5, 0.6, 0.7, 0.8, 0.9], [0.6, 0.5, 0.6, 0.5, 0.8, 0.7]]]
     users.append([[0.4, 0.4, 0.5, 0.5, 0.7, 0.8], [0.3, 0.5, 0.4, 0.6, 0.7, 0.8]])
     p = paired(*(Measured(pd.DataFrame(side).T) for side in users)).p
-    assert float(none[5]) == pytest.approx(p, abs=1e-4)
-    assert dns[5:] == ["", ""] and none[6] == none[5]  # one seed is no test, and does not count in the family
+    assert float(none[6]) == pytest.approx(p, abs=1e-4)
+    assert float(none[7]) == pytest.approx(min(1, 3 * p), abs=2e-4)
+    # of one seed there is no test: what was tried is listed by validation
+    (text,) = (cells(line) for line in third.strip().splitlines()[2:])
+    assert text[1:3] == [f"{NAMED} --hard text", "1"]
 
 
 def test_systems_hold_hnlmrec_without_flags_and_no_other_sampler(hard, capsys):
     table.main(["systems"])
     names = {cells(line)[1] for line in capsys.readouterr().out.splitlines()[2:]}
     assert {name for name in names if "ReFINe" not in name} == {
-        "HNLMRec (templates, all-MiniLM-L6-v2)", "MF", "MF --learning_rate 0.1",
+        NAMED, "MF", "MF --learning_rate 0.1",
     }  # fmt: skip
 
 

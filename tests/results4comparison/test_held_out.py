@@ -97,6 +97,26 @@ def test_the_named_comparisons_are_those_of_which_there_are_runs(kept, capsys):
     assert all(float(row[4]) >= 0 and float(row[7]) >= 0 for row in named[2:] if row[4][0] != "<")
 
 
+def test_vectors_of_hnlmrec_are_set_against_the_same_shuffled(kept, tmp_path, capsys):
+    for seed in (1, 2):
+        for name, dislikes, flags in (("tuned", 0.2, {}), ("shuffled", 0.4, {"hard": "shuffled"})):
+            flags = {"backbone": "MF", "hn_alpha": 0.3, "hn_folder": held_out.VECTORS[name]} | flags
+            summary, users = shown(0.41, dislikes, seed, model="HNLMRec", flags=flags)
+            folder = tmp_path / f"hn_{name}_{seed}"
+            folder.mkdir()
+            (folder / "summary.json").write_text(json.dumps(summary))
+            users.to_csv(folder / "per_user.csv", index=False)
+            table.main(["keep", str(folder), folder.name])
+    header, _, row = rows(printed(capsys)[4])
+    assert header[1:3] == ["HNLMRec's tuned vectors (made with the held-out dislikes)", "less"]
+    assert row[1:3] == ["MF, alpha 0.3", "the same vectors, shuffled among the pairs"]
+    sides = [
+        kept_runs.of_users("ML-100K", [f"hn_{name}_{seed}" for seed in (1, 2)], "dislikes@20", "hold_out_dislikes")
+        for name in ("tuned", "shuffled")
+    ]
+    assert float(row[6]) == pytest.approx(sides[0].mean().mean() - sides[1].mean().mean(), abs=1e-4)
+
+
 def test_what_lets_dislikes_count_is_set_against_the_authors_labels(kept, capsys):
     header, _, row = rows(printed(capsys)[4])
     assert header[1:4] == ["dislikes count against", "less ReFINe++ on", "dislikes, of its"]
@@ -129,3 +149,9 @@ def test_the_picture_has_a_point_for_each_experiment_and_says_what_kind_it_is(ke
     assert sorted(drawn) == sorted((point.dislikes, point.recall) for point in found)
     front.main([str(tmp_path)])
     assert (tmp_path / "dislikes.png").stat().st_size > 10_000
+
+
+def test_hnlmrec_without_vectors_is_called_by_its_backbone():
+    named = [{}, {"hard": "none"}, {"hard": "none", "backbone": "MF", "sampler": "dns"}]
+    runs = [{"model": "HNLMRec", "dataset_augment": "original", "flags": flags} for flags in named]
+    assert [front.name_of(run) for run in runs] == ["HNLMRec", "LightGCN", "MF DNS"]
