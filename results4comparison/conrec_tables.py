@@ -166,6 +166,8 @@ def ablation(groups):
             continue
         found.append(("stages", None if runs is default else paired(own_users(runs), own_users(default))))
         rows.append([words, str(len(runs)), *means([figures_of(run) for run, _ in runs])])
+    if len(rows) < 2:
+        return []
     rows = [[*row, *cells] for row, cells in zip(rows, tested(found), strict=True)]
     return markdown(["stages", "seeds", *TITLES, *(f"{word}, less the default" for word in TESTED)], rows)
 
