@@ -211,14 +211,19 @@ def filtered_lists(dataset):
         users = reports[0]["users"]
         for loss, systems in reports[0][SAME_LOSS].items():
             for system in systems:
-                gone, gap = (
-                    of_seeds([report[SAME_LOSS][loss][system][what] for report in reports], users)
-                    for what in ("disliked less", "CoNRec less it")
-                )
-                own = [f"{gone.mean:.3f}", *(["", ""] if system == "CoNRec" else shown(gap)[1:3])]
-                rows.append([name, str(len(reports)), f"{float(loss):.0%}", system, *own])
+                found = [report[SAME_LOSS][loss][system] for report in reports]
+                gone, gap = (seeds_of(found, what, users) for what in ("disliked less", "CoNRec less it"))
+                cells = ["", ""] if system == "CoNRec" else shown(gap)[1:3]
+                share = "never so many" if gone is None else f"{gone.mean:.3f}"
+                rows.append([name, str(len(reports)), f"{float(loss):.0%}", system, share, *cells])
     header = ["lists of", "seeds", "likes lost", "filter by", "dislikes that go", "CoNRec less it", "95 % interval"]
     return markdown(header, rows)
+
+
+def seeds_of(found, what, users):
+    """of_seeds of a figure; None where a report says that so many likes are never lost."""
+    values = [one[what] for one in found]
+    return None if None in values else of_seeds(values, users)
 
 
 def of_seeds(values, users):

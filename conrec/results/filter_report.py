@@ -90,9 +90,10 @@ def at_equal_losses(counts, seed=0):
 
     counts: {system: [(liked, disliked) of each step of removals, (U,) each]}.  loss: share of the liked items in the
     lists that may be lost.  A system removes more and more until it first loses more than that (linear between two
-    steps; at most the last step); "disliked less" is the share of the disliked items in the lists that are then gone.
-    The 95 % intervals are of the bootstrap over users (BOOTSTRAPS resamples, the same for all systems).  None where the
-    lists hold no liked or no disliked item.
+    steps); "disliked less" is the share of the disliked items in the lists that are then gone.  Both are None of a
+    system that never loses so much, since what it would remove stands at the end of the pool.  The 95 % intervals are
+    of the bootstrap over users (BOOTSTRAPS resamples, the same for all systems).  None where the lists hold no liked or
+    no disliked item.
     """
     if not all(side.any() for side in next(iter(counts.values()))[0]):
         return None
@@ -114,25 +115,24 @@ def at_equal_losses(counts, seed=0):
 
 def removed_at(liked, disliked, loss):
     """(b,) shares of the disliked that go where a share `loss` of the liked does.  liked, disliked: (b, steps) what is
-    left after each step; the last step before one that loses more counts, and linearly what lies between the two."""
-    shares = np.zeros(len(liked))
+    left after each step; the last step before one that loses more counts, and linearly what lies between the two.  NaN
+    where none does."""
+    shares = np.full(len(liked), np.nan)
     for row, (likes, dislikes) in enumerate(zip(liked, disliked, strict=True)):
-        if not likes[0] or not dislikes[0]:
-            continue
         allowed = (1 - loss) * likes[0]
         too_many = np.flatnonzero(likes < allowed)
-        last = too_many[0] - 1 if len(too_many) else len(likes) - 1
-        left = dislikes[last]
-        if last + 1 < len(likes):
+        if len(too_many) and dislikes[0]:
+            last = too_many[0] - 1
             part = (likes[last] - allowed) / (likes[last] - likes[last + 1])
-            left += part * (dislikes[last + 1] - dislikes[last])
-        shares[row] = 1 - left / dislikes[0]
+            shares[row] = 1 - (dislikes[last] + part * (dislikes[last + 1] - dislikes[last])) / dislikes[0]
     return shares
 
 
 def interval(values):
-    """[of the sample, 2.5th, 97.5th percentile of the resamples]."""
-    return [float(values[0]), *np.percentile(values[1:], [2.5, 97.5]).tolist()]
+    """[of the sample, 2.5th, 97.5th percentile of the resamples that have a value]; None where the sample has none."""
+    if np.isnan(values[0]):
+        return None
+    return [float(values[0]), *np.nanpercentile(values[1:], [2.5, 97.5]).tolist()]
 
 
 # -------------------------------------------------------------------------------------------- what is counted
@@ -272,6 +272,7 @@ def report_lines(found):
         lines += ["", "share of the disliked items that go where a share of the liked ones does:"]
         lines.append(f"{'':<36}" + "".join(f"{float(loss):>12.0%}" for loss in equal))
         for name in next(iter(equal.values())):
-            cells = [of_loss[name]["disliked less"][0] for of_loss in equal.values()]
-            lines.append(f"{name:<36}" + "".join(f"{cell:>12.1%}" for cell in cells))
+            cells = [of_loss[name]["disliked less"] for of_loss in equal.values()]
+            words = ["not lost" if cell is None else f"{cell[0]:.1%}" for cell in cells]
+            lines.append(f"{name:<36}" + "".join(f"{word:>12}" for word in words))
     return lines
