@@ -281,7 +281,7 @@ def test_an_evaluation_counts_the_prompts_that_it_cut_itself(events, truth, tmp_
     policy, counts = Policy(events, backbone, trie, shown=(20, 20), n_beams=20), []
     for name in "ab":
         (tmp_path / name).mkdir()
-        evaluation.of_stage(policy, truth, ["negatives", "both"], catalog, [20], tmp_path / name)
+        evaluation.of_stage(policy, truth, ["negatives", "both"], catalog, [20], True, tmp_path / name)
         rows = read_json(tmp_path / name / "figures.json")["rows"]
         counts.append([row["cut prompts"] for row in rows])
     assert counts[0] == counts[1] and 0 < counts[0][0] < counts[0][1]
