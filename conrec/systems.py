@@ -37,11 +37,11 @@ def fit(job, origin, make_events, open_run):
         scores, more = reversed_run(job, origin, open_run)
     else:
         scores, more = sasrec(job, origin, make_events, open_run)
-    per_user = of_system(scores, truth, events, job.top_k)
+    of_items = scores(truth.users, truth.positions)
+    per_user = of_system(of_items, truth, events, job.top_k)
     per_user |= metrics.of_every(lists_of(scores, every.users, every.positions, events, job.top_k), every, job.top_k)
     if not job.settings.conrec_reversed:
-        as_likes = scores(truth.users, truth.positions, LIKE)
-        odds = scores(truth.users, truth.positions) - as_likes
+        odds = of_items - scores(truth.users, truth.positions, LIKE)
         per_user["auc-odds"] = of_scores(odds, truth)["auc"]
         lists = {}
         for moment in recommending.MOMENTS:
@@ -54,9 +54,8 @@ def fit(job, origin, make_events, open_run):
     run_files.finish(job, summary, baselines)
 
 
-def of_system(scores, truth, events, top_k):
-    """{metric: (n,) float64}, named as those of CoNRec.  scores: function(users, positions) -> (n, I)."""
-    of_items = scores(truth.users, truth.positions)
+def of_system(of_items, truth, events, top_k):
+    """{metric: (n,) float64} of scores (n, I), named as those of CoNRec."""
     lists = top_items(of_items, past(events, truth.users, truth.positions), max(top_k))
     names = {"candidates": "cand_ll", "candidates-exposed": "cand_ll-exposed"}
     by_scores = {names.get(name, name): values for name, values in of_scores(of_items, truth).items()}

@@ -15,6 +15,7 @@ RATES = {"tiny": [1e-3, 1e-4], "llm": [5e-5, 1e-5]}  # AdamW, of SFT and of GRPO
 PRIMARY = "fhr@20"
 EVERY, CHOOSING = "fhr-every@20", "fhr-validation@20"  # over all test instances; on validation
 METRICS = (CHOOSING, "hr@20", PRIMARY, EVERY, "luf@20", "lif@20", "lif-strict@20", "cand_ll", "auc", "auc-odds")
+SAME_LOSS = "at the same loss of likes"  # what a filter's report calls its comparison
 BESIDE = ("two factors, last 20 events", "two factors")  # what a run is set against, user by user
 
 OF_IDS = "conrec_encoder conrec_embeddings conrec_codes conrec_rq_epochs"

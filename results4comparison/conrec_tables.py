@@ -13,7 +13,7 @@ from collections import defaultdict
 
 import pandas as pd
 
-from options.conrec import BESIDE, CHOOSING, EVERY, METRICS, PRIMARY
+from options.conrec import BESIDE, CHOOSING, EVERY, METRICS, PRIMARY, SAME_LOSS
 from options.run_name import flag_words
 from results4comparison import compare
 from results4comparison.differences import Difference, Measured, paired, with_interval
@@ -32,7 +32,6 @@ ABLATION = (  # (what a row adds, flags); the first three by supervision, then G
     ("to the window's dislikes", GRPO | {"conrec_reward": "a"}),
     ("less that to its likes", GRPO),
 )
-SAME_LOSS = "at the same loss of likes"  # in a filter's report
 REWARDS = ("next", "a", "b", "c", "d", "e")
 
 

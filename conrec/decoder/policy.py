@@ -81,7 +81,6 @@ class Policy:
             scores = beam_search.score_items(self.backbone, self.trie, asked, own, self.budget)
         return whole(scores)
 
-
     def odds(self, users, positions, lists):
         """n float32 arrays: log p(i | dislike) - log p(i | like) of each user's items.
 

@@ -122,7 +122,7 @@ def alignment_pairs(events, codes):
 
 
 class Predicting(Supervised):
-    """What Stream and Warmup have in common: validation in a context."""
+    """What Stream and Warmup have in common: rows of events, one event asked for, validation in a context."""
 
     every, patience = 100, 3
 
@@ -135,6 +135,11 @@ class Predicting(Supervised):
         item = self.policy.events.items[self.policy.events.first[user] + p]
         prompt = self.policy.sequence(user, p, self.context, template, asked=sign)
         return prompt, self.backbone.answer([int(item)])
+
+    def row_of(self, items, signs):
+        """The tiny decoder's example that learns all of these items; the oldest go where there is no room."""
+        room = (self.backbone.context - 1) // EVENT
+        return self.backbone.tokens([prompts.BOS]), self.backbone.answer(prompts.row_of(items[-room:], signs[-room:]))
 
     def validate(self):
         return self.validation(self.context)
@@ -153,12 +158,8 @@ class Stream(Predicting):
         self.rows = StreamRows(policy.events, policy.shown[1], THINNED)
 
     def batch(self, random):
-        return [self.in_words(random) if self.backbone.words else self.row(random) for _ in range(ROWS)]
-
-    def row(self, random):
-        room = (self.backbone.context - 1) // EVENT
-        items, signs = (side[-room:] for side in self.rows.draw(random))
-        return self.backbone.tokens([prompts.BOS]), self.backbone.answer(prompts.row_of(items, signs))
+        in_words = self.backbone.words
+        return [self.in_words(random) if in_words else self.row_of(*self.rows.draw(random)) for _ in range(ROWS)]
 
     def in_words(self, random):
         user, p, sign = self.rows.draw_event(random)
@@ -213,8 +214,7 @@ class Warmup(Predicting):
 
     def row(self, random):
         items = self.rows.draw(random)
-        signs = np.full(len(items), DISLIKE)
-        return self.backbone.tokens([prompts.BOS]), self.backbone.answer(prompts.row_of(items, signs))
+        return self.row_of(items, np.full(len(items), DISLIKE))
 
     def anchor(self, random):
         users, positions = self.anchors

@@ -20,6 +20,7 @@ from baselines.ease import closed_form
 from conrec.data.instances import matrix, past, top_items
 from conrec.results import metrics
 from machine.hardware import available_memory, require_memory
+from options.conrec import CHOOSING, PRIMARY
 from preparation.rules import TRAIN
 
 RIDGE, RIDGE_NEGATIVES = 200, 500  # lambda of B(X), B(X+) and of the sparser B(X-)
@@ -266,7 +267,7 @@ def evaluate(known, top_k=(20,), names=None, seed=0, log=print):
     seen = past(events, users, positions)
     for name, of_items in scores(fitted, users, positions, list(figures), seed):
         found = metrics.of_lists(top_items(of_items, seen, 20), validation)
-        figures[name]["fhr-validation@20"] = found["fhr@20"]
+        figures[name][CHOOSING] = found[PRIMARY]
     return figures
 
 

@@ -13,13 +13,13 @@ import pandas as pd
 from conrec.data.instances import numbers_of, sparse
 from conrec.results import closed_forms, metrics
 from conrec.results.filter import RESEMBLANCE, control_scores, leave, odds_of, places, resemblance
+from options.conrec import SAME_LOSS
 from preparation.rules import TEST
 from training.evaluation import ranking_metrics
 
 UNMEASURED = "not measurable here: this split trains on every negative"
 CUT = 20
 RANKING = (f"recall@{CUT}", f"ndcg@{CUT}")
-SAME_LOSS = "at the same loss of likes"
 LOSSES = (0.01, 0.02, 0.05, 0.1)  # shares of the liked items in the lists
 SHARES = np.concatenate(([0], np.geomspace(0.001, 0.75, 40)))  # of the places of a pool that go; then lists run out
 BOOTSTRAPS = 1000
@@ -44,11 +44,12 @@ def report(lists, conrec):
     def left(gone):
         return leave(rows, gone, lists.k)[looked_at]
 
-    plain = figures.of(left(np.zeros(len(rows), bool)))
+    before, ours = left(np.zeros(len(rows), bool)), left(gone)
+    plain = figures.of(before)
     systems = {"before": summary(plain)}
     for name, of_rows in of_systems.items():
-        as_many = gone if name == "CoNRec" else highest(of_rows, gone.sum())
-        systems[name] = summary(figures.of(left(as_many)), plain)
+        after = ours if name == "CoNRec" else left(highest(of_rows, [gone.sum()])[0])
+        systems[name] = summary(figures.of(after), plain)
     n_users = len(figures.numbers)
     found = {
         "dataset": conrec.dataset,
@@ -56,39 +57,35 @@ def report(lists, conrec):
         "theta": conrec.theta,
         "users": n_users,
         "users of the lists": int(table.user.nunique()),
-        "places changed": int((left(np.zeros(len(rows), bool)) & ~left(gone)).sum()),
+        "places changed": int((before & ~ours).sum()),
         "removed": int(gone.sum()),
         "disliked": "measured" if disliked is not None else UNMEASURED,
         "microseconds a user": round(1e6 * seconds / max(1, n_users), 1),
         "lists": systems,
     }
     if disliked is not None:
-        counts = {name: [figures.counts(left(gone)) for gone in removals(of)] for name, of in of_systems.items()}
+        counts = {}
+        for name, of_rows in of_systems.items():
+            steps = (SHARES * np.isfinite(of_rows).sum()).astype(int)  # of the places that may be removed
+            counts[name] = [figures.counts(left(gone)) for gone in highest(of_rows, steps)]
         found[SAME_LOSS] = at_equal_losses(counts)
     return found
 
 
-def highest(scores, n):
-    """(rows,) bool: the n highest scores; ties by row."""
-    kept = np.zeros(len(scores), bool)
-    kept[np.argsort(-scores, kind="stable")[:n]] = True
-    return kept
+def highest(scores, numbers):
+    """[(rows,) bool of the n highest scores, ties by row, for each n of numbers]."""
+    rank = np.empty(len(scores), np.int64)
+    rank[np.argsort(-scores, kind="stable")] = np.arange(len(scores))
+    return [rank < n for n in numbers]
 
 
 # ------------------------------------------------------------------------------- at the same loss of likes
 
 
-def removals(scores):
-    """Yields (rows,) bool: more and more of the highest scores, of those that may be removed; none at first."""
-    may = np.isfinite(scores).sum()
-    for share in SHARES:
-        yield highest(scores, int(share * may))
-
-
 def at_equal_losses(counts, seed=0):
     """{loss: {system: {"disliked less": [mean, low, high], "CoNRec less it": [mean, low, high]}}}.
 
-    counts: {system: [(liked, disliked) of each step of removals, (U,) each]}.  loss: share of the liked items in the
+    counts: {system: [(liked, disliked) of each step of SHARES, (U,) each]}.  loss: share of the liked items in the
     lists that may be lost.  A system removes more and more until it first loses more than that (linear between two
     steps); "disliked less" is the share of the disliked items in the lists that are then gone.  Both are None of a
     system that never loses so much, since what it would remove stands at the end of the pool.  The 95 % intervals are

@@ -7,9 +7,8 @@ the other models; and as of test, when the validation events are known, too, and
 import numpy as np
 import pandas as pd
 
-from conrec.data.instances import sparse
+from conrec.data.instances import matrix
 from conrec.results import metrics
-from preparation.rules import TEST
 from training import evaluation
 
 MOMENTS = ("validation", "test")
@@ -35,18 +34,16 @@ def figures_of(events, lists, top_k):
 def of_lists(events, items, top_k):
     """{metric: (U,) float64}.  items: (U, K)."""
     users = np.arange(events.n_users)[:, None]
-    hits, n_liked = found(events, events.is_positive, users, items)
-    shown, n_disliked = found(events, events.is_negative, users, items)
+    (hits, n_liked), (shown, n_disliked) = (found(events, sign, users, items) for sign in ("positive", "negative"))
     figures = evaluation.ranking_metrics(hits, np.maximum(n_liked, 1), top_k)
     figures = {name: np.where(n_liked > 0, values, np.nan) for name, values in figures.items()}
     figures |= evaluation.dislike_metrics(hits, shown, n_disliked, top_k)
     return {name: values for name, values in figures.items() if name.partition("@")[0] in SHOWN}
 
 
-def found(events, kept, users, items):
-    """((U, K) bool, (U,) counts): which listed items are among the test events `kept` (N,) bool; how many there are."""
-    rows = kept & (events.parts == TEST)
-    test = sparse(events.users[rows], events.items[rows], (events.n_users, events.n_items))
+def found(events, sign, users, items):
+    """((U, K) bool, (U,) counts): which listed items are test events of a sign; how many of these there are."""
+    test = matrix(events, sign, "test")
     return np.asarray(test[users, items].todense()) > 0, np.diff(test.indptr)
 
 
