@@ -14,6 +14,7 @@ from pathlib import Path
 
 import main
 from machine import shell
+from options.run import READING
 from runs.run_folder import read_config, require_finished
 from utils import InputError
 
@@ -29,7 +30,7 @@ def blend(argv=None):
         require_finished(Path(run))
     settings = read_config(Path(runs[0]))["settings"]
     where = ["--dataset", settings["dataset"], "--data_dir", settings["data_dir"]]
-    for flag in ("half_stars", "hold_out", "split"):
+    for flag in (*READING, "hold_out", "split"):
         if flag in settings:
             where += [f"--{flag}", settings[flag]]
     return main.main([*where, "--model", "Blend", "--blend", *runs, *argv[len(runs) :]])

@@ -23,7 +23,9 @@ from options import command_line
 from options.models import model_class
 from options.run import TrainingSettings
 from preparation.dislikes import DISLIKES, hold_out, hold_out_by_time, parts_of, tested_on
-from preparation.locate import folder_of_splits
+from preparation.files import STARS, read_ratings
+from preparation.locate import folder_of_atomic, folder_of_splits
+from preparation.sources import DATASETS
 from preparation.splits import prepare
 from preparation.titles import item_texts, rated_items
 from results4comparison import compare
@@ -34,8 +36,8 @@ from training.checkpoint import of_weights, save
 from utils import InputError, hash_of
 
 OF_RATINGS = (  # flags that the run of cf_vectors has from the run that it is made for, beside the refinement's
-    "dataset_augment", "half_stars", "hold_out", "split", "data_dir", "result_dir", "device", "threads",
-    "deterministic", "test_batch_size",
+    "dataset_augment", "columns", "scale", "half_stars", "hold_out", "split", "data_dir", "result_dir", "device",
+    "threads", "deterministic", "test_batch_size",
 )  # fmt: skip
 
 
@@ -144,13 +146,15 @@ def make_csvs(name, raw, folder, options, device, run):
     with utils.locked(folder, run.log):
         own = folder_of_splits(folder, options.run.protocol)
         if options.run.protocol and options.run.split == "time":
-            raw_files = hold_out_by_time(name, raw, own, options.run.half_stars, run.log)
+            raw_files = hold_out_by_time(name, raw, own, run.log, options.run.reading)
         else:
-            raw_files = prepare(name, raw, folder, run.log, options.run.half_stars)
+            raw_files = prepare(name, raw, folder, run.log, options.run.reading)
             if options.run.protocol:
                 hold_out(name, folder, own, run.log)
         splits = hashes_of_splits(name, own, options.run.protocol)
-    items = rated_items(name, raw, own, run.log)
+    if name not in DATASETS:
+        refuse_without_dislikes(own / f"{name}_train_original.csv", options)
+    items = rated_items(name, folder_of_atomic(name, raw, folder), own, run.log)
     if options.run.model == "Blend":
         first = options.recommender.blend[0]
         train_csv, labels = recommend.ratings_of(first)
@@ -164,6 +168,22 @@ def make_csvs(name, raw, folder, options, device, run):
     else:
         train_csv, labels = own / f"{name}_train_original.csv", {"llm": None, "llm_mode": None}
     return raw_files, splits, items, train_csv, labels
+
+
+def refuse_without_dislikes(original, options):
+    """Raises InputError where a model or the refinement needs ratings below 4 and train has none, as clicks have none.
+
+    original: the train CSV.
+    """
+    refined = options.run.dataset_augment == "augment"
+    learned = options.row.needs_dislikes and not getattr(options.recommender, "no_autoencoder", False)
+    if not (refined or learned) or (read_ratings(original, ",", STARS).rating < 4).any():
+        return
+    who = "a refinement sorts" if refined else f"--model {options.run.model} learns from"
+    raise InputError(
+        f"{original}: holds no rating below 4, and {who} these; from likes alone learn --model LightGCN, MF, EASE, "
+        "Popularity, and ReFINe++ with --dataset_augment original --no_autoencoder"
+    )
 
 
 def refuse_labels_from_later(asking, settings, labels):

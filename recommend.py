@@ -26,7 +26,7 @@ from options.flag import names_of
 from options.models import MODELS, model_class
 from preparation.dislikes import tested_on
 from preparation.files import STARS, read_ratings
-from preparation.locate import folder_of_splits, locate, protocol_of
+from preparation.locate import folder_of_atomic, folder_of_splits, locate, protocol_of
 from preparation.titles import item_table
 from runs.run_folder import read_config, require_finished
 from training import evaluation
@@ -57,9 +57,9 @@ def load_run(folder, data_dir=None, device="auto"):
 
 
 def locate_splits(settings, data_dir=None):
-    """(name, folder of the raw files, folder of the CSVs) of a finished run.  settings: of its config.json."""
+    """(name, folder of the .item file, folder of the CSVs) of a finished run.  settings: of its config.json."""
     name, raw, folder = locate(settings["dataset"], Path(data_dir or settings["data_dir"]))
-    return name, raw, folder_of_splits(folder, protocol_of(settings))
+    return name, folder_of_atomic(name, raw, folder), folder_of_splits(folder, protocol_of(settings))
 
 
 class FinishedRun:

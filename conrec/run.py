@@ -23,7 +23,8 @@ from conrec.results.run_files import Made
 from llm.weights import dtype_of, revision
 from machine import hardware, processes
 from preparation import splits, titles
-from preparation.fetch import fetch
+from preparation.locate import folder_of_atomic
+from preparation.own import ratings_file
 from preparation.sources import DATASETS
 from preparation.titles import domain_of, item_texts
 from runs.run_folder import RULE
@@ -51,12 +52,8 @@ def fit(name, raw, folder, options, run):
     # files in, events and item texts out; what will not do shows here, before anything is written
     with utils.locked(folder, job.log) if utils.is_first() else nullcontext():
         origin = find_files(job)
-    job.events, notes = events_of.read(raw, name, **events_of.settings(settings))
-    job.log(*notes)
-    check_lists(job)
+    job.log(*read_events(job, job.atomic))
     processes.by_first(closed_forms.refuse_what_does_not_fit, job.events)  # it alone makes the closed forms
-    job.known = Known(job.events)
-    check_instances(job)
     if settings.conrec_reversed or settings.conrec_system == "sasrec":
         return systems.fit(job, origin, make_events, open_run)
     job.K = codes_for(job)
@@ -84,15 +81,29 @@ def fit(name, raw, folder, options, run):
 
 
 def find_files(job):
-    """Fetch what a known data set lacks; returns {"train_csv", "sha256", "item_file", "items"} of its files."""
-    if job.name in DATASETS:
-        processes.by_first(fetch, job.name, job.raw, job.log)
-    hashes = splits.fingerprint(job.name, job.raw)
-    inter, item = splits.raw_files(job.raw)
-    return {
-        "train_csv": inter.name, "sha256": hashes[inter.name],
-        "item_file": item and item.name, "items": item and hashes[item.name],
-    }  # fmt: skip
+    """Fetch what a known data set lacks, or take in one's own; {"train_csv", "sha256", "item_file", "items"} of it."""
+    splits.refuse_reading_of_known(job.name, job.options.run.reading)
+    processes.by_first(bring_files, job)
+    job.atomic = folder_of_atomic(job.name, job.raw, job.folder)
+    files = splits.fingerprint(job.name, job.raw, job.options.run.reading)
+    (train_csv, sha256), (item_file, items) = [*files.items(), (None, None)][:2]
+    return {"train_csv": train_csv, "sha256": sha256, "item_file": item_file, "items": items}
+
+
+def bring_files(job):
+    with splits.brought(job.name, job.raw, job.folder, job.options.run.reading, job.log) as atomic:
+        if job.name not in DATASETS:  # one's own files stay where they are usable alone
+            read_events(job, atomic)
+
+
+def read_events(job, atomic):
+    """Fill in job.events and job.known; returns lines for the log.  Raises InputError for ratings that will not do."""
+    own = {} if job.name in DATASETS else {"rated": ratings_file(job.raw, job.options.run.reading)}
+    job.events, notes = events_of.read(atomic, job.name, **events_of.settings(job.settings), **own)
+    check_lists(job)
+    job.known = Known(job.events)
+    check_instances(job)
+    return notes
 
 
 def check_lists(job):
@@ -127,7 +138,7 @@ def codes_for(job):
 
 def texts_of(job):
     """What an encoder reads of each item of the catalog: "Toy Story (1995), Animation, Comedy"."""
-    return item_texts(titles.item_table(job.raw), job.events.item_ids, genres=True)
+    return item_texts(titles.item_table(job.atomic), job.events.item_ids, genres=True)
 
 
 def of_backbone(job):

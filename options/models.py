@@ -323,6 +323,7 @@ class Row(NamedTuple):
     closed_form: bool = False  # solved (popularity.py, ease.py) rather than trained by gradient
     chance: bool = False  # a closed form that comes out otherwise with another seed
     refines: bool = True  # whether it can be trained on refined ratings
+    needs_dislikes: bool = False  # ratings below 4, which clicks do not have
     ignores: str = ""  # flags of every run that it has no use for
     job: str = "experiment"  # the module whose fit() does the job from top to bottom
     look: str = "recommend"  # the module whose recommend() prints what a finished run says of one user
@@ -346,13 +347,13 @@ MODELS = {
     ),
     "ItemMean": Row(
         "baselines.popularity", "ItemMean", NoSettings, "the items with the best mean rating, for everybody",
-        **CLOSED_FORM,
+        needs_dislikes=True, **CLOSED_FORM,
     ),
     "Random": Row("baselines.popularity", "Random", NoSettings, "any items, by chance", chance=True, **CLOSED_FORM),
     "EASE": Row("baselines.ease", "EASE", EaseSettings, "a linear model in closed form: seconds", **CLOSED_FORM),
     "Stars": Row(
         "baselines.stars", "Stars", StarsSettings, "predicted stars in closed form: what a blend knows of dislikes",
-        **CLOSED_FORM,
+        needs_dislikes=True, **CLOSED_FORM,
     ),
     "Blend": Row(
         "baselines.blend", "Blend", BlendSettings,
@@ -362,11 +363,11 @@ MODELS = {
     "LightGCN": Row("baselines.lightgcn", "LightGCN", LightGCNSettings, "graph convolution, BPR"),
     "ReFINe": Row(
         "baselines.refine", "ReFINe", ReFINeSettings,
-        "LightGCN whose negatives are drawn by weight, on refined ratings", REFINED,
+        "LightGCN whose negatives are drawn by weight, on refined ratings", REFINED, needs_dislikes=True,
     ),
     "SiReN": Row(
         "baselines.siren", "SiReN", SirenSettings,
-        "a graph of likes beside an embedding of dislikes", {"learning_rate": 5e-3},
+        "a graph of likes beside an embedding of dislikes", {"learning_rate": 5e-3}, needs_dislikes=True,
     ),
     "HNLMRec": Row(
         "baselines.hnlmrec", "HNLMRec", HnlmrecSettings,
@@ -374,13 +375,13 @@ MODELS = {
     ),
     "CoNRec": Row(
         "conrec.run", "", ConrecSettings, "predicts what a user will dislike next", refines=False,
-        # it ranks by beams, takes ratings as they are, and has a split and metrics of its own
-        ignores="dataset_augment half_stars test_batch_size hold_out split dislike_cost",
+        # it ranks by beams, takes ratings as they are given, and has a split and metrics of its own
+        ignores="dataset_augment test_batch_size hold_out split dislike_cost",
         job="conrec.run", look="conrec.results.show_user",
     ),
     "ReFINe++": Row(
         "model", "ReFINePlusPlus", ReFINePlusPlusSettings,
-        "LightGCN, RW-SSM and two dispreference autoencoders, on refined ratings", REFINED,
+        "LightGCN, RW-SSM and two dispreference autoencoders, on refined ratings", REFINED, needs_dislikes=True,
     ),
 }  # fmt: skip
 

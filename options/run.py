@@ -8,6 +8,7 @@ from preparation.locate import protocol_of
 from preparation.sources import DATASETS
 from utils import InputError
 
+READING = ("columns", "scale", "half_stars")
 MODEL = "ReFINe++"  # the one that runs where none is named
 GIVE_ONE = (
     "give --dataset to train, --recommend USER with --run PATH to look at a finished run, or --filter RUN with "
@@ -22,8 +23,16 @@ class WhatToRun(Settings):
     title = "what to run"
 
     dataset: str | None = flag(
-        None, f"{', '.join(DATASETS)}, or the path of a folder with one .inter and one .item file",
+        None, f"{', '.join(DATASETS)}, or the path of a folder or file with ratings of your own",
         named=False, common=True,
+    )
+    columns: str | None = flag(
+        None, "which column of your own files is which, where their names do not say it: "
+        "user=who,item=what,rating=how, also time, title, year and genre; - for none, numbers where a file has no line "
+        "of names", named=False,
+    )
+    scale: str | None = flag(
+        None, 'what your own ratings mean in stars: 1-10, "1=5,0=2", "1-10,0=drop": docs/data.md', named=False,
     )
     half_stars: str | None = flag(
         None, "round the half stars of your own data set (0.5 becomes 1 both ways); without it they are refused",
@@ -110,12 +119,20 @@ class RunSettings(Files, Evaluation, WhatToRun):
         self.top_k = sorted(set(self.top_k))
 
     def check(self):
+        if self.scale and self.half_stars:
+            raise InputError("--half_stars: is a scale of its own; leave it or --scale out")
         if self.path_name and Path(self.path_name).name != self.path_name:
             raise InputError(f"--path_name {self.path_name}: must be a name; --result_dir says where")
 
+    @property
+    def reading(self):
+        """{flag: value} of how files of one's own are understood, without those that were not given."""
+        return {name: value for name in READING if (value := getattr(self, name)) is not None}
+
     def idle(self):
-        if self.half_stars is None:
-            yield "half_stars", ""  # not given
+        for name in READING:
+            if getattr(self, name) is None:
+                yield name, ""  # not given
         if self.hold_out is None:
             yield "hold_out", ""
             yield "split dislike_cost", "has no use without --hold_out dislikes"

@@ -13,29 +13,20 @@ from pathlib import Path
 
 import numpy as np
 
-from preparation.fetch import fetch
-from preparation.files import (
-    CONFIRMED,
-    HALF_STARS,
-    LIKED,
-    STARS,
-    encode,
-    read_items,
-    read_ratings,
-    require_timestamps,
-    sort_ids,
-)
+from preparation.files import CONFIRMED, LIKED, STARS, encode, read_items, read_ratings, require_timestamps, sort_ids
+from preparation.own import ratings_file
 from preparation.rules import TEST, TRAIN, VALIDATION, cut_in_time, is_complete, newest, of_drawn_users
 from preparation.sources import DATASETS
 from preparation.splits import (
+    NOTHING_SAID,
     PARTS,
+    atomic_files,
+    brought,
     fingerprint,
-    in_whole_stars,
-    is_up_to_date,
-    raw_files,
-    refuse_half_stars_of_known,
+    refuse_reading_of_known,
     write_splits,
 )
+from preparation.stamp import is_up_to_date
 from utils import InputError, sha256
 
 DISLIKES = ("validation_dislikes", "test_dislikes")
@@ -96,45 +87,41 @@ def write(name, own, parts, made_from, what_there_is):
     write_splits([table[["user", "item", "token"]] for table in parts], paths, own / "prepared.json", made_from)
 
 
-def hold_out_by_time(name, raw, own, half_stars=None, log=print):
-    """Make the five CSVs of the folder `own` from the raw files: of each user's ratings the first 60 % are train, the
-    next 20 % validation and the last 20 % test.  Returns what they are made from.
+def hold_out_by_time(name, raw, own, log=print, reading=NOTHING_SAID):
+    """Make the five CSVs of the folder `own`, in that of the data set, from the raw files: of each user's ratings the
+    first 60 % are train, the next 20 % validation and the last 20 % test.  Returns what they are made from.
 
     In validation and test 4s and 5s are likes, 1s and 2s dislikes, and 3s nothing.  There are no cores.  This is also
     where CoNRec cuts (conrec/data/events.py).  Raises InputError for ratings without timestamps.
     """
     known = DATASETS.get(name)
-    refuse_half_stars_of_known(name, half_stars)
-    if known:
-        fetch(name, raw, log)
-    made_from = origin_in_time(name, raw, half_stars)
-    if are_there(name, own, made_from):
-        log(f"dislikes: {own}/{name}_*.csv, cut earlier from the same files")
+    refuse_reading_of_known(name, reading)
+    with brought(name, raw, own.parent, reading, log) as atomic:
+        made_from = origin_in_time(name, raw, reading)
+        if are_there(name, own, made_from):
+            log(f"dislikes: {own}/{name}_*.csv, cut earlier from the same files")
+            return made_from
+
+        inter, item = atomic_files(atomic)
+        rated = inter if known else ratings_file(raw, reading)
+        ratings = read_ratings(inter, "\t", STARS, timed=True)
+        require_timestamps(ratings, rated, "leave out --split time, and a random part is held out")
+        latest = newest(ratings)
+        rows = latest[is_complete(latest, None)]
+        if known and known.sample_users:
+            rows = of_drawn_users(rows, latest, read_items(item), known)
+        train, validation, test = parts_by_time(rows)
+        likes = [part[part.rating >= 4] for part in (validation, test)]
+        dislikes = [part[part.rating <= MOST] for part in (validation, test)]
+        counts = ", ".join(f"{len(part)}" for part in (train, *likes, *dislikes))
+        write(name, own, [train, *likes, *dislikes], made_from, f"{rated} has {len(rows)} ratings")
+        log(f"dislikes: {rated} cut in time; train, likes (validation, test), dislikes: {counts}")
         return made_from
 
-    inter, item = raw_files(raw)
-    sep = "," if inter.suffix == ".csv" else "\t"
-    ratings = read_ratings(inter, sep, HALF_STARS if half_stars else STARS, timed=True)
-    require_timestamps(ratings, inter, "leave out --split time, and a random part is held out")
-    if half_stars:
-        ratings = in_whole_stars(ratings, half_stars, inter)
-    latest = newest(ratings)
-    rows = latest[is_complete(latest, None)]
-    if known and known.sample_users:
-        rows = of_drawn_users(rows, latest, read_items(item), known)
-    train, validation, test = parts_by_time(rows)
-    likes = [part[part.rating >= 4] for part in (validation, test)]
-    dislikes = [part[part.rating <= MOST] for part in (validation, test)]
-    counts = ", ".join(f"{len(part)}" for part in (train, *likes, *dislikes))
-    write(name, own, [train, *likes, *dislikes], made_from, f"{inter} has {len(rows)} ratings")
-    log(f"dislikes: {inter} cut in time; train, likes (validation, test), dislikes: {counts}")
-    return made_from
 
-
-def origin_in_time(name, raw, half_stars=None, digest=sha256):
+def origin_in_time(name, raw, reading=NOTHING_SAID, digest=sha256):
     """What hold_out_by_time makes its CSVs from: raw files by their digest, and how."""
-    made_from = fingerprint(name, raw, digest) | {"rules": RULES_VERSION}
-    return made_from | ({"half_stars": half_stars} if half_stars else {})
+    return fingerprint(name, raw, reading, digest) | {"rules": RULES_VERSION} | reading
 
 
 def parts_by_time(rows):

@@ -11,8 +11,8 @@ from preparation.sources import DATASETS, NOT_OURS, RECBOLE_PAGE, converted
 from utils import InputError, write_atomically
 
 
-def fetch(name, folder, log=print):
-    """Put the missing files of a known data set into its folder.
+def fetch(name, folder, log=print, only=""):
+    """Put the missing files of a known data set into its folder.  only: the suffix of those that are wanted.
 
     A file of the same suffix under another name counts as there: it is somebody's own version, used
     as it is.  Raises InputError when no source has the files.
@@ -20,7 +20,7 @@ def fetch(name, folder, log=print):
     known = DATASETS[name]
     if name == "Netflix-1M":
         make_netflix_item(folder)
-    wanted = missing_files(known, folder)
+    wanted = [file for file in missing_files(known, folder) if file.endswith(only)]
     if not wanted or converted_in_place(known, wanted, folder, log):
         return
     names = " and ".join(wanted)

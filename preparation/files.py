@@ -1,37 +1,40 @@
-"""Reading .inter/.item files, GroupLens' CSVs and our own.
+"""Reading .inter/.item files and our own CSVs; tables.py adds what other files need.
 
 Every cell but a timestamp is read as the string it is: nothing is guessed.  A bad file is named in one line.
 """
 
 import codecs
 import csv
-import os
+import gzip
 import warnings
+import zlib
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import union_categoricals
 
-from preparation.convert import title_and_year
 from utils import InputError
 
 STARS = (1, 2, 3, 4, 5)
 HALF_STARS = (0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5)
 LIKED, CONFIRMED = 4.5, 0.5  # codes in train_augment: a refined 2 or 3 becomes one of them
 LONGEST_NUMBER = 1000  # digits; Python itself refuses to read more than 4,300
-SEPARATORS = {"\t": "tabs", ",": "commas"}
+SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "::": "double colons", "|": "bars"}
+QUOTED = (",", ";")  # RecBole's files quote nothing: a title may begin with a quotation mark
+ESCAPE = {";": "\\"}  # Book-Crossing writes a quotation mark within quotation marks as \"
 
 # ---------------------------------------------------------------------------- ratings and items
 
 
 def read_ratings(path, sep, allowed, timed=False):
-    """An .inter file, GroupLens' ratings.csv or one of our CSVs -> DataFrame user, item, token, rating.
+    """An .inter file or one of our CSVs -> DataFrame user, item, token, rating.
 
     user, item and token are categoricals.  rating is a number, NaN where the cell is empty, and so
     is timestamp, a further column where it is asked for (timed) and the file has one.
     """
-    wanted = {"user": ["user_id", "userId"], "item": ["item_id", "movieId"], "token": ["rating"]}
+    wanted = {"user": ["user_id"], "item": ["item_id"], "token": ["rating"]}
     if timed:
         wanted["timestamp?"] = ["timestamp"]
     table = read_table(path, sep, wanted)
@@ -44,28 +47,21 @@ def read_items(path, only=None):
 
     only: ids of the items wanted; None: all.
     """
-    if Path(path).suffix == ".csv":
-        return read_movies(path, only)
-    names = [column.split(":")[0] for column in header(path, "\t")]
+    names = [column.split(":")[0] for column in column_names(first_line_of(path), "\t")]
     wanted = {
         "item": ["item_id"],
-        "title": [name for name in names if "title" in name] or ["title"],
+        "title": titles_among(names) or ["title"],
         "year?": [name for name in names if "year" in name],
         "genre?": ["genre", "genres", "class", "categories", "category"],
     }
     return read_table(path, "\t", wanted, only).astype(str)
 
 
-def read_movies(path, only):
-    """GroupLens' movies.csv, with titles such as "Seven (1995)" and genres such as "Crime|Drama"."""
-    wanted = {"item": ["movieId"], "title": ["title"], "genre": ["genres"]}
-    table = read_table(path, ",", wanted, only).astype(str)
-    split = [title_and_year(title) for title in table.title]
-    table["title"] = [title for title, _ in split]
-    table["year"] = [year for _, year in split]
-    genres = table.genre.replace("(no genres listed)", "")
-    table["genre"] = genres.str.replace("|", " ", regex=False)
-    return table
+def titles_among(names):
+    """Those of the names that may be of titles, the likeliest first: "title", then "movie_title", then an original
+    title, which is in another language."""
+    found = [name for name in names if "title" in name.lower()]
+    return sorted(found, key=lambda name: (name.lower() != "title", "original" in name.lower()))
 
 
 def parse_ratings(column, path, allowed):
@@ -81,7 +77,7 @@ def parse_ratings(column, path, allowed):
         if token.strip() and value not in allowed:
             line = column.index[(column == token).to_numpy()][0]
             numbers = ", ".join(f"{number:g}" for number in allowed)
-            how = "another scale must be mapped to whole stars 1-5 first"
+            how = "--scale maps another scale to stars, such as --scale 1-10 (docs/data.md)"
             if value in HALF_STARS:
                 how = "--half_stars up or --half_stars down rounds the half stars of raw ratings"
             raise InputError(
@@ -99,7 +95,7 @@ def parse_timestamps(column, path):
     values = pd.to_numeric(column, errors="coerce").to_numpy(float)
     bad = ~np.isfinite(values) & (column.str.strip() != "").to_numpy()
     if bad.any():
-        line, token = column.index[bad][0] + 2, column[bad].iloc[0]
+        line, token = column.index[bad][0], column[bad].iloc[0]
         raise InputError(
             f"{path}, line {line}: timestamp {token!r}, expected a number (such as seconds since "
             "1970); mend it, or take the column away: then of a pair rated twice the last row counts"
@@ -144,6 +140,15 @@ def encode(column, ids):
     return position[column.cat.codes.to_numpy()]
 
 
+def recoded(column, texts):
+    """A categorical whose categories have become these texts, of which several may be the same."""
+    distinct = list(dict.fromkeys(texts))
+    place = {text: number for number, text in enumerate(distinct)}
+    codes = np.array([place[text] for text in texts], dtype=int)
+    codes = codes[column.cat.codes.to_numpy()] if len(column) else column.cat.codes
+    return pd.Series(pd.Categorical.from_codes(codes, distinct), index=column.index)
+
+
 # ---------------------------------------------------------------------------- tables of strings
 
 
@@ -158,24 +163,30 @@ def read_table(path, sep, wanted, only=None):
     Raises InputError, naming the file, for anything that is not such a file.
     """
     path = Path(path)
-    role_of = find_columns(path, sep, wanted)
-    chunks = list(read_chunks(path, sep, role_of, only))
+    columns = column_names(first_line_of(path), sep)
+    return read_cells(path, sep, columns, find_columns(path, sep, columns, wanted), only)
+
+
+def read_cells(path, sep, columns, role_of, only=None, has_names=True):
+    """The same of the columns {column name: role}.  columns: all names, in order; has_names: whether the first line
+    holds them.  Raises InputError where a row has more or fewer cells."""
+    encoding = encoding_of(path)
+    refuse_other_lengths(path, sep, len(columns), encoding)
+    chunks = list(read_chunks(path, sep, encoding, columns, role_of, only, has_names))
+    return united(chunks, list(role_of.values()))
+
+
+def united(chunks, roles):
+    """One DataFrame of several.  A token may be a category in some chunks only, so the categories are united."""
     columns = {}
-    for role in role_of.values():
+    for role in roles:
         parts = [chunk[role] for chunk in chunks]
-        if role == "timestamp":
-            columns[role] = np.concatenate(parts)
-        else:
-            # A token may be a category in some chunks only, so the chunks' categories are united.
-            columns[role] = union_categoricals(parts)
-    # Row 0 is line 2: lines are counted from 1, and the first is the header.
-    lines = np.concatenate([chunk.index for chunk in chunks]) + 2
-    return pd.DataFrame(columns).set_index(lines)
+        columns[role] = np.concatenate(parts) if role == "timestamp" else union_categoricals(parts)
+    return pd.DataFrame(columns).set_index(np.concatenate([chunk.index for chunk in chunks]))
 
 
-def find_columns(path, sep, wanted):
+def find_columns(path, sep, columns, wanted):
     """{column name as written in the file: role}; wanted as for read_table."""
-    columns = header(path, sep)
     written = {column.split(":")[0]: column for column in columns}
     role_of = {}
     for role, names in wanted.items():
@@ -194,29 +205,34 @@ def find_columns(path, sep, wanted):
     return role_of
 
 
-def read_chunks(path, sep, role_of, only):
-    """DataFrames of up to a million rows, without the empty rows, under row numbers from 0."""
+def read_chunks(path, sep, encoding, columns, role_of, only, has_names):
+    """DataFrames of up to a million rows, without the empty rows, under the numbers of their lines."""
     options = {
         "sep": sep,
+        "engine": "c" if len(sep) == 1 else "python",  # GroupLens' "::"
         "dtype": str,
+        "header": None,
+        "names": range(len(columns)),
+        "skiprows": int(has_names),
         "keep_default_na": False,  # "NA" may be an id
-        # RecBole's files quote nothing: a title may begin with a quotation mark.
-        "quoting": csv.QUOTE_NONE if sep == "\t" else csv.QUOTE_MINIMAL,
+        "quoting": csv.QUOTE_MINIMAL if sep in QUOTED else csv.QUOTE_NONE,
+        "escapechar": ESCAPE.get(sep),
         "index_col": False,
         "skip_blank_lines": False,  # so that row n is line n + 2
-        "chunksize": 2**20,
+        "chunksize": 2**23 // max(len(columns), 8),
+        "encoding": encoding,
     }
-    encoding = encoding_of(path)
-    try:
-        with warnings.catch_warnings(), pd.read_csv(path, encoding=encoding, **options) as reader:
-            # The warning is of a first row that is longer than the header.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            for chunk in reader:
-                filled = (chunk != "").any(axis=1)
-                yield narrowed(chunk.loc[filled, list(role_of)].rename(columns=role_of), only, path)
-    except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
-        reason = str(error).strip()
-        raise InputError(f"{path}: is not a table with one row a line ({reason})") from None
+    places = {columns.index(name): role for name, role in role_of.items()}
+    above = 1 + has_names  # lines are counted from 1
+    with readable(path), pd.read_csv(path, **options) as reader:
+        for chunk in reader:
+            chunk.index += above
+            if sep in QUOTED:  # a cell may go on over several lines
+                breaks = sum(cells.str.count("\n") for _, cells in chunk.items()).to_numpy()
+                chunk.index += breaks.cumsum() - breaks
+                above += breaks.sum()
+            filled = (chunk != "").any(axis=1)
+            yield narrowed(chunk.loc[filled, list(places)].rename(columns=places), only, path)
 
 
 def narrowed(chunk, only, path):
@@ -232,9 +248,46 @@ def narrowed(chunk, only, path):
     return pd.DataFrame(columns, index=chunk.index)
 
 
-def header(path, sep):
-    """The column names on the first line.  Raises InputError for what is plainly no data file."""
-    first, last = first_and_last_line(path)
+def refuse_other_lengths(path, sep, n, encoding):
+    """Raises InputError where a row does not have n cells.
+
+    pandas fills short rows up.  A line break inside a title would so make a ghost item and move cells to other columns.
+    """
+    wrong = [(line, length) for line, length in lengths_of(path, sep, encoding) if length != n]
+    if not wrong:
+        return
+    (line, length), rows = wrong[0], f"{len(wrong)} such rows" if len(wrong) > 1 else "no other row"
+    if len(wrong) == 1 and length < n and not ends_in_line_break(path):
+        raise InputError(f"{path}: ends in the middle of a row; the file is cut off, fetch or copy it anew")
+    raise InputError(
+        f"{path}: is not a table with one row a line (line {line} has {length} cells, the first line {n}; {rows}); "
+        f"where a cell holds a line break or {SEPARATORS[sep]}, take them out; where cells are missing, add them"
+    )
+
+
+def lengths_of(path, sep, encoding):
+    """Yields (line, number of cells) of each row that holds something."""
+    with opened(path, encoding) as f:
+        if sep not in QUOTED or not any('"' in block for block in iter(lambda: f.read(2**22), "")):
+            f.seek(0)
+            yield from ((line, text.count(sep) + 1) for line, text in enumerate(f, 1) if text.strip())
+            return
+        f.seek(0)
+        rows = csv.reader(f, delimiter=sep, escapechar=ESCAPE.get(sep))
+        yield from ((rows.line_num, len(row)) for row in rows if any(row))
+
+
+def column_names(line, sep):
+    """The names on a first line, without blanks and quotation marks around them."""
+    if sep in QUOTED:
+        return [name.strip() for name in next(csv.reader([line], delimiter=sep))]
+    return [name.strip() for name in line.split(sep)]
+
+
+def first_line_of(path):
+    """The first line, at most 64 KiB of it, as text.  Raises InputError for what is plainly no data file."""
+    with opened(path, "latin-1") as f:  # the bytes, each as a character
+        first = f.readline(2**16).encode("latin-1")
     # What is often found in a data file's place.
     if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise InputError(f"{path}: is UTF-16; save it as UTF-8")
@@ -246,39 +299,58 @@ def header(path, sep):
     if first.lstrip().startswith(b"<"):
         how = "download the file itself"
         raise InputError(f"{path}: is a web page saved under the data file's name; {how}")
-    # What is most often wrong with a data file.
-    columns = first.decode("utf-8-sig", errors="replace").rstrip("\r\n").split(sep)
-    if last.strip() and last.count(sep.encode()) + 1 < len(columns):
-        how = "the file is cut off, fetch or copy it anew"
-        raise InputError(f"{path}: ends in the middle of a row; {how}")
-    return columns
+    return first.decode("utf-8-sig", errors="replace").rstrip("\n")
 
 
-def first_and_last_line(path):
-    """The first line, and what follows the last line break, which is nothing in most files.
+def ends_in_line_break(path):
+    with opened(path, "latin-1") as f:
+        last = ""
+        for block in iter(lambda: f.read(2**22), ""):
+            last = block
+    return last.endswith("\n")
 
-    At most 64 KiB of each are read, since a file that is no table may have no line breaks.
-    """
+
+@contextmanager
+def opened(path, encoding):
+    """The text of a file, which may be gzipped.  \\r, \\r\\n and \\n end a line."""
+    with readable(path), (gzip.open if is_gzipped(path) else open)(path, "rt", encoding=encoding) as f:
+        yield f
+
+
+def is_gzipped(path):
+    return Path(path).suffix == ".gz"
+
+
+@contextmanager
+def readable(path):
+    """An error of reading in the block becomes an InputError that names the file."""
     try:
-        with open(path, "rb") as f:
-            first = f.readline(2**16)
-            f.seek(max(0, os.path.getsize(path) - 2**16))
-            last = f.read().rpartition(b"\n")[2]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            yield
+    except UnicodeDecodeError:
+        raise
+    except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error, ValueError) as error:
+        reason = str(error).strip()
+        raise InputError(f"{path}: is not a table with one row a line ({reason})") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: is no whole gzip file ({error}); fetch or copy it anew") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    return first, last
 
 
 def encoding_of(path):
     """UTF-8 (with or without a byte-order mark), or latin-1 for the older files that are not."""
-    with open(path, encoding="utf-8-sig") as f:
-        try:
+    try:
+        with opened(path, "utf-8-sig") as f:
             while f.read(2**22):
                 pass
-        except UnicodeDecodeError as error:
-            # latin-1 reads any bytes, but what begins with UTF-8's mark was not meant as latin-1.
-            if Path(path).read_bytes().startswith(codecs.BOM_UTF8):
-                problem = f"begins as UTF-8 but is not ({error.reason}); save it as UTF-8"
-                raise InputError(f"{path}: {problem}") from None
-            return "latin-1"
+    except UnicodeDecodeError as error:
+        # latin-1 reads any bytes, but what begins with UTF-8's mark was not meant as latin-1.
+        with opened(path, "latin-1") as f:
+            marked = f.read(3).encode("latin-1") == codecs.BOM_UTF8
+        if marked:
+            problem = f"begins as UTF-8 but is not ({error.reason}); save it as UTF-8"
+            raise InputError(f"{path}: {problem}") from None
+        return "latin-1"
     return "utf-8-sig"

@@ -11,19 +11,21 @@ from utils import InputError, git_blob_id
 
 
 def locate(dataset, data_dir):
-    """--dataset -> (name, folder of the .inter/.item files, folder of the CSVs).
+    """--dataset -> (name, folder or file with the raw data, folder of the CSVs).
 
     Known names win over paths.  A path counts as the known data set only where it is that one's own
-    folder.
+    folder.  A file "reviews.csv" in a folder "shop" is called "shop-reviews".
     """
     path = Path(dataset)
     if dataset in DATASETS or is_folder_of_known(path, data_dir):
         folder = data_dir / path.name
         return path.name, folder, folder
-    if not path.is_dir():
+    if not path.exists():
         known, hint = ", ".join(DATASETS), suggestion(dataset)
-        raise InputError(f"--dataset {dataset}: is neither one of {known} nor a folder{hint}")
+        raise InputError(f"--dataset {dataset}: is neither one of {known} nor a folder or file{hint}")
     name = path.resolve().name
+    if not path.is_dir():
+        name = f"{path.resolve().parent.name}-{name.split('.')[0]}"
     if name in DATASETS:
         name += "-own"  # the known data set's CSVs are not to be replaced by these
     return name, path, data_dir / name
@@ -47,6 +49,15 @@ def protocol_of(settings):
     if not settings.get("hold_out"):
         return ""
     return f"hold_out_{settings['hold_out']}" + ("_time" if settings.get("split") == "time" else "")
+
+
+def folder_of_atomic(name, raw, folder):
+    """The folder of the .inter and .item: what is there of a known data set, what own.take_in makes of any other.
+
+    name, raw, folder: of locate.
+    """
+    made = folder / "atomic"
+    return made if name not in DATASETS and made.is_dir() else raw
 
 
 def folder_of_splits(folder, protocol):

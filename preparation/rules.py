@@ -1,7 +1,6 @@
 """The published preparation: which ratings are kept, and which are train, validation and test."""
 
 import numpy as np
-import pandas as pd
 
 from preparation.files import encode, sort_ids
 from utils import InputError
@@ -25,7 +24,8 @@ def split(ratings, items, known, log=print):
     items: DataFrame of read_items for a known data set, else None.
     known: the data set's row of the table in sources.py, or None.
     """
-    latest = newest(ratings)
+    whole = identified(ratings)
+    latest = newest(whole)
     rows = latest[is_complete(latest, items)]
     # All ids are numbered, also those of users who are not drawn below.
     user_ids = sort_ids(rows.user.unique())
@@ -44,8 +44,8 @@ def split(ratings, items, known, log=print):
         test = test[np.isin(item_of[test], item_of[train])]
     n_outside = len(rows) - len(positives) - len(negatives)
     log(
-        f"ratings: {len(ratings)} read; {len(ratings) - len(latest)} given anew later, "
-        f"{len(latest) - len(rows)} incomplete or not drawn, "
+        f"ratings: {len(ratings)} read; {len(whole) - len(latest)} given anew later, "
+        f"{len(ratings) - len(whole) + len(latest) - len(rows)} incomplete or not drawn, "
         f"{n_outside} of users or items with fewer than 5 positives; "
         f"kept {len(positives)} positives and {len(negatives)} negatives"
     )
@@ -54,13 +54,9 @@ def split(ratings, items, known, log=print):
     return frame.iloc[train], frame.iloc[validation], frame.iloc[test]
 
 
-def whole_stars(ratings, way):
-    """Half stars rounded "up" or "down", as ratings and as tokens.  There is no 0: 0.5 becomes 1."""
-    rounded = np.ceil if way == "up" else np.floor
-    stars = np.maximum(rounded(ratings.rating.to_numpy()), 1)
-    codes = np.where(np.isnan(stars), 0, stars).astype(np.int8)
-    tokens = pd.Categorical.from_codes(codes, ["", "1", "2", "3", "4", "5"])
-    return ratings.assign(rating=stars, token=tokens)
+def identified(ratings):
+    """The rows that name a user and an item: without, two rows are not of one pair."""
+    return ratings[((ratings.user != "") & (ratings.item != "")).to_numpy()]
 
 
 def newest(ratings):

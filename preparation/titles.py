@@ -8,8 +8,13 @@ from preparation.sources import DATASETS, NOT_OURS
 
 
 def item_files(raw):
-    items = [path for path in sorted(raw.glob("*.item")) if path.name != NOT_OURS]
-    return items or sorted(raw.glob("movies.csv"))
+    """The .item files of a folder."""
+    return [path for path in visible(raw.glob("*.item")) if path.name != NOT_OURS]
+
+
+def visible(paths):
+    """The paths in order, without a Mac's "._x.inter" beside x.inter."""
+    return [path for path in sorted(paths) if not path.name.startswith(".")]
 
 
 def item_table(raw, only=None):

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from options.refinement import DEFAULT_LLM
+from options.run import READING
 from preparation.locate import folder_of_found, folder_of_splits
 from preparation.sources import DATASETS
 from runs.run_folder import FREE, read_config
@@ -15,6 +16,9 @@ from utils import InputError, git_blob_id, read_json, remembered_sha256
 
 # preparation.splits imports pandas, which takes a second: where a finished run is found.
 NOT_COMPARED = {"dataset", "path_name", *FREE}  # which files --dataset stands for is told by their hashes
+
+
+HOW = {"rules": "version of the rules of preparation", **{name: f"--{name}" for name in READING}}  # beside files
 
 
 def is_finished(folder, options, where):
@@ -86,7 +90,7 @@ def of_files(config, options, where):
     name, raw, folder = where
     made_from = config["made_from"]
     if options.run.model == "CoNRec":
-        return of_events(made_from, options.recommender, name, raw)
+        return of_events(made_from, options, name, raw)
     return (
         of_splits(made_from, options, name, raw, folder)
         or of_labels(config, options, name, folder)
@@ -115,7 +119,7 @@ def of_splits(made_from, options, name, raw, folder):
     # What the splits there are made from, what main.py would make them from now, and what the run's were made from.
     by_hand = splits.by_hand(name, folder)
     stamp = splits.read_stamp(folder / "prepared.json")
-    now, had = origin_now(name, raw, folder, options.run.half_stars), made_from.get("raw")
+    now, had = origin_now(name, raw, folder, options.run.reading), made_from.get("raw")
     up_to_date = by_hand or now is None or stamp.get("made_from") == now
     if had is None and stamp and are_the_same(own, stamp["made"], paths):
         had = stamp["made_from"]  # a run of an older version, which does not say it
@@ -170,7 +174,7 @@ def of_split_in_time(made_from, options, name, folder, raw):
     from preparation import dislikes, fetch
 
     if name not in DATASETS or not fetch.missing_files(DATASETS[name], raw):
-        now, had = dislikes.origin_in_time(name, raw, options.run.half_stars, remembered_sha256), made_from["raw"]
+        now, had = dislikes.origin_in_time(name, raw, options.run.reading, remembered_sha256), made_from["raw"]
         if had != now:
             return changed(which_differs(had, now, raw))
     return of_parts_held_out(made_from, options, name, folder_of_splits(folder, options.run.protocol))
@@ -188,35 +192,35 @@ def are_the_same(own, made, paths):
     return all(made.get(paths[part].name) == digest for part, digest in own.items() if digest)
 
 
-def origin_now(name, raw, folder, half_stars):
+def origin_now(name, raw, folder, reading):
     """As splits.origin: what main.py would make the splits from.  None for a known data set that is not here."""
     from preparation import fetch, splits
 
     by_hand = splits.by_hand(name, folder)
     if not by_hand and name in DATASETS and fetch.missing_files(DATASETS[name], raw):
         return None
-    return splits.origin(name, raw, folder, half_stars, remembered_sha256)
+    return splits.origin(name, raw, folder, reading, remembered_sha256)
 
 
 def which_differs(had, now, raw):
     """The path of the first raw file that is another, or what else is."""
-    for file in sorted(had.keys() | now.keys(), key=lambda file: (file in ("rules", "half_stars"), file)):
+    for file in sorted(had.keys() | now.keys(), key=lambda file: (file in HOW, file)):
         if had.get(file) != now.get(file):
-            return {"rules": "version of the rules of preparation", "half_stars": "--half_stars"}.get(file, raw / file)
+            return HOW.get(file, raw / file if raw.is_dir() else raw.parent / file)
 
 
-def of_events(made_from, settings, name, raw):
+def of_events(made_from, options, name, raw):
     """CoNRec reads the raw files themselves, vectors or an encoder, a language model, or a run."""
     from preparation import fetch, splits
 
     if name not in DATASETS or not fetch.missing_files(DATASETS[name], raw):
-        now = splits.fingerprint(name, raw, remembered_sha256)
+        now = splits.fingerprint(name, raw, options.run.reading, remembered_sha256)
         had = {made_from["train_csv"]: made_from["sha256"]}
         if made_from["item_file"]:
             had[made_from["item_file"]] = made_from["items"]
         if had != now:
             return changed(which_differs(had, now, raw))
-    of_items = made_from.get("vectors", {})
+    settings, of_items = options.recommender, made_from.get("vectors", {})
     if "embeddings" in of_items and settings.conrec_embeddings:
         path = Path(settings.conrec_embeddings)
         if path.exists() and remembered_sha256(path) != of_items["embeddings"]:

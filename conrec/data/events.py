@@ -16,8 +16,8 @@ import pandas as pd
 
 from preparation import splits
 from preparation.files import STARS, encode, read_items, read_ratings, require_timestamps, sort_ids
-from preparation.locate import locate
-from preparation.rules import TRAIN, cut_in_time, is_complete, newest, of_drawn_users
+from preparation.locate import folder_of_atomic, locate
+from preparation.rules import TRAIN, cut_in_time, identified, is_complete, newest, of_drawn_users
 from preparation.sources import DATASETS
 from preparation.titles import item_table
 from utils import InputError
@@ -81,31 +81,36 @@ def settings(options):
 def of_run(settings_of_run, data_dir=None):
     """(Events, the folder of their files) of a finished run.  settings_of_run: of its config.json.  data_dir: where the
     data sets lie now, if not where they lay then."""
-    name, raw, _ = locate(settings_of_run["dataset"], Path(data_dir or settings_of_run["data_dir"]))
+    name, raw, folder = locate(settings_of_run["dataset"], Path(data_dir or settings_of_run["data_dir"]))
+    raw = folder_of_atomic(name, raw, folder)
     events, _ = read(raw, name, **settings(SimpleNamespace(**settings_of_run)))
     return events, raw
 
 
-def read(raw, name=None, *, order="timestamp", negative=2, clock="auto", day=8, recent=3, window=7):
+def read(raw, name=None, *, order="timestamp", negative=2, clock="auto", day=8, recent=3, window=7, rated=None):
     """(Events, notes): the events of a folder with one .inter and one .item file, and lines for the log.
 
     raw: the folder (Path).  name: of a known data set, whose users are drawn where it says so.  order: "timestamp", or
     "file" where the rows already lie in the order of events.  Of a pair rated twice the last rating counts, a user's
-    rows are in order of (time, item id), rows of items without a title are dropped.
+    rows are in order of (time, item id), rows of items without a title are dropped.  rated: the file of ratings that an
+    error names, where the .inter was made of another.
     Raises InputError for files that have no timestamps or titles, or no user with two train negatives.
     """
     if order == "file" and clock == "wall":
         raise InputError("--conrec_clock wall: needs timestamps, which --conrec_order file does not read")
-    inter, item = splits.raw_files(raw)
-    item_ids, titles = titled_items(raw, inter, item)
-    rows, notes = rated_rows(inter, item, DATASETS.get(name), order)
+    inter, item = splits.atomic_files(raw)
+    rated = rated or inter
+    item_ids, titles = titled_items(raw, item, rated)
+    rows, notes = rated_rows(inter, item, DATASETS.get(name), order, rated)
     catalog = pd.Index(item_ids)
     known = rows.item.isin(catalog).to_numpy()
     untitled, rows = (~known).sum(), rows[known]
     if untitled:
         notes.append(f"events: {untitled} dropped, of items without a title in {item.name}")
     if not len(rows):
-        raise InputError(f"{inter}: no rating is of an item that has a title in {item}; do the files belong together?")
+        raise InputError(
+            f"{rated}: no rating is of an item that has a title in {item.name}; do the files belong together?"
+        )
 
     user_ids = sort_ids(rows.user.unique())
     users, items = encode(rows.user, user_ids), encode(rows.item, item_ids)
@@ -125,33 +130,35 @@ def read(raw, name=None, *, order="timestamp", negative=2, clock="auto", day=8, 
         users, items, ratings, positions, parts, times, first, cuts, user_ids, item_ids, titles,
         clock, day, recent, window, negative,
     )  # fmt: skip
-    check_negatives(events, inter)
+    check_negatives(events, rated)
     return events, [*notes, *describe(events), why]
 
 
-def titled_items(raw, inter, item):
+def titled_items(raw, item, rated):
     """(ids (I,), titles (I,)) of the items that have a title, in file order."""
     if item is None:
-        raise InputError(f"{inter.parent}: has no .item file; CoNRec needs the titles of the items")
+        raise InputError(f"{rated.parent}: has no .item file; CoNRec needs the titles of the items")
     table = item_table(raw)
     titles = table.title.str.strip()
     titles = titles[titles != ""]
     if not len(titles):
-        raise InputError(f"{item}: no item has a title; CoNRec needs the titles of the items")
+        raise InputError(f"{rated.parent}: no item has a title; CoNRec needs the titles of the items")
     return titles.index.to_numpy(dtype=object), titles.to_numpy(dtype=object)
 
 
-def rated_rows(inter, item, known, order):
+def rated_rows(inter, item, known, order, rated):
     """(DataFrame user, item, rating, time of one row a pair, notes).  Raises InputError for unusable timestamps."""
-    table = read_ratings(inter, "," if inter.suffix == ".csv" else "\t", STARS, timed=order == "timestamp")
+    table = read_ratings(inter, "\t", STARS, timed=order == "timestamp")
     if order == "timestamp":
         how = "--conrec_order file says that the rows already lie in the order of events"
-        require_timestamps(table, inter, how)
-    latest = newest(table)
+        require_timestamps(table, rated, how)
+    whole = identified(table)
+    latest = newest(whole)
     rows = latest[is_complete(latest, None)]
     notes = [f"ratings: {len(table)} read"]
     if len(rows) < len(table):
-        notes.append(f"ratings: {len(table) - len(latest)} given anew later, {len(latest) - len(rows)} incomplete")
+        n_incomplete = len(table) - len(whole) + len(latest) - len(rows)
+        notes.append(f"ratings: {len(whole) - len(latest)} given anew later, {n_incomplete} incomplete")
     if known and known.sample_users:
         rows = of_drawn_users(rows, latest, read_items(item), known)
         notes.append(f"ratings: {len(rows)} of the {known.sample_users} users drawn")
@@ -172,12 +179,12 @@ def pick_clock(clock, order, span, day, window):
     return "wall", f"clock: wall, since {days}, not less than the window of {window:g}"
 
 
-def check_negatives(events, inter):
+def check_negatives(events, rated):
     """Raises InputError where no user has two negatives in train, so that there is nothing to learn a sequence from."""
     in_train = (events.parts == TRAIN) & events.is_negative
     if np.bincount(events.users[in_train], minlength=1).max() < 2:
         raise InputError(
-            f"{inter}: no user has two ratings up to {events.negative} among the first 60 % of their events, so there "
+            f"{rated}: no user has two ratings up to {events.negative} among the first 60 % of their events, so there "
             "is nothing to learn a sequence of dislikes from; --conrec_negative sets what counts as one"
         )
 

@@ -127,9 +127,13 @@ CASES = {
     "a compressed file": Case(r"x\.inter", spoil=raw(gzip.compress(HEADER.encode()))),
     "UTF-16": Case(r"x\.inter: is UTF-16; save it as UTF-8", spoil=raw((HEADER + "a\tb\t5\n").encode("utf-16"))),
     "zeros": Case(r"x\.inter", spoil=raw(bytes(5000))),
-    "no rating column": Case(r"x\.inter.*no column rating", spoil=inter("user_id:token\titem_id:token\n1\t2\n")),
-    "no user column": Case(r"x\.inter.*no column user_id", spoil=inter("item_id\trating\n1\t2\n")),
-    "commas": Case(r"separated by tabs", spoil=inter("user_id,item_id,rating\n1,2,3\n")),
+    "likes alone, and few": Case(r"x\.inter: too few", spoil=inter("user_id:token\titem_id:token\n1\t2\n")),
+    "no user column": Case(
+        r"which columns are user.*x\.inter \(tabs; item_id, rating\)", spoil=inter("item_id\trating\n1\t2\n")
+    ),
+    "blanks between cells": Case(
+        r"x\.inter \(.*user_id item_id rating\)", spoil=inter("user_id item_id rating\n1 2 3\n")
+    ),
     "text in ratings": Case(r"x\.inter, line 1802: rating 'good'", spoil=append("u1\ti1\tgood\n")),
     "a half star": Case(r"line 1802: rating '3\.5'.*half stars", spoil=append("u1\ti1\t3.5\n")),
     "a code for a star": Case(r"line 1802: rating '4\.5'.*half stars", spoil=append("u1\ti1\t4.5\n")),
@@ -142,7 +146,7 @@ CASES = {
         lambda base: (base / "data" / "x" / "prepared.json").unlink(), before=True,
     ),
     "a timestamp that is none": Case(
-        r"x\.inter, line 3: timestamp 'May', expected a number",
+        r"x\.inter, line 3: time 'May' is neither a number nor a date",
         spoil=inter("user_id\titem_id\trating\ttimestamp\nu1\ti1\t5\t9\nu1\ti2\t4\tMay\n"),
     ),
     "NaN": Case(r"line 1802: rating 'NaN', expected one of 1, 2", spoil=append("u1\ti1\tNaN\n")),
@@ -150,16 +154,18 @@ CASES = {
     "a negative rating": Case(r"line 1802: rating '-1', expected", spoil=append("u1\ti1\t-1\n")),
     "ten stars": Case(r"line 1802: rating '10', expected", spoil=append("u1\ti1\t10\n")),
     "a ragged row": Case(r"x\.inter.*line 1802", spoil=append("u1\ti1\t3\t4\t5\n")),
-    "rows longer than the header": Case(r"x\.inter.*header", spoil=inter("user_id\titem_id\trating\n1\t2\t3\t4\n")),
+    "rows longer than the header": Case(
+        r"x\.inter.*line 2 has 4 cells, the first line 3", spoil=inter("user_id\titem_id\trating\n1\t2\t3\t4\n")
+    ),
     "a file cut off": Case(r"x\.inter.*cut off", spoil=append("u1\ti1")),
-    "two .inter files": Case(r"expected one \.inter", spoil=write("x/y.inter", HEADER)),
+    "two .inter files": Case(r"x\.inter, y\.inter may each hold the ratings", spoil=write("x/y.inter", HEADER)),
     "GroupLens' half stars": Case(
         r"ratings\.csv, line 3: rating '3\.5', .*--half_stars up",
         spoil=both(lambda base: (base / "x" / "x.inter").unlink(),
                    write("x/ratings.csv", "userId,movieId,rating,timestamp\n1,1,4.0,964982703\n1,3,3.5,964981247\n")),
     ),
     "no .inter file": Case(
-        r"expected one \.inter.*user_id:token item_id:token rating:float.*alice tt0083658 5",
+        r"no file of ratings, found x\.item; expected.*user_id:token item_id:token rating:float.*alice tt0083658 5",
         spoil=lambda base: (base / "x" / "x.inter").unlink(),
     ),
     "a folder for a file": Case(r"x\.inter: Is a directory", spoil=folder_in_place_of("x/x.inter")),

@@ -204,20 +204,3 @@ def test_only_the_items_wanted_are_read_of_a_long_file(tmp_path, monkeypatch):
         {"item": "3", "title": "Title 3"}, {"item": "7", "title": "Title 7"}
     ]  # fmt: skip
     assert read_items(path, []).empty and len(read_items(path)) == 9
-
-
-MOVIES = """movieId,title,genres
-1,Paper Storm (1994),Action|Drama
-2,"Left, Right, The (Gauche) (1989)",Sci-Fi
-3,"The ""Quiet"" Mill",(no genres listed)
-"""
-
-
-def test_movies_csv_of_grouplens_is_split_into_title_year_and_genres(tmp_path):
-    (tmp_path / "movies.csv").write_text(MOVIES)
-    assert read_items(tmp_path / "movies.csv").set_index("item").to_dict("index") == {
-        "1": {"title": "Paper Storm", "year": "1994", "genre": "Action Drama"},
-        "2": {"title": "Left, Right, The (Gauche)", "year": "1989", "genre": "Sci-Fi"},
-        "3": {"title": 'The "Quiet" Mill', "year": "", "genre": ""},
-    }
-    assert list(read_items(tmp_path / "movies.csv", ["2"]).item) == ["2"]

@@ -32,7 +32,7 @@ def read_splits(folder, name="tiny"):
 
 def prepared(folder, ratings, log=print, half_stars=None):
     write_inter(folder, ratings)
-    splits.prepare("tiny", folder, folder, log, half_stars)
+    splits.prepare("tiny", folder, folder, log, {"half_stars": half_stars} if half_stars else {})
     return read_splits(folder)
 
 
@@ -250,7 +250,7 @@ HALVES = [*BLOCK[:-1], ("u9", "i9", "4.5")]
 
 
 def test_half_stars_without_the_flag_are_refused_and_the_message_names_it(tmp_path):
-    message = r"tiny\.inter, line 101: rating '4\.5', .* --half_stars up or --half_stars down"
+    message = r"tiny\.inter, line 101: rating '4\.5', .* --half_stars up or --half_stars down rounds"
     with pytest.raises(InputError, match=message):
         prepared(tmp_path, HALVES)
 
@@ -263,7 +263,7 @@ def test_the_flag_is_refused_where_it_has_no_use(tmp_path, known, monkeypatch):
         prepared(tmp_path, BLOCK, half_stars="down")
     put_csvs(tmp_path, "a x 5", "a y 4", "a z 4")
     with pytest.raises(InputError, match=r"--half_stars up: has no use here, .* are used as found"):
-        splits.prepare("tiny", tmp_path, tmp_path, half_stars="up")
+        splits.prepare("tiny", tmp_path, tmp_path, reading={"half_stars": "up"})
 
 
 def test_another_way_of_rounding_prepares_anew(tmp_path):
@@ -291,7 +291,7 @@ def test_ids_and_ratings_are_written_as_read_and_load_as_such(tmp_path):
 
 
 def snapshot(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_preparing_again_changes_nothing_and_says_so(tmp_path):
@@ -377,11 +377,11 @@ def test_too_few_likes_to_split_are_refused(tmp_path, ratings):
     assert list(snapshot(tmp_path)) == ["tiny.inter"]
 
 
-@pytest.mark.parametrize("files", [[], ["a.item"], ["a.inter", "b.inter"], ["a.inter", "a.item", "b.item"]])
+@pytest.mark.parametrize("files", [[], ["a.item"], ["a.inter", "b.inter"], ["a.item", "b.item", "c.inter"]])
 def test_a_folder_without_one_inter_and_at_most_one_item_is_refused(tmp_path, files):
     for file in files:
-        (tmp_path / file).touch()
-    with pytest.raises(InputError, match=", ".join(files) or "none"):
+        (tmp_path / file).write_text("user_id\titem_id\trating\n" if file.endswith("inter") else "item_id\ttitle\n")
+    with pytest.raises(InputError, match=", ".join(files[:2]) or "found none"):
         splits.prepare("tiny", tmp_path, tmp_path)
 
 
@@ -488,28 +488,28 @@ def test_a_folder_of_grouplens_csvs_is_prepared_as_it_is(tmp_path):
     write_ml_latest(folder, ratings)
     before = snapshot(folder)
     name, raw, csvs = locate.locate(str(folder), tmp_path / "data")
-    splits.prepare(name, raw, csvs, half_stars="up")
+    splits.prepare(name, raw, csvs, reading={"half_stars": "up"})
     assert snapshot(folder) == before
     (tmp_path / "atomic").mkdir()
     assert read_splits(csvs, name) == prepared(tmp_path / "atomic", ratings, half_stars="up")
 
-    items = titles.rated_items(name, raw, csvs).to_dict("index")
+    items = titles.rated_items(name, csvs / "atomic", csvs).to_dict("index")
     assert items["i3"] == {"title": 'Storm 3, The (Le "Vent")', "year": "1993", "genre": "Action Sci-Fi"}
     assert items["i9"] == {"title": "Nowhere", "year": "", "genre": ""}
 
     lines = []
-    splits.prepare(name, raw, csvs, lines.append, "up")
+    splits.prepare(name, raw, csvs, lines.append, {"half_stars": "up"})
     assert "prepared earlier" in lines[0]
     (folder / "movies.csv").unlink()
-    splits.prepare(name, raw, csvs, half_stars="up")
-    assert titles.rated_items(name, raw, csvs).empty
+    splits.prepare(name, raw, csvs, reading={"half_stars": "up"})
+    assert titles.rated_items(name, csvs / "atomic", csvs).empty
 
 
 def test_grouplens_csvs_beside_an_inter_file_are_not_read(tmp_path):
     write_ml_latest(tmp_path, [("stranger", "i1", "9")])
     write_item(tmp_path, [("i1", "Title", "1999", "Drama")])
     assert any(prepared(tmp_path, BLOCK))
-    assert titles.item_table(tmp_path).title.to_dict() == {"i1": "Title"}
+    assert titles.item_table(tmp_path / "atomic").title.to_dict() == {"i1": "Title"}
 
 
 def test_fewer_users_than_the_sample_are_refused(tmp_path):

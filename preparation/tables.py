@@ -1,0 +1,148 @@
+"""Any table of rows: which files are one, what their columns are called, and their cells as strings.
+
+    find_tables     the tables of a folder, by their first lines
+    cells_of        a table -> DataFrame of the wanted columns
+
+A table is a file of cells (commas, tabs, semicolons, bars or "::" between them, under a line of names or without one),
+or of JSON objects, one a line.  Both may be gzipped.
+"""
+
+import ast
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from preparation.files import SEPARATORS, column_names, first_line_of, opened, read_cells, united
+from preparation.stamp import read_stamp
+from utils import InputError
+
+SUFFIXES = (".inter", ".item", ".csv", ".tsv", ".txt", ".dat", ".data", ".json", ".jsonl", ".ndjson")
+ATOMIC = (".inter", ".item")  # RecBole's: tabs, and no quotation marks
+JSON = ""  # stands for the separator of JSON objects
+LOOKED_AT = 100  # objects whose names are gathered
+AT_ONCE = 2**18  # objects held as text
+
+
+class Table(NamedTuple):
+    """A file whose cells can be read."""
+
+    path: Path
+    sep: str
+    columns: list  # names as written, but for RecBole's ":token"; without a line of names "1", "2", ...
+    has_names: bool = True
+
+
+def find_tables(folder, numbered=False):
+    """(the Table of each data file of a folder, why others are none).  numbered: no file has a line of names.
+
+    What preparation itself has put there is no data file.
+
+    Raises InputError for an .inter or .item file that is no table.
+    """
+    files = [path for path in sorted(folder.iterdir()) if suffix_of(path) in SUFFIXES]
+    tables, problems, ours = [], [], read_stamp(folder / "prepared.json").get("made", {})
+    for path in files:
+        if path.name.startswith(".") or path.name in ours or path.name.endswith("_train_augment.csv"):  # ._x: a Mac's
+            continue
+        try:
+            tables.append(table_of(path, numbered))
+        except InputError as error:
+            if suffix_of(path) in ATOMIC:
+                raise
+            problems.append(str(error))
+    return tables, problems
+
+
+def suffix_of(path):
+    """The suffix ".csv" of ratings.csv and of ratings.csv.gz."""
+    return Path(path.name.removesuffix(".gz")).suffix.lower()
+
+
+def table_of(path, numbered=False):
+    """The Table of a file.  Raises InputError for a file that is plainly no table."""
+    line = first_line_of(path)
+    if line.lstrip().startswith(("{", "[")) and suffix_of(path) not in ATOMIC:
+        return Table(path, JSON, names_in_json(path))
+    is_atomic = suffix_of(path) in ATOMIC and "\t" in line
+    sep = "\t" if is_atomic else max(SEPARATORS, key=lambda sep: (line.count(sep), len(sep)))
+    columns = column_names(line, sep)
+    if numbered:
+        return Table(path, sep, [str(n) for n, _ in enumerate(columns, 1)], has_names=False)
+    return Table(path, sep, [name.split(":")[0] for name in columns])
+
+
+def cells_of(table, wanted):
+    """DataFrame of the wanted columns, strings in categoricals, "" for an empty cell; the index holds the lines.
+
+    wanted: {role: name of its column}.  Raises InputError, naming the line, for a row that has other cells than the
+    first line, and for a line that is no JSON object.
+    """
+    role_of = {name: role for role, name in wanted.items()}
+    if table.sep != JSON:
+        return read_cells(table.path, table.sep, table.columns, role_of, has_names=table.has_names)
+    chunks, rows, lines = [], [], []
+    for line, record in json_records(table.path):
+        rows.append([text_of(record.get(name)) for name in role_of])
+        lines.append(line)
+        if len(rows) == AT_ONCE:
+            chunks.append(pd.DataFrame(rows, lines, list(wanted), dtype=str).astype("category"))
+            rows, lines = [], []
+    chunks.append(pd.DataFrame(rows, lines, list(wanted), dtype=str).astype("category"))
+    return united(chunks, list(wanted))
+
+
+def names_in_json(path):
+    """The names in the first objects of a file, in the order in which they come."""
+    names = {}
+    for number, (_, record) in enumerate(json_records(path)):
+        names |= dict.fromkeys(record)
+        if number == LOOKED_AT:
+            break
+    return list(names)
+
+
+def json_records(path):
+    """Yields (line, object) of a file of JSON objects.  A file that is one list of them counts a line for each."""
+    try:
+        with opened(path, "utf-8-sig") as f:
+            is_list = f.read(1) == "["
+            f.seek(0)
+            if is_list:
+                yield from enumerate(records_of_list(path, f), 1)
+                return
+            yield from ((line, record_of(path, line, text)) for line, text in enumerate(f, 1) if text.strip())
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is no UTF-8, which JSON must be ({error.reason}); save it as UTF-8") from None
+
+
+def records_of_list(path, f):
+    try:
+        records = json.load(f)
+    except ValueError as error:
+        raise InputError(f"{path}: begins as a list of JSON objects and is none ({error})") from None
+    if not all(isinstance(record, dict) for record in records):
+        raise InputError(f"{path}: is a list, but not of JSON objects, one a rating or item")
+    return records
+
+
+def record_of(path, line, text):
+    """The object on a line.  Older files of Amazon and Steam hold it in Python's form, with ' for "."""
+    try:
+        record = json.loads(text)
+    except ValueError:
+        try:
+            record = ast.literal_eval(text.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            record = None
+    if not isinstance(record, dict):
+        raise InputError(f"{path}, line {line}: is no JSON object, and each line of the file must be one")
+    return record
+
+
+def text_of(value):
+    """A JSON value as the cell that a CSV would have.  5.0 stays "5.0", true becomes "true", a list stays JSON."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
