@@ -65,7 +65,7 @@ def look(argv):
 
 def add_dataset(command):
     command.add_argument(
-        "--dataset", type=Path, metavar="FOLDER", help="as in main.py, where the .item file is not in the data folder"
+        "--dataset", type=Path, metavar="FOLDER", help="the folder of the .item file, where none is in the data folder"
     )
 
 
@@ -156,7 +156,7 @@ def read_all(folders, raw):
     if not 1 <= len(folders) <= 2:
         raise InputError(f"give one or two folders of refinements, such as {NEWEST}/ML-100K/feedback/NAME")
     if raw and not item_files(raw):
-        raise InputError(f"--dataset {raw}: no .item file and no movies.csv lies there")
+        raise InputError(f"--dataset {raw}: no .item file lies there")
     train = read_train(folders[0], raw)
     for folder in folders[1:]:
         require_same_ratings(folder, folder / "answers.jsonl", train)

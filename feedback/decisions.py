@@ -136,7 +136,8 @@ def read_train(folder, raw=None):
     original = original_of(folder / ANSWERS)
     own = original.parent.parent if original.parent.name.startswith("hold_out_") else original.parent
     ratings = read_ratings(original, ",", STARS)
-    items = item_table(raw or own)
+    taken_in = own / "atomic"  # of a data set of one's own
+    items = item_table(raw or (taken_in if taken_in.is_dir() else own))
     item_ids = whom_to_ask(ratings, "confirmed").item_ids
     texts = item_texts(items, item_ids, genres=False)
     titles = [text or f"item {on_one_line(item)}" for text, item in zip(texts, item_ids, strict=True)]

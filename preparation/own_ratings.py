@@ -79,14 +79,17 @@ def scale_of(source, reading):
 def clean_ids(column, role, path, notes):
     """Ids as they are, but for blanks around them.  Ids that look alike are counted in a note."""
     ids = column.cat.categories
+    without_blanks = ["".join(token.split()) for token in ids]
+    if without_blanks == ids.tolist() and not ids.str.endswith(".0").any():
+        return column
     plain = [token.strip() for token in ids]
-    for token in ids:
-        if re.search(r"[\t\r\n]", token.strip()):
-            line = column.index[(column == token).to_numpy()][0]
+    for token in plain:
+        if re.search(r"[\t\r\n]", token):
+            line = column.index[column.str.contains(token, regex=False).to_numpy()][0]
             raise InputError(f"{path}, line {line}: the {role} id {token!r} holds a tab or a line break; take it out")
     alike = {}
-    for token in ids:
-        alike.setdefault(re.sub(r"\.0$", "", re.sub(r"\s", "", token)), []).append(token)
+    for token, short in zip(ids, without_blanks, strict=True):
+        alike.setdefault(short.removesuffix(".0"), []).append(token)
     twins = [tokens for tokens in alike.values() if len(tokens) > 1]
     if twins:
         shown = "; ".join(" and ".join(map(repr, tokens[:2])) for tokens in twins[:EXAMPLES])

@@ -9,6 +9,7 @@ import pytest
 
 from preparation import locate, scale, splits
 from preparation.files import read_ratings
+from preparation.layouts import ratings_columns
 from preparation.own import taken_in, understand
 from preparation.titles import item_table
 from utils import InputError
@@ -47,6 +48,21 @@ def test_each_layout_is_understood_and_said(tmp_path, name):
     else:
         assert items[kind.item("B03")] == {"title": kind.title, "year": kind.year, "genre": kind.genre}
         assert len(items) == 14
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        ("app_id app_name recommended author.steamid timestamp_created", "author.steamid app_id recommended"),
+        ("user_id anime_id rating", "user_id anime_id rating"),
+        ("ProductId UserId ProfileName Score Time Summary Text", "UserId ProductId Score"),
+        ("customer_id product_id star_rating review_date", "customer_id product_id star_rating"),
+        ("asin parent_asin user_id rating title", "user_id parent_asin rating"),
+    ],
+)
+def test_columns_of_further_publishers(header, found):
+    columns = ratings_columns(header.split(), {})
+    assert [columns[role] for role in ("user", "item", "rating")] == found.split()
 
 
 def test_what_was_understood_is_kept_and_not_worked_out_again(tmp_path):
@@ -307,6 +323,12 @@ def test_ids_that_look_alike_are_counted_with_two_examples(tmp_path):
     made, _, said = take_in(tmp_path)
     assert [row[0] for row in made] == ["7", "7", "7", "8.0", "8", "9"]
     assert "users: 2 ids stand in x.inter in more than one way, such as" in said[3] and "'8' and '8.0'" in said[3]
+
+
+def test_an_id_over_two_lines_is_refused_with_its_line(tmp_path):
+    (tmp_path / "x.csv").write_text('user,item,rating\na,x,5\n" b\nc",x,5\n')
+    with pytest.raises(InputError, match=r"x.csv, line 3: the user id 'b\\nc' holds a tab or a line break; take it out"):
+        take_in(tmp_path)
 
 
 def test_ids_of_items_that_match_no_title_are_said(tmp_path):
