@@ -60,7 +60,7 @@ def read_items(path, only=None):
 def titles_among(names):
     """Those of the names that may be of titles, the likeliest first: "title", then "movie_title", then an original
     title, which is in another language."""
-    found = [name for name in names if "title" in name.lower()]
+    found = [name for name in names if "title" in name.lower() and not name.lower().endswith("id")]
     return sorted(found, key=lambda name: (name.lower() != "title", "original" in name.lower()))
 
 

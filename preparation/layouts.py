@@ -73,11 +73,11 @@ def column_of(role, columns):
 
 def columns_of(columns, given, roles):
     """{role: column} of the roles that a file has.  given: {role: column} of --columns, which come first."""
-    found = {}
+    found, left = {}, [column for column in columns if column not in given.values()]
     for role in roles:
         column = given.get(role)
         if column != NONE:
-            found[role] = column if column in columns else column_of(role, columns)
+            found[role] = column if column in columns else column_of(role, left)
     return {role: column for role, column in found.items() if column is not None}
 
 
@@ -108,5 +108,7 @@ def parse_columns(words):
                 f"--columns {words}: {part.strip()!r} is not one of {', '.join(ROLES)}, an equals sign and the name of "
                 "a column (its number where the file has no line of names; - for none), such as user=reviewerID"
             )
+        if column != NONE and column in given.values():
+            raise InputError(f"--columns {words}: {column} is named twice; a column has one role")
         given[role] = column
     return given

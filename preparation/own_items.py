@@ -67,7 +67,7 @@ def described(cells, table):
 
 
 def year_of(text):
-    """ "1995" of "1995.0", "1995-05-01" and "01-Jan-1995"; other words stay."""
+    """The year "1995" of "1995.0", "1995-05-01" and "01-Jan-1995"; other words stay."""
     text = text.strip()
     found = re.fullmatch(r"(\d{4})(\.0+)?", text) or re.search(r"(?<!\d)(\d{4})(?!\d)", text)
     return found[1] if found else on_one_line(text)

@@ -27,6 +27,8 @@ def ratings_of(source, reading, notes):
         table["time"] = seconds_of(table.time, path, notes)
     if "rating" not in table:
         refuse_what_may_be_ratings(source, path)
+        for flag in {"scale", "half_stars"} & reading.keys():
+            raise InputError(f"--{flag} {reading[flag]}: {path} has no column of ratings; leave it out")
         table["rating"] = pd.Categorical.from_codes(np.zeros(len(table), np.int8), ["5"])
         return drop_rows(table, {}, "scale: no column of ratings, so every row is a like, 5 stars")
     way, words = scale_of(source, reading)
@@ -53,7 +55,8 @@ def refuse_what_may_be_ratings(source, path):
     """
     if source.chosen_none:
         return
-    left = [name for name in source.ratings.columns if name not in source.rating_columns.values()]
+    known = source.rating_columns.values()
+    left = [name for name in dict.fromkeys(source.ratings.columns) if name and name not in known]
     cells = cells_of(source.ratings, {str(n): name for n, name in enumerate(left)}) if left else {}
     for n, name in enumerate(left):
         values = cells[str(n)].cat.categories

@@ -124,6 +124,16 @@ REFUSED = {
         r"--columns user:u: 'user:u' is not one of user",
     ),
     "--columns of a role that is none": ({"a.csv": "u,i\n"}, {"columns": "who=u"}, r"'who=u' is not one of user, item"),
+    "a column of two roles": (
+        {"a.csv": "u,i\n"},
+        {"columns": "user=u,item=u"},
+        r"u is named twice; a column has one role",
+    ),
+    "a scale without ratings": (
+        {"a.csv": "user,item\na,x\n"},
+        {"scale": "1-10"},
+        r"--scale 1-10: .* no column of ratings",
+    ),
     "--columns that the file lacks": (
         {"a.csv": csv_of("u,i,r", "a,x,5")},
         {"columns": "user=u,item=i,rating=stars"},
@@ -252,6 +262,7 @@ def atomic(folder, ratings, items=None):
         ("Title original_title", "Title"),
         ("original_title", "original_title"),
         ("title_id title", "title"),
+        ("title_id book_title", "book_title"),
         ("movie_title title_sort", "movie_title"),
     ],
 )
@@ -296,6 +307,14 @@ def test_years_and_entities_in_titles_are_read_as_meant(tmp_path, year, expected
     assert take_in(tmp_path)[1]["x"] == {"title": "Tom & Jerry's", "year": expected, "genre": ""}
 
 
+def test_a_column_that_is_given_a_role_has_no_other(tmp_path):
+    (tmp_path / "x.csv").write_text("user,item,score,timestamp\na,x,2019-01-01,4\n")
+    rows, _, said = take_in(tmp_path, columns="rating=timestamp,time=score")
+    assert rows == [["a", "x", "4", "1546300800"]] and said[0].startswith(
+        "columns: user = user, item = item, rating = time"
+    )
+
+
 @pytest.mark.parametrize("end", [b"\r", b"\r\n", b"\n"])
 def test_line_ends_of_any_machine(tmp_path, end):
     atomic(tmp_path, end.join([b"user_id\titem_id\trating", b"a\tx\t5", b"a\ty\t4", b""]))
@@ -327,7 +346,9 @@ def test_ids_that_look_alike_are_counted_with_two_examples(tmp_path):
 
 def test_an_id_over_two_lines_is_refused_with_its_line(tmp_path):
     (tmp_path / "x.csv").write_text('user,item,rating\na,x,5\n" b\nc",x,5\n')
-    with pytest.raises(InputError, match=r"x.csv, line 3: the user id 'b\\nc' holds a tab or a line break; take it out"):
+    with pytest.raises(
+        InputError, match=r"x.csv, line 3: the user id 'b\\nc' holds a tab or a line break; take it out"
+    ):
         take_in(tmp_path)
 
 
