@@ -21,6 +21,7 @@ from machine.shell import AGAIN, Stopped
 from negatives import stage
 from options import command_line
 from options.models import model_class
+from options.refinement import WITHOUT_MODEL
 from options.run import TrainingSettings
 from preparation.dislikes import DISLIKES, hold_out, hold_out_by_time, parts_of, tested_on
 from preparation.files import STARS, read_ratings
@@ -171,19 +172,27 @@ def make_csvs(name, raw, folder, options, device, run):
 
 
 def refuse_without_dislikes(original, options):
-    """Raises InputError where a model or the refinement needs ratings below 4 and train has none, as clicks have none.
+    """Raises InputError where a model or the refinement has nothing to learn from or to sort, as with clicks or thumbs.
 
     original: the train CSV.
     """
     refined = options.run.dataset_augment == "augment"
     learned = options.row.needs_dislikes and not getattr(options.recommender, "no_autoencoder", False)
-    if not (refined or learned) or (read_ratings(original, ",", STARS).rating < 4).any():
+    if not (refined or learned):
         return
-    who = "a refinement sorts" if refined else f"--model {options.run.model} learns from"
-    raise InputError(
-        f"{original}: holds no rating below 4, and {who} these; from likes alone learn --model LightGCN, MF, EASE, "
-        "Popularity, and ReFINe++ with --dataset_augment original --no_autoencoder"
-    )
+    ratings = read_ratings(original, ",", STARS).rating
+    if not (ratings < 4).any():
+        who = "a refinement sorts" if refined else f"--model {options.run.model} learns from"
+        raise InputError(
+            f"{original}: holds no rating below 4, and {who} these; from likes alone learn --model LightGCN, MF, EASE, "
+            "Popularity, and ReFINe++ with --dataset_augment original --no_autoencoder"
+        )
+    asks = refined and options.refinement.llm not in WITHOUT_MODEL and options.refinement.unasked_twos != "ask"
+    if asks and not (ratings == 3).any():
+        raise InputError(
+            f"{original}: holds no 3s, about which a language model is asked; --unasked_twos ask asks about the 2s, "
+            "--llm twos takes them for confirmed negatives"
+        )
 
 
 def refuse_labels_from_later(asking, settings, labels):

@@ -19,8 +19,8 @@ NAMES = {
     "user": "userid user uid reviewerid authorsteamid steamid customerid memberid profileid username",
     "item": "itemid item iid movieid parentasin asin bookid isbn businessid appid gameid animeid songid trackid "
     "artistid recipeid jokeid productid",
-    "rating": "rating ratings stars star starrating overall bookrating reviewrating myrating userrating score reviewscore "
-    "recommended isrecommended recommend votedup liked thumbs",
+    "rating": "rating ratings stars star starrating overall bookrating reviewrating myrating userrating score "
+    "reviewscore recommended isrecommended recommend votedup liked thumbs",
     "time": "timestamp unixreviewtime timestampcreated time dateadded datetime date createdat reviewtime ratedat",
     "year": "releaseyear year yearofpublication publicationyear originalpublicationyear releasedate daterelease",
     "genre": "genre genres class categories category",

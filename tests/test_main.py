@@ -540,6 +540,7 @@ def test_shuffled_labels_need_labels_and_are_used(command, tmp_path):
 def test_every_flag_is_covered_here_and_has_a_help_line():
     elsewhere = {"dataset", "llm", "resume", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout"}
     elsewhere |= {"model", "deterministic", "verbose", "blend", "half_stars", "threads"}
+    elsewhere |= {"columns", "scale"}  # tests/preparation/test_own.py, tests/test_own_data.py
     elsewhere |= {"hold_out", "split", "dislike_cost", "llm_labels", "llm_shuffle"}  # tests/test_hold_out.py
     elsewhere |= {"llm_temperature", "llm_dry_run"}  # tests/feedback/test_asking.py
     of_stage, of_conrec = (set(own_names_of(cls)) for cls in (StageSettings, ConrecSettings))
@@ -562,7 +563,7 @@ def test_every_flag_is_covered_here_and_has_a_help_line():
     text = "\n\n".join(help_on(model) for model in ("ReFINe++", *MODELS))
     switches = {"no_autoencoder", "no_alignment", "llm_constrained", "deterministic", "verbose", "resume"}
     switches |= {"llm_dry_run", "hn_official", "hn_unfiltered", "conrec_clean"}
-    none_given = {"dataset", "llm_url", "half_stars", "blend", "hn_url", "hn_folder"}
+    none_given = {"dataset", "llm_url", "columns", "scale", "half_stars", "blend", "hn_url", "hn_folder"}
     none_given |= {"llm_prompt", "llm_users"}
     none_given |= {"hold_out", "llm_labels", "conrec_embeddings", "conrec_reversed", "recommend", "filter", "run"}
     for flag in flags:

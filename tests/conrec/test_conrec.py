@@ -319,7 +319,6 @@ def test_a_reversed_run_is_one_that_was_tested_on_the_likes_of_these_events(worl
     [
         ("--epochs 5", "--epochs: CoNRec has no use for it"),
         ("--dataset_augment original", "--dataset_augment: CoNRec has no use for it"),
-        ("--half_stars up", "--half_stars: CoNRec has no use for it"),
         ("--unasked_twos ask", "--unasked_twos: CoNRec refines no ratings"),
         ("--llm_mode score", "--llm_mode: CoNRec refines no ratings"),
         ("--llm_dtype float16", "--llm_dtype: the tiny decoder has no use for it; add --llm NAME"),

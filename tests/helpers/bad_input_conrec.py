@@ -60,7 +60,7 @@ CASES_OF_DISLIKES = {
     # ------------------------------------------------------------------------------------------------------ events
     "no times": Case(r"x\.inter: has no column timestamp.*--conrec_order file", "--model CoNRec"),
     "a time that is none": Case(
-        r"p\.inter, line 2: timestamp 'noon', expected a number", P,
+        r"p\.inter, line 2: time 'noon' is neither a number nor a date", P,
         spoiled(edit("p/p.inter", "\t1000000\n", "\tnoon\n")),
     ),
     "times that are all the same": Case(
@@ -72,7 +72,7 @@ CASES_OF_DISLIKES = {
         spoiled(lambda base: (base / "p" / "p.item").unlink()),
     ),
     "an item file without titles": Case(
-        r"p\.item: has no column title", P, spoiled(edit("p/p.item", "movie_title:token_seq", "name:token_seq"))
+        r"p\.item: has no column title", P, spoiled(edit("p/p.item", "movie_title:token_seq", "label:token_seq"))
     ),
     "nobody dislikes anything": Case(
         r"p\.inter: no user has two ratings up to 2 .* --conrec_negative", P,

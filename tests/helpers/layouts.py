@@ -1,4 +1,4 @@
-"""Folders of ratings as their publishers lay them out: the same 280 ratings and 14 items in each.
+"""Folders of ratings as their publishers lay them out: the same 500 ratings and 25 items in each.
 
 write(kind, folder) writes one.  EXPECTED says what must be understood of it.
 """
@@ -8,7 +8,7 @@ import gzip
 import json
 from typing import NamedTuple
 
-USERS, ITEMS = [f"u{n}" for n in range(20)], [f"B{n:02}" for n in range(14)]
+USERS, ITEMS = [f"u{n}" for n in range(20)], [f"B{n:02}" for n in range(25)]
 SECONDS = 1_400_000_000
 
 
@@ -111,7 +111,7 @@ def goodbooks(folder):
     rows = [(user, ITEMS.index(item) + 1, stars) for user, item, stars, _ in RATINGS]
     table(folder / "ratings.csv", ["user_id", "book_id", "rating"], rows)
     columns = ["id", "book_id", "best_book_id", "original_publication_year", "original_title", "title"]
-    books = [(n + 1, n + 90000, n + 90000, f"{1990 + n}.0", f"Titel {n}", f"Title {n}") for n in range(14)]
+    books = [(n + 1, n + 90000, n + 90000, f"{1990 + n}.0", f"Titel {n}", f"Title {n}") for n in range(25)]
     table(folder / "books.csv", columns, books)
     table(folder / "to_read.csv", ["user_id", "book_id"], [("u1", 3)])
 

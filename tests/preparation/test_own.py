@@ -41,13 +41,13 @@ def test_each_layout_is_understood_and_said(tmp_path, name):
     assert [[user, item, *map(float, numbers)] for user, item, *numbers in rows] == list(expected(kind))
     assert said[0] == f"columns: {kind.columns}" and said[1].startswith(f"scale: {kind.scale}")
     dropped = len(layouts.RATINGS) - len(rows)
-    assert said[2] == "dropped: of 280 rows " + (f"{dropped} that are not rated" if dropped else "nothing")
+    assert said[2] == "dropped: of 500 rows " + (f"{dropped} that are not rated" if dropped else "nothing")
     assert len(said) == 3  # nothing else to say
     if kind.title is None:
         assert items == {}
     else:
         assert items[kind.item("B03")] == {"title": kind.title, "year": kind.year, "genre": kind.genre}
-        assert len(items) == 14
+        assert len(items) == 25
 
 
 @pytest.mark.parametrize(
