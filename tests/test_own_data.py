@@ -53,7 +53,7 @@ def test_thumbs_down_are_asked_about_or_confirmed_as_one_says(tmp_path):
     layouts.thumbs(tmp_path / "votes")
     encoder = str(synthetic.write_encoder(tmp_path / "encoder"))
     flags = ["--columns", layouts.THUMBS["columns"], "--scale", layouts.THUMBS["scale"], *SMALL, "--hidden_dim", "9"]
-    with pytest.raises(InputError, match=r"holds no 3s, .* --unasked_twos ask asks about the 2s, --llm twos takes them"):
+    with pytest.raises(InputError, match=r"holds no 3s, .* --unasked_twos ask asks .*, --llm twos takes"):
         run(tmp_path, tmp_path / "votes", "none", "--llm", encoder, *flags)
     down = sum(stars < 3 for _, _, stars, _ in layouts.RATINGS)
     for words in (["--llm", encoder, "--unasked_twos", "ask"], ["--llm", "twos"]):
