@@ -36,7 +36,8 @@ def main(argv=None):
     name, raw, folder = locate(options.run.dataset, options.run.data_dir)
     options.fill_in_of_data_set(name)
     options.run.path_name = options.run.path_name or run_name(options, name, folder)
-    with run_folder.run_at(options.run.result_dir / name / options.run.path_name) as run:
+    place = options.run.result_dir / name / options.run.path_name
+    with run_folder.run_at(place, options.run.json, options.run.tensorboard) as run:
         run.check(options.run.resume, getattr(options.run, "epochs", None))
         run.log(f"{options.run.model} on {name}, run folder {run.folder}")  # what is imported now takes seconds
         fit = import_module(options.row.job).fit
