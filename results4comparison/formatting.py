@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from options.models import MODELS
 from options.refinement import ENOUGH
-from options.run_name import flag_words
+from options.run_name import flag_words, without_commas
 from results4comparison.differences import Measured, holm, paired
 
 METRICS = ("recall@20", "ndcg@20", "precision@20")
@@ -90,7 +90,10 @@ def kind_of_labels(run):
 
 def flags(run):
     """The flags that make the run another experiment than its model's default."""
-    return " ".join(flag_words(run["flags"]))
+    given = dict(run["flags"])
+    if "blend" in given:  # older runs name its parts with commas
+        given["blend"] = list(map(without_commas, given["blend"]))
+    return " ".join(flag_words(given))
 
 
 def model_name(run):

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from machine import shell
 from machine.version import commit
 from options.command_line import names_that_are
+from options.run_name import without_commas
 from utils import InputError, is_first, lock_of, named, take, write_atomically, write_json
 
 FREE = names_that_are("free")  # the settings that a run may be resumed with other values of
@@ -230,7 +231,7 @@ class Run:
         try:
             whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
             header, *lines = csv.reader(whole.splitlines() or [""])
-            if header and header != self.columns:
+            if header and [without_commas(name) for name in header] != self.columns:  # older blends' names have some
                 raise ValueError
             for line in lines:
                 epochs.append(dict(zip(self.columns, map(float, line), strict=True)))
