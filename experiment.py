@@ -3,7 +3,6 @@
 main.py hands over to it once the command line and the run folder have been looked at.
 """
 
-from collections import deque
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
@@ -114,16 +113,15 @@ def fit(name, raw, folder, options, run):
     validation = evaluation.means(loop.measure(model, data, "validation", options.run))
     per_user = loop.measure(model, data, "test", options.run)
     test = evaluation.means(per_user)
-    run.log("", RULE, "Final Test Results", *evaluation.metric_lines(test, options.run.top_k), RULE)
 
     # what is left behind
-    leave_behind(model, data, items, outcome, per_user, options.run.test_batch_size, run)
+    lists = leave_behind(model, data, items, outcome, per_user, options.run.test_batch_size, run)
     (peak_memory_mb,) = processes.largest(hardware.peak_memory_mb(device))
     if not utils.is_first():
         return
     summary = {"dataset": name, "model": options.run.model, "random_seed": options.run.random_seed, "data": counts}
     summary |= outcome.figures()
-    summary |= {"validation": in_json(validation), "test": in_json(test)}
+    summary |= {"validation": in_json(validation), "test": in_json(test), "lists": lists}
     summary |= {"peak_memory_mb": peak_memory_mb, "device": processes.in_words(device)}
     summary |= {"dataset_augment": options.run.dataset_augment, **labels}
     changed = options.ablation(name)
@@ -134,7 +132,9 @@ def fit(name, raw, folder, options, run):
     summary |= {"flags": changed, "commit": run_folder.commit()}
     published = None if options.run.protocol else compare.published(name, options.run.model)
     artefacts.plot_curves(run.folder / "curves.png", run.epochs, summary, published)
-    run.log("", *compare.table(summary, published), "", f"Run folder: {run.folder}")
+    run.log("", f"Run folder: {run.folder}", *compare.table(summary, published), "")
+    results = evaluation.metric_lines(test, options.run.top_k)
+    run.log(RULE, "Final Test Results", *results, evaluation.line_of_lists(lists), RULE)  # what people look for, last
     run.finish(summary, outcome.can_go_on)
 
 
@@ -314,14 +314,20 @@ def memory_that_may_not_suffice(settings, device):
 
 
 def leave_behind(model, data, items, outcome, per_user, block, run):
-    """The best weights, the metrics of each user, and what is recommended to whom.  block: users ranked at once."""
+    """The best weights, the metrics of each user, and what is recommended to whom.  block: users ranked at once.
+
+    Returns evaluation.beyond_accuracy of what is recommended, None in a process beside the first.
+    """
     weights = of_weights(processes.whole, model, model.state_dict())
     users = np.arange(data.n_users)
     with torch.no_grad():
-        ranked = evaluation.rank(*model.embeddings(), data.seen, users, 20, block)
-        if not utils.is_first():
-            deque(ranked, maxlen=0)  # its part of the first one's scores
-            return
-        save(run.folder / "best.pt", {"epoch": outcome.best_epoch, "model": weights})
-        artefacts.write_per_user(run.folder / "per_user.csv", per_user, data)
-        artefacts.write_recommendations(run.folder / "recommendations.csv", ranked, data, items)
+        ranked = list(evaluation.rank(*model.embeddings(), data.seen, users, 20, block))  # all processes have a part
+    if not utils.is_first():
+        return None
+    listed = torch.cat([numbers for _, numbers, _ in ranked]).cpu().numpy()  # (U, 20)
+    scores = torch.cat([scores for *_, scores in ranked]).cpu().numpy()
+    save(run.folder / "best.pt", {"epoch": outcome.best_epoch, "model": weights})
+    artefacts.write_per_user(run.folder / "per_user.csv", per_user, data)
+    artefacts.write_recommendations(run.folder / "recommendations.csv", listed, scores, data, items)
+    n_positives = np.bincount(data.positives.cols, minlength=data.n_items)
+    return evaluation.beyond_accuracy(listed, scores > -np.inf, n_positives)

@@ -13,7 +13,7 @@ from options.models import MODELS
 from options.run import LookingSettings
 from options.run_name import run_name
 from preparation.locate import locate
-from runs import run_folder
+from runs import interrupted, run_folder
 from utils import InputError
 
 EXAMPLES = """\
@@ -36,7 +36,9 @@ def main(argv=None):
     name, raw, folder = locate(options.run.dataset, options.run.data_dir)
     options.fill_in_of_data_set(name)
     options.run.path_name = options.run.path_name or run_name(options, name, folder)
-    with run_folder.run_at(options.run.result_dir / name / options.run.path_name) as run:
+    place = options.run.result_dir / name / options.run.path_name
+    with run_folder.run_at(place, options.run.json, options.run.tensorboard) as run:
+        interrupted.refuse_where_another_is_meant(run, options)
         run.check(options.run.resume, getattr(options.run, "epochs", None))
         run.log(f"{options.run.model} on {name}, run folder {run.folder}")  # what is imported now takes seconds
         fit = import_module(options.row.job).fit

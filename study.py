@@ -12,13 +12,14 @@ them, all combinations are run with the first seed, and the one with the best va
 
 Every run is a process of main.py with a run folder of its own, and what it prints goes to a file
 beside that, <run folder>.out.  A finished run is not run again, an interrupted one goes on.  The table
-is printed and left in <result_dir>/<name>.md and .tex.
+is left in <result_dir>/<name>.md and .tex, and printed: on a terminal as much of it as its width takes.
 """
 
 import argparse
 import itertools
 import json
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -161,7 +162,7 @@ def report(rows, notes):
             continue
         lines.append(finished_runs.Row(dataset, model, summaries, [trial.folder for trial in trials]))
     found = finished_runs.tables(lines)
-    if len(found) > 1 and found[1][2]:
+    if any("difference" in header and cells for _, header, cells in found):
         notes = ["Difference: two-sided test over users and seeds; one seed of a trained model has no p.", *notes]
     markdown = [*finished_runs.lines_of(found, formatting.markdown), *notes]
     if of_dislikes:  # another task, with a table of its own
@@ -203,7 +204,17 @@ def study(argv=None):
     markdown, latex = report(rows, notes)
     write_lines(options.result_dir / f"{options.name}.md", markdown)
     write_lines(options.result_dir / f"{options.name}.tex", latex)
-    print(*markdown, sep="\n")  # last: whoever reads it may have gone
+    print(*shown(markdown, options), sep="\n")  # last: whoever reads it may have gone
+
+
+def shown(lines, options):
+    """The lines of the table's file, on a terminal fitted to its width; the file is named where some are left out."""
+    if not sys.stdout.isatty():
+        return lines
+    from results4comparison import formatting
+
+    fitted, cut = formatting.fitted(lines, shutil.get_terminal_size().columns)
+    return [*fitted, f"All columns: {options.result_dir / options.name}.md and .tex"] if cut else fitted
 
 
 def grid_of(dataset, model, options):

@@ -16,6 +16,7 @@ import torch
 
 from options.command_line import FLAGS, default_for
 from options.models import MODELS
+from options.run_name import without_commas
 from runs.run_folder import FREE, read_config
 from training.recommender import Recommender
 from utils import InputError
@@ -63,7 +64,8 @@ class Blend(Recommender):
 
 
 def by_experiment(folders):
-    """{name: [run folder, ...]} of runs that differ in their seeds alone; the name is the folder's without its seed."""
+    """{name: [run folder, ...]} of runs that differ in their seeds alone; the name is the folder's without seed and
+    commas."""
     groups = {}
     for folder in map(Path, folders):
         config = read_config(folder)
@@ -81,7 +83,7 @@ def by_experiment(folders):
     names = {}
     for runs in groups.values():
         folder, seed = runs[0]
-        name = folder.resolve().name.removesuffix(f"_{seed}")
+        name = without_commas(folder.resolve().name.removesuffix(f"_{seed}"))
         while name in names:
             name += "'"
         names[name] = [folder for folder, _ in runs]

@@ -19,6 +19,7 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError
 from llm.messages import ANSWER_TOKENS, turns
 from utils import InputError
 
+VERSIONED = r"/v\d+\w*$"  # the end of an address such as http://host/v1
 TRIES = 6  # of one request, with pauses of about 1, 2, 4, 8, 16 seconds in between
 # HTTP statuses worth another try; those of 520 to 529 are a proxy's and an overloaded server's
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
@@ -26,6 +27,8 @@ ABOUT_THE_REQUEST = {400, 413, 422}  # statuses of a request that will not do as
 TOO_LONG = r"context|max(imum)?[ _](model[ _])?len|too long|too many tokens"  # how servers say so
 FILTERED = r"content[ _-]?(management[ _-]?)?(filter|policy)|moderation|safety (system|policy)"  # and this
 LONGEST_PAUSE = 60  # seconds, also where the server asks for more
+PROBE = "Say yes."  # asked of a model that a server does not list
+LISTED = 10  # models named in a message
 CONNECTING = 10  # seconds in which a server must take a connection; an answer may take longer
 
 
@@ -107,17 +110,21 @@ class Server:
         self.reached = False  # whether the server has ever replied
         self.found = False  # whether the address is one that answers
         self.answered = False  # whether a question of this start has been
+        self.has_model = False  # whether that is known
         self.ended = threading.Event()  # nobody waits for answers any more
         self.llm = llm
         if self.llm == "auto":
-            self.llm = self.request("GET", "models", first_model)
+            self.llm, self.has_model = self.request("GET", "models", self.first_model), True
 
     def ask_all(self, ask, questions):
         """Yields ask(question) of each, in the order in which the answers come.
 
+        Raises InputError before the first one where the server does not have the model (check_model).
+
         After the first failure, or where nobody wants more, no further question is asked, and nobody waits for the
         answers on their way: a server may hang.  What was answered is kept, the rest is asked at the next start.
         """
+        self.check_model()
         waiting, answers = queue.SimpleQueue(), queue.SimpleQueue()
         self.ended.clear()
         questions = list(questions)
@@ -147,6 +154,54 @@ class Server:
                 yield record
         finally:
             self.ended.set()
+
+    def first_model(self, reply):
+        if not reply["data"]:
+            raise Refused(f"{self.flag} {self.url}: lists no model; give the name of one, or have it load one")
+        return reply["data"][0]["id"]
+
+    def check_model(self):
+        """Raises InputError where the server lists models without this one, and does not answer for it, either.
+
+        Some servers take models that they do not list: there one short question decides.  What else is wrong with the
+        list, or that question, is left to the questions to come.
+        """
+        base, listed = (None, None) if self.has_model else self.listed_models()
+        self.has_model = True
+        if listed is None or self.llm in listed:
+            return
+        names = ", ".join(listed[:LISTED]) + (", ..." if len(listed) > LISTED else "")
+        has = f"it lists only {names}" if listed else "it lists no model"
+        try:
+            body = self.dialect.translate(self.body([PROBE], max_tokens=16))
+            reply = self.session.request("POST", f"{base}/chat/completions", json=body, timeout=self.timeout)
+            if reply.status_code == 200:
+                return warn(f"{self.flag} {self.url}: answers as {self.llm}, although {has}")
+            about_model = reply.status_code not in ABOUT_THE_REQUEST or self.llm in reply.text
+            if reply.status_code in PASSING or not about_model:
+                return
+            said = f"HTTP {reply.status_code} {' '.join(reply.text.split())[:200]}"
+        except requests.ReadTimeout:  # it may be loading the model
+            return
+        except requests.RequestException as error:
+            said = in_words(error)
+        raise InputError(f"{self.flag} {self.url}: has no model {self.llm}; {has}, and asked for it replies {said}")
+
+    def listed_models(self):
+        """(address, names) of the models that the server lists; the names are None where it gives no list."""
+        bases = [self.url] if re.search(VERSIONED, self.url) else [self.url, f"{self.url}/v1"]
+        for base in bases:
+            try:
+                reply = self.session.request("GET", f"{base}/models", timeout=self.timeout[0])
+                self.reached = True
+                if reply.status_code == 200:
+                    return base, [str(model["id"]) for model in reply.json()["data"] or []]
+            except requests.RequestException as error:  # among them a reply that is no JSON
+                if not self.reached:
+                    self.refuse_nobody(error)
+            except (KeyError, TypeError):  # a reply that is no list of models
+                pass
+        return None, None
 
     def shorten(self, question, ask):
         """(answer, items of the profile left out), None where not even the question alone fits.
@@ -224,7 +279,7 @@ class Server:
         with self.dialect.lock:
             if url != f"{self.url}/{path}":
                 return True  # another thread has put it there
-            if self.found or re.search(r"/v\d+\w*$", self.url):
+            if self.found or re.search(VERSIONED, self.url):
                 return False
             self.url += "/v1"
             return True
@@ -292,12 +347,6 @@ def retry_after(reply):
     """Seconds that the server asks to wait."""
     seconds = reply.headers.get("Retry-After", "")
     return float(seconds) if seconds.isdigit() else 0.0
-
-
-def first_model(reply):
-    if not reply["data"]:
-        raise Refused("--llm auto: the server lists no model; give the name of one")
-    return reply["data"][0]["id"]
 
 
 def code_and_message(reply):

@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from machine import shell
+from machine import shell, version
 from options.flag import check_value, declaration, default_of, names_of, refuse_idle
 from options.models import (
     MODELS,
@@ -210,6 +210,9 @@ def parse(argv=None, examples=""):
     if given.pop("help", False):
         print((help_on(given["model"]) if "model" in given else short_help(examples)).rstrip())
         sys.exit(0)
+    if given.pop("version", False):
+        print(version.in_words())
+        sys.exit(0)
     looking = bool({"recommend", "filter", "run"} & given.keys())
     if looking == ("dataset" in given):
         raise InputError(GIVE_ONE)
@@ -270,6 +273,7 @@ def parser(names=None, title=None, **style):
             groups[section] = made.add_argument_group(section)
         groups[section].add_argument(f"--{name}", **arguments_of(each))
     made.add_argument("-h", "--help", action="store_true", default=argparse.SUPPRESS, help="this help")
+    made.add_argument("--version", action="store_true", default=argparse.SUPPRESS, help="of this program and torch")
     return made
 
 

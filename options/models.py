@@ -376,7 +376,7 @@ MODELS = {
     "CoNRec": Row(
         "conrec.run", "", ConrecSettings, "predicts what a user will dislike next", refines=False,
         # it ranks by beams, takes ratings as they are given, and has a split and metrics of its own
-        ignores="dataset_augment test_batch_size hold_out split dislike_cost",
+        ignores="dataset_augment test_batch_size hold_out split dislike_cost tensorboard",
         job="conrec.run", look="conrec.results.show_user",
     ),
     "ReFINe++": Row(

@@ -1,6 +1,7 @@
 """The settings of every run: what to run, how to evaluate it, on what device, and where its files lie."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from options.flag import Settings, flag, shared
@@ -109,6 +110,14 @@ class Files(Settings):
         False, "go on with the run in the run folder; with more --epochs also where these were all done",
         named=False, action=True, common=True,
     )
+    json: bool = flag(
+        False, "the last line on stdout is the result as one JSON object: summary.json and run_folder",
+        named=False, action=True,
+    )
+    tensorboard: bool = flag(
+        False, "write metrics.csv also as scalars for TensorBoard into the run folder (pip install tensorboard)",
+        named=False, action=True,
+    )
 
 
 @dataclass
@@ -123,6 +132,8 @@ class RunSettings(Files, Evaluation, WhatToRun):
             raise InputError("--half_stars: is a scale of its own; leave it or --scale out")
         if self.path_name and Path(self.path_name).name != self.path_name:
             raise InputError(f"--path_name {self.path_name}: must be a name; --result_dir says where")
+        if self.tensorboard and not find_spec("tensorboard"):
+            raise InputError("--tensorboard: needs a package that is not installed; pip install tensorboard")
 
     @property
     def reading(self):

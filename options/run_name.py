@@ -30,6 +30,8 @@ def run_name(options, name, folder):
         if FLAGS[flag].more.get("named", True):
             words.append(flag if value is True else f"{flag}_{in_word(value)}")
     words = "_".join(words)
+    if options.run.model == "Blend":
+        words = without_commas(words)
     if len(words) > LONGEST:
         words = f"{words[:LONGEST]}-{short_hash(words)}"
     return f"{words}_{options.run.random_seed}"
@@ -80,6 +82,14 @@ def in_word(value):
     if isinstance(value, float) and float(f"{value:g}") == value:
         return f"{value:g}"
     return str(value)
+
+
+def without_commas(name):
+    """The name of a run as blends have it, such as EASE_ease_weights_0+1+1.2.
+
+    Commas part the names of a blend from each other, in tables, and the values of a grid, in study.py.
+    """
+    return name.replace(",", "+")
 
 
 def flag_words(flags):

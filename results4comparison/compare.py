@@ -152,20 +152,18 @@ def parse_metrics(text):
 
 
 def table(run, reference):
-    """Lines that set a run's test metrics beside the published ones.
+    """Lines that set a run's test metrics beside the published ones, where they are of one experiment.
 
-    run: a summary, or a parsed log with its dataset and model.
+    run: a summary, or a parsed log with its dataset and model.  reference: of published().  Where nothing was published
+    there are no lines, and of another experiment than the published one there is one, which says what differs.
     """
-    if run.get("protocol"):
-        return ["Dislikes are held out, of which nothing is published: no comparison."]
-    if reference is None:
-        return [f"Nothing was published for {run['model']} on {run['dataset']}: no comparison."]
-    lines = []
+    if reference is None or run.get("protocol"):
+        return []
     differing = departures(run, reference)
     if differing:
-        lines += [f"This run differs from the published run: {', '.join(differing)}", ""]
+        return [f"Not compared with the published run, from which it differs: {', '.join(differing)}"]
     columns = "published (one run) / this run / difference / standard deviation over our seeds"
-    lines.append(f"Test metrics, {columns}")
+    lines = [f"Test metrics, {columns}"]
     lines.append(f"{'':14}{'published':>10}{'this run':>10}{'diff':>10}{'std':>10}")
     deviation = spread(run["dataset"], run["model"])
     for name, now in run["test"].items():

@@ -11,13 +11,16 @@ import pandas as pd
 
 from results4comparison import compare, conrec_tables
 from results4comparison.formatting import (
+    ABOUT_LISTS,
     DIFFERENCE,
     FIGURES,
+    LISTS,
     PROTOCOLS,
     SHOWN,
     best_two,
     experiment_of,
     figures,
+    figures_of_lists,
     labels,
     markdown,
     mean_recall,
@@ -37,8 +40,8 @@ class Row(NamedTuple):
 
 
 def tables(rows):
-    """[(words above, header, cells), ...] of the table of all rows, of that of the best two, and of the rows of each
-    other protocol.  Those without rows are left out."""
+    """[(words above, header, cells), ...] of the table of all rows, of that of the best two, of the rows of each other
+    protocol, and of what lists hold.  Those without rows are left out."""
     published = [row for row in rows if not row.runs[0].get("protocol")]
     found = of_published(published) if published else []
     for protocol, words in PROTOCOLS.items():
@@ -48,7 +51,15 @@ def tables(rows):
             lines = [[*line, *shown_figures(row.runs)] for line, row in zip(lines, own, strict=True)]
             header = ["data set", "model", "refined by", "seeds", *SHOWN.values()]
             found.append((f"Dislikes held out: {words}.", header, lines))
-    return found
+    return found + tables_of_lists(rows)
+
+
+def tables_of_lists(rows):
+    """[(words above, header, cells)] of what the lists of each row hold, [] where no run is new enough to tell."""
+    if not any("lists" in run for row in rows for run in row.runs):
+        return []
+    cells = [[row.dataset, row.model, labels(row.runs[0]), *figures_of_lists(row.runs)] for row in rows]
+    return [(ABOUT_LISTS, ["data set", "model", "refined by", *LISTS.values()], cells)]
 
 
 def of_published(rows):

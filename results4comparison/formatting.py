@@ -1,17 +1,22 @@
 """What the tables are made of: names and figures of runs, tests between runs, Markdown and LaTeX."""
 
+import itertools
+import re
 import statistics
+import textwrap
 from collections import defaultdict
 from typing import NamedTuple
 
 from options.models import MODELS
 from options.refinement import ENOUGH
-from options.run_name import flag_words
+from options.run_name import flag_words, without_commas
 from results4comparison.differences import Measured, holm, paired
 
 METRICS = ("recall@20", "ndcg@20", "precision@20")
 TEST_METRICS = [f"test {metric}" for metric in METRICS]
 FIGURES = ("seeds", *TEST_METRICS, "val recall@20", "best epoch", "train s")
+LISTS = {"coverage@20": "coverage@20", "gini@20": "Gini@20", "popularity@20": "popularity@20"}  # of summary["lists"]
+ABOUT_LISTS = "What all lists of 20 items together recommend:"
 DIFFERENCE = ("users", "difference", "95 % interval", "p")
 NO_DIFFERENCE = [""] * len(DIFFERENCE)
 TESTED = (*DIFFERENCE, "p, Holm")
@@ -31,6 +36,9 @@ WITHOUT_OUR_MODEL = {
     "random": "no model: every 2 and 3 at random, at the authors' rates",
     "file": "labels as found",
 }
+
+LETTERS = re.compile(r"[A-Za-z]{2}")  # in a cell that is text: 1e-05 and "± 0.1" are numbers
+LONGEST_TEXT = 22  # columns of a terminal that a cell of text takes where a table is too wide
 
 # ---------------------------------------------------------------------------------------- one run
 
@@ -82,7 +90,10 @@ def kind_of_labels(run):
 
 def flags(run):
     """The flags that make the run another experiment than its model's default."""
-    return " ".join(flag_words(run["flags"]))
+    given = dict(run["flags"])
+    if "blend" in given:  # older runs name its parts with commas
+        given["blend"] = list(map(without_commas, given["blend"]))
+    return " ".join(flag_words(given))
 
 
 def model_name(run):
@@ -139,18 +150,27 @@ def figures(runs):
     return cells
 
 
+def figures_of_lists(runs):
+    """Cells under LISTS of the runs of one row; empty where one is of a version that did not measure them."""
+    cells = []
+    for name in LISTS:
+        values = [run.get("lists", {}).get(name) for run in runs]
+        cells.append(deviation(values, digits=1 if name == "popularity@20" else 4))
+    return cells
+
+
 def shown_figures(summaries):
     """Cells under SHOWN."""
     return [deviation([run["test"][metric] for run in summaries]) for metric in SHOWN]
 
 
-def deviation(values):
+def deviation(values, digits=4):
     """A cell: the mean ± the standard deviation of the runs of a row; empty where one lacks the figure."""
     if None in values:
         return ""
     if len(values) == 1:
-        return f"{values[0]:.4f}"
-    return f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}"
+        return f"{values[0]:.{digits}f}"
+    return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
 
 
 def span(values):
@@ -219,6 +239,48 @@ def markdown(header, rows):
     for row in (header, ["---"] * len(header), *rows):
         lines.append(f"| {' | '.join(row)} |")
     return lines
+
+
+def fitted(lines, width):
+    """Lines of text and Markdown tables, fitted to the columns of a terminal: (lines, whether a column was left out).
+
+    Long names are wrapped.  Of a table that is still too wide the last columns are left out.
+    """
+    found, cut = [], False
+    for is_table, block in itertools.groupby(lines, lambda line: line.startswith("| ")):
+        block = list(block)
+        if is_table and max(map(len, block)) > width:
+            header, _, *rows = (line[2:-2].split(" | ") for line in block)
+            narrower, left_out = narrow([header, *rows], width)
+            found, cut = found + narrower, cut or left_out
+        elif is_table:
+            found += block
+        else:
+            found += [part for line in block for part in textwrap.wrap(line, width) or [""]]
+    return found, cut
+
+
+def narrow(rows, width):
+    """(lines of aligned columns within this width, whether a column was left out).  rows: lists of cells, first the
+    header."""
+    texts = {place for place in range(len(rows[0])) if any(LETTERS.search(row[place]) for row in rows[1:])}
+    wrapped = []  # rows of cells of lines
+    for row in rows:
+        cells = [
+            textwrap.wrap(cell, LONGEST_TEXT if place in texts else width, break_on_hyphens=False) or [""]
+            for place, cell in enumerate(row)
+        ]
+        wrapped.append(cells)
+    widths = [max(len(line) for row in wrapped for line in row[place]) for place in range(len(rows[0]))]
+    ends = list(itertools.accumulate(widths, lambda end, own: end + 2 + own))  # two spaces between columns
+    kept = sum(end <= width for end in ends)
+    lines = []
+    for row in wrapped:
+        for parts in itertools.zip_longest(*row[:kept], fillvalue=""):
+            lines.append("  ".join(part.ljust(own) for part, own in zip(parts, widths, strict=False)).rstrip())
+        if row is wrapped[0]:
+            lines.append("  ".join("-" * own for own in widths[:kept]))
+    return lines, kept < len(widths)
 
 
 def latex(header, rows):

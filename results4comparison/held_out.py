@@ -98,7 +98,7 @@ def without_common(part, experiment, quick):
     common = [experiment.protocol, "no_autoencoder", *(f"{flag}_{in_word(value)}" for flag, value in quick.items())]
     for word in common:
         part = part.replace(f"_{word}", "")
-    return re.sub(r"_ease_(?!weights)[a-z]+_[\d.,]+", "", part)
+    return re.sub(r"_ease_(?!weights)[a-z]+_[\d.,+]+", "", part)
 
 
 def quick_in_words(groups):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -21,6 +22,13 @@ from machine import shell
 from results4comparison import compare, forest, kept_runs, table
 
 PUBLISHED = ("ReFINe", "ReFINe++")
+RADIUS = 5  # pixels of a point
+SIDES = [  # where a name may stand beside its point: offset in points of print, alignment
+    (6, 4, "left", "bottom"), (6, -4, "left", "top"), (-6, 4, "right", "bottom"), (-6, -4, "right", "top"),
+    (7, 0, "left", "center"), (-7, 0, "right", "center"), (0, 8, "center", "bottom"), (0, -8, "center", "top"),
+    (9, 14, "left", "bottom"), (9, -14, "left", "top"), (-9, 14, "right", "bottom"), (-9, -14, "right", "top"),
+    (0, 18, "center", "bottom"), (0, -18, "center", "top"),
+]  # fmt: skip
 
 
 class Point(NamedTuple):
@@ -71,31 +79,89 @@ def published_points(dataset):
 
 
 def draw(axis, dataset):
+    """Draw the points; returns [(Point, colour)] of those whose names are to be written (write_names)."""
     axis.set_xscale("log")
-    for text, seconds, recall, deviation in points(dataset):
-        axis.errorbar(seconds, recall, yerr=deviation or None, fmt="o", color="tab:blue", capsize=3)
-        write(axis, text, (seconds, recall), (5, 5), color="tab:blue")
-    for text, seconds, recall, _ in published_points(dataset):
-        axis.plot(seconds, recall, "*", color="0.25")
-        write(axis, text, (seconds, recall), (-5, -3), color="0.25", ha="right")
+    named = []
+    for point in points(dataset):
+        axis.errorbar(*point[1:3], yerr=point.deviation or None, fmt="o", color="tab:blue", capsize=3)
+        named.append((point, "tab:blue"))
+    for point in published_points(dataset):
+        axis.plot(*point[1:3], "*", color="0.25")
+        named.append((point, "0.25"))
     axis.set_title(dataset, fontsize=12)
     axis.set_xlabel("seconds of training (ours: one busy core; published: an RTX A6000)")
     axis.set_ylabel("test Recall@20")
     axis.margins(x=0.22, y=0.1)
     axis.grid(alpha=0.3)
+    return named
 
 
-def write(axis, text, place, offset, **style):
-    axis.annotate(text, place, offset, textcoords="offset points", fontsize=9, **style)
+def write_names(axis, named):
+    """Write each name beside its point, where it lies on no other name, point or bar; returns the texts.
+
+    named: of draw.  To be called when the layout is settled.  The first side that is free is taken, or else the one
+    where least is hidden.  Points near others choose first: they have the fewest free sides.
+    """
+    taken = [box_of(axis, point) for point, _ in named]
+    inside, written = axis.get_window_extent(), []
+    for place in sorted(range(len(named)), key=lambda place: nearest(taken, place)):
+        point, colour = named[place]
+        others = taken[:place] + taken[place + 1 :]
+        best = None
+        for x, y, side, level in SIDES:
+            style = {"ha": side, "va": level, "fontsize": 9, "color": colour, "textcoords": "offset points"}
+            text = axis.annotate(point.text, point[1:3], (x, y), **style)
+            box = text.get_window_extent()
+            hidden = sum(overlap(box, other) for other in others) + outside(box, inside)
+            if best is None or hidden < best[0]:
+                if best:
+                    best[1].remove()
+                best = hidden, text, box
+            else:
+                text.remove()
+        written.append(best[1])
+        taken.append(best[2])
+    return written
+
+
+def box_of(axis, point):
+    """What a point and its bar cover, in pixels."""
+    ends = [(point.seconds, point.recall + sign * point.deviation) for sign in (-1, 1)]
+    (x, low), (_, high) = axis.transData.transform(ends)
+    return Bbox([[x - RADIUS, low - RADIUS], [x + RADIUS, high + RADIUS]])
+
+
+def nearest(boxes, place):
+    """Pixels from the middle of a box to that of the next one."""
+    centre = boxes[place].get_points().mean(0)
+    return min(abs(box.get_points().mean(0) - centre).sum() for box in boxes if box is not boxes[place])
+
+
+def overlap(box, other):
+    """Square pixels that two boxes share."""
+    shared = Bbox.intersection(box, other)
+    return shared.width * shared.height if shared else 0
+
+
+def outside(box, inside):
+    """Square pixels of a box beyond another."""
+    return box.width * box.height - overlap(box, inside)
+
+
+def picture():
+    """(figure, {axis: texts of the names on it}): an axis for each data set."""
+    figure = Figure(figsize=(8, 9), dpi=100, layout="constrained")
+    axes = dict(zip(figure.subplots(2), ("ML-100K", "ML-1M"), strict=True))
+    named = {axis: draw(axis, dataset) for axis, dataset in axes.items()}
+    figure.draw_without_rendering()  # settles the layout
+    return figure, {axis: write_names(axis, of_axis) for axis, of_axis in named.items()}
 
 
 def main(arguments):
     folder = forest.folder_of(arguments, __doc__)
     if folder is None:
         return
-    figure = Figure(figsize=(8, 9), dpi=100, layout="constrained")
-    for axis, dataset in zip(figure.subplots(2), ("ML-100K", "ML-1M"), strict=True):
-        draw(axis, dataset)
+    figure, _ = picture()
     forest.leave({"seconds.png": figure}, folder)
 
 

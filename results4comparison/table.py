@@ -157,6 +157,14 @@ def headline():
     return markdown(header, lines)
 
 
+def lists(wanted):
+    """Lines of a table of what the lists of kept runs recommend, none where no run is new enough to tell."""
+    rows = []
+    for experiment, runs in kept_runs.experiments(wanted).items():
+        rows.append(finished_runs.Row(experiment.dataset, experiment.name, list(runs.values()), []))
+    return ["", *finished_runs.lines_of(finished_runs.tables_of_lists(rows), markdown)][:-1]
+
+
 def pairs(wanted):
     """Lines of a table of the differences between each two rows of kept runs of a data set."""
     rows, found = [], []
@@ -180,7 +188,7 @@ def main(arguments):
         case ["headline"]:
             lines = headline()
         case ["systems"]:
-            lines = against(is_system, ("ReFINe", "ReFINe++"), SYSTEM)
+            lines = [*against(is_system, ("ReFINe", "ReFINe++"), SYSTEM), *lists(is_system)]
         case ["beyond"]:
             lines = beyond()
         case ["labels"]:

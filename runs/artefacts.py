@@ -9,22 +9,19 @@ from options.run_name import flag_words
 from utils import write_atomically
 
 
-def write_recommendations(path, ranked, data, item_table):
-    """recommendations.csv: user, rank, item, title, score; `ranked` is what rank() yields."""
+def write_recommendations(path, items, scores, data, item_table):
+    """recommendations.csv: user, rank, item, title, score.  items, scores: (U, k) item numbers and scores by rank."""
     titles = item_table.title.reindex(data.item_ids, fill_value="").to_numpy()
-    parts = []
-    for users, items, scores in ranked:
-        k = items.shape[1]
-        numbers = items.cpu().numpy().ravel()
-        columns = {
-            "user": np.repeat(data.user_ids[users], k),
-            "rank": np.tile(np.arange(1, k + 1), len(users)),
-            "item": data.item_ids[numbers],
-            "title": titles[numbers],
-            "score": scores.cpu().numpy().ravel().round(4),
-        }
-        parts.append(pd.DataFrame(columns))
-    table = pd.concat(parts)
+    n_users, k = items.shape
+    numbers = items.ravel()
+    columns = {
+        "user": np.repeat(data.user_ids, k),
+        "rank": np.tile(np.arange(1, k + 1), n_users),
+        "item": data.item_ids[numbers],
+        "title": titles[numbers],
+        "score": scores.ravel().round(4),
+    }
+    table = pd.DataFrame(columns)
     table = table[table.score > -np.inf]  # a user who has rated nearly everything gets a shorter list
     write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n"))
 

@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import platform
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +11,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from machine import shell
+from machine.version import commit
 from options.command_line import names_that_are
+from options.run_name import without_commas
 from utils import InputError, is_first, lock_of, named, take, write_atomically, write_json
 
 FREE = names_that_are("free")  # the settings that a run may be resumed with other values of
@@ -28,8 +29,10 @@ class Run:
     Nothing is written before open(): a run that fails on its input leaves no folder behind.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, json=False, tensorboard=False):
+        """json, tensorboard: the flags of these names."""
         self.folder = Path(folder)
+        self.ends_in_json, self.for_tensorboard, self.scalars = json, tensorboard, None
         self.epochs = []  # the rows of metrics.csv; an epoch without evaluation has only epoch and loss
         self.unwritten = []  # log lines printed before open()
         self.lock = lock_of(self.folder)
@@ -38,6 +41,8 @@ class Run:
         return self
 
     def __exit__(self, *error):
+        if self.scalars:
+            self.scalars.close()
         self.lock.release()
 
     def check(self, resume, epochs=None):
@@ -178,6 +183,24 @@ class Run:
         self.epochs.append(row)
         with named(self.metrics), open(self.metrics, "a", newline="", encoding="utf-8") as f:
             self._write_rows(f, [row], header=len(self.epochs) == 1)
+        if self.for_tensorboard:
+            self._add_scalars(row)
+
+    def _add_scalars(self, row):
+        """Every figure of a row of metrics.csv as a scalar of its step: the epoch, of a closed form the solution.
+
+        The rows before it are written with the first one of this start.  purge_step has TensorBoard forget what earlier
+        starts wrote, some of it perhaps about epochs that were lost and are done again.
+        """
+        rows = enumerate([row], len(self.epochs))
+        if self.scalars is None:
+            from torch.utils.tensorboard import SummaryWriter  # a second, and not everybody has it
+
+            self.scalars = SummaryWriter(self.folder, purge_step=1)
+            rows = enumerate(self.epochs, 1)
+        for number, figures in rows:
+            for name in figures.keys() - {"epoch"}:
+                self.scalars.add_scalar(name, figures[name], figures.get("epoch", number))
 
     def restore_epochs(self, rows):
         """Put metrics.csv back to the rows that a checkpoint knew of; a killed run may have written more."""
@@ -208,7 +231,7 @@ class Run:
         try:
             whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
             header, *lines = csv.reader(whole.splitlines() or [""])
-            if header and header != self.columns:
+            if header and [without_commas(name) for name in header] != self.columns:  # older blends' names have some
                 raise ValueError
             for line in lines:
                 epochs.append(dict(zip(self.columns, map(float, line), strict=True)))
@@ -217,13 +240,15 @@ class Run:
         return epochs
 
     def finish(self, summary, can_go_on):
-        """Write summary.json, last of all: a run with a summary is a finished one.
+        """Write summary.json, last of all: a run with a summary is a finished one.  With --json it is printed, too.
 
         can_go_on: whether it may be resumed with more epochs.  Else last.pt, most of the folder's size, is not needed.
         """
         write_json(self.folder / "summary.json", summary)
         if not can_go_on:
             (self.folder / "last.pt").unlink(missing_ok=True)
+        if self.ends_in_json:
+            self._show([json.dumps(summary | {"run_folder": str(self.folder)})])
 
 
 class Onlooker(Run):
@@ -248,9 +273,9 @@ class Onlooker(Run):
         self.epochs = list(rows)
 
 
-def run_at(folder):
-    """The Run of this process: of several that share a run the first has the folder."""
-    return Run(folder) if is_first() else Onlooker(folder)
+def run_at(folder, json=False, tensorboard=False):
+    """The Run of this process: of several that share a run the first has the folder.  json, tensorboard: as of Run."""
+    return Run(folder, json, tensorboard) if is_first() else Onlooker(folder)
 
 
 def check_epochs(folder, settings, before):
@@ -312,14 +337,3 @@ def number_of_processes():
     from machine import processes
 
     return processes.count()
-
-
-def commit():
-    """The commit of this code, "-dirty" behind it when files differ from it, None outside a git checkout."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-        dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return head.stdout.strip() + ("-dirty" if dirty.stdout.strip() else "")

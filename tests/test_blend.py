@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ import main
 from baselines.blend import STEPS, simplex
 from machine import shell
 from recommend import load_run
+from results4comparison import formatting, held_out
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,32 @@ def test_a_blend_leaves_what_any_run_leaves(runs, capsys):
     main.main(["--recommend", "7", "--run", str(folder)])
     first = pd.read_csv(folder / "recommendations.csv").query("user == 7").iloc[0]
     assert f" {first['item']} " in capsys.readouterr().out.split("Recommended")[1].splitlines()[1]
+
+
+def test_the_names_of_a_blend_hold_no_comma_and_a_blend_of_an_older_version_is_gone_on_with(runs, tmp_path, capsys):
+    listed = shutil.copytree(runs["ease"], tmp_path / "EASE_ease_weights_0,1,1.2_2024")
+    words = [str(runs["a_1"]), str(listed), "--result_dir", str(tmp_path / "result")]
+    blend.blend(words)
+    (folder,) = (tmp_path / "result" / "tiny").glob("Blend_*")
+    assert "," not in folder.name and "EASE_ease_weights_0+1+1.2_2024-" in folder.name
+    found, metrics = summary(folder), (folder / "metrics.csv").read_text()
+    assert found["flags"]["blend"] == list(found["chosen"]) == ["a", "EASE_ease_weights_0+1+1.2"]
+
+    # as an older version left it when it was interrupted
+    (folder / "summary.json").unlink()
+    older = metrics.replace("EASE_ease_weights_0+1+1.2", '"EASE_ease_weights_0,1,1.2"').splitlines(keepends=True)
+    (folder / "metrics.csv").write_text("".join(older[:4]))
+    blend.blend([*words, "--resume"])
+    assert (folder / "metrics.csv").read_text() == metrics and summary(folder)["test"] == found["test"]
+
+
+def test_kept_blends_whose_parts_have_commas_are_one_row_with_new_ones():
+    old, new = ({"model": "Blend", "flags": {"blend": [f"5 x E_ease_weights_0{mark}1"]}} for mark in ",+")
+    assert formatting.flags(old) == formatting.flags(new) == "--blend 5 x E_ease_weights_0+1"
+    experiment = SimpleNamespace(protocol="hold_out_dislikes")
+    for mark in ",+":
+        part = f"EASE_hold_out_dislikes_ease_weights_0{mark}1_ease_alphas_0{mark}0.25_ease_words_1"
+        assert held_out.without_common(part, experiment, {}) == f"EASE_ease_weights_0{mark}1"
 
 
 @pytest.mark.parametrize(("n", "how_many"), [(1, 1), (2, 21), (3, 66), (4, 56)])

@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import shlex
 import signal
 
+import interrupts
 import pytest
 import synthetic
 from same import assert_same_end
@@ -139,3 +141,66 @@ def test_a_folder_with_the_settings_of_an_older_version_is_refused_in_one_line(r
         r"of this program; --path_name NAME starts another",
         str(caught.value),
     )
+
+
+# ------------------------------------------------------------- --resume with flags that name no run
+
+
+@pytest.fixture
+def interrupted(tmp_path, monkeypatch):
+    """refused(flag, ...) of a resumed run -> the message, beside a run of LightGCN that was stopped in its step 3."""
+    folder = synthetic.write_data_set(tmp_path / "x")
+    paths = ["--dataset", folder, "--data_dir", tmp_path / "data", "--result_dir", tmp_path / "result"]
+    words = [*map(str, paths), "--batch_size", "200"]
+    with monkeypatch.context() as patch:
+        interrupts.count_steps(patch, "LightGCN", interrupts.signal_at(3, signal.SIGTERM))
+        with pytest.raises(shell.Stopped):
+            main.main([*words, "--model", "LightGCN", "--epochs", "4", "--layers", "2"])
+
+    def refused(*flags):
+        with pytest.raises(InputError) as refusal:
+            main.main([*words, *flags, "--resume"])
+        return str(refusal.value)
+
+    return refused
+
+
+STOPPED = "LightGCN_layers_2_batch_size_200_epochs_4_2024"
+
+
+@pytest.mark.parametrize(
+    ("flags", "differing", "epochs"),
+    [
+        ("--epochs 6 --layers 2", "--epochs 4, not --epochs 6", 6),
+        ("--layers 2", "--epochs 4, not --epochs 1000", 1000),
+        ("--epochs 3 --layers 2", "--epochs 4, not --epochs 3", 4),  # fewer are refused
+        ("--epochs 4", "--layers 2, not --layers 4", 4),
+        ("--epochs 4 --layers 2 --random_seed 7", "--random_seed 2024, not --random_seed 7", 4),
+        ("--epochs 4 --layers 2 --path_name other", "", 4),
+    ],
+)
+def test_resume_names_the_interrupted_run_beside_it_and_the_command_that_goes_on(
+    interrupted, tmp_path, flags, differing, epochs
+):
+    said = interrupted("--model", "LightGCN", "--early_stopping_step", "50", *flags.split())
+    folder = tmp_path / "result" / "x" / STOPPED
+    assert f"holds no run to resume; {folder} does{differing and ', with '}{differing}; this goes on with it: " in said
+    assert [path for path in folder.parent.iterdir() if path.is_dir()] == [folder]
+    command = shlex.split(said.partition("goes on with it: python main.py ")[2])
+    if epochs < 1000:
+        main.main(command)
+        assert json.loads((folder / "summary.json").read_text())["epochs_run"] == epochs
+
+
+def test_a_run_of_another_model_or_that_differs_in_much_is_not_meant(interrupted):
+    others = "--model LightGCN --learning_rate .1 --embedding_dim 8 --top_k 3"
+    for flags in ("--model ReFINe --llm rule --layers 2 --epochs 4", others):
+        assert "holds no run to resume; leave out --resume to start one" in interrupted(*flags.split())
+
+
+def test_a_finished_run_that_more_epochs_can_go_on_with_is_named_too(run, tmp_path):
+    run("LightGCN_2024", "--epochs", 2)
+    with pytest.raises(InputError, match=r"LightGCN_2024 does, with --epochs 2, not --epochs 3; this .* --epochs 3 "):
+        run("longer", "--epochs", 3, "--resume")
+    with pytest.raises(InputError, match="leave out --resume to start one"):
+        run("shorter", "--epochs", 1, "--resume")

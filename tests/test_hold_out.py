@@ -156,7 +156,7 @@ def test_every_file_has_the_metrics_and_says_the_protocol(finished_runs):
     ratio = users["dislikes@20"].sum() / users["likes@20"].sum()
     assert found["test"]["dislikes_per_like@20"] == pytest.approx(ratio)
     log = (folder / "log.txt").read_text()
-    assert "Shown@20:" in log and "held-out dislikes: " in log and "no comparison" in log
+    assert "Shown@20:" in log and "held-out dislikes: " in log and "published" not in log
     held_out = base / "data" / "blocks" / "hold_out_dislikes"
     rows = {part: len((held_out / f"blocks_{part}.csv").read_text().splitlines()) - 1 for part in dislikes.DISLIKES}
     assert all(found["data"][part] == n for part, n in rows.items())

@@ -23,6 +23,7 @@ import main
 import utils
 from feedback import endpoint
 from llm import answers as answers_file
+from machine import version
 from options.command_line import FLAGS, help_on
 from options.conrec import ConrecSettings
 from options.flag import names_of, own_names_of
@@ -156,6 +157,46 @@ def test_recommendations_leave_out_train_items_and_carry_titles(finished):
     assert not seen & set(zip(table.user, table.item, strict=True))
     assert table.columns.tolist() == ["user", "rank", "item", "title", "score"] and table.user.nunique() == 40
     assert all(title.endswith(f" {item[1:]}") for item, title in zip(table.item, table.title, strict=True))
+
+
+def test_what_all_lists_recommend_is_in_the_summary_and_that_of_recommendations_csv(finished):
+    table = pd.read_csv(finished / "recommendations.csv")
+    (train,) = (finished.parents[2] / "data" / "blocks").glob("feedback/*/blocks_train_augment.csv")
+    train = pd.read_csv(train).set_axis(["user", "item", "rating"], axis=1)
+    positives = train[train.rating >= 4].groupby("item").size()
+    found, n_items = summary(finished)["lists"], summary(finished)["data"]["items"]
+    assert found["coverage@20"] == pytest.approx(table.item.nunique() / n_items)
+    of_users = table.item.map(positives).fillna(0).groupby(table.user).mean()
+    assert found["popularity@20"] == pytest.approx(of_users.mean())
+    counts = np.sort(np.pad(table.item.value_counts(), (0, n_items - table.item.nunique())))
+    lorenz = np.cumsum(counts) / counts.sum()
+    assert found["gini@20"] == pytest.approx((n_items + 1 - 2 * lorenz.sum()) / (n_items - 1))
+    line = "Coverage@20: {coverage@20:.4f}, Gini@20: {gini@20:.4f}, Popularity@20: {popularity@20:.1f}"
+    assert line.format(**found) in (finished / "log.txt").read_text().splitlines()
+
+
+def test_the_test_results_are_the_last_thing_on_the_screen(finished):
+    *_, rule, title, first, last, lists, end = (finished / "log.txt").read_text().splitlines()
+    assert rule == end == "#" * 77 and title == "Final Test Results"
+    assert first.startswith("Precision@5:") and last.startswith("Precision@20:") and lists.startswith("Coverage@20:")
+    assert "ublished" not in (finished / "log.txt").read_text()  # of this data set nothing is
+
+
+def test_the_last_line_of_stdout_is_the_result_as_json_where_that_is_asked_for(command, capsys):
+    run = command("--json", model="Popularity")
+    printed = capsys.readouterr().out.splitlines()
+    assert json.loads(printed[-1]) == summary(run) | {"run_folder": str(run)}
+    assert printed[-2] == "#" * 77 and "{" not in (run / "log.txt").read_text()
+
+
+def test_the_version_is_that_of_the_citation_the_commit_and_torch(capsys, monkeypatch):
+    with pytest.raises(SystemExit) as ended:
+        main.main(["--version"])
+    cited = re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)[1]
+    form = rf"ReFINe\+\+ {re.escape(cited)}(, commit [0-9a-f]{{12}}(-dirty)?)?, torch {re.escape(torch.__version__)}\n"
+    assert not ended.value.code and re.fullmatch(form, capsys.readouterr().out)
+    monkeypatch.setenv("PATH", "")  # no git
+    assert ", commit" not in version.in_words()
 
 
 def test_second_run_reuses_splits_and_answers_and_gives_the_same_numbers(command, capsys):
@@ -543,6 +584,7 @@ def test_every_flag_is_covered_here_and_has_a_help_line():
     elsewhere |= {"columns", "scale"}  # tests/preparation/test_own.py, tests/test_own_data.py
     elsewhere |= {"hold_out", "split", "dislike_cost", "llm_labels", "llm_shuffle"}  # tests/test_hold_out.py
     elsewhere |= {"llm_temperature", "llm_dry_run"}  # tests/feedback/test_asking.py
+    elsewhere |= {"json", "tensorboard"}  # above, and tests/test_tensorboard.py
     of_stage, of_conrec = (set(own_names_of(cls)) for cls in (StageSettings, ConrecSettings))
     elsewhere |= of_stage  # tests/negatives/test_stage.py
     elsewhere |= of_conrec  # tests/conrec/test_conrec.py
@@ -562,7 +604,7 @@ def test_every_flag_is_covered_here_and_has_a_help_line():
     assert of_models - as_lightgcn - {("Blend", "blend")} <= own and of_refine <= here
     text = "\n\n".join(help_on(model) for model in ("ReFINe++", *MODELS))
     switches = {"no_autoencoder", "no_alignment", "llm_constrained", "deterministic", "verbose", "resume"}
-    switches |= {"llm_dry_run", "hn_official", "hn_unfiltered", "conrec_clean"}
+    switches |= {"json", "tensorboard", "llm_dry_run", "hn_official", "hn_unfiltered", "conrec_clean"}
     none_given = {"dataset", "llm_url", "columns", "scale", "half_stars", "blend", "hn_url", "hn_folder"}
     none_given |= {"llm_prompt", "llm_users"}
     none_given |= {"hold_out", "llm_labels", "conrec_embeddings", "conrec_reversed", "recommend", "filter", "run"}

@@ -131,6 +131,24 @@ def test_how_far_a_run_has_come_is_read_off_its_metrics(tmp_path, metrics, words
     assert jobs.in_flight(trial) == f"ML-100K LightGCN --layers 2, seed 7: {words}"
 
 
+def test_a_terminal_of_80_columns_shows_a_table_that_fits_and_names_the_whole_one(base, finished, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    study.study(flags(base, "--seeds", 1, 2, "--models", *MODELS))
+    *table, whole = capsys.readouterr().out.splitlines()
+    assert max(map(len, table)) <= 80 and whole == f"All columns: {finished / 'study'}.md and .tex"
+    recalls = re.findall(r"[01]\.\d{4} ± 0\.\d{4}", (finished / "study.md").read_text())
+    assert any(line.endswith(recalls[0]) for line in table) and "LightGCN --epochs 2" in "\n".join(table)
+
+
+def test_what_lists_recommend_is_in_the_table(finished):
+    text = (finished / "study.md").read_text()
+    header = "| data set | model | refined by | coverage@20 | Gini@20 | popularity@20 |"
+    found = summary(finished / "blocks" / "Popularity_1")["lists"]
+    row = "{coverage@20:.4f} | {gini@20:.4f} | {popularity@20:.1f} |".format(**found)
+    assert header in text and row in text.partition(header)[2]
+
+
 def test_the_table_holds_means_over_seeds_and_the_test_of_the_best_two(finished):
     text = (finished / "study.md").read_text()
     rate = re.search(r"--learning_rate (\S+) \(best of 2\)", text)[1]
@@ -143,7 +161,7 @@ def test_the_table_holds_means_over_seeds_and_the_test_of_the_best_two(finished)
     pair.sort(key=lambda column: -column.mean())
     assert f"| 40 | {(pair[0] - pair[1]).mean():+.4f} | " in text and "over users and seeds" in text
     latex = (finished / "study.tex").read_text()
-    assert latex.count(r"\begin{tabular}") == 2 and latex.count(r" \\") == 1 + 2 + 1 + 1
+    assert latex.count(r"\begin{tabular}") == 3 and latex.count(r" \\") == 1 + 2 + 1 + 1 + 1 + 2
     assert r"learning\_rate" in latex and "±" not in latex
     for table in (text, latex):  # nothing was published for this data set
         assert "published" not in table and "refined by" in table

@@ -141,6 +141,29 @@ def means(per_user):
     return figures
 
 
+def beyond_accuracy(items, listed, n_positives):
+    """What all lists together recommend, {"coverage@K", "gini@K", "popularity@K"}, whether anybody likes it or not.
+
+    items: (U, K) item numbers by rank.  listed: (U, K) bool, False behind the end of a list shorter than K.
+    n_positives: (I,) train positives of each item.
+
+    coverage    the share of the I items that stand in at least one list
+    gini        sum over j = 1..I of (2j - I - 1) p_j / (I - 1), where p_1 <= ... <= p_I are the items' shares of all
+                recommendations: 0 where all items are recommended equally often, 1 where it is always the same one
+                (Shani and Gunawardana 2011, Recommender Systems Handbook, ch. 8.3.2; Fleder and Hosanagar 2009)
+    popularity  the average recommendation popularity: the mean over users of the mean n_positives of their list (Yin et
+                al. 2012; users without any item left out)
+    """
+    n_items, k = len(n_positives), items.shape[1]
+    count = np.bincount(items[listed], minlength=n_items)  # (I,)
+    share = np.sort(count) / count.sum()
+    gini = (2 * np.arange(1, n_items + 1) - n_items - 1) @ share / (n_items - 1)
+    length = listed.sum(1)  # (U,)
+    popularity = np.where(listed, n_positives[items], 0).sum(1)[length > 0] / length[length > 0]
+    figures = {"coverage": (count > 0).mean(), "gini": gini, "popularity": popularity.mean()}
+    return {f"{name}@{k}": float(figure) for name, figure in figures.items()}
+
+
 def metric_names(top_k, dislikes=False):
     """The columns of means(), in the order of metrics.csv."""
     names = [f"{name}@{k}" for k in top_k for name in ("precision", "recall", "ndcg")]
@@ -166,6 +189,12 @@ def metric_lines(metrics, top_k):
             f"dislikes ({metrics[f'dislike_recall@{k}']:.1%} of them), {metrics[f'dislikes_per_like@{k}']:.3f} a like"
         )
     return [*lines, f"A like is above a dislike in {metrics['like_auc']:.1%} of pairs"]
+
+
+def line_of_lists(figures):
+    """The figures of beyond_accuracy in one line."""
+    coverage, gini, popularity = (figures[f"{name}@20"] for name in ("coverage", "gini", "popularity"))
+    return f"Coverage@20: {coverage:.4f}, Gini@20: {gini:.4f}, Popularity@20: {popularity:.1f}"
 
 
 class EarlyStopping:

@@ -12,9 +12,10 @@ def on_terminal(bar):
 
 
 class LiveLine:
-    """epoch 13/1000 40%, loss 0.5123, Recall@20 0.4021, best 0.4100 in 9, patience 3/50, 1.2 s/epoch, ...
+    """epoch 13/1000 40%, at most 00:56 more, 1.2 s/epoch, Recall@20 0.4021, best 0.4100 in 9, patience 3/50, loss ...
 
-    Off where stderr is no terminal, and cut off at its right edge.
+    Off where stderr is no terminal, and cut off at its right edge: what people look for first stands first, so that 80
+    columns show it.  The time is that until the latest end if no better epoch comes.
     """
 
     def __init__(self, state, settings):
@@ -42,16 +43,14 @@ class LiveLine:
     def end_epoch(self, row):
         """row: of metrics.csv; state.epoch has counted it."""
         stopping = self.state.stopping
-        words = [f"loss {row['loss']:.4f}"]
+        seconds = (time.perf_counter() - self.began) / (self.state.epoch - self.epochs_before)
+        left = tqdm.format_interval(seconds * epochs_left(self.state, self.settings))
+        words = [f"at most {left} more", f"{seconds:.2g} s/epoch"]
         if "recall@20" in row:
             words.append(f"{self.settings.chosen_by} {self.settings.score_of(row):.4f}")
         if stopping.best_epoch:
             words.append(f"best {stopping.best_score:.4f} in {stopping.best_epoch}")
-        words.append(f"patience {stopping.counter}/{stopping.patience}")
-        seconds = (time.perf_counter() - self.began) / (self.state.epoch - self.epochs_before)
-        words.append(f"{seconds:.2g} s/epoch")
-        left = tqdm.format_interval(seconds * epochs_left(self.state, self.settings))
-        words.append(f"at most {left} more if no better comes")
+        words += [f"patience {stopping.counter}/{stopping.patience}", f"loss {row['loss']:.4f}"]
         self.bar.set_postfix_str(", ".join(words), refresh=False)
 
 

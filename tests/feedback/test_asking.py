@@ -141,7 +141,7 @@ def test_too_few_answers_at_the_end_stop_and_few_are_warned_of(world, films, ser
     def until(number):
         def reply(path, body):
             with lock:
-                count[0] += 1
+                count[0] += body is not None  # else it is asked for its models
                 return said("1" if count[0] <= number else "hm")
 
         return reply
@@ -193,8 +193,9 @@ def test_one_filtered_prompt_is_unanswered_and_the_rest_goes_on(world, films, se
         return not zlib.crc32(body["messages"][0]["content"].encode()) % 10
 
     def reply(path, body):
+        kept_back = is_kept_back(body)
         asked.append(body)
-        if not is_kept_back(body):
+        if not kept_back:
             return said("1")
         if len(asked) % 2:
             return said("", "content_filter")

@@ -259,7 +259,7 @@ def test_answers_before_a_failure_are_handed_over(films, serve):
 
     def reply(path, body):
         with lock:
-            count[0] += 1
+            count[0] += body is not None
             return said("1") if count[0] <= 3 else (403, {}, {})
 
     way = Endpoint(options(serve(reply).url, llm_concurrency=1), "generate", "movies")
@@ -333,8 +333,55 @@ def test_the_first_model_listed_is_taken_and_the_key_is_sent(serve, monkeypatch)
     monkeypatch.setenv("OPENAI_API_KEY", "secret\n")  # as read from a file
     server = serve(lambda path, body: (200, {}, {"data": [{"id": "org/model"}, {"id": "other"}]}))
     assert Endpoint(options(server.url, llm="auto"), "auto", "movies").llm == "org/model"
-    path, _, headers = server.seen[0]
+    path, _, headers = server.looked[0]
     assert path == "/v1/models" and headers["Authorization"] == "Bearer secret"
+
+
+NO_SUCH_MODEL = 404, {}, {"error": {"message": "The model `tiny` does not exist.", "code": "model_not_found"}}
+
+
+@pytest.mark.parametrize(
+    ("listed", "reply", "has"),
+    [
+        ([], NO_SUCH_MODEL, "it lists no model"),
+        (None, NO_SUCH_MODEL, "it lists no model"),
+        (["org/other", "third"], NO_SUCH_MODEL, "it lists only org/other, third"),
+        (["other"], (400, {}, {"error": "model tiny is not loaded"}), "it lists only other"),
+        ([], (None, {}, b""), "it lists no model"),
+    ],
+)
+@pytest.mark.parametrize("address", ["{}/v1", "{}"])
+def test_a_server_without_the_model_is_named_after_one_question(films, serve, no_waiting, listed, reply, has, address):
+    def answer(path, body):
+        if not path.startswith("/v1/"):
+            return 404, {}, {}
+        return reply if body else (200, {}, {"data": listed and [{"id": name} for name in listed]})
+
+    server = serve(answer)
+    server.url = address.format(server.url.removesuffix("/v1"))
+    message = rf"--llm_url {server.url}: has no model tiny; {has}, and asked for it replies"
+    with pytest.raises(InputError, match=message):
+        ask(films, server)
+    assert len(server.seen) == 1 and not no_waiting
+
+
+@pytest.mark.parametrize(
+    "models",
+    [
+        (404, {}, {}), (405, {}, {"detail": "Method Not Allowed"}), (500, {}, b"oops"), (None, {}, b""),
+        (200, {}, {"data": [{"id": "tiny"}]}), (200, {}, {"models": ["x"]}), (200, {}, ["x"]), (200, {}, b"<html>"),
+    ],
+)  # fmt: skip
+def test_a_server_that_lists_the_model_or_makes_no_list_is_asked_the_questions_alone(films, serve, models):
+    server = serve(lambda path, body: said("1") if body else models)
+    assert len(ask(films, server)) == len(server.seen) == len(todo(films, "generate", 2))
+
+
+def test_a_server_that_answers_for_a_model_it_does_not_list_is_asked_and_this_is_said(films, serve, capsys):
+    server = serve(lambda path, body: said("1") if body else (200, {}, {"data": [{"id": "tiny:latest"}]}))
+    assert len(ask(films, server)) + 1 == len(server.seen)
+    warning = f"warning: --llm_url {server.url}: answers as tiny, although it lists only tiny:latest\n"
+    assert capsys.readouterr().err == warning
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,14 @@ import pytest
 
 
 class Server:
-    """An HTTP server of one function, reply(path, body) -> (status, headers, bytes or JSON)."""
+    """An HTTP server of one function, reply(path, body) -> (status, headers, bytes or JSON).
+
+    seen: the questions, [(path, body, headers)]; looked: the same of requests without a body, such as for its models.
+    A function that takes no such request has the server answer it with 404.
+    """
 
     def __init__(self, reply):
-        self.seen, self.now, self.most = [], 0, 0
+        self.seen, self.looked, self.now, self.most = [], [], 0, 0
         lock = threading.Lock()
         server = self
 
@@ -21,11 +25,16 @@ class Server:
             def answer(self):
                 body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "null")
                 with lock:
-                    server.seen.append((self.path, body, dict(self.headers)))
+                    requests = server.looked if body is None else server.seen
+                    requests.append((self.path, body, dict(self.headers)))
                     server.now += 1
                     server.most = max(server.most, server.now)
                 try:
                     status, headers, content = reply(self.path, body)
+                except TypeError:  # it looked into the body
+                    if body is not None:
+                        raise
+                    status, headers, content = 404, {}, {}
                 finally:
                     with lock:
                         server.now -= 1

@@ -33,6 +33,20 @@ def test_a_blend_costs_its_parts_and_blending():
     assert 0 < alone["blended"] - parts < 10
 
 
+def test_no_name_lies_on_another_a_point_or_the_edge():
+    figure, names = seconds.picture()
+    figure.draw_without_rendering()
+    for (axis, texts), dataset in zip(names.items(), ("ML-100K", "ML-1M"), strict=True):
+        points = seconds.points(dataset) + seconds.published_points(dataset)
+        assert sorted(text.get_text() for text in texts) == sorted(point.text for point in points)
+        boxes = [text.get_window_extent() for text in texts]
+        marks = axis.transData.transform([point[1:3] for point in points])
+        for place, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[:place]), texts[place]
+            assert not any(box.contains(*mark) for mark in marks), texts[place]
+            assert axis.get_window_extent().count_contains(box.corners()) == 4
+
+
 def test_the_command_writes_a_picture(tmp_path, capsys):
     seconds.main([str(tmp_path)])
     content = (tmp_path / "seconds.png").read_bytes()

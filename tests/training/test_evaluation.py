@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from synthetic import train_data
 from torch_geometric.metrics import LinkPredNDCG, LinkPredPrecision, LinkPredRecall
 
@@ -65,8 +67,9 @@ def test_metrics_by_hand():
 def test_train_items_are_never_recommended_and_validation_items_are(data, embeddings, tmp_path):
     """Also where a user has fewer than k items left: the list is then shorter."""
     items = pd.DataFrame({"title": [f"title {i}" for i in range(50)]}, index=data.item_ids)
-    ranked = evaluation.rank(*embeddings, data.seen, np.arange(30), 25, 7)
-    artefacts.write_recommendations(tmp_path / "r.csv", ranked, data, items)
+    ranked = [part[1:] for part in evaluation.rank(*embeddings, data.seen, np.arange(30), 25, 7)]
+    listed, scored = (torch.cat(side).numpy() for side in zip(*ranked, strict=True))
+    artefacts.write_recommendations(tmp_path / "r.csv", listed, scored, data, items)
     table = pd.read_csv(tmp_path / "r.csv")
     recommended = set(zip(table.user, table.item, strict=True))
     scores = masked_scores(embeddings, data)
@@ -84,6 +87,54 @@ def test_log_lines_have_the_published_form():
         "Precision@5:  0.1235, Recall@5:  0.1235, NDCG@5:  0.1235",
         "Precision@10: 0.1235, Recall@10: 0.1235, NDCG@10: 0.1235",
     ]
+
+
+# -------------------------------------------------------------------------------------- beyond accuracy
+
+
+def test_coverage_gini_and_popularity_by_hand():
+    """Three users, five items with 10, 20, ... train positives; the third user has one item left to recommend."""
+    items = np.array([[0, 1], [0, 2], [0, 4]])
+    listed = np.array([[True, True], [True, True], [True, False]])
+    found = evaluation.beyond_accuracy(items, listed, np.array([10, 20, 30, 40, 50]))
+    # recommended 3, 1, 1, 0, 0 times of 5: (-4 * 0 - 2 * 0 + 0 * 1 + 2 * 1 + 4 * 3) / 5 / 4
+    assert found == pytest.approx({"coverage@2": 3 / 5, "gini@2": 0.7, "popularity@2": (15 + 20 + 10) / 3})
+
+
+def test_gini_is_0_where_all_items_are_recommended_alike_and_1_where_it_is_always_one():
+    positives = np.ones(4)
+    whole = evaluation.beyond_accuracy(np.array([[0, 1], [2, 3]]), np.ones((2, 2), bool), positives)
+    one = evaluation.beyond_accuracy(np.array([[2], [2], [2]]), np.ones((3, 1), bool), positives)
+    assert (whole["coverage@2"], whole["gini@2"]) == (1, pytest.approx(0))
+    assert (one["coverage@1"], one["gini@1"]) == (1 / 4, pytest.approx(1))
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.integers(2, 8).flatmap(lambda n: st.tuples(st.just(n), lists_of(n))))
+def test_beyond_accuracy_is_that_of_plain_loops(case):
+    n_items, lists = case
+    k = max(map(len, lists))
+    items = np.array([[*own, *([0] * (k - len(own)))] for own in lists])
+    listed = np.array([[place < len(own) for place in range(k)] for own in lists])
+    positives = np.arange(n_items) ** 2
+    found = evaluation.beyond_accuracy(items, listed, positives)
+    assert found == pytest.approx(plain_beyond_accuracy(lists, positives, k))
+
+
+def lists_of(n_items):
+    own = st.lists(st.integers(0, n_items - 1), unique=True, max_size=n_items)
+    return st.lists(own, min_size=1, max_size=6).filter(any)
+
+
+def plain_beyond_accuracy(lists, positives, k):
+    """The Gini index as half the relative mean difference of all pairs, times I / (I - 1)."""
+    n = len(positives)
+    counts = [sum(item in own for own in lists) for item in range(n)]
+    differences = sum(abs(a - b) for a in counts for b in counts)
+    gini = differences / (2 * n * sum(counts)) * n / (n - 1)
+    own_means = [sum(positives[item] for item in own) / len(own) for own in lists if own]
+    coverage = sum(count > 0 for count in counts) / n
+    return {f"coverage@{k}": coverage, f"gini@{k}": gini, f"popularity@{k}": sum(own_means) / len(own_means)}
 
 
 # --------------------------------------------------------------------------------------- early stopping

@@ -35,10 +35,10 @@ def arguments(tmp_path):
     return lambda name, *flags: [*map(str, paths), *sizes, "--path_name", name, *flags]
 
 
-def on_a_terminal(monkeypatch, arguments):
+def on_a_terminal(monkeypatch, arguments, columns=200):
     """Run main.py's main with stdout and stderr on a pseudo-terminal; returns what it was sent."""
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))  # rows, columns
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     sent = []
 
     def read():
@@ -71,8 +71,8 @@ def test_a_terminal_shows_one_live_line_and_the_log_every_epoch(arguments, tmp_p
     live = [part for line in lines for part in line.split("\r") if part.startswith("epoch ")]
     number = r"[01]\.\d{4}"
     pattern = (
-        rf"epoch 6/6 \d+%, loss {number}, Recall@20 {number}, best {number} in \d, patience \d/40, \S+ s/epoch, "
-        r"at most \d\d:\d\d more if no better comes *"
+        rf"epoch 6/6 \d+%, at most \d\d:\d\d more, \S+ s/epoch, Recall@20 {number}, best {number} in \d, "
+        rf"patience \d/40, loss {number} *"
     )
     assert re.fullmatch(pattern, live[-1])
     assert "epoch 1/6 0%" in live[0]
@@ -82,6 +82,13 @@ def test_a_terminal_shows_one_live_line_and_the_log_every_epoch(arguments, tmp_p
     log = (tmp_path / "result" / "x" / "terminal" / "log.txt").read_text()
     assert epochs_of(log) == epochs_of(piped) and epochs_of(log).count("Epoch: ") == 6
     assert len(lines) == len(log.split("\n")) - 6 * 7  # blank line, loss, four lines of metrics, early stopping
+
+
+def test_80_columns_show_the_time_left_and_the_seconds_of_an_epoch(arguments, monkeypatch):
+    text = on_a_terminal(monkeypatch, arguments("narrow", "--epochs", "100"), columns=80)
+    live = [part for part in re.split(r"[\r\n]", text) if part.startswith("epoch ")]
+    assert max(map(len, live)) <= 80
+    assert re.match(r"epoch \d+/100 \d+%, at most \d\d:\d\d more, \S+ s/epoch, Recall@20 [01]\.\d{4}", live[-1])
 
 
 def epochs_of(text):
