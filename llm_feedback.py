@@ -121,7 +121,7 @@ def write_page(options):
         from runs.run_folder import read_config
 
         runs = [load_run(folder, device="cpu") for folder in run_folders]
-        raw = raw or locate_splits(read_config(run_folders[0])["settings"])[1]
+        raw = raw or locate_splits(run_folders[0], read_config(run_folders[0])["settings"])[1]
     train, refinements = read_all(folders, raw)
     shown = [shown_of(run, train, refinements) for run in runs]
     path = options.out or options.folders[0] / "report.html"
@@ -179,7 +179,7 @@ def shown_of(run, train, refinements):
     if not run.data.test_dislikes:
         notes.append("This run holds out no dislikes, so its lists can show none of them.")
     lists = {}
-    for user, items in run.lists().items():
+    for user, items in run.recommend_all().groupby("user", sort=False).item:
         liked, disliked = run.withheld(user, ""), run.withheld(user, "_dislikes")
         marked = [(item, "liked" if item in liked else "disliked" if item in disliked else "") for item in items]
         lists[user] = List(marked, len(liked), len(disliked))

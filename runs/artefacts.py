@@ -12,6 +12,13 @@ from utils import write_atomically
 def write_recommendations(path, ranked, data, item_table):
     """recommendations.csv: user, rank, item, title, score; `ranked` is what rank() yields."""
     titles = item_table.title.reindex(data.item_ids, fill_value="").to_numpy()
+    table = table_of_ranked(ranked, data, titles)
+    table["score"] = table.score.round(4)
+    write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n"))
+
+
+def table_of_ranked(ranked, data, titles):
+    """A DataFrame user, rank, item, title, score of what rank() yields.  titles: (I,) by item number."""
     parts = []
     for users, items, scores in ranked:
         k = items.shape[1]
@@ -21,12 +28,11 @@ def write_recommendations(path, ranked, data, item_table):
             "rank": np.tile(np.arange(1, k + 1), len(users)),
             "item": data.item_ids[numbers],
             "title": titles[numbers],
-            "score": scores.cpu().numpy().ravel().round(4),
+            "score": scores.cpu().numpy().ravel(),
         }
         parts.append(pd.DataFrame(columns))
-    table = pd.concat(parts)
-    table = table[table.score > -np.inf]  # a user who has rated nearly everything gets a shorter list
-    write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n"))
+    table = pd.concat(parts, ignore_index=True)
+    return table[table.score > -np.inf].reset_index(drop=True)  # who has rated nearly everything gets a shorter list
 
 
 def write_per_user(path, per_user, data):
