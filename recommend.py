@@ -200,13 +200,8 @@ class FinishedRun:
             users, items = (part.cpu().numpy() for part in self.model.embeddings())
         ids = {"user_ids": self.data.user_ids.astype(str), "item_ids": self.data.item_ids.astype(str)}
         rated = {"rated_start": self.data.seen.start, "rated_items": self.data.seen.cols}
-
-        def write(temporary):
-            with open(temporary, "wb") as f:  # given a name, numpy would put .npz behind it
-                np.savez(f, **ids, users=users, items=items, **rated)
-
         path.parent.mkdir(parents=True, exist_ok=True)
-        utils.write_atomically(path, write)
+        utils.write_npz(path, lambda f: np.savez(f, **ids, users=users, items=items, **rated))
 
     def describe(self, items):
         """Item numbers -> a DataFrame item, title."""

@@ -55,6 +55,16 @@ def write_atomically(path, write):
         temporary.unlink(missing_ok=True)
 
 
+def write_npz(path, write):
+    """write_atomically, with write(open file): given a name, numpy and scipy would put .npz behind it."""
+
+    def to_file(temporary):
+        with open(temporary, "wb") as f:
+            write(f)
+
+    write_atomically(path, to_file)
+
+
 def require_table_path(path):
     """Raises InputError where write_table cannot write to this path: it is asked before the work that makes the table.
     """

@@ -26,6 +26,7 @@ from preparation.files import STARS, read_ratings
 from preparation.splits import COLUMNS, PARTS
 from recommend import load_run
 from runs import run_folder
+from utils import file_name
 
 NAME, K = "without", 20
 
@@ -58,12 +59,14 @@ def compare(options, base):
     for part, wanted in relevant.items():
         figures = [recall(popularity.recommend(user, K), wanted[user]) for user in drawn]
         print(f"Popularity, {part}: Recall@{K} {np.mean(figures):.4f}")
-    for number, words in enumerate(options.models):
-        train(base, options.dataset, words, f"with_{number}", options.seed)
-        train(base, str(base / NAME), words, f"without_{number}", options.seed)
-        trained = load_run(base / "result" / options.dataset / f"with_{number}", device="cpu")
-        other = load_run(base / "result" / NAME / f"without_{number}", device="cpu")
-        lists = {user: (trained.recommend(user, K), other.recommend(stars_of(user, tables, other), K)) for user in drawn}
+    for words in options.models:
+        name = file_name(words.replace("/", "_"))
+        train(base, options.dataset, words, name, options.seed)
+        train(base, str(base / NAME), words, name, options.seed)
+        trained, other = (load_run(base / "result" / of / name, device="cpu") for of in (options.dataset, NAME))
+        lists = {}
+        for user in drawn:
+            lists[user] = trained.recommend(user, K), other.recommend(stars_of(user, tables, other), K)
         for part, wanted in relevant.items():
             figures = np.array([[recall(each, wanted[user]) for each in lists[user]] for user in drawn])  # (users, 2)
             difference = figures[:, 1] - figures[:, 0]
@@ -77,7 +80,7 @@ def compare(options, base):
 
 def train(base, dataset, words, name, seed):
     """A run of main.py, unless it is there."""
-    if list((base / "result").glob(f"*/{name}/summary.json")):
+    if (base / "result" / Path(dataset).name / name / "summary.json").exists():
         return
     paths = ["--data_dir", base / "data", "--result_dir", base / "result", "--path_name", name]
     flags = ["--model", *shlex.split(words), "--random_seed", seed, "--device", "cpu", *paths]

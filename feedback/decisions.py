@@ -39,6 +39,7 @@ class Train:
     """The train ratings as users gave them."""
 
     original: Path  # their CSV
+    raw: Path  # the folder of the .item file
     ratings: pd.DataFrame
     stars: dict  # (user, item) -> rating, in the order of the rows
     items: pd.DataFrame  # titles.item_table
@@ -134,14 +135,19 @@ def read_train(folder, raw=None):
     in the folder or the two above it.
     """
     original = original_of(folder / ANSWERS)
-    own = original.parent.parent if original.parent.name.startswith("hold_out_") else original.parent
+    raw = raw or folder_of_data_set(original)
     ratings = read_ratings(original, ",", STARS)
-    items = item_table(raw or own)
+    items = item_table(raw)
     item_ids = whom_to_ask(ratings, "confirmed").item_ids
     texts = item_texts(items, item_ids, genres=False)
     titles = [text or f"item {on_one_line(item)}" for text, item in zip(texts, item_ids, strict=True)]
     stars = dict(zip(zip(ratings.user, ratings.item, strict=True), ratings.rating, strict=True))
-    return Train(original, ratings, stars, items, titles, texts.count(""))
+    return Train(original, raw, ratings, stars, items, titles, texts.count(""))
+
+
+def folder_of_data_set(original):
+    """The data set's folder.  original: its train_original CSV, of one protocol or another."""
+    return original.parent.parent if original.parent.name.startswith("hold_out_") else original.parent
 
 
 def require_same_ratings(folder, labels, train):

@@ -220,11 +220,14 @@ class GraphRecommender(Recommender):
         """A layer of the propagation from the items' final embeddings (I, d) to new users, (n_users, d): z_u = sum over
         the edges of u of z_i / sqrt(degree of u x degree of i), degrees of items as in the train graph.
 
-        A user's own row of E, which training alone could give, is left out.
+        A user's own row of E, which training alone could give, is left out.  Of a model without a layer (MF) degrees
+        count for nothing: the sum.
         """
         edges = self.is_edge(ratings)
         users, items = upload([users[edges], items[edges]], z_items.device)
         degree = self.propagation.start.diff()[self.data.n_users :].clamp(min=1)  # (I,) an item may have no edge
+        if not self.propagation.layers:
+            degree = torch.ones_like(degree)
         own = torch.bincount(users, minlength=n_users).clamp(min=1)  # (n_users,)
         weight = (own[users] * degree[items]).rsqrt()[:, None]  # (edges, 1)
         return z_items.new_zeros(n_users, z_items.shape[1]).index_add_(0, users, weight * z_items[items])
