@@ -140,7 +140,9 @@ class FinishedRun:
         """
         numbers = np.arange(self.data.n_users)
         if users is not None:
-            numbers = np.concatenate([numbers[:0], *map(self.number_of, users)])
+            numbers = np.array([self.number_of(user)[0] for user in users], int)
+        if not len(numbers):
+            raise InputError("users: names nobody; leave it out for all users")
         return table_of_ranked(self.ranked(numbers, k), self.data, self.titles)
 
     def ranked(self, users, k):
@@ -153,8 +155,10 @@ class FinishedRun:
         """What evaluation.rank yields of one user who is not in the run.  stars: {item id: 1 to 5}."""
         items = self.numbers_of_items([str(item) for item in stars])
         ratings = np.array(list(stars.values()), float)
-        if len(set(items)) < len(items) or not np.isin(ratings, STARS).all():
-            raise InputError(f"stars of a new user: expected 1, 2, 3, 4 or 5 for each item, and each once, not {stars}")
+        wrong = [f"{item}={rating:g}" for item, rating in zip(stars, ratings, strict=True) if rating not in STARS]
+        if wrong or len(set(items)) < len(items):
+            which = f"not {wrong[0]}" if wrong else "and each item once"
+            raise InputError(f"stars of a new user: expected 1, 2, 3, 4 or 5 for each item, {which}")
         users = np.zeros(len(items), int)
         row = self.model.fold_in(users, items, ratings, 1)  # (1, d)
         if not row.any():
