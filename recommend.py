@@ -77,10 +77,12 @@ def locate_splits(folder, settings, data_dir=None):
 def begun_in(folder, settings):
     """Where relative paths in a run's settings start from: the folder in which the run was begun, as the place of its
     own folder tells.  Where that has been moved, or its data are gone, the current one."""
-    below = Path(folder).resolve().parents[1]  # --result_dir
+    results = Path(folder).resolve().parents[1]
     result_dir = Path(settings.get("result_dir", "result"))
-    begun = below.parents[len(result_dir.parts) - 1] if len(result_dir.parts) <= len(below.parents) else below
-    fits = not result_dir.is_absolute() and begun / result_dir == below
+    begun = results
+    for _ in result_dir.parts:
+        begun = begun.parent
+    fits = not result_dir.is_absolute() and begun / result_dir == results
     return begun if fits and (begun / settings["data_dir"]).is_dir() else Path()
 
 

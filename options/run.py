@@ -162,8 +162,8 @@ class Looking(Settings):
     title = "looking at a finished run, instead of --dataset"
 
     recommend: str | None = flag(
-        None, "print what the run recommends to this user, and what it knows of them; with --out also all, for "
-        "everybody, or a text file with one user id a line", metavar="USER", common=True,
+        None, "print what the run recommends to this user and knows of them; with --out: or all, or a file of ids",
+        metavar="USER", common=True,
     )
     stars: list[str] | None = flag(
         None, "print what the run recommends to somebody new who gave these stars, such as 50=5 172=4 1=2",

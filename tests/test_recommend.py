@@ -13,7 +13,9 @@ import synthetic
 import dataloader
 import main
 import utils
+from conrec.results import show_user
 from options.command_line import parse
+from options.run import LookingSettings
 from preparation import splits
 from recommend import load_run
 from utils import InputError
@@ -218,6 +220,12 @@ def test_the_command_prints_and_writes_what_a_notebook_gets(runs, tmp_path, caps
 def test_a_model_that_knows_nobody_new_says_so(runs, model, why):
     with pytest.raises(InputError, match=why):
         load_run(runs[model]).recommend({"i0": 5})
+
+
+@pytest.mark.parametrize("asked", [{"stars": ["i0=5"]}, {"similar": "i0"}, {"recommend": "u7", "out": Path("x.csv")}])
+def test_a_run_of_conrec_has_neither_lists_nor_likeness(asked):
+    with pytest.raises(InputError, match="r: is a run of CoNRec, which predicts dislikes; --recommend USER alone"):
+        show_user.recommend(LookingSettings(run=Path("r"), **asked))
 
 
 # ---------------------------------------------------------------------------------------- items and vectors
