@@ -37,8 +37,7 @@ for call in (lambda: load_run("nowhere"), lambda: run.recommend("nobody"), lambd
         sys.exit("no error")
     except InputError as error:
         print(error)
-import options
-import utils
+assert sys.modules["utils"] is utils and sys.modules["options"] is options  # not imported anew: they may have a state
 assert (utils.WHOSE, options.WHOSE) == ("the notebook's", "the notebook's")
 assert "recommend" not in sys.modules and not any(name.startswith("feedback") for name in sys.modules)
 assert sys.path[0] != {root!r}
