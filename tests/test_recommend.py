@@ -171,6 +171,8 @@ def runs(tmp_path_factory):
         own = ["--epochs", "3", "--embedding_dim", "8"] if model == "LightGCN" else []
         main.main([*words, "--model", model, "--path_name", model, *own])
     main.main([*words, "--model", "EASE", "--path_name", "by_user", "--ease_side", "user"])
+    blended = [str(base / "result" / "blocks" / name) for name in ("EASE", "LightGCN")]
+    main.main([*words, "--model", "Blend", "--path_name", "Blend", "--blend", *blended])
     return {folder.name: folder for folder in (base / "result" / "blocks").glob("[!.]*")}
 
 
@@ -215,7 +217,12 @@ def test_the_command_prints_and_writes_what_a_notebook_gets(runs, tmp_path, caps
 
 
 @pytest.mark.parametrize(
-    ("model", "why"), [("Random", "Random: a new user has no"), ("by_user", "EASE: with --ease_side user its weights")]
+    ("model", "why"),
+    [
+        ("Random", "Random: a new user has no scores"),
+        ("Blend", "Blend: a new user has no scores"),
+        ("by_user", "EASE: with --ease_side user its weights are between users"),
+    ],
 )
 def test_a_model_that_knows_nobody_new_says_so(runs, model, why):
     with pytest.raises(InputError, match=why):
@@ -250,6 +257,8 @@ def test_similar_items_are_those_of_the_smallest_angle_and_of_the_largest_weight
     for model in ("Popularity", "ItemMean", "Random"):
         with pytest.raises(InputError, match=f"{model}: it knows no likeness of items"):
             load_run(runs[model]).similar("i5")
+    with pytest.raises(InputError, match="Blend: items are alike in the runs that it blends"):
+        load_run(runs["Blend"]).similar("i5")
 
 
 @pytest.mark.parametrize("model", ["LightGCN", "EASE"])
