@@ -1,4 +1,4 @@
-"""Looks at what a language model made: report cards of refined ratings and of hard negatives, decisions user by user.
+"""Looks at what a language model made, or exports it: report cards, decisions user by user, labels for other libraries.
 
 The stages themselves are in feedback/ and negatives/; main.py calls them.
 """
@@ -11,7 +11,7 @@ from machine import shell
 from options.refinement import UNASKED
 from utils import InputError, write_atomically
 
-ABOUT = "What a language model made, to be looked at: refined ratings, or hard negatives."
+ABOUT = "What a language model made, to be looked at or taken elsewhere: refined ratings, or hard negatives."
 EXAMPLES = """\
 examples:
   python llm_feedback.py report data/ML-100K/feedback/NAME                refined ratings, by their answers.jsonl

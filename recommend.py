@@ -156,12 +156,11 @@ class FinishedRun:
     def ranked_for_new(self, stars, k):
         """What evaluation.rank yields of one user who is not in the run.  stars: {item id: 1 to 5}."""
         items = self.numbers_of_items([str(item) for item in stars])
-        ratings = np.array(list(stars.values()), float)
-        wrong = [f"{item}={rating:g}" for item, rating in zip(stars, ratings, strict=True) if rating not in STARS]
+        wrong = [f"{item}={rating}" for item, rating in stars.items() if rating not in STARS]
         if wrong or len(set(items)) < len(items):
             which = f"not {wrong[0]}" if wrong else "and each item once"
             raise InputError(f"stars of a new user: expected 1, 2, 3, 4 or 5 for each item, {which}")
-        users = np.zeros(len(items), int)
+        users, ratings = np.zeros(len(items), int), np.array(list(stars.values()), float)
         row = self.model.fold_in(users, items, ratings, 1)  # (1, d)
         if not row.any():
             raise InputError(f"stars of a new user: {self.name} can tell nothing from them; give 4 or 5 to some item")

@@ -221,5 +221,5 @@ def stars_by_item(words):
             raise InputError(f"--stars {word}: expected ITEM=STARS, such as 50=5, with spaces between several")
         if item in found:
             raise InputError(f"--stars {word}: item {item} is given twice; leave one of them out")
-        found[item] = stars
+        found[item] = int(stars) if stars.is_integer() else stars
     return found

@@ -229,6 +229,12 @@ def test_a_model_that_knows_nobody_new_says_so(runs, model, why):
         load_run(runs[model]).recommend({"i0": 5})
 
 
+@pytest.mark.parametrize("stars", [{"i0": "five"}, {"i0": np.nan}, {"i0": 0}, {"i0": None}, {"i0": 3}, {}])
+def test_stars_that_are_none_or_tell_nothing_are_refused(runs, stars):
+    with pytest.raises(InputError, match=r"stars of a new user: (expected 1, 2, 3, 4 or 5|LightGCN can tell nothing)"):
+        load_run(runs["LightGCN"]).recommend(stars)
+
+
 @pytest.mark.parametrize("asked", [{"stars": ["i0=5"]}, {"similar": "i0"}, {"recommend": "u7", "out": Path("x.csv")}])
 def test_a_run_of_conrec_has_neither_lists_nor_likeness(asked):
     with pytest.raises(InputError, match="r: is a run of CoNRec, which predicts dislikes; --recommend USER alone"):
