@@ -328,6 +328,6 @@ def leave_behind(model, data, items, outcome, per_user, block, run):
     scores = torch.cat([scores for *_, scores in ranked]).cpu().numpy()
     save(run.folder / "best.pt", {"epoch": outcome.best_epoch, "model": weights})
     artefacts.write_per_user(run.folder / "per_user.csv", per_user, data)
-    artefacts.write_recommendations(run.folder / "recommendations.csv", listed, scores, data, items)
+    artefacts.write_recommendations(run.folder / "recommendations.csv", ranked, data, items)
     n_positives = np.bincount(data.positives.cols, minlength=data.n_items)
     return evaluation.beyond_accuracy(listed, scores > -np.inf, n_positives)

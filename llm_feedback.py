@@ -1,4 +1,4 @@
-"""Looks at what a language model made: report cards of refined ratings and of hard negatives, decisions user by user.
+"""Looks at what a language model made, or exports it: report cards, decisions user by user, labels for other libraries.
 
 The stages themselves are in feedback/ and negatives/; main.py calls them.
 """
@@ -11,14 +11,15 @@ from machine import shell
 from options.refinement import UNASKED
 from utils import InputError, write_atomically
 
-ABOUT = "What a language model made, to be looked at: refined ratings, or hard negatives."
+ABOUT = "What a language model made, to be looked at or taken elsewhere: refined ratings, or hard negatives."
 EXAMPLES = """\
 examples:
   python llm_feedback.py report data/ML-100K/feedback/NAME                refined ratings, by their answers.jsonl
   python llm_feedback.py report data/ML-100K/ML-100K_train_augment.csv    refined ratings as a file
   python llm_feedback.py report data/ML-100K/negatives/RATINGS/NAME       hard negatives, a folder of vectors
   python llm_feedback.py show 42 data/ML-100K/feedback/NAME               what was decided about user 42, and why
-  python llm_feedback.py page data/ML-100K/feedback/NAME RUN_FOLDER       all users as one page for a browser"""
+  python llm_feedback.py page data/ML-100K/feedback/NAME RUN_FOLDER       all users as one page for a browser
+  python llm_feedback.py export data/ML-100K/feedback/NAME --format csv --out labels.csv"""
 NEWEST = Path("data")  # below it `show` looks for the newest refinement where no folder is given
 
 
@@ -34,7 +35,7 @@ def main(argv=None):
 def look(argv):
     style = argparse.RawDescriptionHelpFormatter
     parser = Parser(description=ABOUT, epilog=EXAMPLES, formatter_class=style, allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="report | show | page")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="report | show | page | export")
 
     command = commands.add_parser("report", help="print a report card", allow_abbrev=False)
     command.add_argument("path", type=Path, help="a file or folder, as in the examples")
@@ -58,8 +59,17 @@ def look(argv):
     command.add_argument("--out", type=Path, help="where to write it; default: report.html in the first FOLDER")
     add_dataset(command)
 
+    command = commands.add_parser("export", help="write refined ratings for other libraries", allow_abbrev=False)
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="of a refinement")
+    command.add_argument(
+        "--format", required=True, choices=["csv", "recbole", "implicit"],
+        help="a table with every decision (.csv, .jsonl, .parquet), RecBole's .inter, or a signed sparse matrix (.npz)",
+    )  # fmt: skip
+    command.add_argument("--out", type=Path, required=True, help="a file; of recbole a folder, named as the data set")
+    add_dataset(command)
+
     options = parser.parse_args(argv)
-    jobs = {"report": print_report, "show": print_user, "page": write_page}
+    jobs = {"report": print_report, "show": print_user, "page": write_page, "export": export}
     jobs[options.command](options)
 
 
@@ -121,7 +131,7 @@ def write_page(options):
         from runs.run_folder import read_config
 
         runs = [load_run(folder, device="cpu") for folder in run_folders]
-        raw = raw or locate_splits(read_config(run_folders[0])["settings"])[1]
+        raw = raw or locate_splits(run_folders[0], read_config(run_folders[0])["settings"])[1]
     train, refinements = read_all(folders, raw)
     shown = [shown_of(run, train, refinements) for run in runs]
     path = options.out or options.folders[0] / "report.html"
@@ -130,6 +140,18 @@ def write_page(options):
     write_atomically(path, lambda p: p.write_text(page, encoding="utf-8"))
     size = path.stat().st_size / 1e6
     print(f"{path}: {len(refinements[0].train.user_ids)} users, {size:.1f} MB; open it in a browser")
+
+
+def export(options):
+    from feedback.export import FORMATS, require_path
+    from feedback.labels import table_of
+
+    require_path(options.format, options.out)
+    refinements, runs = sort_folders([options.folder])
+    if runs:
+        raise InputError(f"{runs[0]}: is a run; main.py --recommend all --run {runs[0]} --out FILE writes its lists")
+    train, (refined,) = read_all(refinements, options.dataset)
+    print(*FORMATS[options.format](table_of(refined, train), options.out, train.raw), sep="\n")
 
 
 def sort_folders(folders):
@@ -179,7 +201,7 @@ def shown_of(run, train, refinements):
     if not run.data.test_dislikes:
         notes.append("This run holds out no dislikes, so its lists can show none of them.")
     lists = {}
-    for user, items in run.lists().items():
+    for user, items in run.recommend_all().groupby("user", sort=False).item:
         liked, disliked = run.withheld(user, ""), run.withheld(user, "_dislikes")
         marked = [(item, "liked" if item in liked else "disliked" if item in disliked else "") for item in items]
         lists[user] = List(marked, len(liked), len(disliked))

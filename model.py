@@ -20,7 +20,7 @@ from torch import nn
 from dataloader import SparseRows
 from machine import processes
 from machine.hardware import upload
-from training.recommender import GraphRecommender
+from training.recommender import GraphRecommender, cosines
 from training.sampling import BLOCK, draw_for_each, draw_negatives, sampling_weights, scores_of_pairs
 from utils import InputError
 
@@ -206,22 +206,45 @@ class ReFINePlusPlus(GraphRecommender):
             terms[0] += f", stars weighted {' '.join(f'{weight:g}' for weight in o.star_weights)}"
         return [*terms, f"{o.lambda_reg:g}/2 ||E||^2", f"{o.graph} graph"]
 
+    def is_edge(self, ratings):
+        return (ratings >= 4) if self.settings.graph == "positive" else (ratings >= 4) | (ratings <= 1)
+
     def embeddings(self):
         """With --rejection, a list's scores know what a user rejects; the loss, in training mode, does not."""
         z_users, z_items = super().embeddings()
         if self.training or not self.settings.rejection:
             return z_users, z_items
-        rejected, items = self.reconstructed()
-        rejected = -self.settings.rejection * in_deviations(rejected, items)
-        return torch.cat((in_deviations(z_users, z_items), rejected), 1), torch.cat((z_items, items), 1)
-
-    def reconstructed(self):
-        """Users (U, hidden + 1) and items (I, hidden + 1) whose dot products are the logits of the users' autoencoder,
-        its input being all confirmed negatives of a user."""
         users, items = (part.cpu().numpy() for part in self.data.confirmed_negatives.all_entries())
+        return self.with_rejection(z_users, z_items, users, items)
+
+    @torch.no_grad()
+    def fold_in(self, users, items, ratings, n_users):
+        _, z_items = super().embeddings()
+        z_users = self.folded(z_items, users, items, ratings, n_users)
+        if not self.settings.rejection:
+            return z_users
+        disliked = ratings <= 1
+        return self.with_rejection(z_users, z_items, users[disliked], items[disliked])[0]
+
+    @torch.no_grad()
+    def similarities(self, item):
+        return cosines(super().embeddings()[1], item)
+
+    def with_rejection(self, z_users, z_items, users, items):
+        """Users (U, d) and items (I, d) with what users reject behind them.
+
+        users, items: the (user, item) pairs of the users' confirmed negatives, numpy arrays.
+        """
+        rejected, logits_of = self.reconstructed(users, items, len(z_users))
+        rejected = -self.settings.rejection * in_deviations(rejected, logits_of)
+        return torch.cat((in_deviations(z_users, z_items), rejected), 1), torch.cat((z_items, logits_of), 1)
+
+    def reconstructed(self, users, items, n_users):
+        """Users (n_users, hidden + 1) and items (I, hidden + 1) whose dot products are the logits of the users'
+        autoencoder, its input being all confirmed negatives of a user: the pairs (users, items)."""
         rows = SparseRows(*upload(SparseRows.arrays(users, items), self.table.device))
         codes, _ = self.user_autoencoder(rows)  # (m + 1, code)
-        codes = codes[-1:].expand(self.data.n_users, -1).index_copy(0, rows.ids, codes[:-1])  # (U, code)
+        codes = codes[-1:].expand(n_users, -1).index_copy(0, rows.ids, codes[:-1])  # (n_users, code)
         hidden = F.relu(self.user_autoencoder.from_code(codes))  # (U, hidden)
         last = self.user_autoencoder.last
         return torch.cat((hidden, torch.ones_like(hidden[:, :1])), 1), torch.cat((last.weight, last.bias[:, None]), 1)

@@ -1,8 +1,11 @@
-"""What a finished run recommends to one user, and what it knows of them.
+"""What a finished run recommends, to one user, to all, or to somebody new, and what it knows of a user.
 
     python main.py --recommend USER --run PATH
+    python main.py --recommend all --run PATH --out lists.csv
+    python main.py --stars ITEM=5 ITEM=2 --run PATH
+    python main.py --similar ITEM --run PATH
 
-The same in a notebook:
+The same in a notebook (in another folder: docs/use_elsewhere.md):
 
     from recommend import load_run
     run = load_run("result/ML-100K/ReFINe++_2024")
@@ -24,10 +27,13 @@ import utils
 from machine import hardware
 from options.flag import names_of
 from options.models import MODELS, model_class
+from options.run import stars_by_item
 from preparation.dislikes import tested_on
 from preparation.files import STARS, read_ratings
 from preparation.locate import folder_of_atomic, folder_of_splits, locate, protocol_of
+from preparation.sources import DATASETS
 from preparation.titles import item_table
+from runs.artefacts import table_of_ranked
 from runs.run_folder import read_config, require_finished
 from training import evaluation
 from utils import InputError
@@ -48,7 +54,7 @@ def load_run(folder, data_dir=None, device="auto"):
     settings = config["settings"]
     if settings["model"] == "CoNRec":
         raise InputError(f"{folder}: is a run of CoNRec, which predicts dislikes and recommends nothing")
-    name, raw, data_folder = locate_splits(settings, data_dir)
+    name, raw, data_folder = locate_splits(folder, settings, data_dir)
     train_csv = train_file(data_folder, config["made_from"])
     device = hardware.pick_device(device)
     data = dataloader.load(data_folder, name, train_csv, device, bool(protocol_of(settings)))
@@ -56,10 +62,28 @@ def load_run(folder, data_dir=None, device="auto"):
     return FinishedRun(folder, load_model(folder, config, data, device), titles, train_csv, data_folder, name)
 
 
-def locate_splits(settings, data_dir=None):
-    """(name, folder of the .item file, folder of the CSVs) of a finished run.  settings: of its config.json."""
-    name, raw, folder = locate(settings["dataset"], Path(data_dir or settings["data_dir"]))
-    return name, folder_of_atomic(name, raw, folder), folder_of_splits(folder, protocol_of(settings))
+def locate_splits(folder, settings, data_dir=None):
+    """(name, folder of the .item file, folder of the CSVs) of the finished run in a folder.
+
+    settings: of its config.json.  data_dir: as of load_run.
+    """
+    begun, dataset = begun_in(folder, settings), settings["dataset"]
+    if dataset not in DATASETS and (begun / dataset).exists():
+        dataset = str(begun / dataset)
+    name, raw, of_data = locate(dataset, Path(data_dir or begun / settings["data_dir"]))
+    return name, folder_of_atomic(name, raw, of_data), folder_of_splits(of_data, protocol_of(settings))
+
+
+def begun_in(folder, settings):
+    """Where relative paths in a run's settings start from: the folder in which the run was begun, as the place of its
+    own folder tells.  Where that has been moved, or its data are gone, the current one."""
+    results = Path(folder).resolve().parents[1]
+    result_dir = Path(settings.get("result_dir", "result"))
+    begun = results
+    for _ in result_dir.parts:
+        begun = begun.parent
+    fits = not result_dir.is_absolute() and begun / result_dir == results
+    return begun if fits and (begun / settings["data_dir"]).is_dir() else Path()
 
 
 class FinishedRun:
@@ -84,31 +108,105 @@ class FinishedRun:
             raise InputError(f"user {user}: not among the {len(known)} users of {self.train_csv}; {look}")
         return number
 
-    def recommend(self, user, k=20):
-        """The k best items for a user id: a DataFrame item, title, score, best first.
+    def numbers_of_items(self, items):
+        """The numbers of item ids, (n,).  Raises InputError where the run does not rank one of them."""
+        known = self.data.item_ids
+        numbers = pd.Index(known).get_indexer(items)
+        unknown = [item for item, number in zip(items, numbers, strict=True) if number < 0]
+        if unknown:
+            words = f"{', '.join(unknown[:5])}{f' and {len(unknown) - 5} more' if len(unknown) > 5 else ''}"
+            look = f"they look like {known[0]}, {known[-1]}; leave out what it does not know"
+            raise InputError(f"item {words}: not among the {len(known)} items of {self.train_csv}; {look}")
+        return numbers
 
-        Items that the user has rated in train are left out, so it may be shorter.  Only the order of the scores means
-        anything.  Raises InputError for an unknown user.
+    def recommend(self, user, k=20):
+        """The k best items for a user: a DataFrame item, title, score, best first.
+
+        user: a user id, or {item id: 1 to 5 stars} of somebody whom the run was not trained on.  Items that the user
+        has rated in train, or given stars here, are left out, so it may be shorter.  Only the order of the scores means
+        anything.  Raises InputError for an unknown user or item, and where the model cannot tell anything from the
+        stars.
         """
-        ((_, items, scores),) = self.ranked(self.number_of(user), k)
+        ranked = self.ranked_for_new(user, k) if isinstance(user, dict) else self.ranked(self.number_of(user), k)
+        ((_, items, scores),) = ranked
         items, scores = items[0].cpu().numpy(), scores[0].cpu().numpy()  # (k,), (k,)
         table = self.describe(items)
         table["score"] = scores
         return table[table.score > -np.inf]
 
+    def recommend_all(self, k=20, users=None):
+        """The k best items of each user: a DataFrame user, rank, item, title, score, the rows of recommend() one user
+        after another.
+
+        users: ids, None for all.  Raises InputError for an unknown user.
+        """
+        numbers = np.arange(self.data.n_users)
+        if users is not None:
+            numbers = np.array([self.number_of(user)[0] for user in users], int)
+        if not len(numbers):
+            raise InputError("users: names nobody; leave it out for all users")
+        return table_of_ranked(self.ranked(numbers, k), self.data, self.titles)
+
     def ranked(self, users, k):
         """What evaluation.rank yields of these user numbers, at most k items each."""
         with torch.no_grad():
             embeddings = self.model.embeddings()
-            yield from evaluation.rank(*embeddings, self.data.seen, users, min(k, self.data.n_items), USERS_AT_ONCE)
+            yield from evaluation.rank(*embeddings, self.data.seen, users, self.at_most(k), USERS_AT_ONCE)
 
-    def lists(self, k=20):
-        """{user id: ids of the k best items, best first} of every user: the items of recommend()."""
-        lists = {}
-        for users, items, scores in self.ranked(np.arange(self.data.n_users), k):
-            for user, row, known in zip(users, items.cpu().numpy(), (scores > -np.inf).cpu().numpy(), strict=True):
-                lists[self.data.user_ids[user]] = self.data.item_ids[row[known]].tolist()
-        return lists
+    def ranked_for_new(self, stars, k):
+        """What evaluation.rank yields of one user who is not in the run.  stars: {item id: 1 to 5}."""
+        items = self.numbers_of_items([str(item) for item in stars])
+        wrong = [f"{item}={rating}" for item, rating in stars.items() if rating not in STARS]
+        if wrong or len(set(items)) < len(items):
+            which = f"not {wrong[0]}" if wrong else "and each item once"
+            raise InputError(f"stars of a new user: expected 1, 2, 3, 4 or 5 for each item, {which}")
+        users, ratings = np.zeros(len(items), int), np.array(list(stars.values()), float)
+        row = self.model.fold_in(users, items, ratings, 1)  # (1, d)
+        if not row.any():
+            raise InputError(f"stars of a new user: {self.name} can tell nothing from them; give 4 or 5 to some item")
+        rated = dataloader.Rows(users, items, 1, self.data.n_items, self.data.device)
+        with torch.no_grad():
+            _, z_items = self.model.embeddings()
+            yield from evaluation.rank(row, z_items, rated, np.zeros(1, int), self.at_most(k), USERS_AT_ONCE)
+
+    def at_most(self, k):
+        """How long a list of k items can be."""
+        if k < 1:
+            raise InputError(f"k {k}: a list has at least one item")
+        return min(k, self.data.n_items)
+
+    def similar(self, item, k=20):
+        """The k items that the model finds most like an item id: a DataFrame item, title, score, best first.
+
+        The score is the cosine of the final embeddings; of EASE and Stars, what the item adds to the score of the other
+        for who has rated it.  Raises InputError for an unknown item, and of a model that knows no likeness.
+        """
+        (number,) = self.numbers_of_items([str(item)])
+        scores = self.model.similarities(number).index_fill(0, torch.tensor(number, device=self.data.device), -np.inf)
+        best = scores.topk(min(self.at_most(k), self.data.n_items - 1))
+        table = self.describe(best.indices.cpu().numpy())
+        table["score"] = best.values.cpu().numpy()
+        return table
+
+    def export(self, path):
+        """Write the final vectors of users and items to an .npz that numpy reads without this program.
+
+        user_ids (U,), item_ids (I,): text.  users (U, d), items (I, d): float32; users @ items.T are the scores by
+        which items are ranked.  rated_start (U + 1,), rated_items (n,): user u has rated the item numbers
+        rated_items[rated_start[u]:rated_start[u + 1]] in train, which lists leave out.
+
+        The vectors of models that learn embeddings are these, and their cosine is similar().  A row of a closed form is
+        what it is: of EASE a user's weighted ratings, and an item's weights from all items, so d is I.
+        """
+        path = Path(path)
+        if path.suffix != ".npz":
+            raise InputError(f"{path}: the name must end in .npz")
+        with torch.no_grad():
+            users, items = (part.cpu().numpy() for part in self.model.embeddings())
+        ids = {"user_ids": self.data.user_ids.astype(str), "item_ids": self.data.item_ids.astype(str)}
+        rated = {"rated_start": self.data.seen.start, "rated_items": self.data.seen.cols}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        utils.write_npz(path, lambda f: np.savez(f, **ids, users=users, items=items, **rated))
 
     def describe(self, items):
         """Item numbers -> a DataFrame item, title."""
@@ -151,7 +249,7 @@ def ratings_of(folder):
     """(train CSV, what summary.json says of its labels) of a finished run."""
     config = read_config(Path(folder))
     settings = config["settings"]
-    _, _, data_folder = locate_splits(settings)
+    _, _, data_folder = locate_splits(folder, settings)
     summary = json.loads((Path(folder) / "summary.json").read_text(encoding="utf-8"))
     keys = ("dataset_augment", "llm", "llm_mode", "shuffled", "llm_shuffle", "labels_saw_dislikes", "refinement")
     labels = {key: summary[key] for key in keys if key in summary}  # nothing was refined for some runs
@@ -164,13 +262,57 @@ def held_out(folder):
 
 
 def recommend(options):
-    """The command: print what the run recommends to the user, and what it knows of them.  options: LookingSettings."""
+    """The command: print what is asked of a finished run, or write it to a file.  options: LookingSettings."""
+    out, k = options.out, options.top_k[-1]
+    if out and out.exists() and out.resolve().parent == options.run.resolve():
+        raise InputError(f"--out {out}: is a file of the run itself; give another name")
     run = load_run(options.run, options.data_dir, options.device)
-    user, data = options.recommend, run.data
-    table = run.recommend(user, options.top_k[-1])
+    about = ""
+    if options.similar:
+        table, about = run.similar(options.similar, k), f"Most like item {options.similar}"
+    elif options.stars:
+        stars = stars_by_item(options.stars)
+        table, about = run.recommend(stars, k), f"Recommended to somebody new with {len(stars)} ratings"
+    elif out:
+        table = run.recommend_all(k, users_meant(run, options.recommend))
+    else:
+        return print_user(run, options.recommend, k, options.run)
+    if out:
+        utils.write_table(out, table)
+        of_whom = f" of {table.user.nunique()} users" if "user" in table else ""
+        print(f"{out}: {len(table)} rows{of_whom}, at most {run.at_most(k)} items each; {run.name} of {options.run}")
+        return
+    print(f"{about}, by score; {run.name} of {options.run}")
+    for row in table.itertuples():
+        print(f"{row.score:8.3f}   {line(row)}")
+
+
+def users_meant(run, word):
+    """The user ids of --recommend with --out, None for all: one id, "all", or the ids in a text file, one a line."""
+    if word in run.data.user_ids:
+        return [word]
+    if word == "all":
+        return None
+    path = Path(word)
+    if not path.is_file():
+        run.number_of(word)  # which says that there is no such user
+    try:
+        users = [name.strip() for name in path.read_text(encoding="utf-8-sig").splitlines() if name.strip()]
+    except UnicodeDecodeError:
+        users = []
+    if not users:
+        raise InputError(f"--recommend {word}: is neither a user of the run nor a text file with a user id a line")
+    return users
+
+
+def print_user(run, user, k, folder):
+    """Print what a run recommends to a user, and what it knows of them."""
+    if user == "all" and user not in run.data.user_ids:
+        raise InputError("--recommend all: needs --out FILE, to which the lists are written")
+    data, table = run.data, run.recommend(user, k)
 
     n_rated = data.seen.count(run.number_of(user))[0]
-    print(f"User {user}, {n_rated} train ratings; {run.name} of {options.run}")
+    print(f"User {user}, {n_rated} train ratings; {run.name} of {folder}")
     if run.refined_by and run.original is None:
         print(f"Which ratings were refined is not known: {run.splits} holds no {run.dataset}_train_original.csv")
     for words, rows in (("Likes", data.positives), ("Confirmed negatives", data.confirmed_negatives)):

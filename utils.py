@@ -5,9 +5,12 @@ import json
 import os
 import re
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+TABLES = (".csv", ".jsonl", ".parquet")  # the forms of write_table
 
 
 class InputError(Exception):
@@ -50,6 +53,43 @@ def write_atomically(path, write):
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_npz(path, write):
+    """write_atomically, with write(open file): given a name, numpy and scipy would put .npz behind it."""
+
+    def to_file(temporary):
+        with open(temporary, "wb") as f:
+            write(f)
+
+    write_atomically(path, to_file)
+
+
+def require_table_path(path):
+    """Raises InputError where write_table cannot write to this path: it is asked before the work that makes the table.
+    """
+    if path.suffix not in TABLES:
+        raise InputError(f"{path}: what form is meant? The name must end in {', '.join(TABLES)}")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the name of a file in it")
+    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise InputError(f"{path}: Parquet needs pyarrow (pip install pyarrow); .csv and .jsonl need nothing more")
+
+
+def write_table(path, table):
+    """Write a DataFrame in the form that the name's end says: CSV, JSON lines or Parquet.  A file there is replaced."""
+
+    def write(temporary):
+        if path.suffix == ".parquet":
+            table.to_parquet(temporary, index=False, engine="pyarrow")
+        elif path.suffix == ".jsonl":
+            table.to_json(temporary, orient="records", lines=True, force_ascii=False)
+        else:
+            table.to_csv(temporary, index=False, lineterminator="\n")
+
+    require_table_path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, write)
 
 
 def lock_of(path):

@@ -62,6 +62,9 @@ class Blend(Recommender):
                 items.append(z_items)
         return torch.cat(users, 1), torch.cat(items, 1)
 
+    def similarities(self, item):
+        raise self.refusal("items are alike in the runs that it blends, each in its own way; ask one of them")
+
 
 def by_experiment(folders):
     """{name: [run folder, ...]} of runs that differ in their seeds alone; the name is the folder's without seed and

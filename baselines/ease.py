@@ -45,12 +45,16 @@ class EASE(Recommender):
             self.words = words_of(data.texts)
         refuse_what_does_not_fit(data, side, any(settings.ease_alphas), self.words)
 
-        users, items, stars = rows_of_stars(data)
-        weights = torch.tensor(settings.ease_weights, dtype=torch.float32, device=data.device)  # (5,)
-        self.x = torch.zeros(data.n_users, data.n_items, device=data.device)  # (U, I)
-        self.x[users, items] = weights[stars.long() - 1]
+        self.x = self.weighted(*rows_of_stars(data), data.n_users)  # (U, I)
         self.gram_of = None  # alpha and weight of words
         self.register_buffer("b", torch.zeros(side, side, device=data.device))
+
+    def weighted(self, users, items, stars, n_users):
+        """X of these rows, (n_users, I).  users, items, stars: (n,) each, of rows_of_stars."""
+        weights = torch.tensor(self.settings.ease_weights, dtype=torch.float32, device=users.device)  # (5,)
+        x = torch.zeros(n_users, self.data.n_items, device=users.device)
+        x[users, items] = weights[stars.long() - 1]
+        return x
 
     def terms(self):
         o = self.settings
@@ -84,11 +88,26 @@ class EASE(Recommender):
             return self.b.t(), self.x.t()
         return self.x, self.b.t()
 
+    def fold_in(self, users, items, ratings, n_users):
+        """X of the new users: the items' weights are the same for everybody."""
+        if self.by_user:
+            raise self.refusal("with --ease_side user its weights are between users, and a new one has none")
+        return self.weighted(*rows_on(self.b.device, users, items, ratings), n_users)
+
+    def similarities(self, item):
+        """What a user who has rated the item gains for each other, B's row; with --ease_side user the cosine of who
+        has rated both."""
+        return super().similarities(item) if self.by_user else self.b[item]
+
 
 def rows_of_stars(data):
     """Users, items and whole stars (float64) of every train row: (n,), (n,), (n,).  Refined ratings count as 4 or 1."""
-    columns = data.train.users, data.train.items, data.train.rating
-    users, items, ratings = (torch.from_numpy(column).to(data.device) for column in columns)
+    return rows_on(data.device, data.train.users, data.train.items, data.train.rating)
+
+
+def rows_on(device, users, items, ratings):
+    """The same of any rows, (n,) numpy arrays."""
+    users, items, ratings = (torch.from_numpy(column).to(device) for column in (users, items, ratings))
     return users, items, ratings.clamp(1, 5).floor()  # 0.5 -> 1, 4.5 -> 4
 
 

@@ -95,6 +95,9 @@ class HNLMRec(Recommender):
     def embeddings(self):
         return self.backbone.embeddings()
 
+    def fold_in(self, users, items, ratings, n_users):
+        return self.backbone.fold_in(users, items, ratings, n_users)
+
     def epoch_state(self):
         return self.backbone.epoch_state()
 

@@ -7,6 +7,8 @@ import torch
 
 from training.recommender import Recommender
 
+NO_LIKENESS = "it knows no likeness of items"
+
 
 class Popularity(Recommender):
     columns = ()
@@ -26,6 +28,12 @@ class Popularity(Recommender):
     def embeddings(self):
         """Users (U, 1) of ones, items (I, 1) of counts."""
         return self.count.new_ones(self.data.n_users, 1), self.count[:, None]
+
+    def fold_in(self, users, items, ratings, n_users):
+        return self.count.new_ones(n_users, 1)
+
+    def similarities(self, item):
+        raise self.refusal(NO_LIKENESS)
 
 
 class ItemMean(Recommender):
@@ -53,6 +61,12 @@ class ItemMean(Recommender):
         """Users (U, 1) of ones, items (I, 1) of means."""
         return self.mean.new_ones(self.data.n_users, 1), self.mean[:, None]
 
+    def fold_in(self, users, items, ratings, n_users):
+        return self.mean.new_ones(n_users, 1)
+
+    def similarities(self, item):
+        raise self.refusal(NO_LIKENESS)
+
 
 class Random(Recommender):
     """Every item is as likely to be in a user's list as any other: dot products of random directions."""
@@ -77,3 +91,6 @@ class Random(Recommender):
     def embeddings(self):
         """Users (U, 64), items (I, 64)."""
         return self.users, self.items
+
+    def similarities(self, item):
+        raise self.refusal(NO_LIKENESS)

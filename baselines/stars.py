@@ -10,7 +10,7 @@ Filtering with Jointly Derived Neighborhood Interpolation Weights, ICDM 2007.
 
 import torch
 
-from baselines.ease import closed_form, refuse_what_does_not_fit, rows_of_stars
+from baselines.ease import closed_form, refuse_what_does_not_fit, rows_of_stars, rows_on
 from training.recommender import Recommender
 
 DAMPING = 5  # ratings at the mean of all that every user and item has beside its own
@@ -25,13 +25,22 @@ class Stars(Recommender):
         self.grid = [{"lambda": settings.stars_lambda}]
         refuse_what_does_not_fit(data, data.n_items, model="Stars")
         users, items, stars = rows_of_stars(data)
-        left = stars - stars.mean()
-        left = left - damped_means(left, users, data.n_users)[users]
-        mean = damped_means(left, items, data.n_items)  # (I,)
-        self.x = torch.zeros(data.n_users, data.n_items, device=data.device)
-        self.x[users, items] = (left - mean[items]).float()
-        self.mean = mean.float()
+        self.overall = stars.mean()
+        left = self.less_user_means(users, stars, data.n_users)
+        self.mean = damped_means(left, items, data.n_items)  # (I,)
+        self.x = self.less_item_means(users, items, left, data.n_users)  # (U, I)
         self.register_buffer("b", torch.zeros(data.n_items, data.n_items, device=data.device))
+
+    def less_user_means(self, users, stars, n_users):
+        """Stars (n,) less the mean of all and that of each user."""
+        left = stars - self.overall
+        return left - damped_means(left, users, n_users)[users]
+
+    def less_item_means(self, users, items, left, n_users):
+        """x of what less_user_means has left, (n_users, I)."""
+        x = torch.zeros(n_users, self.data.n_items, device=left.device)
+        x[users, items] = (left - self.mean[items]).float()
+        return x
 
     def terms(self):
         return ["item means", "EASE on what is left of the stars"]
@@ -41,8 +50,22 @@ class Stars(Recommender):
 
     def embeddings(self):
         """Users (U, I + 1), items (I, I + 1)."""
-        ones = self.x.new_ones(len(self.x), 1)
-        return torch.cat((self.x, ones), 1), torch.cat((self.b.t(), self.mean[:, None]), 1)
+        return with_ones(self.x), torch.cat((self.b.t(), self.mean[:, None].float()), 1)
+
+    def fold_in(self, users, items, ratings, n_users):
+        """x of the new users, whose means are theirs, and 1 for the items' means."""
+        users, items, stars = rows_on(self.b.device, users, items, ratings)
+        left = self.less_user_means(users, stars, n_users)
+        return with_ones(self.less_item_means(users, items, left, n_users))
+
+    def similarities(self, item):
+        """What a star more for the item adds to the prediction of each other."""
+        return self.b[item]
+
+
+def with_ones(x):
+    """x (U, I) with a column of ones behind it."""
+    return torch.cat((x, x.new_ones(len(x), 1)), 1)
 
 
 def damped_means(values, of, n):

@@ -39,6 +39,7 @@ class Train:
     """The train ratings as users gave them."""
 
     original: Path  # their CSV
+    raw: Path  # the folder of the .item file
     ratings: pd.DataFrame
     stars: dict  # (user, item) -> rating, in the order of the rows
     items: pd.DataFrame  # titles.item_table
@@ -134,15 +135,21 @@ def read_train(folder, raw=None):
     in the folder or the two above it.
     """
     original = original_of(folder / ANSWERS)
-    own = original.parent.parent if original.parent.name.startswith("hold_out_") else original.parent
+    raw = raw or folder_of_files(original)
     ratings = read_ratings(original, ",", STARS)
-    taken_in = own / "atomic"  # of a data set of one's own
-    items = item_table(raw or (taken_in if taken_in.is_dir() else own))
+    items = item_table(raw)
     item_ids = whom_to_ask(ratings, "confirmed").item_ids
     texts = item_texts(items, item_ids, genres=False)
     titles = [text or f"item {on_one_line(item)}" for text, item in zip(texts, item_ids, strict=True)]
     stars = dict(zip(zip(ratings.user, ratings.item, strict=True), ratings.rating, strict=True))
-    return Train(original, ratings, stars, items, titles, texts.count(""))
+    return Train(original, raw, ratings, stars, items, titles, texts.count(""))
+
+
+def folder_of_files(original):
+    """The folder of the data set's .inter and .item.  original: its train_original CSV, of one protocol or another."""
+    folder = original.parent.parent if original.parent.name.startswith("hold_out_") else original.parent
+    taken_in = folder / "atomic"  # of a data set of one's own
+    return taken_in if taken_in.is_dir() else folder
 
 
 def require_same_ratings(folder, labels, train):

@@ -194,7 +194,7 @@ def refuse_foreign(given, options):
     for name in sorted(given.keys() - options.values().keys()):
         why = f"{given.get('model', MODEL)} has no use for it; leave it out"
         if name in names_of(Looking):
-            why = "has no use without --filter"
+            why = f"has no use without {'--filter' if name == 'filter_pool' else '--run'}"
         elif name in names_of(RefinementSettings):
             why = f"{given['model']} refines no ratings; leave it out"  # CoNRec
         raise InputError(f"--{name}: {why}")
@@ -213,7 +213,7 @@ def parse(argv=None, examples=""):
     if given.pop("version", False):
         print(version.in_words())
         sys.exit(0)
-    looking = bool({"recommend", "filter", "run"} & given.keys())
+    looking = bool({"recommend", "stars", "similar", "filter", "run"} & given.keys())
     if looking == ("dataset" in given):
         raise InputError(GIVE_ONE)
     return make_looking(given) if looking else make(given)

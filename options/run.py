@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from options.flag import Settings, flag, shared
+from options.flag import Settings, beside, flag, shared
 from preparation.locate import protocol_of
 from preparation.sources import DATASETS
-from utils import InputError
+from utils import InputError, require_table_path
 
 READING = ("columns", "scale", "half_stars")
 MODEL = "ReFINe++"  # the one that runs where none is named
 GIVE_ONE = (
-    "give --dataset to train, --recommend USER with --run PATH to look at a finished run, or --filter RUN with "
-    "--run PATH to filter what it recommends"
+    "give --dataset to train, --recommend USER with --run PATH to look at a finished run (or --stars for somebody new, "
+    "--similar ITEM), or --filter RUN with --run PATH to filter what it recommends"
 )
 
 
@@ -190,7 +190,16 @@ class Looking(Settings):
     title = "looking at a finished run, instead of --dataset"
 
     recommend: str | None = flag(
-        None, "print what the run recommends to this user, and what it knows of them", metavar="USER", common=True
+        None, "print what the run recommends to this user and knows of them; with --out: or all, or a file of ids",
+        metavar="USER", common=True,
+    )
+    stars: list[str] | None = flag(
+        None, "print what the run recommends to somebody new who gave these stars, such as 50=5 172=4 1=2",
+        nargs="+", metavar="ITEM=STARS",
+    )
+    similar: str | None = flag(None, "print the items that the run finds most like this one", metavar="ITEM")
+    out: Path | None = flag(
+        None, "write the lists of --recommend, --stars or --similar to this file instead, a .csv, .jsonl or .parquet"
     )
     filter: str | None = flag(
         None,
@@ -213,9 +222,32 @@ class LookingSettings(Looking):
         self.top_k = sorted(set(self.top_k))
 
     def check(self):
-        if [self.recommend, self.filter].count(None) != 1 or self.run is None:
+        if [self.recommend, self.stars, self.similar, self.filter].count(None) != 3 or self.run is None:
             raise InputError(GIVE_ONE)
+        if self.stars:
+            stars_by_item(self.stars)
+        if self.out:
+            require_table_path(self.out)
 
     def idle(self):
         if self.filter is None:
             yield "filter_pool", "has no use without --filter"
+        else:
+            yield "out", beside("--filter")
+
+
+def stars_by_item(words):
+    """{item id: number} of words such as 50=5.  Raises InputError for other words, and for an item given twice."""
+    found = {}
+    for word in words:
+        item, _, number = word.rpartition("=")
+        try:
+            stars = float(number)
+        except ValueError:
+            stars = None
+        if not item or stars is None:
+            raise InputError(f"--stars {word}: expected ITEM=STARS, such as 50=5, with spaces between several")
+        if item in found:
+            raise InputError(f"--stars {word}: item {item} is given twice; leave one of them out")
+        found[item] = int(stars) if stars.is_integer() else stars
+    return found

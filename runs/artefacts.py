@@ -9,21 +9,30 @@ from options.run_name import flag_words
 from utils import write_atomically
 
 
-def write_recommendations(path, items, scores, data, item_table):
-    """recommendations.csv: user, rank, item, title, score.  items, scores: (U, k) item numbers and scores by rank."""
+def write_recommendations(path, ranked, data, item_table):
+    """recommendations.csv: user, rank, item, title, score; `ranked` is what rank() yields."""
     titles = item_table.title.reindex(data.item_ids, fill_value="").to_numpy()
-    n_users, k = items.shape
-    numbers = items.ravel()
-    columns = {
-        "user": np.repeat(data.user_ids, k),
-        "rank": np.tile(np.arange(1, k + 1), n_users),
-        "item": data.item_ids[numbers],
-        "title": titles[numbers],
-        "score": scores.ravel().round(4),
-    }
-    table = pd.DataFrame(columns)
-    table = table[table.score > -np.inf]  # a user who has rated nearly everything gets a shorter list
+    table = table_of_ranked(ranked, data, titles)
+    table["score"] = table.score.round(4)
     write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n"))
+
+
+def table_of_ranked(ranked, data, titles):
+    """A DataFrame user, rank, item, title, score of what rank() yields.  titles: (I,) by item number."""
+    parts = []
+    for users, items, scores in ranked:
+        k = items.shape[1]
+        numbers = items.cpu().numpy().ravel()
+        columns = {
+            "user": np.repeat(data.user_ids[users], k),
+            "rank": np.tile(np.arange(1, k + 1), len(users)),
+            "item": data.item_ids[numbers],
+            "title": titles[numbers],
+            "score": scores.cpu().numpy().ravel(),
+        }
+        parts.append(pd.DataFrame(columns))
+    table = pd.concat(parts, ignore_index=True)
+    return table[table.score > -np.inf].reset_index(drop=True)  # who has rated nearly everything gets a shorter list
 
 
 def write_per_user(path, per_user, data):

@@ -104,6 +104,9 @@ def test_the_benchmarks_run(ml_100k, films):
     done = run(["benchmarks/books.py", "--divide", "100", "Popularity"])
     assert done.returncode == 0, done.stderr
     assert re.search(r"^Popularity\n +\d+ s +\d+ MB   users \d+  items \d+  train \d+", done.stdout, re.MULTILINE)
+    done = run(["benchmarks/new_users.py", "Popularity", "--users", "20"])
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^Popularity, test: .* trained on, .* folded in, difference [+-]", done.stdout, re.MULTILINE)
     flags = ["--data_dir", str(ml_100k.parent), "--users", "2", "--kills", "0"]
     done = run(["-W", "ignore", "benchmarks/refine.py", str(films.llm / "trained"), *flags])
     assert done.returncode == 0, done.stderr
@@ -152,5 +155,5 @@ def test_the_worked_example_of_a_model_trains(tmp_path, monkeypatch, capsys):
 
 def test_every_flag_named_exists():
     flags = set(FLAGS)
-    others = {"list", "jobs", "help", "out"}  # of study.py, and of llm_feedback.py
+    others = {"list", "jobs", "help", "format"}  # of study.py, and of llm_feedback.py
     assert set(re.findall(r"`--([a-z_]+)", TEXT)) <= flags | others

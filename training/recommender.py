@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from machine import processes
+from machine.hardware import upload
+from utils import InputError
 
 
 class Recommender(nn.Module):
@@ -47,6 +49,27 @@ class Recommender(nn.Module):
     def embeddings(self):
         """Users (U, d) and items (I, d); the score of (u, i) is their dot product."""
         raise NotImplementedError
+
+    # What a finished run may be asked for (recommend.py); a model that has no answer says so:
+
+    def fold_in(self, users, items, ratings, n_users):
+        """Rows (n_users, d) of users that were not trained on, whose dot products with the items of embeddings() are
+        their scores.
+
+        users (from 0), items (numbers), ratings (1 to 5): (n,) numpy arrays, a row of each rating.  Raises InputError
+        where the model knows nobody but those that it was trained on.
+        """
+        raise self.refusal("a new user has no scores: it knows those alone that it was trained on")
+
+    @torch.no_grad()
+    def similarities(self, item):
+        """(I,) how alike each item is to the item of this number: the cosine of their embeddings, if no other is
+        meant.  Raises InputError of a model that knows no likeness of items."""
+        return cosines(self.embeddings()[1], item)
+
+    def refusal(self, why):
+        """An InputError about this model."""
+        return InputError(f"{type(self).__name__}: {why}")
 
     # A model trained by gradient:
 
@@ -184,6 +207,36 @@ class GraphRecommender(Recommender):
 
     def embeddings(self):
         return self.by_side(self.propagation(self.table))
+
+    def is_edge(self, ratings):
+        """Which ratings, (n,), are edges of the graph: those of the positives, where a model has no others."""
+        return ratings >= 4
+
+    @torch.no_grad()
+    def fold_in(self, users, items, ratings, n_users):
+        return self.folded(self.embeddings()[1], users, items, ratings, n_users)
+
+    def folded(self, z_items, users, items, ratings, n_users):
+        """A layer of the propagation from the items' final embeddings (I, d) to new users, (n_users, d): z_u = sum over
+        the edges of u of z_i / sqrt(degree of u x degree of i), degrees of items as in the train graph.
+
+        A user's own row of E, which training alone could give, is left out.  Of a model without a layer (MF) degrees
+        count for nothing: the sum.
+        """
+        edges = self.is_edge(ratings)
+        users, items = upload([users[edges], items[edges]], z_items.device)
+        degree = self.propagation.start.diff()[self.data.n_users :].clamp(min=1)  # (I,) an item may have no edge
+        if not self.propagation.layers:
+            degree = torch.ones_like(degree)
+        own = torch.bincount(users, minlength=n_users).clamp(min=1)  # (n_users,)
+        weight = (own[users] * degree[items]).rsqrt()[:, None]  # (edges, 1)
+        return z_items.new_zeros(n_users, z_items.shape[1]).index_add_(0, users, weight * z_items[items])
+
+
+def cosines(items, item):
+    """(I,) the cosine of each row of items (I, d) with that of the item of this number."""
+    items = F.normalize(items)
+    return items @ items[item]
 
 
 @torch.no_grad()

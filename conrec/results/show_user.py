@@ -12,6 +12,9 @@ from utils import InputError
 
 def recommend(options):
     """The command.  Raises InputError for an unknown user, or without predictions."""
+    if options.recommend is None or options.out:
+        how = "--recommend USER alone looks at it"
+        raise InputError(f"{options.run}: is a run of CoNRec, which predicts dislikes; {how}")
     path, user = options.run / "predictions.csv", options.recommend
     if not path.exists():
         raise InputError(f"{options.run}: has no predictions.csv; only a run of --conrec_system conrec leaves it")

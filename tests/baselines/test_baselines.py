@@ -425,3 +425,58 @@ def test_edges_of_a_user_who_has_rated_everything_do_not_count():
 def test_one_mlp_layer_is_refused():
     with pytest.raises(InputError, match="--siren_mlp_layers 1: must be a number of at least 2"):
         command_line.parse(["--dataset", "x", "--model", "SiReN", "--siren_mlp_layers", "1"])
+
+
+# ---------------------------------------------------------------------------------------- new users, similar items
+
+ALIKE = ["EASE", "Stars", "Popularity", "ItemMean", "LightGCN", "MF", "ReFINe", "ReFINe++", "SiReN"]
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_several_new_users_at_once_are_each_alone(data, name):
+    model = build(name, data).eval()
+    users, items, ratings = np.array([0, 0, 1, 2, 2]), np.array([3, 7, 3, 9, 11]), np.array([5.0, 1, 4, 2, 5])
+    together = model.fold_in(users, items, ratings, 3).detach()
+    assert together.shape == (3, model.embeddings()[1].shape[1])
+    for user in range(3):
+        own = users == user
+        alone = model.fold_in(np.zeros(own.sum(), int), items[own], ratings[own], 1).detach()
+        torch.testing.assert_close(together[user], alone[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "edges"),
+    [
+        ("LightGCN", [], [5, 4]), ("ReFINe", [], [5, 4]), ("MF", [], None), ("SiReN", [], [5, 4]),
+        ("ReFINe++", ["--graph", "positive"], [5, 4]), ("ReFINe++", ["--graph", "signed"], [5, 4, 1]),
+        ("HNLMRec", ["--hard", "none"], [5, 4]),
+    ],
+)  # fmt: skip
+def test_a_new_user_is_the_sum_of_the_items_of_their_edges_over_the_roots_of_degrees(data, name, given, edges):
+    """edges: the stars that are edges of the graph; None: no graph, and the likes count alike."""
+    model = build(name, data, *given).eval()
+    items, ratings = np.arange(10), np.repeat([5.0, 4, 3, 2, 1], 2)
+    z_items = model.embeddings()[1].detach().double().numpy()
+    expected = np.zeros(z_items.shape[1])
+    for item in items[np.isin(ratings, edges or [5, 4])]:
+        rated = data.train.rating[data.train.items == item]
+        degree = np.isin(rated, edges).sum() if edges else 1
+        expected += z_items[item] / np.sqrt(max(degree, 1))
+    expected /= np.sqrt(np.isin(ratings, edges or [5, 4]).sum())
+    found = model.fold_in(np.zeros(10, int), items, ratings, 1)[0].detach().numpy()
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-7)
+
+
+def test_what_a_new_user_rejects_counts_as_of_a_train_user(data):
+    """With --rejection: the columns behind the embeddings are those of a train user with the same confirmed negatives,
+    up to the deviation of the scores, which is the users' own."""
+    model = build("ReFINe++", data, "--rejection", "0.5").eval()
+    users, items = model.embeddings()
+    own = data.train.users == 3
+    found = model.fold_in(np.zeros(own.sum(), int), data.train.items[own], data.train.rating[own], 1)
+    assert found.shape[1] == users.shape[1] == items.shape[1]
+    torch.testing.assert_close(found[0, 8:], users[3, 8:].detach())
+    spread = (found[:, :8] @ items[:, :8].t()).std(correction=0)
+    assert spread.item() == pytest.approx(1, rel=1e-3)
+    assert model.similarities(3).argmax() == 3  # of the embeddings alone
+    torch.testing.assert_close(model.similarities(3), build("ReFINe++", data).similarities(3))

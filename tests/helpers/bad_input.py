@@ -245,6 +245,7 @@ CASES = {
         r"the run to resume knows other flags \(--hidden_dim\)", "--model Popularity --path_name before --resume",
         both(unfinished, edit("result/x/before/config.json", '"top_k"', '"hidden_dim": 600, "top_k"')), before=True,
     ),
+    "lists of no finished run": Case(r"--out: has no use without --run", "--llm rule --out lists.csv"),
     "recommendations of nobody": Case(r"give --dataset to train, --recommend USER", "--recommend u1"),
     # ------------------------------------------------------------------------------------------------------- flags
     "no such data set": Case(r"neither one of ML-100K", "--dataset nowhere"),

@@ -1,0 +1,169 @@
+"""Refined ratings as tables: a DataFrame of ratings in, the same with what became of each out.
+
+    refine      ratings and items of a notebook -> refined ratings, by the stage that main.py runs (refinement.py)
+    table_of    the folder of a refinement, read by decisions.py -> a DataFrame
+
+What they mean: docs/refinement.md.  Refined ratings in other libraries' formats: export.py.
+"""
+
+import csv
+from contextlib import nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+
+from feedback import refinement
+from feedback.controls import CONTROLS
+from feedback.decisions import read_refinement, read_train
+from machine import hardware
+from options import command_line
+from options.flag import own_names_of
+from options.refinement import RefinementSettings
+from preparation.files import STARS
+from preparation.splits import COLUMNS
+from preparation.titles import item_table, on_one_line
+from utils import InputError, write_atomically
+
+NAME = "ratings"  # of the data set that refine() makes of DataFrames
+ITEM_COLUMNS = {"item": "item_id:token", "title": "title:token_seq", "year": "year:token", "genre": "genre:token_seq"}
+NOT_HERE = {"llm", "llm_dry_run", "llm_labels", "llm_shuffle"}  # flags that are no arguments of refine()
+MODELS_BELOW = Path(__file__).resolve().parents[1] / "data"  # where main.py keeps the files of language models, too
+
+
+def say(*lines):
+    print(*lines, sep="\n")
+
+
+def refine(ratings, items=None, llm="rule", folder=None, device="auto", log=say, **flags):
+    """Ratings with two more columns: refined, the rating that training would see, and decision, what became of it.
+
+    ratings: a DataFrame with user, item and rating (whole stars, 1 to 5), each pair once; other columns, such as
+    timestamp, stay.  items: a DataFrame with item, title and, if known, year and genre; rule, twos and random do
+    without.  llm: as --llm of main.py.  folder: where answers are kept, so that the same call goes on where it was
+    interrupted; a language model needs one, and llm_feedback.py looks at what lies in it.  flags: those of main.py for
+    refinement, such as llm_mode="score", unasked_twos="ask" or llm_url; data_dir, the folder of downloaded models.
+
+    decision is positive (4 and 5), liked, confirmed negative (1s too), unanswered, or neutral (nobody asked).  Raises
+    InputError for what cannot be used; nothing is asked then.  log: called with the lines that main.py prints.
+    """
+    options = settings_of(llm, flags)
+    train = text_of_ratings(ratings)
+    described = "" if items is None else text_of_items(items)
+    if folder is None and llm not in CONTROLS:
+        raise InputError(f"refine, llm {llm}: needs folder=PATH, where answers are kept; nothing is asked twice then")
+    where = TemporaryDirectory() if folder is None else nullcontext(folder)
+    with where as path:
+        base = Path(path)
+        write_once(base / f"{NAME}_train_original.csv", train)
+        if items is not None:
+            write_atomically(base / f"{NAME}.item", lambda p: p.write_text(described, encoding="utf-8"))
+        device = hardware.pick_device(device)
+        labels, _ = refinement.refine(NAME, base, item_table(base), options, device, log)
+        read = read_train(labels.parent)
+        table = table_of(read_refinement(labels.parent, read), read)
+    columns = {name: table[name].to_numpy() for name in ("refined", "decision")}
+    return ratings.assign(**columns)
+
+
+def settings_of(llm, flags):
+    """RefinementSettings.  Raises InputError for a flag that there is not, and as main.py does."""
+    known = [*(name for name in own_names_of(RefinementSettings) if name not in NOT_HERE), "data_dir"]
+    for name, value in flags.items():
+        if name not in known:
+            hint = command_line.did_you_mean(name, known)
+            raise InputError(f"refine, {name}: is no argument{hint} (there are {', '.join(known)})")
+        choices = command_line.FLAGS[name].more.get("choices")
+        if choices and value not in choices:
+            raise InputError(f"refine, {name} {value}: must be one of {', '.join(choices)}")
+    if llm == "shuffled":
+        raise InputError("refine, llm shuffled: needs labels to shuffle, which only main.py has")
+    given = {"dataset": NAME, "llm": str(llm), "data_dir": MODELS_BELOW, **flags}
+    return command_line.make(given).refinement
+
+
+def text_of_ratings(ratings):
+    """The train CSV of a DataFrame.  Raises InputError, naming the row, for what is no rating."""
+    require_columns("ratings", ratings, ("user", "item", "rating"))
+    if not len(ratings):
+        raise InputError("ratings: is empty; a row is user, item, rating")
+    stars = pd.to_numeric(ratings.rating, errors="coerce")
+    wrong = ~stars.isin(STARS).to_numpy()
+    if wrong.any():
+        row, value = ratings.index[wrong][0], ratings.rating[wrong].iloc[0]
+        raise InputError(f"ratings, row {row}: rating {value}, expected whole stars, 1 to 5; map other scales first")
+    ids = {name: tokens(ratings[name], f"ratings, column {name}") for name in ("user", "item")}
+    table = pd.DataFrame(ids | {"rating": stars.astype(int).to_numpy()})
+    twice = table.duplicated(["user", "item"])
+    if twice.any():
+        user, item = table.loc[twice.idxmax(), ["user", "item"]]
+        cure = 'ratings.drop_duplicates(["user", "item"], keep="last") keeps the last'
+        raise InputError(f"ratings: user {user} has rated item {item} twice; {cure}")
+    return table.to_csv(index=False, header=COLUMNS, lineterminator="\n")
+
+
+def text_of_items(items):
+    """The .item file of a DataFrame.  Line breaks in titles become spaces, and genres are set apart by spaces."""
+    require_columns("items", items, ("item", "title"))
+    table = pd.DataFrame({"item": tokens(items["item"], "items, column item")})
+    for name in ("title", "year", "genre"):
+        cells = items[name].to_numpy() if name in items else [""] * len(items)
+        table[name] = [on_one_line(in_words(cell)) for cell in cells]
+    table["genre"] = table.genre.str.replace("|", " ", regex=False)
+    style = {"sep": "\t", "quoting": csv.QUOTE_NONE, "lineterminator": "\n"}
+    return table.to_csv(index=False, header=list(ITEM_COLUMNS.values()), **style)
+
+
+def require_columns(what, table, names):
+    missing = [name for name in names if name not in table]
+    if missing:
+        found = ", ".join(map(str, table.columns))
+        raise InputError(f"{what}: has no column {missing[0]}; it needs {', '.join(names)}, and has {found}")
+
+
+def tokens(column, where):
+    """Ids as text, (rows,).  Raises InputError for one that is missing, or that a table with tabs cannot hold."""
+    ids = [in_words(cell) for cell in column]
+    for row, token in zip(column.index, ids, strict=True):
+        if not token.strip() or token != on_one_line(token):
+            raise InputError(f"{where}, row {row}: {token!r} is no id: it is on one line, without spaces around it")
+    return ids
+
+
+def in_words(cell):
+    """A cell as text, "" where it is missing; 1995.0, as pandas has whole numbers beside missing ones, is "1995"."""
+    if pd.isna(cell):
+        return ""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+
+
+def write_once(path, text):
+    """Write the ratings that a folder is about.  Raises InputError where it is about others."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise InputError(f"{path.parent}: was begun with other ratings; give another folder, or delete it to ask anew")
+    write_atomically(path, lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def table_of(refined, train):
+    """A DataFrame user, item, rating, refined, decision of a decisions.Refinement, in the order of the train rows.
+
+    train: its decisions.Train.  Of labels without answers it is not known who was asked about what, and what they left
+    as it was is neutral.  Raises InputError where there are no labels yet.
+    """
+    if not refined.labels:
+        raise InputError(f"{refined.folder}: holds answers but no labels (..._train_augment.csv) yet; {WHERE_LABELS}")
+    asked = refined.train.pairs if refined.settings else set()
+    users, items = zip(*train.stars, strict=True)
+    rating, labels = (np.array(list(values.values())) for values in (train.stars, refined.labels))
+    was_asked = [pair in asked for pair in train.stars]
+    decision = np.select(
+        [rating >= 4, labels >= 4, labels <= 1, was_asked], ["positive", "liked", "confirmed negative", "unanswered"],
+        "neutral",
+    )  # fmt: skip
+    columns = {"user": users, "item": items, "rating": rating, "refined": labels, "decision": decision}
+    return pd.DataFrame(columns)
+
+
+WHERE_LABELS = "the same command of main.py goes on, or they lie in a folder beside it whose name begins as this one's"
