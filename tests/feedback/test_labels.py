@@ -195,6 +195,7 @@ def test_the_atomic_file_is_read_by_our_reader_and_has_the_timestamps_of_the_raw
 
 def test_without_timestamps_for_every_row_there_are_none(world, tmp_path, export):
     base = shutil.copytree(world[0] / "data" / "blocks", tmp_path / "blocks")
+    shutil.rmtree(base / "atomic")
     words = [str(base / "feedback" / "rule"), "--format", "recbole", "--out", str(tmp_path / "plain")]
     assert llm_feedback.main(["export", *words]) == 0
     assert (tmp_path / "plain" / "plain.inter").read_text().startswith("user_id:token\titem_id:token\trating:float\n")
