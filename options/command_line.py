@@ -273,7 +273,7 @@ def parser(names=None, title=None, **style):
             groups[section] = made.add_argument_group(section)
         groups[section].add_argument(f"--{name}", **arguments_of(each))
     made.add_argument("-h", "--help", action="store_true", default=argparse.SUPPRESS, help="this help")
-    made.add_argument("--version", action="store_true", default=argparse.SUPPRESS, help="of this program and torch")
+    made.add_argument("--version", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return made
 
 
@@ -334,7 +334,8 @@ def short_help(examples):
     lines = ["models:"]
     for name in sorted(MODELS, key=lambda name: name != MODEL):  # the default first
         lines.append(f"  {name:12}{MODELS[name].about}")
-    lines += ["", "All flags of a model, with their defaults: python main.py --model NAME --help", "", examples]
+    all_flags = "All flags of a model, with their defaults: python main.py --model NAME --help"
+    lines += ["", f"{all_flags}; which code this is: --version", "", examples]
     made = parser(names_that_are("common"), "most used", description=ABOUT, epilog="\n".join(lines))
     return with_defaults(made, MODEL)
 

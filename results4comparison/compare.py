@@ -152,18 +152,19 @@ def parse_metrics(text):
 
 
 def table(run, reference):
-    """Lines that set a run's test metrics beside the published ones, where they are of one experiment.
+    """Lines that set a run's test metrics beside the published ones; none where nothing was published.
 
-    run: a summary, or a parsed log with its dataset and model.  reference: of published().  Where nothing was published
-    there are no lines, and of another experiment than the published one there is one, which says what differs.
+    run: a summary, or a parsed log with its dataset and model.  reference: of published().  Of another experiment than
+    the published one the first line says what differs.
     """
     if reference is None or run.get("protocol"):
         return []
+    lines = []
     differing = departures(run, reference)
     if differing:
-        return [f"Not compared with the published run, from which it differs: {', '.join(differing)}"]
+        lines += [f"This run differs from the published run: {', '.join(differing)}", ""]
     columns = "published (one run) / this run / difference / standard deviation over our seeds"
-    lines = [f"Test metrics, {columns}"]
+    lines.append(f"Test metrics, {columns}")
     lines.append(f"{'':14}{'published':>10}{'this run':>10}{'diff':>10}{'std':>10}")
     deviation = spread(run["dataset"], run["model"])
     for name, now in run["test"].items():

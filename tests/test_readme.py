@@ -155,5 +155,5 @@ def test_the_worked_example_of_a_model_trains(tmp_path, monkeypatch, capsys):
 
 def test_every_flag_named_exists():
     flags = set(FLAGS)
-    others = {"list", "jobs", "help", "format"}  # of study.py, and of llm_feedback.py
+    others = {"list", "jobs", "help", "version", "format"}  # of study.py, and of llm_feedback.py
     assert set(re.findall(r"`--([a-z_]+)", TEXT)) <= flags | others
