@@ -92,7 +92,8 @@ def is_of_ratings(table, columns, *more):
 def is_of_items(table, columns):
     if suffix_of(table.path) == ".inter" or table.path.name == NOT_OURS or is_of_ratings(table, columns):
         return False
-    return "title" in layouts.item_columns(table.columns, columns) and bool(layouts.ids_among(table.columns))
+    found = layouts.item_columns(table.columns, columns)
+    return "title" in found and ("item" in found or bool(layouts.ids_among(table.columns)))
 
 
 def refuse_item_file_without_titles(tables, columns):

@@ -344,6 +344,13 @@ def test_ids_that_look_alike_are_counted_with_two_examples(tmp_path):
     assert "users: 2 ids stand in x.inter in more than one way, such as" in said[3] and "'8' and '8.0'" in said[3]
 
 
+def test_the_column_of_items_that_one_names_is_that_of_their_file_too(tmp_path):
+    (tmp_path / "votes.csv").write_text("who,film,points\na,x,5\n")
+    (tmp_path / "films.csv").write_text("film,original_title,title\nx,Titel,Title\n")
+    _, items, said = take_in(tmp_path, columns="user=who,item=film,rating=points")
+    assert items["x"]["title"] == "Title" and said[0].endswith("; item = film, title = title of films.csv")
+
+
 def test_an_id_over_two_lines_is_refused_with_its_line(tmp_path):
     (tmp_path / "x.csv").write_text('user,item,rating\na,x,5\n" b\nc",x,5\n')
     with pytest.raises(
