@@ -22,10 +22,11 @@ def answer(question, train, vectors):
     dislikes (1, and 2 where 2s are not candidates), the item itself left out.  The user's
     threshold is the score that calls as large a share of the known likes and dislikes "liked" as
     the user did.  Without a like or a dislike there is nothing to calibrate on and every candidate
-    stays unanswered.
+    stays unanswered.  Of thumbs the candidates themselves are the dislikes, so it takes two.
     """
     likes, dislikes = question.likes, question.dislikes  # the whole profile
-    if not (len(likes) and len(dislikes)):
+    needed = 2 if train.two_valued else 1
+    if not len(likes) or len(dislikes) < needed:
         side = "dislike" if len(likes) else "like"
         return unanswered(question, train, f"no {side} to calibrate on")
     scores = score(question.items, likes, dislikes, vectors)

@@ -41,6 +41,11 @@ class TrainRatings:
             pairs.update((user, item) for item in self.item_ids[items])
         return pairs
 
+    @cached_property
+    def two_valued(self):
+        """Whether the ratings below 4 are all 2s, as a thumb down is taken to be.  Then all dislikes are candidates."""
+        return not any(((stars == 1) | (stars == 3)).any() for _, stars in self.ratings.values())
+
     def askable(self, user):
         """Item numbers of the user's candidates with a title.  The others stay unanswered."""
         items = self.candidates[user]
@@ -130,7 +135,8 @@ class Question:
 def one_each(train):
     """One question a user, about all candidates in file order.
 
-    The profile is all known likes and dislikes.
+    The profile is all known likes and dislikes.  Of thumbs it is all likes and all candidates: an item is compared with
+    the others of them.
     """
     made = []
     for user in train.candidates:
@@ -138,7 +144,7 @@ def one_each(train):
         if not len(items):
             continue
         likes, dislikes = train.likes_and_dislikes(user)
-        made.append(Question(user, 0, 0, items, likes, dislikes))
+        made.append(Question(user, 0, 0, items, likes, items if train.two_valued else dislikes))
     return made
 
 

@@ -216,6 +216,8 @@ def encoder_model(llm, weights, items, train, options, device):
         "dtype": "float32",
         "batch_size": encoder.BATCH_SIZE,
     }
+    if train.two_valued:
+        settings["two_valued"] = True
     answer = partial(embed.answers, texts=texts, weights=weights, device=device)
     folder = folder_name(llm, "embed", options)
     return WayOfAsking(llm, "embed", one_each(train), answer, settings, folder)

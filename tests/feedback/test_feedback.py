@@ -81,6 +81,24 @@ def test_without_a_dislike_nothing_is_answered_and_the_reason_is_given(answers):
     assert answers["carl"]["verdicts"] == ["unanswered"] and "no dislike" in answers["carl"]["reason"]
 
 
+def test_a_thumb_down_is_compared_with_the_others_of_its_user(vectors):
+    """anna's thumbs up are a's; of her thumbs down b1, b2, b3 are alike and a3 is like what she likes.  One alone is
+    compared with nothing."""
+    rows = [f"anna {item} {stars}" for item, stars in zip(("a1", "a2", "a3", "b1", "b2", "b3"), "552222", strict=True)]
+    table = pd.DataFrame([row.split() for row in [*rows, "bert a1 5", "bert b1 2"]], columns=["user", "item", "token"])
+    table = table.astype("category").assign(rating=table.token.astype(float))
+    train = whom_to_ask(table, "ask")
+    assert train.two_valued and not whom_to_ask(table.assign(rating=table.rating.replace(5, 3)), "ask").two_valued
+    anna, bert = (embed.answer(question, train, vectors) for question in one_each(train))
+    assert dict(zip(anna["items"], anna["verdicts"], strict=True)) == {
+        "a3": "liked", "b1": "disliked", "b2": "disliked", "b3": "disliked"
+    }  # fmt: skip
+    assert bert["verdicts"] == ["unanswered"] and "no dislike" in bert["reason"]
+    v = vectors  # a1 a2 a3 b1 b2 b3
+    by_hand = v[2] @ v[:2].mean(0) - v[2] @ v[3:].mean(0)
+    assert anna["scores"][anna["items"].index("a3")] == pytest.approx(by_hand, abs=1e-6)
+
+
 def test_a_known_rating_is_hidden_from_its_own_score(vectors):
     """Its score is what it would be if the user had never rated it."""
     likes, dislikes = np.array([0, 1]), np.array([3, 4])
