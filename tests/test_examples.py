@@ -1,12 +1,15 @@
 """The data set to try the program on, examples/tiny."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 import main
+from preparation.files import STARS, read_ratings
+from preparation.own import taken_in
 
 ROOT = Path(main.__file__).parent
 TINY = ROOT / "examples" / "tiny"
@@ -42,3 +45,17 @@ def test_tastes_beat_popularity(summary):
     refine = summary("--llm", "rule", "--epochs", "20")
     assert refine["data"]["users"] == make_tiny.USERS and 100 <= refine["data"]["items"] <= make_tiny.FILMS
     assert refine["test"]["recall@20"] > 1.5 * popularity
+
+
+def test_the_shapes_are_understood_as_the_first_hour_says(tmp_path):
+    subprocess.run([sys.executable, "examples/make_shapes.py", str(tmp_path / "shapes")], cwd=ROOT, check=True)
+    page = (ROOT / "docs" / "first_hour.md").read_text(encoding="utf-8")
+    readings = {"points": {"columns": "user=who,item=film,rating=points,time=day", "scale": "1-10"}}
+    readings |= {"thumbs": {"columns": "rating=thumb", "scale": "up=5,down=2"}, "plays": {}}
+    for name, reading in readings.items():
+        said = []
+        with taken_in(name, tmp_path / "shapes" / name, tmp_path / name, reading, said.append):
+            pass
+        assert said[1] in page and (name == "plays" or (said[0] in page and said[2] in page))
+    thumbs = read_ratings(tmp_path / "thumbs" / "atomic" / "thumbs.inter", "\t", STARS, timed=True)
+    assert thumbs.timestamp.max() < 1e10  # milliseconds have become seconds
