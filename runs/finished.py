@@ -11,6 +11,7 @@ from options.refinement import DEFAULT_LLM
 from options.run import READING
 from preparation.locate import folder_of_found, folder_of_splits
 from preparation.sources import DATASETS
+from preparation.stamp import read_stamp
 from runs.run_folder import FREE, read_config
 from utils import InputError, git_blob_id, read_json, remembered_sha256
 
@@ -118,7 +119,7 @@ def of_splits(made_from, options, name, raw, folder):
 
     # What the splits there are made from, what main.py would make them from now, and what the run's were made from.
     by_hand = splits.by_hand(name, folder)
-    stamp = splits.read_stamp(folder / "prepared.json")
+    stamp = read_stamp(folder / "prepared.json")
     now, had = origin_now(name, raw, folder, options.run.reading), made_from.get("raw")
     up_to_date = by_hand or now is None or stamp.get("made_from") == now
     if had is None and stamp and are_the_same(own, stamp["made"], paths):
@@ -159,7 +160,7 @@ def of_held_out(made_from, options, name, folder):
     from preparation import dislikes, splits
 
     own = folder_of_splits(folder, options.run.protocol)
-    had = splits.read_stamp(own / "prepared.json").get("made_from", {})
+    had = read_stamp(own / "prepared.json").get("made_from", {})
     if had.get("rules", dislikes.RULES_VERSION) != dislikes.RULES_VERSION:
         return "holds a finished run on dislikes that were held out by other rules"
     for part in splits.PARTS:
