@@ -57,7 +57,7 @@ def fit(name, raw, folder, options, run):
     if settings.conrec_reversed or settings.conrec_system == "sasrec":
         return systems.fit(job, origin, make_events, open_run)
     job.K = codes_for(job)
-    vectors = item_vectors(texts_of(job), job.events.item_ids, settings)
+    vectors = item_vectors(texts_of(job), job.events, settings)
     origin |= {"vectors": vectors.settings, **of_backbone(job)}
     hardware.reset_peak_memory(device)
     open_run(job, origin)

@@ -18,7 +18,7 @@ METRICS = (CHOOSING, "hr@20", PRIMARY, EVERY, "luf@20", "lif@20", "lif-strict@20
 SAME_LOSS = "at the same loss of likes"  # what a filter's report calls its comparison
 BESIDE = ("two factors, last 20 events", "two factors")  # what a run is set against, user by user
 
-OF_IDS = "conrec_encoder conrec_embeddings conrec_codes conrec_rq_epochs"
+OF_IDS = "conrec_encoder conrec_embeddings conrec_ids conrec_codes conrec_rq_epochs"
 OF_GRPO = (
     "conrec_steps conrec_reward conrec_gamma conrec_neighbours conrec_prompts conrec_group conrec_beta conrec_clean"
 )
@@ -50,6 +50,11 @@ class ConrecSettings(Settings):
     conrec_encoder: str = flag(DEFAULT_LLM, "the encoder of the item texts")
     conrec_embeddings: str | None = flag(
         None, "item vectors of your own, an .npz with item_id and embedding", type=absolute, metavar="PATH",
+    )
+    conrec_ids: str = flag(
+        "both", "what IDs are made of: vectors: the encoder's or your own; both: beside these, which items users rate "
+        "near each other in train",
+        choices=["both", "vectors"],
     )
     conrec_codes: int | None = flag(
         None, "codes of each of an ID's three levels",

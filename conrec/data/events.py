@@ -73,9 +73,9 @@ def signs_of(ratings, negative):
 
 
 def settings(options):
-    """The keyword arguments of read() that stand in the flags."""
+    """The keyword arguments of read() that stand in the flags; of a finished run those that had a use."""
     names = ("order", "negative", "clock", "day", "recent", "window")
-    return {name: getattr(options, f"conrec_{name}") for name in names}
+    return {name: getattr(options, f"conrec_{name}") for name in names if hasattr(options, f"conrec_{name}")}
 
 
 def of_run(settings_of_run, data_dir=None):

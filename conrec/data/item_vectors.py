@@ -1,12 +1,26 @@
-"""What the semantic IDs are made of: a unit vector for each item of the catalog."""
+"""What the semantic IDs are made of: a unit vector for each item of the catalog.
+
+    OfTexts, OfFile     of its text, or of a file
+    WithNeighbours      one of these, and beside it which items are rated near this one
+
+IDs of texts alone put films together that read alike; users go from film to film in other ways.  So that codes tell of
+both is the idea of LETTER (Wang et al., 2024, arXiv 2405.07314); the way here is the older one of word vectors.
+"""
 
 import zipfile
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from llm.encoder import encode_texts
 from llm.weights import is_causal, model_folder, revision
+from preparation.rules import TRAIN
 from utils import InputError, sha256
+
+REACH, NEAR = 30, 10.0  # events of a user that are neighbours; how far apart they are when they count 1/e
+SMOOTHED = 0.75  # power of an item's neighbours in the chance of being one: rare ones are not overrated
+WIDTH = 64  # numbers of a neighbours' vector
+NEIGHBOURS_VERSION = 1  # raise it when the same events would give other vectors
 
 
 class OfTexts:
@@ -60,17 +74,75 @@ class OfFile:
         return unit(self.vectors)
 
 
+class WithNeighbours:
+    """Vectors of texts or of a file, and beside them those of neighbours, both of length 1: they weigh alike."""
+
+    def __init__(self, alone, events):
+        """alone: OfTexts or OfFile."""
+        self.alone, self.events = alone, events
+        self.settings = alone.settings | {"neighbours": NEIGHBOURS_VERSION}
+
+    def make(self, device):
+        return unit(np.concatenate([self.alone.make(device), neighbour_vectors(self.events)], 1))
+
+
+def neighbour_vectors(events):
+    """(I, WIDTH) float32 of length 1: items are alike that have like neighbours among the users' train events.
+
+    Positive pointwise mutual information of items and their neighbours, factored (Levy and Goldberg, 2014; with the
+    smoothing of Levy, Goldberg and Dagan, 2015): of its truncated U S V', U S^(1/2).  An item without a train event has
+    zeros; so has each further column where there are fewer items than columns.
+    """
+    from sklearn.preprocessing import normalize  # takes a second
+    from sklearn.utils.extmath import randomized_svd
+
+    information = mutual_information(neighbours(events))
+    U, S, _ = randomized_svd(information, min(WIDTH, events.n_items), random_state=0)
+    vectors = np.zeros((events.n_items, WIDTH), np.float32)
+    vectors[:, : len(S)] = normalize(U * np.sqrt(S))
+    vectors[np.asarray(information.sum(1))[:, 0] == 0] = 0  # what was normalised there is rounding
+    return vectors
+
+
+def neighbours(events):
+    """(I, I) symmetric CSR: how often two items are rated near each other in train, the nearer the more.
+
+    Two events of a user that lie k <= REACH apart count exp(-k / NEAR).
+    """
+    train = np.flatnonzero(events.parts == TRAIN)
+    users, items = events.users[train], events.items[train]
+    shape = (events.n_items, events.n_items)
+    near = csr_matrix(shape)
+    for apart in range(1, REACH + 1):
+        same = users[apart:] == users[:-apart]
+        one, other = items[:-apart][same], items[apart:][same]
+        near = near + csr_matrix((np.full(len(one), np.exp(-apart / NEAR)), (one, other)), shape)
+    return (near + near.T).tocsr()
+
+
+def mutual_information(near):
+    """The positive ones of log p(neighbour | item) / p(neighbour), (I, I) CSR.  near: of neighbours()."""
+    counts = np.asarray(near.sum(1))[:, 0]  # (I,)
+    share = counts**SMOOTHED / (counts**SMOOTHED).sum()
+    found = near.tocoo()
+    values = np.log(found.data / (counts[found.row] * share[found.col]))
+    return csr_matrix((values.clip(min=0), (found.row, found.col)), near.shape)
+
+
 def unit(rows):
     """Rows less their mean, normalised."""
     rows = rows - rows.mean(0)
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-def item_vectors(texts, item_ids, options):
-    """OfTexts or OfFile: .settings, what the vectors depend on; .make(device) -> (I, d) float32, centred, of length 1.
+def item_vectors(texts, events, options):
+    """What the IDs are made of: .settings, what the vectors depend on; .make(device) -> (I, d) float32, centred, of
+    length 1.
 
     Raises InputError for what holds no such vectors; nothing is encoded yet.
     """
     if options.conrec_embeddings:
-        return OfFile(item_ids, options.conrec_embeddings)
-    return OfTexts(texts, options)
+        alone = OfFile(events.item_ids, options.conrec_embeddings)
+    else:
+        alone = OfTexts(texts, options)
+    return alone if options.conrec_ids == "vectors" else WithNeighbours(alone, events)

@@ -32,7 +32,7 @@ def report(model, catalog, plain, vectors, texts, popular, seed):
         "same_text": round(1 - len(set(texts)) / len(texts), 4),
         "moved": int((plain != catalog.codes).any(1).sum()),
         "used_codes": [len(np.unique(plain[:, level])) for level in range(plain.shape[1])],
-        "correlation_with_text": {
+        "correlation_with_vectors": {
             "latent": correlation(given, own, seed),
             "decoded": correlation(given, catalog.E, seed),
         },

@@ -78,6 +78,18 @@ class Trie:
         """(B, ...) bool: where a child is -1, or closed for row b.  closed: (B, N) bool of closed()."""
         return (children < 0) | closed.gather(1, children.clamp(min=0).flatten(1)).view_as(children)
 
+    def open_children(self, nodes, codes, real):
+        """(B, n, K) bool: the children that lead to an item which is none of the row's earlier ones.
+
+        Of B rows of n distinct items: nodes (B, n), where each stands before the choice; codes (B, n), its own choice
+        there; real (B, n) bool, False for padding.  As closed() of the items before, row by row.
+        """
+        earlier = (nodes.unsqueeze(2) == nodes.unsqueeze(1)).tril(-1) & real.unsqueeze(1)  # (B, n, n): at one node
+        gone = earlier.float() @ torch.nn.functional.one_hot(codes, self.K).float()  # (B, n, K) items below each child
+        children = self.children(nodes)
+        below = torch.from_numpy(self.below).to(self.device)[children.clamp(min=0)]
+        return (children >= 0) & (gone < below)
+
     def log_softmax(self, logits, nodes, closed=None):
         """(B, ..., K) logits of a level -> the same, float32 log-probabilities among a node's children, -inf elsewhere.
 

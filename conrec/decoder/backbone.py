@@ -5,9 +5,11 @@ B prompts, W continuations of each, V tokens in the vocabulary, K codes a level.
 
 import torch
 
+from conrec.data.trie import LEVELS
 from conrec.decoder.decoder import CONTEXT, Decoder, from_scratch
 from conrec.decoder.shared_prefix import Reading, WholeRows
 from conrec.decoder.vocabulary import WordVocabulary
+from llm.batches import padded, places
 
 DROPOUT = 0.1  # of the tiny decoder; three codes an item are slower to learn than one number
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}  # of branch() against whole rows; others are coarser
@@ -32,6 +34,13 @@ class Backbone(Decoder):
     def answer(self, parts):
         """Parts -> tokens of an answer, which follow those of the prompt."""
         return self.vocabulary.answer(parts)
+
+    def code_logits(self, rows, keep):
+        """(B, keep, 3 K): logits() of the tiny decoder for the codes' tokens alone, without those of words."""
+        ids, mask = padded(rows, self.pad, self.device)
+        hidden = self.model.model(input_ids=ids, attention_mask=mask, position_ids=places(mask), use_cache=False)
+        codes = slice(self.first, self.first + LEVELS * self.K)
+        return hidden.last_hidden_state[:, -keep:] @ self.model.lm_head.weight[codes].T
 
     def read(self, prompts, closed=None):
         """A Reading of the prompts (lists of tokens), with gradient where it is enabled.  closed: of Trie.closed."""

@@ -94,7 +94,8 @@ class Policy:
                 asked = [self.sequence(users[row], positions[row], "both", asked=sign) for row in rows]
                 scores.append(self.score(asked, items))
             for row, disliked, liked in zip(rows, *scores, strict=True):
-                found[row] = (disliked - liked)[: len(lists[row])]
+                n = len(lists[row])  # behind them is padding, which scores -inf
+                found[row] = disliked[:n] - liked[:n]
         return found
 
 

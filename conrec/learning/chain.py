@@ -135,7 +135,7 @@ class Chain:
         validation = tasks.Validation(policy, known.validation)
         context = context_of(name, options)
         if name == "stream":
-            return tasks.Stream(policy, validation)
+            return (tasks.StreamInWords if policy.backbone.words else tasks.Stream)(policy, validation)
         if name == "warmup":
             return tasks.Warmup(policy, context, known.anchors, validation)
         wanted = reward.targets(policy.events, *known.anchors, known.neighbours, options.conrec_neighbours)

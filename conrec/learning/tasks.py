@@ -2,7 +2,7 @@
 
     Translation     the title of an ID, and the ID of a title
     Alignment       which of these items a user disliked, of whom nothing else is known
-    Stream          the item of every train event, given its sign and the events before it
+    Stream          the item of every train event, given its sign and the events before it (StreamInWords: by --llm)
     Warmup          the next dislike alone
     Grpo            what the reward likes, of what the policy samples
 """
@@ -25,7 +25,7 @@ SKIPPED = 0.1  # share of a warmup row's items that are left out
 THINNED = 0.7  # the most of a stream row's events that are left out
 EVENT = 4  # tokens of the tiny decoder: a sign and three codes
 IGNORED = -100  # no answer token
-TASKS_VERSION = 4  # raise it when batches or losses change, so that stages made with others are made anew
+TASKS_VERSION = 5  # raise it when batches or losses change, so that stages made with others are made anew
 
 
 class Supervised:
@@ -129,6 +129,7 @@ class Predicting(Supervised):
     def __init__(self, policy, context, validation):
         super().__init__(policy)
         self.context, self.validation = context, validation
+        self.room = (self.backbone.context - 1) // EVENT  # events of the tiny decoder's row
 
     def asked(self, user, p, template, sign):
         """(tokens of the prompt, of the answer): the item of the user's event at position p."""
@@ -138,17 +139,18 @@ class Predicting(Supervised):
 
     def row_of(self, items, signs):
         """The tiny decoder's example that learns all of these items; the oldest go where there is no room."""
-        room = (self.backbone.context - 1) // EVENT
-        return self.backbone.tokens([prompts.BOS]), self.backbone.answer(prompts.row_of(items[-room:], signs[-room:]))
+        parts = prompts.row_of(items[-self.room :], signs[-self.room :])
+        return self.backbone.tokens([prompts.BOS]), self.backbone.answer(parts)
 
     def validate(self):
         return self.validation(self.context)
 
 
 class Stream(Predicting):
-    """The item of every train event, liked or not, given its sign and the events before it.
+    """The item of every train event, liked or not, given its sign and the events before it: by the tiny decoder.
 
-    The tiny decoder learns all items of a row at once; a language model is asked for one of them in words.
+    An example is a row's (items, signs), all of which are learned at once.  A code is chosen as it will be decoded:
+    among those that lead to an item which does not stand earlier in the row.
     """
 
     patience = None  # it is still getting better where the rate nears 0
@@ -158,8 +160,45 @@ class Stream(Predicting):
         self.rows = StreamRows(policy.events, policy.shown[1], THINNED)
 
     def batch(self, random):
-        in_words = self.backbone.words
-        return [self.in_words(random) if in_words else self.row_of(*self.rows.draw(random)) for _ in range(ROWS)]
+        drawn = [self.rows.draw(random) for _ in range(ROWS)]
+        return [(items[-self.room :], signs[-self.room :]) for items, signs in drawn]
+
+    def weight(self, row):
+        return len(row[0])
+
+    def size(self, row):
+        return 1 + EVENT * len(row[0])
+
+    def loss(self, rows):
+        """Mean negative log-probability of the codes (scalar)."""
+        backbone, trie = self.backbone, self.policy.trie
+        items = np.full((len(rows), max(len(items) for items, _ in rows)), -1)
+        for place, (row, _) in enumerate(rows):
+            items[place, -len(row) :] = row  # on the right, as the decoder has them
+        asked = torch.from_numpy(items >= 0).to(backbone.device)  # (B, n)
+        path, codes = torch.from_numpy(trie.path).to(backbone.device)[items], backbone.codes[items]  # (B, n, 3)
+        tokens = [prompt + answer[:-1] for prompt, answer in (self.row_of(*row) for row in rows)]
+        logits = backbone.code_logits(tokens, EVENT * items.shape[1]).unflatten(1, (-1, EVENT))  # (B, n, 4, 3 K)
+        nodes, total = torch.zeros_like(path[..., 0]), 0.0
+        for level, of_level in enumerate(logits[:, :, 1:].split(trie.K, dim=-1)):
+            open_ = trie.open_children(nodes, codes[..., level], asked)  # (B, n, K)
+            logprobs = of_level[:, :, level].masked_fill(~open_, -torch.inf).log_softmax(-1)  # (B, n, K)
+            total = total - logprobs.gather(-1, codes[..., level : level + 1]).squeeze(-1)[asked].sum()
+            nodes = path[..., level]
+        return total / (codes.shape[-1] * asked.sum()), {}
+
+
+class StreamInWords(Predicting):
+    """The same by a language model, which is asked for one event in words."""
+
+    patience = None
+
+    def __init__(self, policy, validation):
+        super().__init__(policy, "both", validation)
+        self.rows = StreamRows(policy.events, policy.shown[1], THINNED)
+
+    def batch(self, random):
+        return [self.in_words(random) for _ in range(ROWS)]
 
     def in_words(self, random):
         user, p, sign = self.rows.draw_event(random)

@@ -369,6 +369,7 @@ DIFFERENT = """
 --conrec_negative 1
 --conrec_day 2
 --conrec_window 1
+--conrec_ids vectors
 --conrec_codes 24
 --conrec_rq_epochs 4
 --conrec_sft_steps 3 4 6 5
@@ -387,7 +388,7 @@ DIFFERENT = """
 --conrec_group 5
 --conrec_beta .02 .04 .5
 --conrec_clean
---conrec_beams 60
+--conrec_beams 20
 --conrec_budget 0.3
 """
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import synthetic
 
-from conrec.data.events import read, to_frame
+from conrec.data.events import of_run, read, settings, to_frame
 from conrec.data.instances import (
     as_of,
     candidates,
@@ -22,6 +22,7 @@ from conrec.data.instances import (
 )
 from conrec.learning.reward import swing, swing_values, targets
 from conrec.results import closed_forms
+from options.conrec import ConrecSettings
 from preparation.files import STARS, read_items, read_ratings
 from preparation.rules import TRAIN, split
 from preparation.sources import DATASETS
@@ -51,6 +52,15 @@ def events(planted):
 
 
 # ------------------------------------------------------------------------------------------- reading
+
+
+def test_a_finished_run_is_read_whose_config_leaves_out_what_had_no_use(planted, events):
+    """--conrec_recent, where no stage is shown the last days: the default."""
+    config = {"dataset": str(planted), "data_dir": str(planted.parent / "data"), "conrec_negative": 2}
+    config |= {"conrec_order": "timestamp", "conrec_clock": "auto", "conrec_day": 8, "conrec_window": 7}
+    assert "recent" not in settings(SimpleNamespace(**config))
+    again, _ = of_run(config)
+    assert to_frame(again).equals(to_frame(events)) and again.recent == events.recent == ConrecSettings().conrec_recent
 
 
 def test_rows_are_in_order_of_user_time_and_item_id(tmp_path):

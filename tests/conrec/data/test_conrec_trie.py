@@ -74,3 +74,26 @@ def test_ids_as_tokens_and_back(codes):
 def test_other_codes_are_refused(codes):
     with pytest.raises(ValueError, match="semantic IDs must be"):
         Trie(codes, K)
+
+
+def test_open_children_are_those_that_the_items_before_do_not_close(codes):
+    """Row by row, place by place, as closed() of the row's earlier items; also where a node is emptied by them."""
+    trie, random = Trie(codes, K), np.random.default_rng(1)
+    topic = np.flatnonzero(codes[:, 0] == codes[0, 0])  # a whole first code: it closes with its last item
+    rows = [random.permutation(topic), random.permutation(len(codes))[: len(topic) - 2]]
+    items = np.full((2, len(topic)), -1)
+    for place, row in enumerate(rows):
+        items[place, -len(row) :] = row
+    real = torch.from_numpy(items >= 0)
+    nodes = torch.zeros(items.shape, dtype=torch.long)
+    emptied = 0
+    for level in range(3):
+        chosen = torch.from_numpy(codes[items][..., level])
+        found = trie.open_children(nodes, chosen, real)
+        for row, column in np.argwhere(items >= 0):
+            before = items[row, :column][items[row, :column] >= 0]
+            shut = trie.shut(trie.children(nodes[row, column])[None], trie.closed([before]))[0]
+            assert torch.equal(found[row, column], ~shut)
+            emptied += int((shut & trie.allowed(nodes[row, column])).sum())
+        nodes = torch.from_numpy(trie.path[items][..., level])
+    assert emptied > 10

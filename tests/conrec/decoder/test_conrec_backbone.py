@@ -45,6 +45,11 @@ def by_whole_rows(model, catalog, prompt, item):
     return torch.stack(found)
 
 
+def test_logits_of_codes_are_those_of_all_tokens(model):
+    codes = slice(model.first, model.first + 3 * model.K)
+    assert torch.allclose(model.code_logits(PROMPTS, 5), model.logits(PROMPTS, 5)[..., codes], atol=1e-5)
+
+
 def gradients(model, logprobs):
     """Of a sum that weighs each log-probability differently."""
     weight = torch.arange(logprobs.numel()).reshape(logprobs.shape) / logprobs.numel()

@@ -9,6 +9,7 @@ import synthetic
 import torch
 
 from conrec.data.events import DISLIKE, LIKE, NEUTRAL, read
+from conrec.decoder import prompts
 from conrec.decoder.policy import Policy
 from conrec.learning import steps, tasks
 from conrec.learning.stage_folders import read_rows
@@ -74,26 +75,42 @@ def test_what_comes_after_train_changes_no_row(events):
         assert all(np.array_equal(a, b) for a, b in zip(*drawn, strict=True))
 
 
-def test_the_loss_is_of_the_items_given_their_signs(policy):
+def test_the_loss_is_of_the_items_given_their_signs_among_those_still_open(policy):
+    """As GRPO's policy has them: asked one by one, with the row's earlier items closed."""
     stream = tasks.Stream(policy, validation=None)
-    examples = stream.batch(np.random.default_rng(0))[:4]
-    backbone, terms = policy.backbone, []
-    for prompt, answer in examples:
-        row = prompt + answer
-        chances = backbone.logits([row])[0].log_softmax(1)  # (tokens, V)
-        ids = [place for place in range(1, len(row)) if row[place] >= backbone.first]
-        assert len(ids) == 3 * (len(row) - 1) // 4  # a sign and three codes each
-        terms += [-chances[place - 1, row[place]] for place in ids]
-    loss, _ = stream.loss(examples)
-    assert torch.allclose(loss, torch.stack(terms).mean(), atol=1e-5)
-    assert sum(map(stream.weight, examples)) == len(terms)
+    rows, terms = stream.batch(np.random.default_rng(0))[:6], []
+    assert len({len(items) for items, _ in rows}) > 1
+    for items, signs in rows:
+        for place, item in enumerate(items):
+            prompt = [prompts.BOS, *prompts.row_of(items[:place], signs[:place]), prompts.SIGNS[signs[place]]]
+            closed = policy.trie.closed([items[:place]])
+            chances = policy.backbone.branch([policy.backbone.tokens(prompt)], [[item]], policy.trie, closed)
+            terms += chances.flatten().tolist()
+    loss, _ = stream.loss(rows)
+    assert loss.item() == pytest.approx(-np.mean(terms), abs=1e-5)
+    assert 3 * sum(map(stream.weight, rows)) == len(terms)
+    assert [stream.size(row) for row in rows] == [sum(map(len, stream.row_of(*row))) for row in rows]
+    loss.backward()
+    grown = [weight.grad for weight in policy.backbone.trainable().values() if weight.grad is not None]
+    assert grown and all(gradient.isfinite().all() for gradient in grown)
+    policy.backbone.model.zero_grad()
+
+
+def test_a_row_too_long_for_the_decoder_loses_its_oldest_events(policy, monkeypatch):
+    monkeypatch.setattr(policy.backbone, "context", 14)  # <bos> and three events
+    stream = tasks.Stream(policy, validation=None)
+    rows, whole = stream.batch(np.random.default_rng(0)), stream.rows
+    random = np.random.default_rng(0)
+    for items, signs in rows:
+        drawn = whole.draw(random)
+        assert items.tolist() == drawn[0][-3:].tolist() and signs.tolist() == drawn[1][-3:].tolist()
 
 
 def test_a_language_model_is_asked_for_one_event_and_its_sign(events, tmp_path):
     of = conrec_models.catalog(n=events.n_items)
     backbone, trie, _ = conrec_models.load_llm(conrec_models.write_llm(tmp_path), of)
     policy = Policy(events, backbone, trie, shown=(5, 6), domain="movies")
-    stream, texts = tasks.Stream(policy, validation=None), set()
+    stream, texts = tasks.StreamInWords(policy, validation=None), set()
     decode = backbone.vocabulary.prompt_tokens.tokenizer.decode
     for prompt, answer in stream.batch(np.random.default_rng(0)):
         assert len(answer) == 3 and min(answer) >= backbone.first
