@@ -215,6 +215,13 @@ def test_of_a_pair_rated_twice_the_last_row_counts_in_known_data_and_without_tim
     assert given_twice(tmp_path, *rows) == "3"
 
 
+def test_rows_without_a_user_are_incomplete_and_not_given_anew(known, tmp_path):
+    write_item(tmp_path, [(f"i{i}", "Title", "1999", "Drama") for i in range(10)])
+    lines = []
+    prepared(tmp_path, [*BLOCK, ("", "i1", "5"), ("", "i1", "4"), ("u1", "", "5")], lines.append)
+    assert lines[0].startswith("ratings: 103 read; 0 given anew later, 3 incomplete or not drawn")
+
+
 def test_the_rows_that_count_stay_in_file_order(tmp_path):
     """Which of a user's ratings are test depends on it, so timestamps must not change it."""
     random = np.random.RandomState(0)
