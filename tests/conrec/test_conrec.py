@@ -362,14 +362,14 @@ def test_no_other_model_takes_the_flags_of_conrec():
         command_line.parse(["--dataset", "x", "--model", "LightGCN", "--conrec_steps", "3"])
 
 
-SHORT = "--conrec_stages stream warmup both"
+SHORT = "--conrec_stages stream warmup both --conrec_ids vectors"
 DIFFERENT = """
 --random_seed 7
 --top_k 3 20
 --conrec_negative 1
 --conrec_day 2
 --conrec_window 1
---conrec_ids vectors
+--conrec_ids both
 --conrec_codes 24
 --conrec_rq_epochs 4
 --conrec_sft_steps 3 4 6 5
@@ -388,7 +388,7 @@ DIFFERENT = """
 --conrec_group 5
 --conrec_beta .02 .04 .5
 --conrec_clean
---conrec_beams 20
+--conrec_beams 60
 --conrec_budget 0.3
 """
 
