@@ -67,9 +67,8 @@ def test_metrics_by_hand():
 def test_train_items_are_never_recommended_and_validation_items_are(data, embeddings, tmp_path):
     """Also where a user has fewer than k items left: the list is then shorter."""
     items = pd.DataFrame({"title": [f"title {i}" for i in range(50)]}, index=data.item_ids)
-    ranked = [part[1:] for part in evaluation.rank(*embeddings, data.seen, np.arange(30), 25, 7)]
-    listed, scored = (torch.cat(side).numpy() for side in zip(*ranked, strict=True))
-    artefacts.write_recommendations(tmp_path / "r.csv", listed, scored, data, items)
+    ranked = evaluation.rank(*embeddings, data.seen, np.arange(30), 25, 7)
+    artefacts.write_recommendations(tmp_path / "r.csv", ranked, data, items)
     table = pd.read_csv(tmp_path / "r.csv")
     recommended = set(zip(table.user, table.item, strict=True))
     scores = masked_scores(embeddings, data)
