@@ -48,7 +48,8 @@ def understand(given, reading, needs_ratings=True):
     to type, where no or more than one file may be meant.
     """
     columns = layouts.parse_columns(reading.get("columns"))
-    numbered = bool(columns) and all(column.isdigit() or column == layouts.NONE for column in columns.values())
+    named = [column for column in columns.values() if column != layouts.NONE]
+    numbered = bool(named) and all(map(str.isdigit, named))
     folder = given if given.is_dir() else given.parent
     tables, problems = find_tables(folder, numbered)
     if not given.is_dir() and given not in [table.path for table in tables]:

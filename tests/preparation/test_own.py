@@ -351,6 +351,13 @@ def test_the_column_of_items_that_one_names_is_that_of_their_file_too(tmp_path):
     assert items["x"]["title"] == "Title" and said[0].endswith("; item = film, title = title of films.csv")
 
 
+def test_a_column_can_be_taken_away(tmp_path):
+    (tmp_path / "x.csv").write_text("user,item,vote,time\na,x,up,soon\na,y,down,late\n")
+    rows, _, said = take_in(tmp_path, columns="rating=-,time=-")
+    assert rows == [["a", "x", "5"], ["a", "y", "5"]]
+    assert said[0] == "columns: user = user, item = item of x.csv; no titles"
+
+
 def test_an_id_over_two_lines_is_refused_with_its_line(tmp_path):
     (tmp_path / "x.csv").write_text('user,item,rating\na,x,5\n" b\nc",x,5\n')
     with pytest.raises(
