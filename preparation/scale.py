@@ -132,7 +132,7 @@ def suggested(values):
 
 
 def counted(stars):
-    """ "1: 6 %, 2: 11 %, ..." of tokens of stars."""
+    """How many rows have how many stars, in words.  stars: a categorical of tokens."""
     numbers = {}
     for token, n in stars.value_counts().items():
         if token not in ("", DROP):
