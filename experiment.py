@@ -156,7 +156,7 @@ def make_csvs(name, raw, folder, options, device, run):
         splits = hashes_of_splits(name, own, options.run.protocol)
     if name not in DATASETS:
         refuse_without_dislikes(own / f"{name}_train_original.csv", options)
-    items = rated_items(name, folder_of_atomic(name, raw, folder), own, run.log)
+    items = rated_items(name, folder_of_atomic(raw, folder), own, run.log)
     if options.run.model == "Blend":
         first = options.recommender.blend[0]
         train_csv, labels = recommend.ratings_of(first)

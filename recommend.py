@@ -71,7 +71,7 @@ def locate_splits(folder, settings, data_dir=None):
     if dataset not in DATASETS and (begun / dataset).exists():
         dataset = str(begun / dataset)
     name, raw, of_data = locate(dataset, Path(data_dir or begun / settings["data_dir"]))
-    return name, folder_of_atomic(name, raw, of_data), folder_of_splits(of_data, protocol_of(settings))
+    return name, folder_of_atomic(raw, of_data), folder_of_splits(of_data, protocol_of(settings))
 
 
 def begun_in(folder, settings):

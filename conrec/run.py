@@ -84,7 +84,7 @@ def find_files(job):
     """Fetch what a known data set lacks, or take in one's own; {"train_csv", "sha256", "item_file", "items"} of it."""
     splits.refuse_reading_of_known(job.name, job.options.run.reading)
     processes.by_first(bring_files, job)
-    job.atomic = folder_of_atomic(job.name, job.raw, job.folder)
+    job.atomic = folder_of_atomic(job.raw, job.folder)
     files = splits.fingerprint(job.name, job.raw, job.options.run.reading)
     (train_csv, sha256), (item_file, items) = [*files.items(), (None, None)][:2]
     return {"train_csv": train_csv, "sha256": sha256, "item_file": item_file, "items": items}

@@ -25,6 +25,7 @@ from feedback.verdicts import answers_about, labels_of, merge, original_of, says
 from llm.answers import key
 from options.refinement import RefinementSettings
 from preparation.files import STARS, read_ratings
+from preparation.locate import folder_of_atomic
 from preparation.titles import item_table, item_texts, on_one_line
 from utils import InputError, hash_of
 
@@ -148,8 +149,7 @@ def read_train(folder, raw=None):
 def folder_of_files(original):
     """The folder of the data set's .inter and .item.  original: its train_original CSV, of one protocol or another."""
     folder = original.parent.parent if original.parent.name.startswith("hold_out_") else original.parent
-    taken_in = folder / "atomic"  # of a data set of one's own
-    return taken_in if taken_in.is_dir() else folder
+    return folder_of_atomic(folder, folder)
 
 
 def require_same_ratings(folder, labels, train):

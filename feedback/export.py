@@ -7,12 +7,11 @@
 What loads them: docs/use_elsewhere.md.
 """
 
-import csv
-
 import numpy as np
 import scipy.sparse
 
 from preparation.files import encode, read_table, sort_ids
+from preparation.own import INTER, write_atomic_file
 from utils import InputError, require_table_path, write_atomically, write_npz, write_table
 
 
@@ -27,18 +26,16 @@ def to_recbole(table, path, raw):
 
     raw: the folder of the data set's own .inter, whose timestamps are taken over where every row has one.
     """
-    atomic = table[["user", "item", "refined"]]
-    atomic.columns = ["user_id:token", "item_id:token", "rating:float"]
+    atomic = table[["user", "item"]].assign(rating=table.refined)
     timestamps = timestamps_of(table, raw)
     if timestamps is not None:
-        atomic = atomic.assign(**{"timestamp:float": timestamps})
+        atomic["time"] = timestamps
     broken = table.user.str.contains("\t") | table.item.str.contains("\t")
     if broken.any():
         raise InputError(f"{path}: ids with a tab in them, such as {table.user[broken].iloc[0]!r}, cannot be written")
     path.mkdir(parents=True, exist_ok=True)
     file = path / f"{path.name}.inter"
-    style = {"sep": "\t", "index": False, "lineterminator": "\n", "quoting": csv.QUOTE_NONE}
-    write_atomically(file, lambda p: atomic.to_csv(p, **style))
+    write_atomically(file, lambda p: write_atomic_file(p, atomic, INTER))
     beside = "with timestamps" if timestamps is not None else "without timestamps, which are not at hand for every row"
     how = f'dataset="{path.name}" and data_path="{path.parent}" read it'
     return [f"{file}: {len(table)} refined ratings, {in_counts(table)}, {beside}; {how}"]

@@ -6,7 +6,6 @@
 What they mean: docs/refinement.md.  Refined ratings in other libraries' formats: export.py.
 """
 
-import csv
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,12 +21,12 @@ from options import command_line
 from options.flag import own_names_of
 from options.refinement import RefinementSettings
 from preparation.files import STARS
+from preparation.own import ITEM, write_atomic_file
 from preparation.splits import COLUMNS
 from preparation.titles import item_table, on_one_line
 from utils import InputError, write_atomically
 
 NAME = "ratings"  # of the data set that refine() makes of DataFrames
-ITEM_COLUMNS = {"item": "item_id:token", "title": "title:token_seq", "year": "year:token", "genre": "genre:token_seq"}
 NOT_HERE = {"llm", "llm_dry_run", "llm_labels", "llm_shuffle"}  # flags that are no arguments of refine()
 MODELS_BELOW = Path(__file__).resolve().parents[1] / "data"  # where main.py keeps the files of language models, too
 
@@ -50,7 +49,7 @@ def refine(ratings, items=None, llm="rule", folder=None, device="auto", log=say,
     """
     options = settings_of(llm, flags)
     train = text_of_ratings(ratings)
-    described = "" if items is None else text_of_items(items)
+    described = None if items is None else table_of_items(items)
     if folder is None and llm not in CONTROLS:
         raise InputError(f"refine, llm {llm}: needs folder=PATH, where answers are kept; nothing is asked twice then")
     where = TemporaryDirectory() if folder is None else nullcontext(folder)
@@ -58,7 +57,7 @@ def refine(ratings, items=None, llm="rule", folder=None, device="auto", log=say,
         base = Path(path)
         write_once(base / f"{NAME}_train_original.csv", train)
         if items is not None:
-            write_atomically(base / f"{NAME}.item", lambda p: p.write_text(described, encoding="utf-8"))
+            write_atomically(base / f"{NAME}.item", lambda p: write_atomic_file(p, described, ITEM))
         device = hardware.pick_device(device)
         labels, _ = refinement.refine(NAME, base, item_table(base), options, device, log)
         read = read_train(labels.parent)
@@ -103,16 +102,15 @@ def text_of_ratings(ratings):
     return table.to_csv(index=False, header=COLUMNS, lineterminator="\n")
 
 
-def text_of_items(items):
-    """The .item file of a DataFrame.  Line breaks in titles become spaces, and genres are set apart by spaces."""
+def table_of_items(items):
+    """The rows of an .item file.  Line breaks in titles become spaces, and genres are set apart by spaces."""
     require_columns("items", items, ("item", "title"))
     table = pd.DataFrame({"item": tokens(items["item"], "items, column item")})
     for name in ("title", "year", "genre"):
         cells = items[name].to_numpy() if name in items else [""] * len(items)
         table[name] = [on_one_line(in_words(cell)) for cell in cells]
     table["genre"] = table.genre.str.replace("|", " ", regex=False)
-    style = {"sep": "\t", "quoting": csv.QUOTE_NONE, "lineterminator": "\n"}
-    return table.to_csv(index=False, header=list(ITEM_COLUMNS.values()), **style)
+    return table
 
 
 def require_columns(what, table, names):

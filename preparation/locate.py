@@ -51,13 +51,13 @@ def protocol_of(settings):
     return f"hold_out_{settings['hold_out']}" + ("_time" if settings.get("split") == "time" else "")
 
 
-def folder_of_atomic(name, raw, folder):
-    """The folder of the .inter and .item: what is there of a known data set, what own.take_in makes of any other.
+def folder_of_atomic(raw, folder):
+    """The folder of the .inter and .item: what own.taken_in makes of one's own files, else the raw ones.
 
-    name, raw, folder: of locate.
+    raw, folder: of locate.
     """
     made = folder / "atomic"
-    return made if name not in DATASETS and made.is_dir() else raw
+    return made if made.is_dir() else raw
 
 
 def folder_of_splits(folder, protocol):

@@ -9,6 +9,7 @@ or of JSON objects, one a line.  Both may be gzipped.
 
 import ast
 import json
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,14 +83,11 @@ def cells_of(table, wanted):
     role_of = {name: role for role, name in wanted.items()}
     if table.sep != JSON:
         return read_cells(table.path, table.sep, table.columns, role_of, has_names=table.has_names)
-    chunks, rows, lines = [], [], []
-    for line, record in json_records(table.path):
-        rows.append([text_of(record.get(name)) for name in role_of])
-        lines.append(line)
-        if len(rows) == AT_ONCE:
-            chunks.append(pd.DataFrame(rows, lines, list(wanted), dtype=str).astype("category"))
-            rows, lines = [], []
-    chunks.append(pd.DataFrame(rows, lines, list(wanted), dtype=str).astype("category"))
+    rows = ((line, *(text_of(record.get(name)) for name in role_of)) for line, record in json_records(table.path))
+    chunks = []
+    while batch := list(islice(rows, AT_ONCE)):
+        chunk = pd.DataFrame(batch, columns=["line", *wanted]).set_index("line")
+        chunks.append(chunk.astype("category"))
     return united(chunks, list(wanted))
 
 

@@ -3,13 +3,13 @@
 import shlex
 
 from options import command_line
+from options.refinement import FOUND
 from options.run_name import flag_words
-from runs.run_folder import FREE, Run, check_epochs, read_config
+from runs.finished import NOT_COMPARED
+from runs.run_folder import Run, check_epochs, read_config
 from utils import InputError
 
 FEW = 3  # flags that a run may differ in to be the one that was meant
-NOT_COMPARED = {"dataset", "path_name", *FREE}
-FOUND = ("published", "file")  # what settings say of labels that were found: no value of --llm
 
 
 def refuse_where_another_is_meant(run, options):

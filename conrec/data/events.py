@@ -82,7 +82,7 @@ def of_run(settings_of_run, data_dir=None):
     """(Events, the folder of their files) of a finished run.  settings_of_run: of its config.json.  data_dir: where the
     data sets lie now, if not where they lay then."""
     name, raw, folder = locate(settings_of_run["dataset"], Path(data_dir or settings_of_run["data_dir"]))
-    raw = folder_of_atomic(name, raw, folder)
+    raw = folder_of_atomic(raw, folder)
     events, _ = read(raw, name, **settings(SimpleNamespace(**settings_of_run)))
     return events, raw
 
