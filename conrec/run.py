@@ -24,7 +24,6 @@ from llm.weights import dtype_of, revision
 from machine import hardware, processes
 from preparation import splits, titles
 from preparation.locate import folder_of_atomic
-from preparation.own import ratings_file
 from preparation.sources import DATASETS
 from preparation.titles import domain_of, item_texts
 from runs.run_folder import RULE
@@ -52,7 +51,7 @@ def fit(name, raw, folder, options, run):
     # files in, events and item texts out; what will not do shows here, before anything is written
     with utils.locked(folder, job.log) if utils.is_first() else nullcontext():
         origin = find_files(job)
-    job.log(*read_events(job, job.atomic))
+    job.log(*read_events(job, job.atomic, job.rated))
     processes.by_first(closed_forms.refuse_what_does_not_fit, job.events)  # it alone makes the closed forms
     if settings.conrec_reversed or settings.conrec_system == "sasrec":
         return systems.fit(job, origin, make_events, open_run)
@@ -83,23 +82,23 @@ def fit(name, raw, folder, options, run):
 def find_files(job):
     """Fetch what a known data set lacks, or take in one's own; {"train_csv", "sha256", "item_file", "items"} of it."""
     splits.refuse_reading_of_known(job.name, job.options.run.reading)
-    processes.by_first(bring_files, job)
-    job.atomic = folder_of_atomic(job.raw, job.folder)
-    files = splits.fingerprint(job.name, job.raw, job.options.run.reading)
+    files, rated = processes.by_first(bring_files, job)
+    job.atomic, job.rated = folder_of_atomic(job.raw, job.folder), rated
     (train_csv, sha256), (item_file, items) = [*files.items(), (None, None)][:2]
     return {"train_csv": train_csv, "sha256": sha256, "item_file": item_file, "items": items}
 
 
 def bring_files(job):
+    """(digests of the raw files, the file of ratings that the user knows)."""
     with splits.brought(job.name, job.raw, job.folder, job.options.run.reading, job.log) as atomic:
         if job.name not in DATASETS:  # one's own files stay where they are usable alone
-            read_events(job, atomic)
+            read_events(job, atomic.folder, atomic.rated)
+        return atomic.files, atomic.rated
 
 
-def read_events(job, atomic):
+def read_events(job, folder, rated):
     """Fill in job.events and job.known; returns lines for the log.  Raises InputError for ratings that will not do."""
-    own = {} if job.name in DATASETS else {"rated": ratings_file(job.raw, job.options.run.reading)}
-    job.events, notes = events_of.read(atomic, job.name, **events_of.settings(job.settings), **own)
+    job.events, notes = events_of.read(folder, job.name, **events_of.settings(job.settings), rated=rated)
     check_lists(job)
     job.known = Known(job.events)
     check_instances(job)

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from preparation.files import CONFIRMED, LIKED, STARS, encode, read_items, read_ratings, require_timestamps, sort_ids
-from preparation.own import ratings_file
 from preparation.rules import TEST, TRAIN, VALIDATION, cut_in_time, is_complete, newest, of_drawn_users
 from preparation.sources import DATASETS
 from preparation.splits import (
@@ -97,13 +96,12 @@ def hold_out_by_time(name, raw, own, log=print, reading=NOTHING_SAID):
     known = DATASETS.get(name)
     refuse_reading_of_known(name, reading)
     with brought(name, raw, own.parent, reading, log) as atomic:
-        made_from = origin_in_time(name, raw, reading)
+        made_from = atomic.files | {"rules": RULES_VERSION} | reading
         if are_there(name, own, made_from):
             log(f"dislikes: {own}/{name}_*.csv, cut earlier from the same files")
             return made_from
 
-        inter, item = atomic_files(atomic)
-        rated = inter if known else ratings_file(raw, reading)
+        (inter, item), rated = atomic_files(atomic.folder), atomic.rated
         ratings = read_ratings(inter, "\t", STARS, timed=True)
         require_timestamps(ratings, rated, "leave out --split time, and a random part is held out")
         latest = newest(ratings)

@@ -9,6 +9,7 @@ What was understood, mapped and dropped is logged, and kept in the folder's prep
 import os
 import shutil
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from preparation import layouts
@@ -35,6 +36,14 @@ class Source(NamedTuple):
     items: Table | None
     item_columns: dict
     chosen_none: bool = False  # --columns rating=-: every row is a like
+
+
+class Atomic(NamedTuple):
+    """A data set in RecBole's form."""
+
+    folder: Path  # of the .inter and .item
+    files: dict  # {name: SHA-256} of the raw files that they are, or are made of
+    rated: Path | None  # the file of ratings that the user knows
 
 
 # ------------------------------------------------------------------------------------- which file, which column
@@ -151,23 +160,25 @@ def which_ratings(given, folder, columns, rated, tables, problems):
 
 @contextmanager
 def taken_in(name, given, folder, reading, log=print, needs_ratings=True):
-    """The folder with the .inter and .item of a data set of one's own, for the block that uses them first.
+    """The Atomic of a data set of one's own, for the block that uses it first.
 
-    It becomes folder/atomic when the block is done: input that turns out unusable there leaves nothing.  Files that
-    were made earlier from the same are used as they are.  Raises InputError for what cannot be understood.
+    Its folder becomes folder/atomic when the block is done: input that turns out unusable there leaves nothing.  Files
+    that were made earlier from the same are used as they are.  Raises InputError for what cannot be understood.
     """
     source = understand(given, reading, needs_ratings)
     target = folder / "atomic"
-    made_from = files_of(source) | reading | {"read": READ_VERSION}
+    files = files_of(source)
+    made_from = files | reading | {"read": READ_VERSION}
+    rated = source.ratings and source.ratings.path
     made = read_stamp(target / "prepared.json").get("made", {})
     if is_up_to_date([target / file for file in made], target / "prepared.json", made_from):
-        yield target
+        yield Atomic(target, files, rated)
         return
     tables, lines = read_source(source, reading)
     for line in lines:
         log(line)
     if not tables:
-        yield target
+        yield Atomic(target, files, rated)
         return
     temporary = folder / f".atomic.{os.getpid()}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -179,7 +190,7 @@ def taken_in(name, given, folder, reading, log=print, needs_ratings=True):
             write_atomically(path, lambda p, table=table, columns=columns: write_atomic_file(p, table, columns))
             made[path.name] = sha256(path)
         write_json(temporary / "prepared.json", {"made_from": made_from, "made": made, "understood": lines})
-        yield temporary
+        yield Atomic(temporary, files, rated)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(temporary, target)
     finally:
@@ -202,11 +213,6 @@ def read_source(source, reading):
     if items is not None:
         tables[".item"] = items, ITEM
     return tables, [columns_in_words(source, items is not None), *said, *notes] if tables else []
-
-
-def ratings_file(given, reading):
-    """The path of one's own file of ratings."""
-    return understand(given, reading).ratings.path
 
 
 def files_of(source, digest=sha256):

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from preparation.fetch import fetch
 from preparation.files import STARS, read_items, read_ratings
-from preparation.own import files_of, ratings_file, taken_in, understand
+from preparation.own import Atomic, files_of, taken_in, understand
 from preparation.rules import split
 from preparation.sources import DATASETS
 from preparation.stamp import is_up_to_date
@@ -49,17 +49,16 @@ def prepare(name, raw, folder, log=print, reading=NOTHING_SAID):
         titles_beside(name, raw, folder, log)
         return origin(name, raw, folder)
     with brought(name, raw, folder, reading, log) as atomic:
-        made_from = origin(name, raw, folder, reading)
+        made_from = atomic.files | {"rules": RULES_VERSION} | reading
         if is_up_to_date(paths, stamp, made_from):
             log(f"splits: {folder}/{name}_*.csv, prepared earlier from the same files")
             return made_from
 
         # Everything is worked out before anything is written.
-        inter, item = atomic_files(atomic)
-        rated = inter if known else ratings_file(raw, reading)
-        tables = split_files(inter, item, known, rated, log)
+        inter, item = atomic_files(atomic.folder)
+        tables = split_files(inter, item, known, atomic.rated, log)
         write_splits(tables, paths, stamp, made_from)
-        log(f"splits: prepared {folder}/{name}_*.csv from {rated}")
+        log(f"splits: prepared {folder}/{name}_*.csv from {atomic.rated}")
 
     say_whether_published(name, folder, known, log)
     return made_from
@@ -67,10 +66,10 @@ def prepare(name, raw, folder, log=print, reading=NOTHING_SAID):
 
 @contextmanager
 def brought(name, raw, folder, reading, log=print):
-    """The folder with the .inter and .item that everything is made of: fetched, or taken in from one's own files."""
+    """The Atomic that everything is made of: fetched, or taken in from one's own files."""
     if name in DATASETS:
         fetch(name, raw, log)
-        yield raw
+        yield Atomic(raw, fingerprint(name, raw), atomic_files(raw)[0])
     else:
         with taken_in(name, raw, folder, reading, log) as atomic:
             yield atomic
