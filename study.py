@@ -22,7 +22,6 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import utils
 from machine import shell
@@ -72,9 +71,10 @@ class Trial:
 
     def __init__(self, model, dataset, seed, options):
         """model: list of words, the model's name and flags of main.py."""
-        self.seed = seed
-        refuse_flags_of_the_study(model)
-        self.model = model
+        for flag in OF_THE_STUDY:
+            if flag in {word.split("=")[0] for word in model}:
+                raise InputError(f"--models {shlex.join(model)}: {flag} is for the whole study, not for a model")
+        self.seed, self.model = seed, model
         self.arguments = [
             *("--dataset", dataset),
             *("--random_seed", str(seed)),
@@ -131,43 +131,35 @@ def different_data_sets(options):
     return [dataset for dataset, _ in first.values()]
 
 
-def refuse_flags_of_the_study(model):
-    flags_of_model = {word.split("=")[0] for word in model}
-    for flag in OF_THE_STUDY:
-        if flag in flags_of_model:
-            words = shlex.join(model)
-            raise InputError(f"--models {words}: {flag} is for the whole study, not for a model")
-
-
 # ------------------------------------------------------------------------------------------ table
 
 
-class Row(NamedTuple):
-    """One line of the table."""
-
-    dataset: str
-    model: str  # and its flags
-    trials: list  # one a seed
-
-
 def report(rows, notes):
-    """(Markdown lines, LaTeX lines) of the table of all rows and of that of the best two, with notes below."""
-    from results4comparison import conrec_tables, finished_runs, formatting
+    """(Markdown lines, LaTeX lines) of the table of all rows and of that of the best two, with notes below.
 
-    lines, of_dislikes = [], {}
-    for dataset, model, trials in rows:
-        summaries = [finished_runs.finished_run(trial.folder) for trial in trials]
-        if conrec_tables.is_of_dislikes(summaries[0]):
-            of_dislikes |= {trial.folder: run for trial, run in zip(trials, summaries, strict=True)}
-            continue
-        lines.append(finished_runs.Row(dataset, model, summaries, [trial.folder for trial in trials]))
-    found = finished_runs.tables(lines)
-    if any("difference" in header and cells for _, header, cells in found):
+    rows: [(the model and its flags, its trials, one a seed), ...].
+    """
+    from results4comparison import conrec_tables, finished_runs, formatting
+    from results4comparison.experiments import find_experiments, tabulate
+
+    found, numbers, of_dislikes = [], [], {}
+    for number, (_, trials) in enumerate(rows):
+        summaries = {trial.folder: finished_runs.read_summary(trial.folder) for trial in trials}
+        if conrec_tables.is_of_dislikes(summaries[trials[0].folder]):  # another task, with a table of its own
+            of_dislikes |= summaries
+        else:
+            found += summaries.items()
+            numbers += [number] * len(summaries)
+    tables = []
+    if found:
+        runs = tabulate(found).assign(row=numbers, model=[rows[number][0] for number in numbers])
+        tables = finished_runs.make_tables(find_experiments(runs))
+    if any("difference" in header and cells for _, header, cells in tables):
         notes = ["Difference: two-sided test over users and seeds; one seed of a trained model has no p.", *notes]
-    markdown = [*finished_runs.lines_of(found, formatting.markdown), *notes]
-    if of_dislikes:  # another task, with a table of its own
+    markdown = [*finished_runs.write_lines(tables, formatting.markdown), *notes]
+    if of_dislikes:
         markdown += ["", *conrec_tables.of_folders(of_dislikes)]
-    return markdown, finished_runs.lines_of(found, formatting.latex) + [f"% {note}" for note in notes]
+    return markdown, finished_runs.write_lines(tables, formatting.latex) + [f"% {note}" for note in notes]
 
 
 # ------------------------------------------------------------------------------------------ study
@@ -191,8 +183,9 @@ def study(argv=None):
     # The best of each grid, and every model without one, is run with all seeds.
     rows, everything = [], []
     for (dataset, model), grid in grids.items():
-        rows.append(row_of(dataset, model, grid, options))
-        everything += rows[-1].trials
+        label, trials = choose(dataset, model, grid, options)
+        rows.append((label, trials))
+        everything += trials
     refuse_other_runs(everything)
     if options.list:
         left = {trial.folder: trial for trial in everything if not trial.finished}.values()  # two may be one run
@@ -202,19 +195,23 @@ def study(argv=None):
     refuse_other_runs(everything)  # files may have been changed meanwhile
 
     markdown, latex = report(rows, notes)
-    write_lines(options.result_dir / f"{options.name}.md", markdown)
-    write_lines(options.result_dir / f"{options.name}.tex", latex)
-    print(*shown(markdown, options), sep="\n")  # last: whoever reads it may have gone
+    for ending, lines in ((".md", markdown), (".tex", latex)):
+        text = "\n".join(lines) + "\n"
+        path = options.result_dir / f"{options.name}{ending}"
+        utils.write_atomically(path, lambda temporary, text=text: temporary.write_text(text, encoding="utf-8"))
+    if sys.stdout.isatty():
+        markdown = fit_to_terminal(markdown, options)
+    print(*markdown, sep="\n")  # last: whoever reads it may have gone
 
 
-def shown(lines, options):
-    """The lines of the table's file, on a terminal fitted to its width; the file is named where some are left out."""
-    if not sys.stdout.isatty():
-        return lines
+def fit_to_terminal(lines, options):
+    """The lines of the table's file fitted to the terminal's width; the file is named where some are left out."""
     from results4comparison import formatting
 
-    fitted, cut = formatting.fitted(lines, shutil.get_terminal_size().columns)
-    return [*fitted, f"All columns: {options.result_dir / options.name}.md and .tex"] if cut else fitted
+    fitted, cut = formatting.fit(lines, shutil.get_terminal_size().columns)
+    if cut:
+        fitted.append(f"All columns: {options.result_dir / options.name}.md and .tex")
+    return fitted
 
 
 def grid_of(dataset, model, options):
@@ -233,21 +230,17 @@ def combinations(model):
     return list(map(list, itertools.product(*values)))
 
 
-def row_of(dataset, model, grid, options):
-    """The row of a grid: the trials of its best combination with all seeds."""
-    name = grid[0].folder.parent.name
-    if len(grid) == 1:
-        best = grid[0]
-        label = shlex.join(best.model)
-    elif all(trial.finished for trial in grid):
+def choose(dataset, model, grid, options):
+    """(the model and its flags, the trials of the best combination of its grid with all seeds)."""
+    best, label = grid[0], shlex.join(grid[0].model)
+    if len(grid) > 1:
+        if not all(trial.finished for trial in grid):
+            # With --list alone: the best is not known yet, and the grid is what is left to run.
+            return model, grid
         best = max(grid, key=validation_score)
         label = f"{shlex.join(best.model)} (best of {len(grid)})"
-    else:
-        # With --list alone: the best is not known yet, and the grid is what is left to run.
-        return Row(name, model, grid)
     seeds = options.seeds[:1] if has_closed_form(best) else options.seeds
-    trials = [Trial(best.model, dataset, seed, options) for seed in seeds]
-    return Row(name, label, trials)
+    return label, [Trial(best.model, dataset, seed, options) for seed in seeds]
 
 
 def validation_score(trial):
@@ -270,11 +263,6 @@ def notes_on_seeds(grids, options):
     if not names or len(options.seeds) == 1:
         return []
     return [f"{', '.join(sorted(names))}: in closed form, nothing is random, so one seed ({options.seeds[0]})."]
-
-
-def write_lines(path, lines):
-    text = "\n".join(lines) + "\n"
-    utils.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 if __name__ == "__main__":

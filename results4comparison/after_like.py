@@ -3,8 +3,8 @@
     python results4comparison/table.py negative     the last table
 """
 
-from results4comparison import conrec_tables, held_out, kept_runs
-from results4comparison.formatting import markdown
+from results4comparison import conrec_tables, kept_runs
+from results4comparison.formatting import markdown, write_cells
 
 IN_TIME = "hold_out_dislikes_time"
 METRICS = {"recall@20": "Recall@20", "ndcg@20": "NDCG@20", "dislikes@20": "dislikes shown"}
@@ -21,10 +21,9 @@ def lines():
                 cells = conrec_tables.means(figures, METRICS)
                 rows.append([dataset, f"**{name}, after <like>**, {words}", str(len(figures)), *cells])
     datasets = {dataset for dataset, *_ in rows}
-    for experiment, runs in kept_runs.experiments(lambda run: run["dataset"] in datasets, IN_TIME).items():
-        summaries = list(runs.values())
-        name = f"{held_out.name_of(experiment, summaries[0])}, {experiment.labels.removeprefix('none: ')}"
-        cells = conrec_tables.means([run["test"] for run in summaries], METRICS)
-        rows.append([experiment.dataset, name, str(len(runs)), *cells])
+    for _, row in kept_runs.read_experiments(lambda run: run["dataset"] in datasets, IN_TIME).iterrows():
+        name = f"{row['model']}, {row['labels'].removeprefix('none: ')}"
+        [cells] = write_cells(row.to_frame().T, METRICS.values())
+        rows.append([row["data set"], name, str(row["seeds"]), *cells])
     rows.sort(key=lambda row: (row[0], row[3]))
     return markdown(["split in time", "model", "seeds", *METRICS.values()], rows)

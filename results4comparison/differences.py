@@ -68,14 +68,23 @@ def with_interval(n, mean, parts):
     return Difference(n, mean, mean - half, mean + half, float(p))
 
 
-def holm(p_values):
-    """The p values adjusted for their number (Holm 1979): the k-th smallest of n times n - k + 1, never falling.
+def adjust(p_values):
+    """A Series of p values adjusted for their number (Holm 1979): the k-th smallest of n times n - k + 1, never falling.
 
-    None is no test, and stays None.
+    NaN is no test, and stays NaN.
     """
-    tests = [place for place, p in enumerate(p_values) if p is not None]
-    adjusted, least = [None] * len(p_values), 0.0
-    for k, place in enumerate(sorted(tests, key=p_values.__getitem__)):
-        least = max(least, min(1.0, p_values[place] * (len(tests) - k)))
-        adjusted[place] = least
-    return adjusted
+    ranked = p_values.sort_values()
+    left = p_values.count() - np.arange(len(ranked))
+    return (ranked * left).clip(upper=1).cummax().reindex(p_values.index)
+
+
+def add_differences(table, found, words=""):
+    """The table with the columns "difference" (each with words before it), "difference low", "... high", "p" and more.
+
+    found: for each row a Difference or None.  p by Holm's method is within a data set.
+    """
+    columns = ["users", "difference", "difference low", "difference high", "p"]
+    missing = [None] * len(columns)
+    tests = pd.DataFrame([each or missing for each in found], table.index, columns, dtype=float)
+    tests["p, Holm"] = tests.groupby(table["data set"])["p"].transform(adjust)
+    return table.join(tests.add_prefix(words))

@@ -4,84 +4,67 @@ the best two rows of each data set.  For `table.py result/ML-100K/*` and for stu
 
 import json
 import sys
-from collections import defaultdict
-from typing import NamedTuple
 
 import pandas as pd
 
 from results4comparison import compare, conrec_tables
-from results4comparison.formatting import (
-    ABOUT_LISTS,
-    DIFFERENCE,
-    FIGURES,
-    LISTS,
-    PROTOCOLS,
-    SHOWN,
-    best_two,
-    experiment_of,
-    figures,
-    figures_of_lists,
-    labels,
-    markdown,
-    mean_recall,
-    measured,
-    shown_figures,
-)
+from results4comparison.differences import Measured, paired
+from results4comparison.experiments import FIGURES, LISTS, PROTOCOLS, SHOWN, find_experiments, sort_by_recall, tabulate
+from results4comparison.formatting import DIFFERENCE, markdown, shown, write_cells
 from utils import InputError
 
+NAME = {"data set": "data set", "model": "model", "labels": "refined by"}  # columns and what they are called
+OF_PUBLISHED = NAME | {
+    "seeds": "seeds", "Recall@20": "test recall@20", "NDCG@20": "test ndcg@20", "Precision@20": "test precision@20",
+    "validation Recall@20": "val recall@20", "best epoch": "best epoch", "train seconds": "train s",
+    "published recall@20": "published recall@20",
+}  # fmt: skip
+OF_DISLIKES = NAME | {"seeds": "seeds", "Recall@20": "Recall@20"}
+OF_DISLIKES |= {column: column for column in SHOWN if "validation" not in column}
+OF_LISTS = NAME | {column: column for column in LISTS}
 
-class Row(NamedTuple):
-    """One row of the table."""
 
-    dataset: str
-    model: str  # and its flags
-    runs: list  # summaries, one a seed
-    folders: list  # where they lie
-
-
-def tables(rows):
+def make_tables(rows):
     """[(words above, header, cells), ...] of the table of all rows, of that of the best two, of the rows of each other
-    protocol, and of what lists hold.  Those without rows are left out."""
-    published = [row for row in rows if not row.runs[0].get("protocol")]
-    found = of_published(published) if published else []
+    protocol, and of what lists hold.  Those without rows are left out.  rows: of find_experiments."""
+    found = []
+    published = rows[rows["protocol"] == ""]
+    if len(published):
+        figures = []
+        for _, row in published.iterrows():
+            known = compare.published(row["data set"], row["run"]["model"])
+            figures.append(known["test"]["recall@20"] if known else None)
+        published = published.assign(**{"published recall@20": figures})
+        found.append(("", list(OF_PUBLISHED.values()), write_cells(published, OF_PUBLISHED)))
+        best = ["data set", "best test recall@20", "less the second best", *DIFFERENCE]
+        found.append(("", best, compare_best_two(published)))
     for protocol, words in PROTOCOLS.items():
-        own = [row for row in rows if row.runs[0].get("protocol") == protocol]
-        if own:
-            lines = [[row.dataset, row.model, labels(row.runs[0]), str(len(row.runs))] for row in own]
-            lines = [[*line, *shown_figures(row.runs)] for line, row in zip(lines, own, strict=True)]
-            header = ["data set", "model", "refined by", "seeds", *SHOWN.values()]
-            found.append((f"Dislikes held out: {words}.", header, lines))
-    return found + tables_of_lists(rows)
+        own = rows[rows["protocol"] == protocol]
+        if len(own):
+            cells = write_cells(own, OF_DISLIKES)
+            found.append((f"Dislikes held out: {words}.", list(OF_DISLIKES.values()), cells))
+    if rows["coverage@20"].notna().any():
+        words = "What all lists of 20 items together recommend:"
+        found.append((words, list(OF_LISTS.values()), write_cells(rows, OF_LISTS)))
+    return found
 
 
-def tables_of_lists(rows):
-    """[(words above, header, cells)] of what the lists of each row hold, [] where no run is new enough to tell."""
-    if not any("lists" in run for row in rows for run in row.runs):
-        return []
-    cells = [[row.dataset, row.model, labels(row.runs[0]), *figures_of_lists(row.runs)] for row in rows]
-    return [(ABOUT_LISTS, ["data set", "model", "refined by", *LISTS.values()], cells)]
+def compare_best_two(rows):
+    """Cells for each data set of which two rows have their users' Recall@20."""
+    cells = []
+    for dataset, own in rows.groupby("data set", sort=False):
+        models = []
+        for _, row in own.iterrows():
+            users = read_recalls(row["names"])
+            if not users.empty:
+                models.append((users.mean(axis=1).mean(), f"{row['model']}, {row['labels']}", users, row["closed"]))
+        if len(models) > 1:
+            (_, first, *ours), (_, second, *theirs) = sorted(models, key=lambda model: -model[0])[:2]
+            cells.append([dataset, first, second, *shown(paired(Measured(*ours), Measured(*theirs)))])
+    return cells
 
 
-def of_published(rows):
-    """The first two tables."""
-    body, models = [], defaultdict(list)
-    for dataset, model, runs, folders in rows:
-        known = compare.published(dataset, runs[0]["model"])
-        published = f"{known['test']['recall@20']:.4f}" if known else ""
-        body.append([dataset, model, labels(runs[0]), *figures(runs), published])
-        users = recalls(folders)
-        if not users.empty:
-            models[dataset].append((f"{model}, {labels(runs[0])}", measured(users, runs[0])))
-    tests = []
-    for dataset, of_data_set in models.items():
-        if len(of_data_set) > 1:
-            tests.append([dataset, *best_two(of_data_set)])
-    header = ["data set", "model", "refined by", *FIGURES, "published recall@20"]
-    best = ["data set", "best test recall@20", "less the second best", *DIFFERENCE]
-    return [("", header, body), ("", best, tests)]
-
-
-def lines_of(found, style):
+def write_lines(found, style):
     """Lines of tables, as markdown or latex (style)."""
     lines = []
     for words, header, cells in found:
@@ -89,7 +72,7 @@ def lines_of(found, style):
     return lines
 
 
-def recalls(folders):
+def read_recalls(folders):
     """(users, runs) test Recall@20 of finished runs; empty where none of them has it user by user."""
     columns = []
     for folder in folders:
@@ -101,39 +84,40 @@ def recalls(folders):
     return pd.concat(columns, axis=1, ignore_index=True) if columns else pd.DataFrame()
 
 
-def table(paths):
+def describe(paths):
     """Lines of both tables of the finished runs among these folders, the best of a data set last.
 
     What is left out, and why, goes to stderr.  Raises InputError where nothing is left.
     """
-    groups, of_dislikes = defaultdict(dict), {}
+    found, of_dislikes = [], {}
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: no such run folder (nor systems, labels, ablations, keep)")
         if not path.is_dir():  # result/ML-100K/* names the output files of study.py as well
             continue
         try:
-            run = finished_run(path)
+            run = read_summary(path)
         except InputError as reason:
             print(f"left out: {reason}", file=sys.stderr)
             continue
         if conrec_tables.is_of_dislikes(run):
             of_dislikes[path] = run
         else:
-            groups[experiment_of(run)][path] = run
-    if not groups and not of_dislikes:
+            found.append((path, run))
+    if not found and not of_dislikes:
         raise InputError("no finished run among the folders given")
 
-    rows = []
-    for experiment, runs in groups.items():
+    lines = []
+    if found:
+        runs = tabulate(found)
+        runs["model"] = (runs["system"] + " " + runs["flags"]).str.strip()
         warn_of_doubles(runs)
-        rows.append(Row(experiment.dataset, experiment.name, list(runs.values()), list(runs)))
-    rows.sort(key=lambda row: (row.dataset, mean_recall(row.runs)))
-    lines = [*lines_of(tables(rows), markdown), *conrec_tables.of_folders(of_dislikes)]
+        lines = write_lines(make_tables(sort_by_recall(find_experiments(runs))), markdown)
+    lines += conrec_tables.of_folders(of_dislikes)
     return lines if lines[-1] else lines[:-1]
 
 
-def finished_run(folder):
+def read_summary(folder):
     """The summary of a run folder, also of one that an older version left.
 
     Raises InputError where there is none, or where it lacks what the table needs.
@@ -149,9 +133,9 @@ def finished_run(folder):
             return run
         run = {"flags": {}, "llm": None, "llm_mode": None} | run  # which the oldest lack
         run.setdefault("dataset_augment", "augment" if run["llm"] else "original")
-        experiment_of(run), figures([run])
-        if run.get("protocol"):
-            shown_figures([run])
+        for part, metric in FIGURES.values():
+            float(run[part][metric])
+        tabulate([(folder, run)])
     except KeyError as key:
         raise InputError(f"{path}: lacks {key}") from None
     except (ValueError, TypeError, AttributeError):
@@ -160,11 +144,8 @@ def finished_run(folder):
 
 
 def warn_of_doubles(runs):
-    """Runs of one row should differ in the seed.  runs: {folder: summary}."""
-    seeds = defaultdict(list)
-    for folder, run in runs.items():
-        seeds[run.get("random_seed")].append(str(folder))
-    for seed, folders in seeds.items():
-        if len(folders) > 1:
-            same = "one row, although their seed is the same, too"
-            print(f"{', '.join(folders)}: {same} ({seed})", file=sys.stderr)
+    """Runs of one row should differ in the seed."""
+    for (_, seed), own in runs.groupby(["row", "seed"], sort=False, dropna=False):
+        if len(own) > 1:
+            folders = ", ".join(map(str, own["name"]))
+            print(f"{folders}: one row, although their seed is the same, too ({seed})", file=sys.stderr)

@@ -9,7 +9,6 @@ positives, the most popular first.  Recall of a group: its hits among the first 
 """
 
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -28,13 +27,13 @@ OURS = HERE / "ours"
 K = 20
 
 
-def thirds_of_users(positives):
+def group_users(positives):
     """positives: (U,) train positives of each user.  (U,) group 0, 1, 2: as many users in each, the least active 0."""
     rank = positives.argsort(kind="stable").argsort()
     return rank * 3 // len(positives)
 
 
-def thirds_of_positives(positives):
+def group_items(positives):
     """positives: (I,) train positives of each item.  (I,) group 0 of the most popular items that hold a third of all
     train positives, then 1, then 2."""
     order = (-positives).argsort(kind="stable")
@@ -44,55 +43,48 @@ def thirds_of_positives(positives):
     return group.clip(max=2)
 
 
-def names(kind, positives, group):
-    """{group: its name with the range of train positives}"""
-    return {
-        number: f"{kind} with {positives[group == number].min()} to {positives[group == number].max()} train positives"
-        for number in sorted(set(group.tolist()))
-    }
+def name_groups(kind, positives, group):
+    """(n,) name of each one's group, with the range of its train positives."""
+    own = pd.Series(positives).groupby(group)
+    named = f"{kind} with " + own.min().astype(str) + " to " + own.max().astype(str) + " train positives"
+    return named[group].to_numpy()
 
 
-def of_run(folder, data_dir=None):
+def measure(folder):
     """DataFrame group, hits, rows of a finished run.  Raises InputError."""
-    data = recommend.load_run(folder, data_dir, "cpu").data
-    recommended = pd.read_csv(folder / "recommendations.csv", dtype=str, keep_default_na=False)
-    recommended = recommended[recommended["rank"].astype(int) <= K]
-    hit = set(zip(recommended.user, recommended.item, strict=True))
-
+    data = recommend.load_run(folder, None, "cpu").data
+    listed = pd.read_csv(folder / "recommendations.csv", dtype=str, keep_default_na=False)
+    listed = listed[listed["rank"].astype(int) <= K]
     users, items = (part.numpy() for part in data.test.all_entries())  # (rows,)
-    pairs = zip(data.user_ids[users], data.item_ids[items], strict=True)
-    is_hit = np.array([pair in hit for pair in pairs])  # (rows,)
+    test = pd.MultiIndex.from_arrays([data.user_ids[users], data.item_ids[items]])
+    hit = pd.Series(test.isin(pd.MultiIndex.from_frame(listed[["user", "item"]])))
+
     positives = data.edges("positive")
-    rows = []
-    for kind, row, held, cut in (
-        ("users", users, np.bincount(positives.users, minlength=data.n_users), thirds_of_users),
-        ("items", items, np.bincount(positives.items, minlength=data.n_items), thirds_of_positives),
+    of_users = np.bincount(positives.users, minlength=data.n_users)
+    of_items = np.bincount(positives.items, minlength=data.n_items)
+    by_user, by_item = group_users(of_users), group_items(of_items)
+    parts = []
+    for number, name in (
+        (by_user[users], name_groups("users", of_users, by_user)[users]),
+        (by_item[items], name_groups("items", of_items, by_item)[items]),
     ):
-        group = cut(held)
-        for number, name in names(kind, held, group).items():
-            own = group[row] == number  # (rows,)
-            rows.append((name, is_hit[own].sum(), own.sum()))
-    return pd.DataFrame(rows, columns=["group", "hits", "rows"])
+        parts.append(hit.groupby([number, name]).agg(hits="sum", rows="size").reset_index(names=["number", "group"]))
+    return pd.concat(parts)[["group", "hits", "rows"]]
 
 
-def table(columns):
-    """Lines of a table with a row for each group and a column for each {name: [DataFrame of a run]}."""
-    groups = next(iter(columns.values()))[0].group
-    rows = []
-    for group in groups:
-        cells = [group]
-        for runs in columns.values():
-            own = [run.set_index("group").loc[group] for run in runs]
-            cells.append(f"{np.mean([one.hits / max(1, one.rows) for one in own]):.4f}")
-        rows.append([*cells, str(own[-1].rows)])
-    return markdown(["Recall@20 of", *columns, "test rows"], rows)
+def write_table(runs):
+    """Lines of a table with a row for each group.  runs: DataFrame of column (name of a column), group, hits, rows."""
+    recall = runs.assign(recall=runs.hits / runs.rows.clip(lower=1))
+    table = recall.pivot_table("recall", "group", "column", sort=False).map("{:.4f}".format)
+    table["test rows"] = runs.groupby("group")["rows"].last().astype(str)
+    return markdown(["Recall@20 of", *table.columns], table.reset_index().to_numpy().tolist())
 
 
 def keep(folder, name):
     """Add the groups of a finished run to ours/."""
     dataset = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["dataset"]
     path = OURS / f"{dataset}_groups.csv"
-    runs = [of_run(folder).assign(run=name)]
+    runs = [measure(folder).assign(run=name)]
     if path.exists():
         others = pd.read_csv(path)
         runs.insert(0, others[others.run != name])
@@ -100,18 +92,15 @@ def keep(folder, name):
     pd.concat(runs)[columns].sort_values("run", kind="stable").to_csv(path, index=False, lineterminator="\n")
 
 
-def kept(wanted):
-    """{name: [DataFrame of each seed]} of the kept runs of these names."""
-    columns = {name: [] for name in wanted}
-    for path in sorted(OURS.glob("*_groups.csv")):
-        for run, own in pd.read_csv(path).groupby("run"):
-            name = re.sub(r"_\d+$", "", run)
-            if name in columns:
-                columns[name].append(own)
-    for name, runs in columns.items():
-        if not runs:
+def read_kept(wanted):
+    """The kept runs of these names, for write_table."""
+    runs = pd.concat(map(pd.read_csv, sorted(OURS.glob("*_groups.csv"))))
+    runs["column"] = runs["run"].str.replace(r"_\d+$", "", regex=True)
+    for name in wanted:
+        if name not in set(runs["column"]):
             raise InputError(f"{name}: no kept run of ours/ is called {name}_<seed>")
-    return columns
+    found = runs[runs["column"].isin(wanted)]
+    return found.sort_values("column", key=lambda names: names.map(wanted.index), kind="stable")
 
 
 def main(arguments):
@@ -121,12 +110,12 @@ def main(arguments):
         case ["keep", folder, name]:
             return keep(Path(folder), name)
         case ["kept", *wanted] if wanted:
-            lines = table(kept(wanted))
+            runs = read_kept(wanted)
         case [*folders] if folders:
-            lines = table({Path(folder).name: [of_run(Path(folder))] for folder in folders})
+            runs = pd.concat([measure(Path(folder)).assign(column=Path(folder).name) for folder in folders])
         case _:
             raise InputError("give run folders, or keep RUN_FOLDER NAME, or kept NAME ...")
-    print(*lines, sep="\n")
+    print(*write_table(runs), sep="\n")
 
 
 if __name__ == "__main__":

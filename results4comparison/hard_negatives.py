@@ -8,9 +8,12 @@ comparisons of tuned vectors that were named before any of them was looked at, w
 by Holm's method.  The third has what was tried with one seed alone, by validation, which is what chose among it.
 """
 
+import pandas as pd
+
 from options.models import HnlmrecSettings
-from results4comparison import formatting, kept_runs
-from results4comparison.formatting import is_one_seed, markdown
+from results4comparison import kept_runs
+from results4comparison.differences import add_differences
+from results4comparison.formatting import Table
 
 MODELS = ("MF", "LightGCN", "HNLMRec")
 OF_NEGATIVES = ("hard", "hn_", "rank_loss", "sampler", "ahns")  # how flags about negatives begin
@@ -29,65 +32,48 @@ RIVALS = {  # samplers, with the candidates that validation chose: what the defa
     },
     "MF": {"DNS(16, 4)": {"sampler": "dns", "sampler_candidates": 16, "sampler_top": 4}},
 }
-COLUMNS = ["data set", "model", *formatting.FIGURES, *formatting.TESTED]
 
 
 def is_about_negatives(run):
     return run["model"] in MODELS and run["dataset_augment"] == "original"
 
 
-def lines():
-    """The tables, with a sentence below the second."""
-    groups = kept_runs.experiments(is_about_negatives)
-    there = {experiment.dataset for experiment in groups if experiment.model.startswith("HNLMRec")}
-    groups = {experiment: runs for experiment, runs in groups.items() if experiment.dataset in there}
-    several = {experiment: runs for experiment, runs in groups.items() if not is_one_seed(runs)}
-    rows = [kept_runs.row_of(experiment, runs, plain(groups, experiment, runs)) for experiment, runs in several.items()]
-    cells_of = []
-    for dataset, model, _, *figures in kept_runs.with_tests(rows):  # the labels are the same in all
-        cells_of.append([dataset, model, *figures])
-    first = markdown(COLUMNS, cells_of)
-    compared = comparisons(several)
-    second = markdown(["data set", "tuned vectors", "less", *formatting.TESTED], compared)
-    note = f"{len(compared)} tests named beforehand; of p values the last column counts."
-    tried = [tried_once(experiment, runs) for experiment, runs in groups.items() if experiment not in several]
-    header = ["data set", "model, one seed", "seed", "val recall@20", "best epoch"]
-    third = markdown(header, sorted(tried, key=by_score))
-    return [*first, "", *second, "", note, *(["", *third] if tried else [])]
+def compare_vectors():
+    """{name: Table} of the three tables, of the data sets that HNLMRec was run on."""
+    table = kept_runs.read_experiments(is_about_negatives)
+    there = table.loc[table["system"].str.startswith("HNLMRec"), "data set"]
+    table = table[table["data set"].isin(there)]
+    several = table[~table["one seed"]]
+    found = [kept_runs.compare_users(row, find_plain(table, row)) for _, row in several.iterrows()]
+    columns = ["model", "seeds", "Recall@20", "NDCG@20", "train seconds", "difference", "p, Holm"]
+    tables = {"negatives": Table(add_differences(several, found), columns)}
 
-
-def tried_once(experiment, runs):
-    """Cells of the third table."""
-    (run,) = runs.values()
-    score = f"{run['validation']['recall@20']:.4f}"
-    return [experiment.dataset, experiment.name, str(run["random_seed"]), score, str(run["best_epoch"])]
-
-
-def by_score(cells):
-    return cells[0], cells[3], cells[1]
-
-
-def plain(groups, experiment, runs):
-    """The runs of the same model, with the same flags but those about negatives, and without vectors; None."""
-    run = next(iter(runs.values()))
-    wanted = {name: value for name, value in run["flags"].items() if not name.startswith(OF_NEGATIVES)}
-    if run["model"] == "HNLMRec":
-        wanted["hard"] = "none"
-    return kept_runs.find(groups, experiment.dataset, run["model"], wanted)
-
-
-def comparisons(groups):
-    """Rows of the second table."""
     rows, found = [], []
-    for dataset in sorted({experiment.dataset for experiment in groups}):
-        for words, others, tuned, other in sides(groups, dataset):
+    for dataset in several["data set"].unique():
+        for words, others, tuned, other in find_sides(several, dataset):
             rows.append([dataset, words, others])
-            found.append(("named", kept_runs.difference(dataset, tuned, other)))
-    return [[*row, *cells] for row, cells in zip(rows, formatting.tested(found), strict=True)]
+            found.append(kept_runs.compare_users(tuned, other))
+    named = add_differences(pd.DataFrame(rows, columns=["data set", "tuned vectors", "less"]), found)
+    above = f"{len(named)} comparisons of HNLMRec's tuned vectors, named beforehand:"
+    tables["negatives_named"] = Table(named, ["tuned vectors", "less", "difference", "p, Holm"], above)
+
+    tried = table[table["one seed"]].sort_values(["data set", "validation Recall@20"])
+    tried = tried.assign(seed=[run["random_seed"] for run in tried["run"]])
+    columns = ["model", "seed", "validation Recall@20", "best epoch"]
+    tables["negatives_one_seed"] = Table(tried, columns, "One seed each, by validation:")
+    return tables
 
 
-def sides(groups, dataset, folders=None):
-    """Yields what the tuned vectors of a comparison are in, what they are compared with, and the runs of both.
+def find_plain(table, row):
+    """The experiment of the same model, with the same flags but those about negatives, and without vectors; None."""
+    wanted = {name: value for name, value in row["run"]["flags"].items() if not name.startswith(OF_NEGATIVES)}
+    if row["run"]["model"] == "HNLMRec":
+        wanted["hard"] = "none"
+    return kept_runs.find(table, row["data set"], row["run"]["model"], wanted)
+
+
+def find_sides(table, dataset, folders=None):
+    """Yields what the tuned vectors of a comparison are in, what they are compared with, and both experiments.
 
     folders: {--hard: --hn_folder} of runs that had their vectors from there; else they made them.
     """
@@ -105,6 +91,6 @@ def sides(groups, dataset, folders=None):
         for words, flags in RIVALS[backbone].items():
             pairs.append((f"{backbone}, default", words, with_vectors("tuned"), own | {"hard": "none"} | flags))
     for words, others, *flags in pairs:
-        tuned, other = (kept_runs.find(groups, dataset, "HNLMRec", each) for each in flags)
-        if tuned and other:
+        tuned, other = (kept_runs.find(table, dataset, "HNLMRec", each) for each in flags)
+        if tuned is not None and other is not None:
             yield words, others, tuned, other

@@ -9,12 +9,14 @@
     python results4comparison/table.py negatives    HNLMRec and the samplers (hard_negatives.py)
     python results4comparison/table.py dislikes     all models with dislikes held out (held_out.py)
     python results4comparison/table.py negative     CoNRec, which predicts dislikes (conrec_tables.py)
+    python results4comparison/table.py write        all figures of the first eight, as tables/*.csv
     python results4comparison/table.py keep RUN_FOLDER NAME
     python results4comparison/table.py result/ML-100K/*
 
-The first seven read ours/<data set>_NAME.json, which are the summary.json files of finished runs,
+The first eight read ours/<data set>_NAME.json, which are the summary.json files of finished runs,
 and ours/<data set>_per_user.csv, which holds the test Recall@20 of every user in each of them.
-`keep` adds a finished run to them as NAME, such as rule_2024.
+What is printed are the columns that matter most; precision, validation, users, raw p values, seconds
+and flags stand in tables/.  `keep` adds a finished run to ours/ as NAME, such as rule_2024.
 
 The last is of your own runs: those that differ in the seed alone make a row, and the best two rows
 of each data set are tested against each other.  study.py ends with the same tables.
@@ -24,32 +26,32 @@ import itertools
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from machine import shell
-from results4comparison import after_like, conrec_tables, finished_runs, hard_negatives, held_out, kept_runs
-from results4comparison.formatting import (
-    AUTHORS,
-    FIGURES,
-    TESTED,
-    experiment_of,
-    flags,
-    labels,
-    markdown,
-    tested,
-)
+from results4comparison import after_like, compare, conrec_tables, finished_runs, hard_negatives, held_out, kept_runs
+from results4comparison.differences import add_differences
+from results4comparison.experiments import find_counterpart, sort_by_recall
+from results4comparison.formatting import Table, write_csv, write_tables
+from results4comparison.names import AUTHORS, LARGE_BATCHES, labels_of, write_flags
 
+FOLDER = compare.HERE / "tables"
 # what each table of kept runs sets its experiments against, by what that differs in from them
-SYSTEM = {"model": "ReFINe++", "labels": AUTHORS, "flags": ""}
+SYSTEM = {"system": "ReFINe++", "labels": AUTHORS, "flags": ""}
 # Most ablations leave the autoencoders out, too: they take most of the time, and what they change
 # does not show.
 ABLATION = {"flags": "--no_autoencoder"}
 # What ends on ML-1M within minutes, where a run at the defaults takes hours.
-QUICK = held_out.QUICK["ML-1M"]
+QUICK = LARGE_BATCHES["ML-1M"]
 # The flags at which labels are compared, by data set; else the defaults.
 LABELS = {"ML-1M": {"no_autoencoder": True, **QUICK}}
 # The flags at which float32 and bfloat16 are compared, in the order of --help, as summaries have them.
-PRECISION = held_out.QUICK["ML-100K"]
+PRECISION = LARGE_BATCHES["ML-100K"]
+
+FIGURES = ["seeds", "Recall@20", "NDCG@20"]
+TEST = ["difference", "p, Holm"]
 
 # ------------------------------------------------------------------------------------ which runs
 
@@ -68,11 +70,11 @@ def is_system(run):
         return "sampler" not in run["flags"]
     if run["flags"]:
         return run["llm"] == "rule" and without(run, "no_autoencoder") == QUICK
-    return run["dataset_augment"] == "original" or labels(run) == AUTHORS
+    return run["dataset_augment"] == "original" or labels_of(run) == AUTHORS
 
 
 def is_headline(run):
-    return run["dataset"] == "ML-100K" and (is_chosen_system(run) or run["flags"].get("kappa"))
+    return run["dataset"] == "ML-100K" and bool(is_chosen_system(run) or run["flags"].get("kappa"))
 
 
 def is_chosen_system(run):
@@ -80,7 +82,7 @@ def is_chosen_system(run):
     if not is_system(run):
         return False
     if run["model"] in ("ReFINe", "ReFINe++"):
-        return labels(run) == AUTHORS and not run["flags"]
+        return labels_of(run) == AUTHORS and not run["flags"]
     if run["model"] == "EASE" and run["flags"] and "ease_words" not in run["flags"]:
         return False  # steps on the way to these
     return run["dataset_augment"] == "original"
@@ -90,8 +92,9 @@ def is_beyond(run):
     """Stars weighted, alone or blended; and what these are set against."""
     if run["model"] == "Blend" or "star_weights" in run["flags"]:
         return True
-    experiment = experiment_of(run)
-    return experiment == experiment._replace(**SYSTEM) or (is_chosen_system(run) and "ease_words" in run["flags"])
+    if run["model"] == "ReFINe++":
+        return labels_of(run) == AUTHORS and not run["flags"]
+    return is_chosen_system(run) and "ease_words" in run["flags"]
 
 
 def is_about_labels(run):
@@ -103,80 +106,99 @@ def is_about_precision(run):
 
 
 def is_ablation(run):
-    return run["model"] == "ReFINe++" and labels(run) == AUTHORS
+    return run["model"] == "ReFINe++" and labels_of(run) == AUTHORS
 
 
 # ------------------------------------------------------------------------------------ the tables
 
 
-def against(wanted, models, reference=None):
-    """Lines of a table of the kept runs and of the published ones of these models, the best last.
-
-    reference: what another experiment of the data set has else (fields of an Experiment), with which each is
-    compared, under TESTED.
-    """
-    groups = kept_runs.experiments(wanted)
-    datasets = sorted({experiment.dataset for experiment in groups})
-    rows = kept_runs.published_rows(datasets, models)
-    for experiment, runs in groups.items():
-        base = None
-        if reference:
-            base = groups.get(experiment._replace(**reference))
-        rows.append(kept_runs.row_of(experiment, runs, base))
-    return markdown(["data set", "model", "refined by", *FIGURES, *TESTED], kept_runs.with_tests(rows))
+def compare_with(wanted, other, published=()):
+    """The kept experiments, each less the one that differs from it in other alone, and the published runs of models."""
+    table = kept_runs.read_experiments(wanted)
+    found = [kept_runs.compare_users(row, find_counterpart(table, row, other)) for _, row in table.iterrows()]
+    return add_published(add_differences(table, found), published)
 
 
-def beyond():
-    """Lines of a table against ReFINe++, and of one against the linear model alone."""
-    groups, rows, found = kept_runs.experiments(is_beyond), [], []
-    linear = {experiment.dataset: runs for experiment, runs in groups.items() if experiment.model == "EASE"}
-    for experiment, runs in groups.items():
-        theirs = linear.get(experiment.dataset)
-        if theirs and experiment.model != "EASE":
-            rows.append([experiment.dataset, experiment.name])
-            found.append((experiment.dataset, kept_runs.difference(experiment.dataset, runs, theirs)))
-    rows = [[*row, *cells] for row, cells in zip(rows, tested(found), strict=True)]
-    header = ["data set", "test Recall@20 of", "users", "less EASE's", *TESTED[2:]]
-    return [*against(is_beyond, ("ReFINe++",), SYSTEM), "", *markdown(header, rows)]
-
-
-def headline():
-    """Lines of a short table: a system, its labels, what it reaches at what cost, and what it shows of dislikes where
-    these are held out."""
-    header = ["model", "labels", "seeds", "test Recall@20", "test NDCG@20", "dislikes shown", "train seconds"]
-    rows = kept_runs.published_rows(["ML-100K"], ("ReFINe", "ReFINe++"))
-    with_dislikes = kept_runs.experiments(lambda run: run["dataset"] == "ML-100K", "hold_out_dislikes")
-    for experiment, runs in kept_runs.experiments(is_headline).items():
-        row = kept_runs.row_of(experiment, runs, None)
-        shown = held_out.dislikes_of(with_dislikes, experiment, next(iter(runs.values())))
-        rows.append(row._replace(cells=[*row.cells, shown]))
-    lines = []
-    for row in sorted(rows):
-        model, refined_by, seeds, recall, ndcg, _, _, _, seconds, *shown = row.cells
-        lines.append([model, refined_by.removeprefix("none: "), seeds, recall, ndcg, *(shown or [""]), seconds])
-    return markdown(header, lines)
-
-
-def lists(wanted):
-    """Lines of a table of what the lists of kept runs recommend, none where no run is new enough to tell."""
+def add_published(table, models):
+    """The experiments and the published runs of these models on their data sets."""
     rows = []
-    for experiment, runs in kept_runs.experiments(wanted).items():
-        rows.append(finished_runs.Row(experiment.dataset, experiment.name, list(runs.values()), []))
-    return ["", *finished_runs.lines_of(finished_runs.tables_of_lists(rows), markdown)][:-1]
+    for dataset, model in itertools.product(table["data set"].unique(), models):
+        known = compare.published(dataset, model)
+        if known:
+            row = {"data set": dataset, "system": model, "model": f"{model}, *published*", "labels": AUTHORS}
+            row |= {"seeds": 1, "best epoch": str(known["best_epoch"]), "train seconds": known["train_seconds"]}
+            row |= {name: known["test"][name.lower()] for name in ("Recall@20", "NDCG@20", "Precision@20")}
+            rows.append(row | {"validation Recall@20": known["best_validation_recall@20"]})
+    return sort_by_recall(pd.concat([table, pd.DataFrame(rows)])) if rows else table
 
 
-def pairs(wanted):
-    """Lines of a table of the differences between each two rows of kept runs of a data set."""
-    rows, found = [], []
-    for (first, ours), (second, theirs) in itertools.combinations(kept_runs.experiments(wanted).items(), 2):
-        # Users of different data sets cannot be paired, and models are compared in other tables.
-        if (first.dataset, first.model) != (second.dataset, second.model):
-            continue
-        rows.append([first.dataset, first.labels, second.labels])
-        found.append((first.dataset, kept_runs.difference(first.dataset, ours, theirs)))
-    rows = [[*row, *cells] for row, cells in zip(rows, tested(found), strict=True)]
-    rows.sort(key=lambda row: row[0])
-    return markdown(["data set", "test Recall@20 with", "less that with", *TESTED], rows)
+def compare_systems():
+    rows = compare_with(is_system, SYSTEM, ("ReFINe", "ReFINe++"))
+    return {"systems": Table(rows, ["model", "labels", *FIGURES, *TEST])}
+
+
+def compare_beyond():
+    """What goes beyond the published result less ReFINe++, and less the linear model alone."""
+    rows = compare_with(is_beyond, SYSTEM, ("ReFINe++",))
+    table = kept_runs.read_experiments(is_beyond)
+    linear = {row["data set"]: row for _, row in table.iterrows() if row["system"] == "EASE"}
+    others = table[table["data set"].isin(linear) & (table["system"] != "EASE")]
+    found = [kept_runs.compare_users(row, linear[row["data set"]]) for _, row in others.iterrows()]
+    less_ease = add_differences(others[["data set", "model", "labels", "flags"]], found)
+    return {
+        "beyond": Table(rows, ["model", "labels", *FIGURES, *TEST]),
+        "beyond_less_ease": Table(less_ease, ["model", *TEST], "Test Recall@20 less that of EASE:"),
+    }
+
+
+def show_headline():
+    """A system, its labels, what it reaches at what cost, and what it shows of dislikes where these are held out."""
+    table = kept_runs.read_experiments(is_headline)
+    held = kept_runs.read_experiments(lambda run: run["dataset"] == "ML-100K", "hold_out_dislikes")
+    for column in ("dislikes shown", "dislikes shown std"):
+        table[column] = [held_out.find_dislikes(held, row, column) for _, row in table.iterrows()]
+    rows = add_published(table, ("ReFINe", "ReFINe++"))
+    return {"headline": Table(rows, ["model", "labels", *FIGURES, "dislikes shown", "train seconds"])}
+
+
+def compare_labels():
+    """ReFINe++ with each kind of labels, and the differences between each two kinds on a data set."""
+    table, pairs, found = kept_runs.read_experiments(is_about_labels), [], []
+    for (_, ours), (_, theirs) in itertools.combinations(table[::-1].iterrows(), 2):  # the better first
+        if ours["data set"] == theirs["data set"]:  # users of different data sets cannot be paired
+            pairs.append({"data set": ours["data set"], "labels": ours["labels"], "less": theirs["labels"]})
+            found.append(kept_runs.compare_users(ours, theirs))
+    pairs = pd.DataFrame(pairs, columns=["data set", "labels", "less"])
+    pairs = add_differences(pairs, found).sort_values("data set", kind="stable")
+    rows = add_published(table, ("ReFINe++",))
+    return {
+        "labels": Table(rows, ["model", "labels", *FIGURES]),
+        "labels_pairs": Table(pairs, ["labels", "less", *TEST], "Test Recall@20 with the one less that with the other:"),
+    }
+
+
+def compare_parts():
+    rows = compare_with(is_ablation, ABLATION)
+    return {"ablations": Table(rows, ["model", *FIGURES, "train seconds", *TEST])}
+
+
+def compare_precisions():
+    rows = compare_with(is_about_precision, {"flags": write_flags({"flags": PRECISION})})
+    return {"precision": Table(rows, ["model", *FIGURES, "train seconds", *TEST])}
+
+
+TABLES = {  # {name of the CSV: Table} of a command
+    "headline": show_headline, "systems": compare_systems, "beyond": compare_beyond, "labels": compare_labels,
+    "ablations": compare_parts, "precision": compare_precisions, "negatives": hard_negatives.compare_vectors,
+    "dislikes": held_out.compare_dislikes,
+}  # fmt: skip
+
+
+def write_all(folder=FOLDER):
+    """All figures of all tables, a CSV each."""
+    for make in TABLES.values():
+        for name, table in make().items():
+            write_csv(table, folder / f"{name}.csv")
 
 
 def main(arguments):
@@ -185,26 +207,14 @@ def main(arguments):
     match arguments:
         case ["keep", folder, name]:
             return kept_runs.add(Path(folder), name)
-        case ["headline"]:
-            lines = headline()
-        case ["systems"]:
-            lines = [*against(is_system, ("ReFINe", "ReFINe++"), SYSTEM), *lists(is_system)]
-        case ["beyond"]:
-            lines = beyond()
-        case ["labels"]:
-            lines = [*against(is_about_labels, ("ReFINe++",)), "", *pairs(is_about_labels)]
-        case ["ablations"]:
-            lines = against(is_ablation, (), ABLATION)
-        case ["precision"]:
-            lines = against(is_about_precision, (), {"flags": flags({"flags": PRECISION})})
-        case ["negatives"]:
-            lines = hard_negatives.lines()
-        case ["dislikes"]:
-            lines = held_out.lines()
+        case ["write"]:
+            return write_all()
         case ["negative"]:
             lines = [*conrec_tables.lines(), "", *after_like.lines()]
+        case [name] if name in TABLES:
+            lines = write_tables(TABLES[name]().values())
         case paths:
-            lines = finished_runs.table(list(map(Path, paths)))
+            lines = finished_runs.describe(list(map(Path, paths)))
     print(*lines, sep="\n")
 
 
