@@ -132,7 +132,7 @@ def fit(name, raw, folder, options, run):
     summary |= {"flags": changed, "commit": run_folder.commit()}
     published = None if options.run.protocol else compare.published(name, options.run.model)
     artefacts.plot_curves(run.folder / "curves.png", run.epochs, summary, published)
-    comparison = compare.table(summary, published)
+    comparison = compare.write_table(summary, published)
     run.log("", f"Run folder: {run.folder}", "", *([*comparison, ""] if comparison else []))
     results = evaluation.metric_lines(test, options.run.top_k)
     run.log(RULE, "Final Test Results", *results, evaluation.line_of_lists(lists), RULE)  # what people look for, last

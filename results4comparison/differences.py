@@ -69,9 +69,9 @@ def with_interval(n, mean, parts):
 
 
 def adjust(p_values):
-    """A Series of p values adjusted for their number (Holm 1979): the k-th smallest of n times n - k + 1, never falling.
+    """A Series of p values adjusted for their number (Holm 1979); NaN is no test, and stays NaN.
 
-    NaN is no test, and stays NaN.
+    The k-th smallest of n is multiplied by n - k + 1, and none is below the one before it.
     """
     ranked = p_values.sort_values()
     left = p_values.count() - np.arange(len(ranked))

@@ -29,7 +29,7 @@ class Table(NamedTuple):
 
 
 def write_tables(tables):
-    """Lines of Markdown: a table for each data set under its name, and below all what the names of recipes stand for."""
+    """Lines of Markdown: a table for each data set below its name, and at the end the flags of recipes."""
     lines, runs = [], []
     for table in tables:
         if table.above and len(table.rows):

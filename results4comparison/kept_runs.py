@@ -5,6 +5,7 @@ of every user in each of them.  Those of another protocol lie in a folder of its
 with the users' dislikes@20 in <data set>_per_user_dislikes.csv.
 """
 
+import functools
 import json
 import shutil
 
@@ -43,8 +44,14 @@ def find(table, dataset, model, flags, labels=None):
 def read_users(experiment, metric="recall@20"):
     """(users, runs) a test metric of a kept experiment; two of the oldest runs lack Recall@20."""
     path = OURS / experiment["protocol"] / f"{experiment['data set']}_{METRICS[metric]}.csv"
-    table = pd.read_csv(path, index_col="user", dtype={"user": str})
+    table = read_per_user(path, path.stat().st_mtime_ns)
     return table[[name for name in experiment["names"] if name in table]]
+
+
+@functools.cache
+def read_per_user(path, written):
+    """A file of what is kept of users, read once for all rows of a table.  written: when; `add` changes it."""
+    return pd.read_csv(path, index_col="user", dtype={"user": str})
 
 
 def compare_users(ours, theirs, metric="recall@20"):

@@ -1,4 +1,4 @@
-"""What runs are called in tables and pictures: the labels that they learn from, their model, and their flags in words."""
+"""What runs are called in tables and pictures: their labels, their model, and their flags in words."""
 
 import re
 
@@ -170,7 +170,7 @@ def shorten_blend(flags):
 
 
 def list_recipes(runs):
-    """A line of Markdown for each recipe that a short name of these summaries has: its flags, and on which data sets."""
+    """A line of Markdown for each recipe in the short names of these summaries: on which data sets, and its flags."""
     datasets = {}
     for run in runs:
         if run["model"] != "Blend":

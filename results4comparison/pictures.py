@@ -7,8 +7,8 @@ labels.png, ablations.png   what each row of `table.py labels` and `ablations` i
                             Recall@20 to a reference with the 95 % interval of the table; a pale point is one seed
 seconds.png                 what quality costs: Recall@20, with the deviation over seeds, against seconds of training;
                             a blend's seconds are those of its parts and of blending
-dislikes.png                Recall@20 against dislikes shown, of the runs with --hold_out dislikes; a small point has one
-                            seed; the line joins the others that none beats in both
+dislikes.png                Recall@20 against dislikes shown, of the runs with --hold_out dislikes; a small point has
+                            one seed; the line joins the others that none beats in both
 """
 
 import json

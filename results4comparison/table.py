@@ -9,7 +9,7 @@
     python results4comparison/table.py negatives    HNLMRec and the samplers (hard_negatives.py)
     python results4comparison/table.py dislikes     all models with dislikes held out (held_out.py)
     python results4comparison/table.py negative     CoNRec, which predicts dislikes (conrec_tables.py)
-    python results4comparison/table.py write        all figures of the first eight, as tables/*.csv
+    python results4comparison/table.py write        all figures, as tables/*.csv, and the tables of README and docs
     python results4comparison/table.py keep RUN_FOLDER NAME
     python results4comparison/table.py result/ML-100K/*
 
@@ -23,6 +23,7 @@ of each data set are tested against each other.  study.py ends with the same tab
 """
 
 import itertools
+import re
 import sys
 from pathlib import Path
 
@@ -38,6 +39,8 @@ from results4comparison.formatting import Table, write_csv, write_tables
 from results4comparison.names import AUTHORS, LARGE_BATCHES, labels_of, write_flags
 
 FOLDER = compare.HERE / "tables"
+ROOT = compare.HERE.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # what each table of kept runs sets its experiments against, by what that differs in from them
 SYSTEM = {"system": "ReFINe++", "labels": AUTHORS, "flags": ""}
 # Most ablations leave the autoencoders out, too: they take most of the time, and what they change
@@ -173,7 +176,7 @@ def compare_labels():
     rows = add_published(table, ("ReFINe++",))
     return {
         "labels": Table(rows, ["model", "labels", *FIGURES]),
-        "labels_pairs": Table(pairs, ["labels", "less", *TEST], "Test Recall@20 with the one less that with the other:"),
+        "labels_pairs": Table(pairs, ["labels", "less", *TEST], "Test Recall@20 with some labels less others:"),
     }
 
 
@@ -194,6 +197,24 @@ TABLES = {  # {name of the CSV: Table} of a command
 }  # fmt: skip
 
 
+def describe(name):
+    """Lines of the tables of a command."""
+    if name == "negative":
+        return [*conrec_tables.lines(), "", *after_like.lines()]
+    return write_tables(TABLES[name]().values())
+
+
+def fill_blocks(text):
+    """A document with what the commands of its blocks print."""
+    block = r"(<!-- results: python results4comparison/table\.py (\w+) -->\n).*?(<!-- /results -->)"
+
+    def fill(match):
+        head, name, end = match.groups()
+        return head + "\n".join(describe(name)) + "\n" + end
+
+    return re.sub(block, fill, text, flags=re.DOTALL)
+
+
 def write_all(folder=FOLDER):
     """All figures of all tables, a CSV each."""
     for make in TABLES.values():
@@ -208,11 +229,12 @@ def main(arguments):
         case ["keep", folder, name]:
             return kept_runs.add(Path(folder), name)
         case ["write"]:
-            return write_all()
-        case ["negative"]:
-            lines = [*conrec_tables.lines(), "", *after_like.lines()]
-        case [name] if name in TABLES:
-            lines = write_tables(TABLES[name]().values())
+            write_all()
+            for path in DOCUMENTS:
+                path.write_text(fill_blocks(path.read_text(encoding="utf-8")), encoding="utf-8")
+            return None
+        case [name] if name in (*TABLES, "negative"):
+            lines = describe(name)
         case paths:
             lines = finished_runs.describe(list(map(Path, paths)))
     print(*lines, sep="\n")

@@ -3,7 +3,6 @@
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,6 @@ import main
 from baselines.blend import STEPS, simplex
 from machine import shell
 from recommend import load_run
-from results4comparison import formatting, held_out
 
 
 @pytest.fixture(scope="module")
@@ -107,15 +105,6 @@ def test_the_names_of_a_blend_hold_no_comma_and_a_blend_of_an_older_version_is_g
     (folder / "metrics.csv").write_text("".join(older[:4]))
     blend.blend([*words, "--resume"])
     assert (folder / "metrics.csv").read_text() == metrics and summary(folder)["test"] == found["test"]
-
-
-def test_kept_blends_whose_parts_have_commas_are_one_row_with_new_ones():
-    old, new = ({"model": "Blend", "flags": {"blend": [f"5 x E_ease_weights_0{mark}1"]}} for mark in ",+")
-    assert formatting.flags(old) == formatting.flags(new) == "--blend 5 x E_ease_weights_0+1"
-    experiment = SimpleNamespace(protocol="hold_out_dislikes")
-    for mark in ",+":
-        part = f"EASE_hold_out_dislikes_ease_weights_0{mark}1_ease_alphas_0{mark}0.25_ease_words_1"
-        assert held_out.without_common(part, experiment, {}) == f"EASE_ease_weights_0{mark}1"
 
 
 @pytest.mark.parametrize(("n", "how_many"), [(1, 1), (2, 21), (3, 66), (4, 56)])

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from results4comparison.differences import Measured, holm, paired
+from results4comparison.differences import Measured, adjust, paired
 
 
 def rows(random, n_users=200, seeds=5, of_seed=0.0, shift=0.0, shared=0.0, user=None):
@@ -69,5 +69,5 @@ def test_where_nothing_differs_but_the_luck_of_seeds_few_p_values_are_small():
 
 
 def test_holm_multiplies_each_p_value_by_what_is_left_and_never_falls():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.5, None, 0.9]) == [1.0, None, 1.0] and holm([]) == []
+    assert adjust(pd.Series([0.01, 0.04, 0.03, 0.005])).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert adjust(pd.Series([0.5, None, 0.9])).tolist() == pytest.approx([1, np.nan, 1], nan_ok=True)

@@ -37,7 +37,7 @@ def files(run):
 def test_each_group_against_a_walk_through_users_and_items(run):
     train, test, recommended = files(run)
     data = recommend.load_run(run, device="cpu").data
-    found = list(groups.of_run(run).itertuples(index=False, name=None))
+    found = list(groups.measure(run).itertuples(index=False, name=None))
     for kind, tokens in (("user", data.user_ids.tolist()), ("item", data.item_ids.tolist())):
         count = {token: (train[kind] == token).sum() for token in tokens}
         if kind == "user":  # in thirds, the least active first
@@ -62,33 +62,25 @@ def test_hits_and_rows_of_all_groups_of_a_kind_are_those_of_the_run(run):
     assert hits > 20
     per_user = pd.read_csv(run / "per_user.csv")
     assert round(per_user["precision@20"].sum() * 20) == hits
-    table = groups.of_run(run)
+    table = groups.measure(run)
     for kind in ("users", "items"):
         own = table[table.group.str.startswith(kind)]
         assert own.hits.sum() == hits and own.rows.sum() == len(test)
 
 
 def test_thirds_of_users_and_of_positives_on_hand_made_counts():
-    assert groups.thirds_of_users(np.array([9, 1, 5, 2, 7, 3])).tolist() == [2, 0, 1, 0, 2, 1]
+    assert groups.group_users(np.array([9, 1, 5, 2, 7, 3])).tolist() == [2, 0, 1, 0, 2, 1]
     # 12 positives: the first item holds 4 of them, the next two 4, the rest 4
-    assert groups.thirds_of_positives(np.array([1, 4, 2, 1, 2, 1, 1])).tolist() == [2, 0, 1, 2, 1, 2, 2]
-    assert groups.thirds_of_positives(np.array([10, 1, 1])).tolist() == [0, 2, 2]
-
-
-def test_items_of_a_group_hold_a_third_of_the_positives():
-    positives = np.random.default_rng(0).integers(1, 50, 300)
-    group = groups.thirds_of_positives(positives)
-    share = np.bincount(group, positives) / positives.sum()
-    np.testing.assert_allclose(share, 1 / 3, atol=50 / positives.sum())
-    assert positives[group == 0].min() >= positives[group == 1].max() >= positives[group == 2].max()
+    assert groups.group_items(np.array([1, 4, 2, 1, 2, 1, 1])).tolist() == [2, 0, 1, 2, 1, 2, 2]
+    assert groups.group_items(np.array([10, 1, 1])).tolist() == [0, 2, 2]
 
 
 def test_kept_runs_are_averaged_over_their_seeds(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(groups, "OURS", tmp_path)
-    whole = groups.of_run(run)
-    monkeypatch.setattr(groups, "of_run", lambda folder: whole)
+    whole = groups.measure(run)
+    monkeypatch.setattr(groups, "measure", lambda folder: whole)
     groups.keep(run, "dns_1")
-    monkeypatch.setattr(groups, "of_run", lambda folder: whole.assign(hits=0))
+    monkeypatch.setattr(groups, "measure", lambda folder: whole.assign(hits=0))
     groups.keep(run, "dns_2")
     groups.keep(run, "dns_2")  # again: not twice
     groups.main(["kept", "dns"])
