@@ -77,8 +77,10 @@ def write_range(values):
     return str(least) if least == most else f"{least}-{most}"
 
 
-def find_counterpart(table, row, other):
-    """The experiment of a table that differs from a row in other, {column: value}, alone; None where there is none."""
-    key = {column: row[column] for column in EXPERIMENT} | other
-    same = (table[list(key)] == pd.Series(key)).all(axis=1)
-    return table[same].iloc[0] if same.any() else None
+def find(table, dataset, model, flags, labels=None):
+    """The experiment of exactly these flags, and of these labels where any are given; None where there is none."""
+    for _, row in table[table["data set"] == dataset].iterrows():
+        same = (row["run"]["model"], row["run"]["flags"]) == (model, flags)
+        if same and labels in (None, row["labels"]):
+            return row
+    return None

@@ -13,6 +13,7 @@ import pandas as pd
 from options.models import HnlmrecSettings
 from results4comparison import kept_runs
 from results4comparison.differences import add_differences
+from results4comparison.experiments import find
 from results4comparison.formatting import Table
 
 MODELS = ("MF", "LightGCN", "HNLMRec")
@@ -69,7 +70,7 @@ def find_plain(table, row):
     wanted = {name: value for name, value in row["run"]["flags"].items() if not name.startswith(OF_NEGATIVES)}
     if row["run"]["model"] == "HNLMRec":
         wanted["hard"] = "none"
-    return kept_runs.find(table, row["data set"], row["run"]["model"], wanted)
+    return find(table, row["data set"], row["run"]["model"], wanted)
 
 
 def find_sides(table, dataset, folders=None):
@@ -91,6 +92,6 @@ def find_sides(table, dataset, folders=None):
         for words, flags in RIVALS[backbone].items():
             pairs.append((f"{backbone}, default", words, with_vectors("tuned"), own | {"hard": "none"} | flags))
     for words, others, *flags in pairs:
-        tuned, other = (kept_runs.find(table, dataset, "HNLMRec", each) for each in flags)
+        tuned, other = (find(table, dataset, "HNLMRec", each) for each in flags)
         if tuned is not None and other is not None:
             yield words, others, tuned, other

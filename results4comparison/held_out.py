@@ -15,7 +15,7 @@ import pandas as pd
 
 from results4comparison import hard_negatives, kept_runs
 from results4comparison.differences import add_differences
-from results4comparison.experiments import PROTOCOLS
+from results4comparison.experiments import PROTOCOLS, find
 from results4comparison.formatting import Table
 from results4comparison.names import (
     AS_THEY_ARE,
@@ -99,7 +99,7 @@ def compare_both(rows, sides):
 
 def compare_all(table):
     """A row for each experiment, with its differences to the ratings as they are."""
-    sides = [(row, find(table, row["data set"], AS_THEY_ARE, WITHOUT)) for _, row in table.iterrows()]
+    sides = [(row, find_labels(table, row["data set"], AS_THEY_ARE, WITHOUT)) for _, row in table.iterrows()]
     return compare_both(table, sides)
 
 
@@ -108,7 +108,7 @@ def compare_named(table):
     rows, sides = [], []
     for dataset in table["data set"].unique():
         for question, ours, theirs in NAMED:
-            both = find(table, dataset, *ours), find(table, dataset, *theirs)
+            both = find_labels(table, dataset, *ours), find_labels(table, dataset, *theirs)
             if all(side is not None for side in both):
                 rows.append([dataset, question])
                 sides.append(both)
@@ -130,9 +130,9 @@ def compare_goals(table):
     there are none); what shows the fewest dislikes last."""
     rows, sides = [], []
     for _, row in table.sort_values(["data set", "dislikes shown"], ascending=[True, False]).iterrows():
-        base = find(table, row["data set"], LLAMA, WITHOUT)
+        base = find_labels(table, row["data set"], LLAMA, WITHOUT)
         if base is None:
-            base = find(table, row["data set"], RULE, WITHOUT)
+            base = find_labels(table, row["data set"], RULE, WITHOUT)
         if base is None or not (row["run"]["model"] == "Blend" or lets_dislikes_count(row["run"])):
             continue
         share = f"{row['dislikes shown'] / base['dislikes shown']:.0%}"
@@ -142,23 +142,21 @@ def compare_goals(table):
     return compare_both(pd.DataFrame(rows, columns=columns), sides)
 
 
-def find(table, dataset, labels, flags):
+def find_labels(table, dataset, labels, flags):
     """The experiment of ReFINe++ with these labels, and these flags beside LARGE_BATCHES; None where there is none."""
-    return kept_runs.find(table, dataset, "ReFINe++", LARGE_BATCHES.get(dataset, {}) | flags, labels)
+    return find(table, dataset, "ReFINe++", LARGE_BATCHES.get(dataset, {}) | flags, labels)
 
 
-def find_dislikes(held, row, column):
-    """A figure, where dislikes are held out, of an experiment of the published protocol; None where it was not run.
+def find_held_out(held, row):
+    """The experiment with dislikes held out, of held, that is one of the published protocol else; None.
 
-    held: the experiments with dislikes held out.  ReFINe++ at its defaults takes half an hour: its runs in large
-    batches stand for it.
+    ReFINe++ at its defaults takes half an hour: its runs in large batches stand for it.
     """
-    flags = row["run"]["flags"]
-    if row["system"] == "ReFINe++" and not flags:
-        flags = LARGE_BATCHES[row["data set"]]
-    for _, other in held.iterrows():
-        run = other["run"]
-        same = (other["data set"], other["system"], kind_of_labels(run)) == tuple(row[["data set", "system", "labels"]])
-        if same and run["flags"] == flags:
-            return other[column]
-    return None
+    dataset, run = row["data set"], row["run"]
+    flags = run["flags"]
+    if run["model"] == "ReFINe++" and not flags:
+        flags = LARGE_BATCHES[dataset]
+    found = find(held, dataset, run["model"], flags, row["labels"])
+    if found is None:
+        found = find(held, dataset, run["model"], flags, mark_as_seen(row["labels"]))
+    return found

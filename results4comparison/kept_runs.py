@@ -31,16 +31,6 @@ def read_experiments(wanted, protocol=""):
     return sort_by_recall(find_experiments(tabulate(runs)))
 
 
-def find(table, dataset, model, flags, labels=None):
-    """The experiment of exactly these flags, and of these labels where any are given; None where there is none."""
-    for _, row in table.iterrows():
-        run = row["run"]
-        same = (row["data set"], run["model"], run["flags"]) == (dataset, model, flags)
-        if same and labels in (None, row["labels"]):
-            return row
-    return None
-
-
 def read_users(experiment, metric="recall@20"):
     """(users, runs) a test metric of a kept experiment; two of the oldest runs lack Recall@20."""
     path = OURS / experiment["protocol"] / f"{experiment['data set']}_{METRICS[metric]}.csv"

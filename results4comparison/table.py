@@ -34,18 +34,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from machine import shell
 from results4comparison import after_like, compare, conrec_tables, finished_runs, hard_negatives, held_out, kept_runs
 from results4comparison.differences import add_differences
-from results4comparison.experiments import find_counterpart, sort_by_recall
+from results4comparison.experiments import find, sort_by_recall
 from results4comparison.formatting import Table, write_csv, write_tables
-from results4comparison.names import AUTHORS, LARGE_BATCHES, labels_of, write_flags
+from results4comparison.names import AUTHORS, LARGE_BATCHES, labels_of
 
 FOLDER = compare.HERE / "tables"
 ROOT = compare.HERE.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # what each table of kept runs sets its experiments against, by what that differs in from them
-SYSTEM = {"system": "ReFINe++", "labels": AUTHORS, "flags": ""}
+SYSTEM = {"model": "ReFINe++", "labels": AUTHORS, "flags": {}}
 # Most ablations leave the autoencoders out, too: they take most of the time, and what they change
 # does not show.
-ABLATION = {"flags": "--no_autoencoder"}
+ABLATION = {"flags": {"no_autoencoder": True}}
 # What ends on ML-1M within minutes, where a run at the defaults takes hours.
 QUICK = LARGE_BATCHES["ML-1M"]
 # The flags at which labels are compared, by data set; else the defaults.
@@ -118,7 +118,10 @@ def is_ablation(run):
 def compare_with(wanted, other, published=()):
     """The kept experiments, each less the one that differs from it in other alone, and the published runs of models."""
     table = kept_runs.read_experiments(wanted)
-    found = [kept_runs.compare_users(row, find_counterpart(table, row, other)) for _, row in table.iterrows()]
+    found = []
+    for _, row in table.iterrows():
+        own = {"model": row["run"]["model"], "flags": row["run"]["flags"], "labels": row["labels"]}
+        found.append(kept_runs.compare_users(row, find(table, row["data set"], **own | other)))
     return add_published(add_differences(table, found), published)
 
 
@@ -158,8 +161,11 @@ def show_headline():
     """A system, its labels, what it reaches at what cost, and what it shows of dislikes where these are held out."""
     table = kept_runs.read_experiments(is_headline)
     held = kept_runs.read_experiments(lambda run: run["dataset"] == "ML-100K", "hold_out_dislikes")
-    for column in ("dislikes shown", "dislikes shown std"):
-        table[column] = [held_out.find_dislikes(held, row, column) for _, row in table.iterrows()]
+    columns = ["dislikes shown", "dislikes shown std"]
+    for place, row in table.iterrows():
+        found = held_out.find_held_out(held, row)
+        if found is not None:
+            table.loc[place, columns] = found[columns]
     rows = add_published(table, ("ReFINe", "ReFINe++"))
     return {"headline": Table(rows, ["model", "labels", *FIGURES, "dislikes shown", "train seconds"])}
 
@@ -186,7 +192,7 @@ def compare_parts():
 
 
 def compare_precisions():
-    rows = compare_with(is_about_precision, {"flags": write_flags({"flags": PRECISION})})
+    rows = compare_with(is_about_precision, {"flags": PRECISION})
     return {"precision": Table(rows, ["model", *FIGURES, "train seconds", *TEST])}
 
 
