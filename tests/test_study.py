@@ -99,11 +99,8 @@ def test_in_a_pipe_each_run_gets_a_line_when_it_has_ended(whole_study):
         name = f"{GRID[rate] if rate else model}_{seed}"
         assert recall == f"{summary(folder / 'blocks' / name)['test']['recall@20']:.4f}"
     assert found == [("1", "2"), ("2", "2"), ("1", "2"), ("2", "2")]  # the grid, then its winner and the other model
-
-
-def test_what_a_run_prints_is_in_a_file_beside_its_folder(finished):
-    text = (finished / "blocks" / "Popularity_1.out").read_text()
-    log = (finished / "blocks" / "Popularity_1" / "log.txt").read_text()
+    text = (folder / "blocks" / "Popularity_1.out").read_text()  # what the run prints
+    log = (folder / "blocks" / "Popularity_1" / "log.txt").read_text()
     assert text.startswith("Popularity on blocks, run folder ") and log in text
 
 
@@ -141,14 +138,6 @@ def test_a_terminal_of_80_columns_shows_a_table_that_fits_and_names_the_whole_on
     assert any(line.endswith(recalls[0]) for line in table) and "LightGCN --epochs 2" in "\n".join(table)
 
 
-def test_what_lists_recommend_is_in_the_table(finished):
-    text = (finished / "study.md").read_text()
-    header = "| data set | model | refined by | coverage@20 | Gini@20 | popularity@20 |"
-    found = summary(finished / "blocks" / "Popularity_1")["lists"]
-    row = "{coverage@20:.4f} | {gini@20:.4f} | {popularity@20:.1f} |".format(**found)
-    assert header in text and row in text.partition(header)[2]
-
-
 def test_the_table_holds_means_over_seeds_and_the_test_of_the_best_two(finished):
     text = (finished / "study.md").read_text()
     rate = re.search(r"--learning_rate (\S+) \(best of 2\)", text)[1]
@@ -165,6 +154,9 @@ def test_the_table_holds_means_over_seeds_and_the_test_of_the_best_two(finished)
     assert r"learning\_rate" in latex and "±" not in latex
     for table in (text, latex):  # nothing was published for this data set
         assert "published" not in table and "refined by" in table
+    found = summary(finished / "blocks" / "Popularity_1")["lists"]
+    row = "{coverage@20:.4f} | {gini@20:.4f} | {popularity@20:.1f} |".format(**found)
+    assert row in text.partition("| coverage@20 | Gini@20 | popularity@20 |")[2]
 
 
 def test_a_finished_run_is_not_run_again_and_an_interrupted_one_goes_on(finished, base, monkeypatch):
@@ -228,13 +220,6 @@ def test_a_run_that_fails_is_named_with_its_reason_and_the_file_of_its_output(ba
     lines = capsys.readouterr().err.splitlines()
     assert "1 of 2: blocks Popularity --top_k 500, seed 2024: failed: error: --top_k 500: " in lines[0]
     assert lines[1].startswith("2 of 2: blocks Popularity, seed 2024: test Recall@20 ")
-
-
-def test_a_run_that_was_killed_is_called_so(tmp_path):
-    trial = SimpleNamespace(folder=tmp_path / "run")
-    jobs.output_of(trial).write_text("Epoch: 001, Loss: 0.5\n")
-    assert jobs.last_words(trial, -9) == "killed by SIGKILL"
-    assert jobs.last_words(trial, 2) == "Epoch: 001, Loss: 0.5"
 
 
 def read_until(terminal, pattern, seconds=120):
@@ -308,8 +293,6 @@ def test_two_models_that_are_one_run_are_run_once(base, tmp_path, capsys):
     words = ["--datasets", base / "blocks", "--data_dir", base / "data", "--result_dir", tmp_path, "--models", *same]
     study.study([str(word) for word in [*words, "--list"]])
     assert len(capsys.readouterr().out.strip().splitlines()) == 1
-    study.study([str(word) for word in words])
-    assert len([path for path in (tmp_path / "blocks").glob("LightGCN*") if path.is_dir()]) == 1
 
 
 # ------------------------------------------------------------------- what a run was made from
@@ -413,15 +396,8 @@ def test_splits_put_there_by_hand_are_known_by_what_they_hold(copied, capfd):
     assert answer(copied, capfd, PLAIN)[0] == 0
     more_stars(copied / "blocks" / "blocks.inter")  # not read any more
     assert answer(copied, capfd, PLAIN)[0] == 0
-    test.write_text("".join(test.read_text().splitlines(keepends=True)[:-1]))
+    remove_last_line(test)
     assert str(test) in refused(copied, capfd, PLAIN)
-
-
-def test_a_csv_that_was_changed_after_it_was_prepared_is_noticed(copied, capfd):
-    train = copied / "data" / "blocks" / "blocks_train_original.csv"
-    train.write_text("".join(train.read_text().splitlines(keepends=True)[:-1]))
-    assert str(train) in refused(copied, capfd, PLAIN)
-    assert str(train) in refused(copied, capfd, RULE)  # which was trained on another file, made of this one
 
 
 def test_a_run_on_other_labels_is_not_taken(copied, capfd):
@@ -440,14 +416,6 @@ def test_a_run_on_other_labels_is_not_taken(copied, capfd):
     assert "refined ratings that are no longer in" in refused(copied, capfd, RULE)
 
 
-def test_a_run_of_an_older_version_on_labels_of_other_ratings_is_not_taken(copied, capfd):
-    """The ratings were changed and prepared anew: validation and test are as before, the labels are the old ones."""
-    of_older_version(copied)
-    more_stars(copied / "blocks" / "blocks.inter")
-    main.main(of_main(copied, "--model", "Popularity", "--path_name", "prepares"))
-    assert "refined ratings that are no longer in" in refused(copied, capfd, RULE)
-
-
 def test_a_run_on_somebodys_labels_is_told_from_one_on_others(copied, capfd):
     """The name has eight digits of the labels' hash; here the run was named by hand."""
     (rule,) = (copied / "data" / "blocks" / "feedback").glob("*/blocks_train_augment.csv")
@@ -463,33 +431,51 @@ def test_a_run_on_somebodys_labels_is_told_from_one_on_others(copied, capfd):
     assert str(labels) in refused(copied, capfd, model)
 
 
-@pytest.mark.parametrize("named", ["LightGCN_2024", "Popularity_2024"])
-def test_a_run_of_other_settings_under_the_name_is_not_taken(copied, capfd, named):
-    """--path_name lets anybody give a run any name."""
-    (copied / "result" / "blocks" / "Popularity_2024").rename(copied / "result" / "blocks" / "LightGCN_2024")
-    model = "LightGCN"
-    if named == "Popularity_2024":
-        model = "Popularity"
-        main.main(of_main(copied, "--model", "Popularity", "--path_name", named, "--top_k", "3"))
-    error = refused(copied, capfd, model)
-    assert named in error and ("--model Popularity, not LightGCN" in error or "--top_k 3, not 5 10 15 20" in error)
+def remove_last_line(path):
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
 
 
-def test_a_run_with_a_flag_that_is_now_left_open_is_not_taken(copied, capfd):
-    path = copied / "result" / "blocks" / "Popularity_2024" / "summary.json"
+def add_flag(base):
+    path = base / RUN / "summary.json"
     write_json(path, json.loads(path.read_text()) | {"flags": {"n_negatives": 7}})
-    assert "--n_negatives 7, not at its default" in refused(copied, capfd, PLAIN)
 
 
-@pytest.mark.parametrize("file", ["summary.json", "config.json"])
-def test_a_finished_run_that_cannot_be_read_is_named(copied, capfd, file):
-    (copied / "result" / "blocks" / "Popularity_2024" / file).write_text("{")
-    assert "summary.json or config.json cannot be read" in refused(copied, capfd, PLAIN)
+def run_again(base):
+    """Of other settings, under the name of the first run."""
+    shutil.rmtree(base / RUN)
+    main.main(of_main(base, "--model", "Popularity", "--path_name", "Popularity_2024", "--top_k", "3"))
 
 
-def test_several_runs_that_will_not_do_are_counted(copied, capfd):
-    more_stars(copied / "blocks" / "blocks.inter")
-    assert "(1 more runs likewise)" in refused(copied, capfd, PLAIN, RULE)
+def prepare_anew(base):
+    """From other ratings; validation and test are as before, the labels are the old ones."""
+    of_older_version(base)
+    more_stars(base / "blocks" / "blocks.inter")
+    main.main(of_main(base, "--model", "Popularity", "--path_name", "prepares"))
+
+
+RUN = "result/blocks/Popularity_2024"
+TRAIN = "data/blocks/blocks_train_original.csv"
+UNREADABLE = "summary.json or config.json cannot be read"
+
+
+@pytest.mark.parametrize(
+    ("change", "models", "words"),
+    [
+        (lambda base: remove_last_line(base / TRAIN), [PLAIN], TRAIN),
+        (lambda base: remove_last_line(base / TRAIN), [RULE], TRAIN),  # trained on another file, made of this one
+        (lambda base: (base / RUN).rename(base / "result/blocks/LightGCN_2024"), ["LightGCN"],
+         "--model Popularity, not LightGCN"),  # --path_name lets anybody give a run any name
+        (run_again, [PLAIN], "--top_k 3, not 5 10 15 20"),
+        (add_flag, [PLAIN], "--n_negatives 7, not at its default"),
+        (lambda base: (base / RUN / "summary.json").write_text("{"), [PLAIN], UNREADABLE),
+        (lambda base: (base / RUN / "config.json").write_text("{"), [PLAIN], UNREADABLE),
+        (lambda base: more_stars(base / "blocks" / "blocks.inter"), [PLAIN, RULE], "(1 more runs likewise)"),
+        (prepare_anew, [RULE], "refined ratings that are no longer in"),
+    ],
+)  # fmt: skip
+def test_a_run_of_other_settings_or_files_is_not_taken(copied, capfd, change, models, words):
+    change(copied)
+    assert words in refused(copied, capfd, *models)
 
 
 def test_a_known_data_set_need_not_be_there(copied, capfd, monkeypatch):
@@ -519,8 +505,8 @@ def test_a_blend_knows_the_runs_that_it_is_made_of(copied, capfd):
     parts = [copied / "result" / "blocks" / name for name in ("Popularity_2024", "ease")]
     main.main(of_main(copied, "--model", "EASE", "--path_name", "ease", "--ease_lambdas", "10"))
     model = shlex.join(["Blend", "--blend", *map(str, parts)])
-    with contextlib.redirect_stderr(io.StringIO()):
-        study.study(flags(copied, "--models", model))
+    (trial,) = study.grid_of(str(copied / "blocks"), model, study.parse(flags(copied, "--models", model)))
+    main.main(trial.arguments)
     assert answer(copied, capfd, model)[0] == 0
     summary_of = parts[1] / "summary.json"
     summary_of.write_text(json.dumps(json.loads(summary_of.read_text()) | {"train_seconds": 99}))
@@ -547,20 +533,16 @@ def test_a_run_is_judged_by_its_own_metric(tmp_path):
     summary = json.dumps({"primary": "fhr@20", "test": {"fhr@20": 0.25}})
     said, failures = ended(tmp_path / "x" / "run", summary)
     assert said == "1 of 2: x CoNRec, seed 7: test FHR@20 0.2500, 3 s\n" and not failures
-
-
-def test_the_best_of_a_grid_is_chosen_by_the_metric_of_its_runs():
-    found = []
-    for fhr in (0.2, 0.4, 0.3):
-        figures = {"fhr@20": fhr, "frecall@20": 1 - fhr}
-        found.append(SimpleNamespace(summary={"primary": "fhr@20", "validation": figures}))
-    assert max(found, key=study.validation_score) is found[1]
+    # so is the best of a grid
+    grid = [SimpleNamespace(summary={"primary": "fhr@20", "validation": {"fhr@20": fhr}}) for fhr in (0.2, 0.4, 0.3)]
+    assert max(grid, key=study.validation_score) is grid[1]
 
 
 @pytest.mark.parametrize("summary", ["{", "[]", "{}", '{"test": 1}', '{"test": {"recall@20": "much"}}'])
 def test_a_run_whose_summary_cannot_be_read_has_failed_and_the_others_go_on(tmp_path, summary):
     said, (failure,) = ended(tmp_path / "x" / "run", summary)
     assert "failed: " in said and "summary.json: cannot be read" in failure and "run.out" in failure
+    assert "killed by SIGKILL" in ended(tmp_path / "x" / "run", summary, -9)[0]
 
 
 def test_hard_negatives_that_were_made_anew_are_noticed(tmp_path):

@@ -56,18 +56,6 @@ def test_each_group_against_a_walk_through_users_and_items(run):
             assert found.pop(0) == (name, sum(pair in recommended for pair in rows), len(rows))
 
 
-def test_hits_and_rows_of_all_groups_of_a_kind_are_those_of_the_run(run):
-    _, test, recommended = files(run)
-    hits = sum(pair in recommended for pair in zip(test.user, test.item, strict=True))
-    assert hits > 20
-    per_user = pd.read_csv(run / "per_user.csv")
-    assert round(per_user["precision@20"].sum() * 20) == hits
-    table = groups.measure(run)
-    for kind in ("users", "items"):
-        own = table[table.group.str.startswith(kind)]
-        assert own.hits.sum() == hits and own.rows.sum() == len(test)
-
-
 def test_thirds_of_users_and_of_positives_on_hand_made_counts():
     assert groups.group_users(np.array([9, 1, 5, 2, 7, 3])).tolist() == [2, 0, 1, 0, 2, 1]
     # 12 positives: the first item holds 4 of them, the next two 4, the rest 4
