@@ -16,8 +16,6 @@ from conrec.results.filter import FILTER_VERSION, odds_of
 from options.conrec import GRPO, SFT, STAGES
 from utils import read_json
 
-NEIGHBOURS_SHOWN = 3  # Swing neighbours in the targets of fhr-c and of the coverage: training flags change no metric
-
 
 class Known:
     """What all systems share of the events: instances, what came true of them, Swing neighbours."""
@@ -39,9 +37,7 @@ class Known:
 
     @cached_property
     def test(self):
-        moments = instances(self.events, "test")
-        near, _ = reward.target_sets(self.events, *moments, self.neighbours, NEIGHBOURS_SHOWN)
-        return metrics.truth(self.events, "test", neighbours=near)
+        return metrics.truth(self.events, "test")
 
     @cached_property
     def every(self):

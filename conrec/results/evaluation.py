@@ -1,8 +1,5 @@
 """What a trained stage can do on the test instances, in every context so far, and what is left of earlier stages.
 
-    of_stage     -> figures.json and per_user.csv of a stage's evaluation
-    coverage     which targets cover what a user dislikes most
-
 Nothing is chosen by these figures: choices use validation only.
 """
 
@@ -18,10 +15,9 @@ from machine import processes
 from preparation.rules import VALIDATION
 from utils import is_first, write_atomically, write_json
 
-EVALUATION_VERSION = 2  # raise it when figures would differ, so that stages are evaluated anew
+EVALUATION_VERSION = 3  # raise it when figures would differ, so that stages are evaluated anew
 QUESTIONS_OF_USER, OTHERS = 5, 3  # held-out alignment questions: dislikes of a user; likes beside each
 TITLE_BEAMS = 10
-TOP_INTERESTS = (1, 4)
 
 
 def alignment_questions(events, seed=0):
@@ -72,19 +68,12 @@ def of_context(policy, truth, context, top_k, knows_likes=True):
     lists, _ = policy.predict(truth.users, truth.positions, context)
     figures = metrics.of_lists(lists, truth, top_k)
 
-    # the choice among 20, asked with the options, and by the log-probabilities of the ordinary prompt
-    asked = []
-    for (user, p), options in zip(moments, shuffled(truth.candidates), strict=True):
-        asked.append(policy.choice(user, p, context, options))
-    of_choices = policy.score(asked, truth.candidates)
     n_candidates = truth.candidates.shape[1]
     negatives, positives = padded(truth.negatives), padded(truth.positives)
     asked = [policy.sequence(user, p, context) for user, p in moments]
     scores = policy.score(asked, np.concatenate([truth.candidates, negatives, positives], 1))
-    by_likelihood, of_window = scores[:, :n_candidates], scores[:, n_candidates:]
-    for name, choices in (("candidates", of_choices), ("cand_ll", by_likelihood)):
-        figures[name] = metrics.choice(choices)
-        figures[f"{name}-exposed"] = metrics.choice(choices, truth.exposed)
+    of_candidates, of_window = scores[:, :n_candidates], scores[:, n_candidates:]
+    figures["cand_ll"] = metrics.choice(of_candidates)
     figures["auc"] = auc_of(of_window, truth)
     if knows_likes:
         asked = [policy.sequence(user, p, context, asked=LIKE) for user, p in moments]
@@ -102,12 +91,6 @@ def auc_of(scores, truth):
         [row[: len(items)] for row, items in zip(of_negatives, truth.negatives, strict=True)],
         [row[: len(items)] for row, items in zip(of_positives, truth.positives, strict=True)],
     )
-
-
-def shuffled(rows, seed=0):
-    """Each row in another order, so that the true one has no place of its own."""
-    random = np.random.default_rng(seed)
-    return [random.permutation(row) for row in rows]
 
 
 def of_stage(policy, truth, contexts, catalog, top_k, knows_likes, folder):
@@ -133,35 +116,3 @@ def write_csv(path, table):
     """By the first process alone."""
     if is_first():
         write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n", encoding="utf-8"))
-
-
-# ---------------------------------------------------------------------------------------- the study of targets
-
-
-def coverage(events, truth, codes):
-    """{"next", "window", "neighbours": {"top-1", "top-4": share of the instances}}.
-
-    A target covers a user's top-n interests where it has an item of one of the n first codes that are most frequent
-    among all of the user's negatives.  truth: metrics.Truth with neighbours.
-    """
-    interests = of_users(events, codes[:, 0])
-    targets = {"next": truth.next[:, None], "window": truth.negatives, "neighbours": truth.neighbours}
-    found = {}
-    for name, sets in targets.items():
-        found[name] = {}
-        for n in TOP_INTERESTS:
-            hits = [
-                bool(np.isin(codes[items, 0], interests[user][:n]).any())
-                for user, items in zip(truth.users, sets, strict=True)
-            ]
-            found[name][f"top-{n}"] = float(np.mean(hits))
-    return found
-
-
-def of_users(events, topics):
-    """For each user the topics of all their negatives, the most frequent first, ties by number."""
-    found = []
-    for items in by_user(events, events.is_negative):
-        names, counts = np.unique(topics[items], return_counts=True)
-        found.append(names[np.argsort(-counts, kind="stable")])
-    return found

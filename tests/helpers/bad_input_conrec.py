@@ -124,11 +124,4 @@ CASES_OF_DISLIKES = {
     "dislikes of a refined split": Case(
         r"--dataset_augment: CoNRec has no use", f"{P} --dataset_augment augment", planted
     ),
-    "a run to reverse that is none": Case(
-        r"p: holds no finished run", f"{P} --conrec_reversed {{base}}/p", planted
-    ),
-    "a run to reverse of other data": Case(
-        r"--conrec_reversed .*before: was not tested on the likes of CoNRec's validation part of p; take a run of",
-        f"{P} --conrec_reversed {{base}}/result/x/before", planted, before=True,
-    ),
 }  # fmt: skip
