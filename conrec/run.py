@@ -110,7 +110,7 @@ def fit(name, raw, folder, options, run):
         run_files.leave_behind(job, chain, made)
 
 
-# ------------------------------------------------------------------------------------------------- what is given
+# ------------------------------------------------------------------------------------ what is given
 
 
 def bring_files(name, raw, folder, options, run):
@@ -167,7 +167,7 @@ def open_run(job, origin):
     job.run.log(RULE, *(f"{key}: {value}" for key, value in settings.items()), RULE)
 
 
-# --------------------------------------------------------------------------------------------- events and IDs
+# ----------------------------------------------------------------------------------- events and IDs
 
 
 def make_events(job, stages, origin):

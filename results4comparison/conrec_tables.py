@@ -43,7 +43,7 @@ def name_of(run):
     return " ".join([system, *flag_words(flags)])
 
 
-# ------------------------------------------------------------------------------------------------- which runs
+# --------------------------------------------------------------------------------------- which runs
 
 
 def kept():
@@ -84,7 +84,7 @@ def keep_report(path, name):
     shutil.copy(path, OURS / "filters" / f"{report['dataset']}_{name}.json")
 
 
-# ------------------------------------------------------------------------------------------------- the tables
+# --------------------------------------------------------------------------------------- the tables
 
 
 def lines():
@@ -105,7 +105,8 @@ def lines():
 def of_folders(runs):
     """Lines for run folders: {folder: summary}."""
     blocks = []
-    for dataset, own in sorted(group((run, folder / "per_user.csv") for folder, run in runs.items()).items()):
+    groups = group((run, folder / "per_user.csv") for folder, run in runs.items())
+    for dataset, own in sorted(groups.items()):
         blocks += [[f"Next dislikes, {dataset}"], systems(own), differences(own)]
     return joined(blocks)
 
@@ -169,7 +170,9 @@ def differences(groups):
             rows.append([name, over])
             found.append((over, paired(ours, Measured(runs[0][1][[column]], closed=True))))
     rows = [[*row, *cells] for row, cells in zip(rows, tested(found), strict=True)]
-    return [f"FHR@20 less that of {BESIDE}:", "", *markdown(["system", "over", *TESTED], rows)] if rows else []
+    if not rows:
+        return []
+    return [f"FHR@20 less that of {BESIDE}:", "", *markdown(["system", "over", *TESTED], rows)]
 
 
 def filters(runs):
@@ -188,22 +191,27 @@ def filtered_lists(dataset):
         report, name = read_json(path), path.stem.removeprefix(f"{dataset}_").rpartition("_")[0]
         for loss, of_systems in report[SAME_LOSS].items():
             for system, found in of_systems.items():
-                figures.append({"name": name, "loss": loss, "system": system, "users": report["users"], **found})
-    table = pd.DataFrame(figures, columns=["name", "loss", "system", "users", "disliked less", "CoNRec less it"])
-    for (name, loss, system), own in table.groupby(["name", "loss", "system"], sort=False):
-        row = [name, str(len(own)), f"{float(loss):.0%}", system]
-        if own["disliked less"].isna().any():
-            rows.append([*row, "never so many", "", ""])
-            continue
-        gone, gap = (of_seeds(own[what].tolist(), own.users.iloc[0]) for what in ("disliked less", "CoNRec less it"))
-        of_gap = ["", ""] if system == "CoNRec" else shown(gap)[1:3]
-        rows.append([*row, f"{gone.mean:.3f}", *of_gap])
+                row = {"name": name, "loss": loss, "system": system, "users": report["users"]}
+                figures.append(row | found)
+    if not figures:
+        return []
+    for (name, loss, system), own in pd.DataFrame(figures).groupby(["name", "loss", "system"], sort=False):
+        users = own.users.iloc[0]
+        gone = of_seeds(own["disliked less"].tolist(), users)
+        gap = None if system == "CoNRec" else of_seeds(own["CoNRec less it"].tolist(), users)
+        share = "never so many" if gone is None else f"{gone.mean:.3f}"
+        rows.append([name, str(len(own)), f"{float(loss):.0%}", system, share, *shown(gap)[1:3]])
     header = ["lists of", "seeds", "likes lost", "filter by", "dislikes that go", "CoNRec less it", "95 % interval"]
     return markdown(header, rows)
 
 
 def of_seeds(values, users):
-    """The Difference of [[mean, low, high] over users] of each seed: users and seeds both vary."""
+    """The Difference of [[mean, low, high] over users] of each seed: users and seeds both vary.
+
+    None where a seed has none, since its filter never loses so many likes.
+    """
+    if None in values:
+        return None
     means = [mean for mean, _, _ in values]
     of_users = statistics.mean(((high - low) / 2 / 1.96) ** 2 for _, low, high in values)
     if len(means) == 1:
@@ -212,7 +220,7 @@ def of_seeds(values, users):
     return with_interval(users, statistics.mean(means), parts)
 
 
-# -------------------------------------------------------------------------------------------------------- cells
+# -------------------------------------------------------------------------------------------- cells
 
 
 def cell(figures):

@@ -80,7 +80,7 @@ def leave(users, gone, k):
     return (rows.groupby("user").cumcount() < k).sort_index().to_numpy()
 
 
-# ------------------------------------------------------------------------------ theta and what it removes
+# ------------------------------------------------------------------------ theta and what it removes
 
 
 def outcome(events, odds, predictions, E, budget=0.01):

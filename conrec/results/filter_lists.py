@@ -75,7 +75,7 @@ def apply(options):
     print(*report_lines(found), "", f"Written: {out['filtered']}, {out['removed'].name}, {path.name}", sep="\n")
 
 
-# ----------------------------------------------------------------------------------------- what is read
+# ------------------------------------------------------------------------------------- what is read
 
 
 def read_conrec(folder, data_dir=None, device=None):
@@ -153,7 +153,7 @@ def with_numbers(table, events, folder):
     return table
 
 
-# ------------------------------------------------------------------------------------------- filtering
+# ---------------------------------------------------------------------------------------- filtering
 
 
 def reached(users, left, k):

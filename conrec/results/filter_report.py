@@ -1,7 +1,8 @@
 """What a filter is worth to the lists of another model: filter_report_NAME.json.
 
-The lists are filtered as CoNRec judges as of test, so that the test events are news to it.  What counts is how many
-disliked items go for the liked ones that are lost: so CoNRec and controls are compared at the same loss of likes.
+The lists are filtered as CoNRec judges as of test, so that the test events are news to it.  What counts is
+how many disliked items go for the liked ones that are lost.  So CoNRec and controls are compared at the same
+loss of likes.
 """
 
 import numpy as np
@@ -64,7 +65,7 @@ def count_a_user(signs, users, before, after):
     return found
 
 
-# ------------------------------------------------------------------------------- at the same loss of likes
+# ------------------------------------------------------------------------ at the same loss of likes
 
 
 def at_equal_losses(counts, seed=0):
@@ -91,7 +92,8 @@ def at_equal_losses(counts, seed=0):
         less = {name: removed_at(*sides, loss) for name, sides in totals.items()}
         found[f"{loss:g}"] = of_loss = {}
         for name, shares in less.items():
-            of_loss[name] = {"disliked less": interval(shares), "CoNRec less it": interval(less["CoNRec"] - shares)}
+            gap = less["CoNRec"] - shares
+            of_loss[name] = {"disliked less": interval(shares), "CoNRec less it": interval(gap)}
     return found
 
 
@@ -117,7 +119,7 @@ def interval(values):
     return [float(values[0]), *np.nanpercentile(values[1:], [2.5, 97.5]).tolist()]
 
 
-# -------------------------------------------------------------------------------------------- what is counted
+# ---------------------------------------------------------------------------------- what is counted
 
 
 def test_rows(events, data):
@@ -168,7 +170,8 @@ def report_lines(found):
         f"{found['places changed']} places of their lists changed; disliked test items: {found['disliked']}",
     ]
     for name, signs in found["lists"].items():
-        lines.append(f"items of a list, {name}: " + ", ".join(f"{mean:.4f} {sign}" for sign, mean in signs.items()))
+        words = ", ".join(f"{mean:.4f} {sign}" for sign, mean in signs.items())
+        lines.append(f"items of a list, {name}: {words}")
     equal = found.get(SAME_LOSS)
     if equal:
         lines += ["", "share of the disliked items that go where a share of the liked ones does:"]

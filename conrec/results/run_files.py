@@ -37,10 +37,12 @@ def leave_behind(job, chain, made):
     """Of CoNRec.  job: run.Job.  chain: learning.chain.Chain."""
     folder = job.run.folder
     job.run.restore_epochs(chain.rows)
-    write_csv(folder / "stages.csv", pd.DataFrame(chain.figures))
+    stages = pd.DataFrame(chain.figures)
+    write_csv(folder / "stages.csv", stages)
     copy_folder(chain.last.folder / "model", folder / "model")
-    for stage, file in ((made.ids, "sids.csv"), (made.ids, "rqvae.safetensors"), (made.predicted, "predictions.csv")):
-        copy(stage.folder / file, folder / file)
+    copy(made.ids.folder / "sids.csv", folder / "sids.csv")
+    copy(made.ids.folder / "rqvae.safetensors", folder / "rqvae.safetensors")
+    copy(made.predicted.folder / "predictions.csv", folder / "predictions.csv")
     plot(folder / "curves.png", chain.rows)
 
     # the last stage in its last context
@@ -58,7 +60,7 @@ def leave_behind(job, chain, made):
         copy(made.judged.folder / "odds.csv", folder / "odds.csv")
         more["filter"] = leave_filter(job, chain.catalog.E)
     more["train_seconds"] = round(sum(report["seconds"] for report in chain.reports.values()), 1)
-    job.run.log("", *tabulate(["stage", "context"], pd.DataFrame(chain.figures), ["ila", "translation"]))
+    job.run.log("", *tabulate(["stage", "context"], stages, ["ila", "translation"]))
     finish(job, per_user, best_validation(chain), more)
 
 
@@ -75,18 +77,22 @@ def finish(job, per_user, validation, more):
     write_csv(job.run.folder / "per_user.csv", table)
 
     means = {name: metrics.means(values) for name, values in baselines.items()}
-    summary = describe_run(job) | {"test": metrics.means(per_user), "intervals": metrics.intervals(per_user)}
+    summary = describe_run(job)
+    summary |= {"test": metrics.means(per_user), "intervals": metrics.intervals(per_user)}
     summary |= {"validation": validation, "baselines": means} | more
+
     own = summary["test"] | {CHOOSING: validation[PRIMARY]}
-    systems = pd.DataFrame([{"system": name, **values} for name, values in (means | {"this run": own}).items()])
+    systems = pd.DataFrame(means | {"this run": own}).T.rename_axis("system").reset_index()
     difference = own[PRIMARY] - means[BESIDE][PRIMARY]
-    job.run.log("", RULE, f"Test of {len(table)} users", RULE, *tabulate(["system"], systems.sort_values(PRIMARY)), "")
-    job.run.log(f"FHR@20 less that of {BESIDE}: {difference:+.4f} (one seed, so no interval is known)")
+    job.run.log("", RULE, f"Test of {len(table)} users", RULE)
+    job.run.log(*tabulate(["system"], systems.sort_values(PRIMARY)))
+    # of one seed no interval is known
+    job.run.log("", f"FHR@20 less that of {BESIDE}: {difference:+.4f}, of one seed")
     job.run.log("", f"Run folder: {job.run.folder}")
     job.run.finish(summary, can_go_on=False)
 
 
-# --------------------------------------------------------------------------------------------------- the summary
+# -------------------------------------------------------------------------------------- the summary
 
 
 def describe_run(job):
@@ -117,7 +123,7 @@ def best_validation(chain):
     return {name: float(row[name]) for name in (PRIMARY, "frecall@20")}
 
 
-# ------------------------------------------------------------------------------------------------ predictions
+# -------------------------------------------------------------------------------------- predictions
 
 
 def leave_recommended(folder, table):
@@ -162,7 +168,7 @@ def copy_folder(source, folder):
         copy(path, folder / path.name)
 
 
-# ------------------------------------------------------------------------------------------- tables and pictures
+# ------------------------------------------------------------------------------ tables and pictures
 
 
 def tabulate(names, table, more=()):

@@ -1,14 +1,15 @@
 """The filter: thresholds, what they remove, and the lists of other models without the items near predicted dislikes."""
 
+import io
 import json
 import shutil
+from contextlib import redirect_stdout
 
 import numpy as np
 import pandas as pd
 import pytest
 import synthetic
 from scipy import stats
-from scipy.sparse import csr_matrix
 
 import main
 from conrec.data import semantic_ids
@@ -17,7 +18,7 @@ from conrec.data.instances import as_of, history
 from conrec.results import filter as filters
 from conrec.results import filter_lists
 from conrec.results.filter_lists import reached
-from conrec.results.filter_report import UNMEASURED, Figures, apart, at_equal_losses, removed_at, summary
+from conrec.results.filter_report import UNMEASURED, at_equal_losses, have_highest, removed_at
 from conrec.results.run_files import write_csv
 from options.command_line import parse
 from recommend import load_run
@@ -25,6 +26,8 @@ from results4comparison import conrec_tables, table
 from utils import InputError
 
 MOMENTS = ("validation", "test", "now")
+SYSTEMS = {"CoNRec", filters.RESEMBLANCE, "low mean rating", "EASE, negatives", "reversed EASE on positives"}
+SYSTEMS |= {"EASE, negatives less positives", "random"}
 COLUMNS = ["user", "as_of", "rank", "item", "title", "logprob"]  # of predictions.csv
 
 
@@ -96,9 +99,14 @@ def test_theta_lets_its_share_of_positives_lie_above(budget, above):
 
 
 def test_theta_never_lets_more_go_where_scores_are_tied():
-    scores = np.array([0.9, 0.9, 0.9, 0.1])
-    assert filters.theta(scores, 0.25) == 0.9 and not (scores > 0.9).any()
+    assert filters.theta(np.array([0.9, 0.9, 0.9, 0.1]), 0.25) == 0.9  # above which there is none
     assert filters.theta(np.zeros(0), 0.01) == np.inf
+
+
+def test_the_highest_scores_are_counted_and_ties_go_by_row():
+    scores = np.array([-np.inf, 2, 3, 2, 2, -np.inf], np.float32)
+    for n, expected in ((0, []), (1, [2]), (3, [1, 2, 3]), (4, [1, 2, 3, 4])):
+        assert np.flatnonzero(have_highest(scores, n)).tolist() == expected
 
 
 # ------------------------------------------------------------------------------------- lists that are left
@@ -108,25 +116,13 @@ def test_lists_are_refilled_from_the_pool():
     users = np.repeat([3, 1], [5, 4])
     gone = np.array([True, False, False, True, False, True, True, True, False])
     assert filters.leave(users, gone, 2).tolist() == [False, True, True, False, False, True, False, False, True]
-    assert filters.leave(users, gone, None).tolist() == (~gone).tolist()
     assert filters.leave(users, np.zeros(9, bool), 3).tolist() == [True] * 3 + [False] * 2 + [True] * 3 + [False]
-    assert filters.places(users).tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3]
-    assert filters.places(users[:0]).tolist() == []
 
 
 def test_only_what_would_have_been_seen_counts_as_removed():
     users = np.repeat([0, 1], [5, 5])
     left = np.array([True, False, True, False, False, True, True, False, False, False])
     assert reached(users, left, 2).tolist() == [True, True, False, False, False, True, True, False, False, False]
-    assert reached(users, left, None).all()
-
-
-def test_shares_have_intervals_over_users():
-    gone, users = np.array([1, 0, 0, 1, 1, 0], bool), np.array([7, 7, 7, 9, 9, 4])
-    share, half = filters.share_of(gone, users)
-    ratio = np.array([1 - 0.5 * 3, 2 - 0.5 * 2, 0 - 0.5])
-    assert share == 0.5 and half == pytest.approx(1.96 * np.sqrt((ratio**2).sum() * 3 / 2) / 6)
-    assert filters.share_of(gone[:0], users[:0]) == (None, None) and filters.share_of(gone[:3], users[:3])[1] is None
 
 
 # ------------------------------------------------------------------------------- a CoNRec run that knows
@@ -163,19 +159,19 @@ def odds_of_events(events, world):
     return {part: table[events.users[of], events.items[of]] for part, of in rows.items()}
 
 
-@pytest.fixture(autouse=True)
-def told(monkeypatch, known):
-    """The run has no trained weights: what they would say is what the world knows."""
-
-    def read_policy(folder, given, events, *more):
-        return Told(events, told_odds(events, known[1]))
-
-    monkeypatch.setattr(filter_lists, "read_policy", read_policy)
-
-
 @pytest.fixture(scope="module")
 def known(tmp_path_factory):
-    """(base folder, world): a run of CoNRec on a planted world, of which there is only what the filter reads."""
+    """(base folder, world): a run of CoNRec on a planted world, of which there is only what the filter reads.
+
+    The run has no trained weights: what they would say is what the world knows.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        base, world = make_runs(tmp_path_factory)
+        patch.setattr(filter_lists, "read_policy", lambda _, __, events, *more: Told(events, told_odds(events, world)))
+        yield base, world
+
+
+def make_runs(tmp_path_factory):
     base = tmp_path_factory.mktemp("filter")
     world = synthetic.write_planted_world(base / "world", n_users=60, n_items=150, n_events=60)
     options = parse(["--dataset", str(base / "world"), "--model", "CoNRec", "--data_dir", str(base / "data")])
@@ -208,6 +204,21 @@ def events(known):
     return read(known[0] / "world")[0]
 
 
+@pytest.fixture(scope="module")
+def filtered(known):
+    """(folder of the run on the split in time, its files before it was filtered, what was printed)."""
+    base, _ = known
+    run, printed = base / "result" / "world" / "ease", io.StringIO()
+    before = contents(run)
+    with redirect_stdout(printed):
+        run_filter(base, run)
+    return run, before, printed.getvalue()
+
+
+def read_report(run):
+    return json.loads((run / "filter_report_conrec.json").read_text())
+
+
 def test_foretold_dislikes_are_removed_and_likes_are_not(known, events):
     _, world = known
     E, predictions, odds = topic_vectors(world), foretold(events, world), odds_of_events(events, world)
@@ -216,7 +227,7 @@ def test_foretold_dislikes_are_removed_and_likes_are_not(known, events):
     ours, budgets = of["CoNRec", 0.01], [row["budget"] for row in found["outcome"] if row["system"] == "CoNRec"]
     assert ours["negatives"] > 0.5 and ours["positives"] < 0.03 and budgets == [0.01, 0.02, 0.05, 0.1]
     assert found["theta"] == ours["theta"] and of["random", 0.01]["negatives"] < 0.1
-    assert {system for system, _ in of} == {"CoNRec", filters.RESEMBLANCE, *filters.CONTROLS}
+    assert {system for system, _ in of} == SYSTEMS
     assert of[filters.RESEMBLANCE, 0.05]["negatives"] > 0.5  # here the topic is all there is
 
     # theta comes from the positives of validation, and what is counted from test
@@ -240,15 +251,11 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def test_a_run_on_the_time_split_is_filtered_and_reported(known, events, capsys):
-    base, world = known
-    run = base / "result" / "world" / "ease"
-    before = contents(run)
-    run_filter(base, run)
+def test_a_run_on_the_time_split_is_filtered_and_reported(known, events, filtered):
+    (base, world), (run, before, printed) = known, filtered
     after = contents(run)
     new = {"filtered_by_conrec.csv", "removed_by_conrec.csv", "filter_report_conrec.json"}
     assert set(after) - set(before) == new and all(after[name] == content for name, content in before.items())
-    printed = capsys.readouterr().out
     assert "users are known to the run" in printed and "where a share of the liked ones does" in printed
 
     # lists stay full, in the order they had, without what resembles a predicted dislike
@@ -280,41 +287,32 @@ def test_a_run_on_the_time_split_is_filtered_and_reported(known, events, capsys)
         sims = {other: E[int(row.item[1:])] @ E[int(other[1:])] for other in others}
         assert sims[row.resembles] == pytest.approx(max(sims.values()), abs=1e-6)
         assert events.titles[int(row.resembles[1:])] == row.resembles_title
-    report = json.loads((run / "filter_report_conrec.json").read_text())
+    report = read_report(run)
     assert report["disliked"] == "measured" and report["users"] > 50
     ours, plain = report["lists"]["CoNRec"], report["lists"]["before"]
     assert ours["disliked"] < 0.5 * plain["disliked"] and ours["liked"] > 0.9 * plain["liked"]
-    mean, low, high = ours["disliked less before"]
-    assert low < mean < high < 0 and mean == pytest.approx(ours["disliked"] - plain["disliked"])
-    assert set(report["lists"]) == {"before", "CoNRec", filters.RESEMBLANCE, *filters.CONTROLS}
     of_loss = report["at the same loss of likes"]["0.05"]
+    assert set(of_loss) == SYSTEMS
     assert of_loss["CoNRec"]["disliked less"][0] > 0.4 > of_loss["random"]["disliked less"][2]
     assert of_loss["random"]["CoNRec less it"][1] > 0 and of_loss["CoNRec"]["CoNRec less it"] == [0, 0, 0]
     assert report["removed"] > 0 and report["places changed"] > 0
 
 
-def test_the_reported_figures_are_those_of_the_lists(known, events):
-    """Liked items, recall and coverage of the unfiltered lists, counted from recommendations.csv."""
+def test_the_reported_figures_are_those_of_the_lists(known, events, filtered):
+    """Liked items of the unfiltered lists, counted from recommendations.csv."""
     base, _ = known
-    run = base / "result" / "world" / "ease"
-    run_filter(base, run)
-    plain = json.loads((run / "filter_report_conrec.json").read_text())["lists"]["before"]
-    old = pd.read_csv(run / "recommendations.csv")
+    plain = read_report(filtered[0])["lists"]["before"]
+    old = pd.read_csv(filtered[0] / "recommendations.csv")
     test = pd.read_csv(base / "data" / "world" / "hold_out_dislikes_time" / "world_test.csv")
     liked = set(zip(test["user_id:token"], test["item_id:token"], strict=True))
     old = old[old.user.isin(events.user_ids)]
     hit = old.assign(hit=[pair in liked for pair in zip(old.user, old.item, strict=True)]).groupby("user").hit.sum()
-    n_liked = test.groupby("user_id:token").size()
     assert plain["liked"] == pytest.approx(hit.mean()) and hit.mean() > 0
-    assert plain["recall@20"] == pytest.approx((hit / n_liked.reindex(hit.index)).mean())
-    assert plain["coverage"] == old.item.nunique()
 
 
-def test_the_report_knows_nothing_as_of_now(known, events, tmp_path, monkeypatch):
+def test_the_report_knows_nothing_as_of_now(known, events, filtered, tmp_path, monkeypatch):
     """What is judged as of now has the test events in the history.  Where it says nothing, the report is the same."""
-    base, _ = known
-    run = base / "result" / "world" / "ease"
-    run_filter(base, run)
+    base, run = known[0], filtered[0]
     odds = Told.odds
 
     def blind(policy, users, positions, lists):
@@ -336,7 +334,7 @@ def test_dislikes_are_not_measurable_where_all_were_trained_on(known, events):
     base, _ = known
     run = base / "result" / "world" / "published"
     run_filter(base, run)
-    report = json.loads((run / "filter_report_conrec.json").read_text())
+    report = read_report(run)
     assert report["disliked"] == UNMEASURED and "disliked" not in report["lists"]["CoNRec"]
     both = []
     for rows in (read_table(base / "data" / "world" / "world_test.csv"), to_frame(events).query("part == 'test'")):
@@ -352,23 +350,6 @@ def read_table(path):
     return pd.read_csv(path).rename(columns={"user_id:token": "user", "item_id:token": "item"})
 
 
-def test_a_csv_gets_shorter(known, tmp_path, events):
-    base, world = known
-    dislikes = np.flatnonzero(world.topics == world.dislikes[0])
-    likes = np.flatnonzero(world.topics == world.likes[0])
-    rows = [("u0", f"i{item}") for item in (likes[0], dislikes[0], likes[1], dislikes[1])]
-    rows += [("stranger", "i3"), ("u1", "unheard"), ("u0", "unheard")]
-    pd.DataFrame(rows, columns=["user", "item"]).to_csv(tmp_path / "lists.csv", index=False)
-    run_filter(base, tmp_path / "lists.csv")
-    left = pd.read_csv(tmp_path / "filtered_by_conrec.csv").fillna("")
-    expected = [("stranger", 1, "i3"), ("u0", 1, f"i{likes[0]}"), ("u0", 2, f"i{likes[1]}"), ("u0", 3, "unheard")]
-    expected.append(("u1", 1, "unheard"))
-    assert list(left[["user", "rank", "item"]].itertuples(index=False, name=None)) == expected
-    removed = pd.read_csv(tmp_path / "removed_by_conrec.csv")
-    assert removed.item.tolist() == [f"i{item}" for item in dislikes[:2]]
-    assert (tmp_path / "filter_report_conrec.json").exists()
-
-
 def test_losses_are_equal_between_two_steps():
     liked, disliked = np.array([[100.0, 98, 90, 90, 40]]), np.array([[10.0, 8, 4, 2, 0]])
     assert removed_at(liked, disliked, 0.02)[0] == pytest.approx(0.2)
@@ -382,49 +363,27 @@ def test_losses_are_equal_between_two_steps():
     assert at_equal_losses({"CoNRec": nobody}) is None
 
 
-def test_a_list_within_is_as_far_apart_as_its_pairs():
-    E = random_case()[1][:5]
-    pairs = [1 - E[i] @ E[j] for i in range(5) for j in range(5) if i != j]
-    assert apart(E) == pytest.approx(np.mean(pairs), abs=1e-6) and np.isnan(apart(E[:1]))
-
-
-def test_figures_do_not_depend_on_the_order_of_users(events, known):
-    random = np.random.default_rng(0)
-    users, items = np.repeat(np.arange(20), 30), np.tile(random.permutation(150)[:30], 20)
-    liked = some_pairs(events, random)
-    left = random.random(600) < 0.5
-    E, found = topic_vectors(known[1]), []
-    for order in (np.arange(600), np.argsort(-users, kind="stable")):
-        figures = Figures(users[order], items[order], liked, liked, E)
-        found.append(summary(figures.of(left[order])))
-    assert found[0] == pytest.approx(found[1]) and found[0]["liked"] > 0
-
-
-def some_pairs(events, random):
-    return csr_matrix((random.random((events.n_users, events.n_items)) < 0.1).astype(np.float32))
-
-
-REFUSED = [
-    ("nowhere", {}, "neither a run folder nor a CSV"),
-    ("empty", {}, "holds no finished run"),
-    ("conrec", {}, "predicts dislikes itself"),
-    ("bad.csv", {"bad.csv": "user,film\nu0,i1\n"}, "has no column item"),
-    ("bad.csv", {"bad.csv": "user,item\nu0,x\n"}, "none of its items is known"),
-    ("bad.csv", {"bad.csv": "user,item\nx,i1\n"}, "none of its users is known"),
-    ("filtered_by_conrec.csv", {"filtered_by_conrec.csv": "user,item\nu0,i1\n"}, "would be overwritten"),
-]
-
-
-@pytest.mark.parametrize("target, files, message", REFUSED, ids=[message for _, _, message in REFUSED])
-def test_what_cannot_be_filtered_is_refused(known, tmp_path, target, files, message):
+def test_what_cannot_be_filtered_is_refused(known, tmp_path):
     base, _ = known
-    (tmp_path / "empty").mkdir()
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    before = contents(tmp_path)
-    with pytest.raises(InputError, match=message) as error:
-        run_filter(base, base / "conrec" if target == "conrec" else tmp_path / target)
-    assert "\n" not in str(error.value) and contents(tmp_path) == before
+    for folder, message in ((tmp_path, "holds no finished run"), (base / "conrec", "predicts dislikes itself")):
+        before = contents(folder)
+        with pytest.raises(InputError, match=message) as error:
+            run_filter(base, folder)
+        assert "\n" not in str(error.value) and contents(folder) == before
+
+
+@pytest.mark.parametrize("column", ["user", "item"])
+def test_lists_of_other_data_are_refused(known, events, column):
+    table = pd.DataFrame({"user": ["u0", "u1"], "item": ["i1", "i2"]}).assign(**{column: "x"})
+    with pytest.raises(InputError, match=f"none of its {column}s is known to the run of --run"):
+        filter_lists.with_numbers(table, events, "lists")
+
+
+def test_places_that_the_run_lacks_are_counted_and_kept(events, capsys):
+    table = pd.DataFrame({"user": ["u0", "x", "u1"], "item": ["i1", "i2", "x"]})
+    found = filter_lists.with_numbers(table, events, "lists")
+    assert found.user_number.tolist()[1] == found.item_number.tolist()[2] == -1 and (found.user_number >= 0).sum() == 2
+    assert "lists: 2 of 3 places are of users or items that the CoNRec run lacks; kept" in capsys.readouterr().out
 
 
 def test_a_run_that_is_not_of_conrec_cannot_filter(known, tmp_path):
@@ -444,31 +403,23 @@ def test_a_run_that_is_not_of_conrec_cannot_filter(known, tmp_path):
         ("predictions.csv", "user,rank\n", "do not belong together"),
         ("rqvae.safetensors", "x", "do not belong together"),
         ("filter.json", None, r"has no filter\.json; only a run of --conrec_system conrec"),
+        ("sids.csv", -1, r"do not belong together .149 items there, 150 here"),
     ],
 )
 def test_a_run_with_spoilt_files_is_refused(known, tmp_path, file, text, message):
+    """text: None: the file is gone; -1: it lacks its last line."""
     base, _ = known
-    shutil.copytree(base / "conrec", tmp_path / "conrec")
-    (tmp_path / "conrec" / file).unlink()
-    if text is not None:
-        (tmp_path / "conrec" / file).write_text(text)
+    path = shutil.copytree(base / "conrec", tmp_path / "conrec") / file
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]) if text == -1 else text)
     with pytest.raises(InputError, match=message):
         main.main(["--filter", str(base / "result" / "world" / "published"), "--run", str(tmp_path / "conrec")])
 
 
-def test_a_catalog_that_changed_since_is_refused(known, tmp_path):
-    base, _ = known
-    shutil.copytree(base / "conrec", tmp_path / "conrec")
-    rows = (tmp_path / "conrec" / "sids.csv").read_text().splitlines(keepends=True)
-    (tmp_path / "conrec" / "sids.csv").write_text("".join(rows[:-1]))
-    with pytest.raises(InputError, match=r"do not belong together .149 items there, 150 here"):
-        main.main(["--filter", str(base / "result" / "world" / "published"), "--run", str(tmp_path / "conrec")])
-
-
-def test_reports_are_kept_and_their_seeds_make_one_row(known, tmp_path, monkeypatch):
-    base, _ = known
-    run = base / "result" / "world" / "ease"
-    run_filter(base, run)
+def test_reports_are_kept_and_their_seeds_make_one_row(filtered, tmp_path, monkeypatch):
+    run = filtered[0]
     monkeypatch.setattr(conrec_tables, "OURS", tmp_path)
     table.main(["keep", str(run / "filter_report_conrec.json"), "ease_2024"])
     kept = tmp_path / "filters" / "world_ease_2024.json"
