@@ -33,17 +33,17 @@ def figures_of(events, lists, top_k):
 
 def of_lists(events, items, top_k):
     """{metric: (U,) float64}.  items: (U, K)."""
-    users = np.arange(events.n_users)[:, None]
-    (hits, n_liked), (shown, n_disliked) = (found(events, sign, users, items) for sign in ("positive", "negative"))
+    hits, n_liked = find_in_test(events, "positive", items)
+    shown, n_disliked = find_in_test(events, "negative", items)
     figures = evaluation.ranking_metrics(hits, np.maximum(n_liked, 1), top_k)
     figures = {name: np.where(n_liked > 0, values, np.nan) for name, values in figures.items()}
     figures |= evaluation.dislike_metrics(hits, shown, n_disliked, top_k)
     return {name: values for name, values in figures.items() if name.partition("@")[0] in SHOWN}
 
 
-def found(events, sign, users, items):
+def find_in_test(events, sign, items):
     """((U, K) bool, (U,) counts): which listed items are test events of a sign; how many of these there are."""
-    test = matrix(events, sign, "test")
+    test, users = matrix(events, sign, "test"), np.arange(events.n_users)[:, None]
     return np.asarray(test[users, items].todense()) > 0, np.diff(test.indptr)
 
 

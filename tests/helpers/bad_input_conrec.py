@@ -32,6 +32,11 @@ def inter(change):
     return spoil
 
 
+def keep_early_dislikes(rows):
+    """Each user's rows in order, of which the first 18 of 30 are train."""
+    return [[*row[:2], "5", row[3]] if place % SMALL["n_events"] >= 18 else row for place, row in enumerate(rows)]
+
+
 def vectors(**change):
     """v.npz with arrays replaced by change(array)."""
 
@@ -77,6 +82,9 @@ CASES_OF_DISLIKES = {
     "nobody dislikes anything": Case(
         r"p\.inter: no user has two ratings up to 2 .* --conrec_negative", P,
         spoiled(inter(lambda rows: [[*row[:2], "4", row[3]] for row in rows])),
+    ),
+    "no dislike to choose by": Case(
+        r"p: no user has a dislike in the validation part and one before it", P, spoiled(inter(keep_early_dislikes)),
     ),
     "a longer list than items": Case(
         r"--top_k 70: p has 90 items with a title, and a user has rated 30 of them", f"{P} --top_k 70", planted

@@ -19,13 +19,12 @@ from conrec.results import filter as filters
 from conrec.results import filter_lists
 from conrec.results.filter_lists import reached
 from conrec.results.filter_report import UNMEASURED, at_equal_losses, have_highest, removed_at
-from conrec.results.run_files import write_csv
+from conrec.results.run_files import read_predictions, write_csv
 from options.command_line import parse
 from recommend import load_run
 from results4comparison import conrec_tables, table
 from utils import InputError
 
-MOMENTS = ("validation", "test", "now")
 SYSTEMS = {"CoNRec", filters.RESEMBLANCE, "low mean rating", "EASE, negatives", "reversed EASE on positives"}
 SYSTEMS |= {"EASE, negatives less positives", "random"}
 COLUMNS = ["user", "as_of", "rank", "item", "title", "logprob"]  # of predictions.csv
@@ -34,17 +33,12 @@ COLUMNS = ["user", "as_of", "rank", "item", "title", "logprob"]  # of prediction
 # -------------------------------------------------------------------------------------------- scores
 
 
-def random_case(seed=0):
-    random = np.random.default_rng(seed)
-    E = random.normal(size=(30, 6))
+def test_the_resemblance_is_the_largest_similarity_to_a_predicted_dislike(monkeypatch):
+    random = np.random.default_rng(0)
+    E = random.normal(size=(30, 6)).astype(np.float32)
     E /= np.linalg.norm(E, axis=1, keepdims=True)
     predictions = random.integers(0, 30, (8, 20))
     predictions[[2, 5]] = -1
-    return random, E.astype(np.float32), predictions
-
-
-def test_the_resemblance_is_the_largest_similarity_to_a_predicted_dislike(monkeypatch):
-    random, E, predictions = random_case()
     users, items = random.integers(-1, 8, 100), random.integers(-1, 30, 100)
     expected = []
     for user, item in zip(users, items, strict=True):
@@ -59,15 +53,10 @@ def test_the_resemblance_is_the_largest_similarity_to_a_predicted_dislike(monkey
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.isinf(found).sum() > 10 and (found > 1).sum() > 10
 
-
-def test_no_threshold_falls_among_what_resembles_itself():
-    """Predicted items resemble themselves by 1, to rounding: a threshold there would let chance decide."""
-    _, E, predictions = random_case()
-    twins = np.repeat(E, 2, 0)  # items 2 i and 2 i + 1 have one vector
-    users, items = np.repeat(np.arange(8), 60), np.tile(np.arange(60), 8)
+    # a predicted item resembles itself by 1, to rounding: a threshold there would let chance decide
+    twins, users, items = np.repeat(E, 2, 0), np.repeat(np.arange(8), 60), np.tile(np.arange(60), 8)
     found = filters.resemblance(np.where(predictions < 0, -1, 2 * predictions), twins, users, items)
-    finite = found[np.isfinite(found)]
-    assert not ((finite > 0.999) & (finite < 1.001)).any() and (finite > 1).any() and finite.min() >= -1
+    assert not ((found > 0.999) & (found < 1.001)).any() and (found > 1).any()
 
 
 class Told:
@@ -81,10 +70,9 @@ class Told:
         return [self.table[user, items].astype(np.float32) for user, items in zip(users, lists, strict=True)]
 
 
-def test_odds_are_those_of_each_pair_as_of_the_moment(tmp_path):
-    world = synthetic.write_planted(tmp_path, n_users=12, n_items=40, n_events=20)
-    events, random = read(world)[0], np.random.default_rng(0)
-    policy = Told(events, random.normal(size=(12, events.n_items)).astype(np.float32))
+def test_odds_are_those_of_each_pair_as_of_the_moment(events):
+    random = np.random.default_rng(0)
+    policy = Told(events, random.normal(size=(events.n_users, events.n_items)).astype(np.float32))
     users, items = random.integers(-1, 12, 200), random.integers(-1, events.n_items, 200)
     found = filters.odds_of(policy, "test", users, items)
     expected = np.where((users < 0) | (items < 0), -np.inf, policy.table[users, items])
@@ -93,12 +81,9 @@ def test_odds_are_those_of_each_pair_as_of_the_moment(tmp_path):
 
 
 @pytest.mark.parametrize("budget, above", [(0, 0), (0.01, 2), (0.07, 14), (0.5, 100), (1, 200)])
-def test_theta_lets_its_share_of_positives_lie_above(budget, above):
+def test_theta_lets_its_share_of_positives_lie_above_and_fewer_where_scores_are_tied(budget, above):
     scores = np.random.RandomState(0).permutation(200) / 200
     assert (scores > filters.theta(scores, budget)).sum() == above
-
-
-def test_theta_never_lets_more_go_where_scores_are_tied():
     assert filters.theta(np.array([0.9, 0.9, 0.9, 0.1]), 0.25) == 0.9  # above which there is none
     assert filters.theta(np.zeros(0), 0.01) == np.inf
 
@@ -128,24 +113,6 @@ def test_only_what_would_have_been_seen_counts_as_removed():
 # ------------------------------------------------------------------------------- a CoNRec run that knows
 
 
-def foretold(events, world):
-    """{moment: (U, 20)}: items of the topic that each user dislikes, of users with a negative in the history."""
-    predictions = {}
-    for moment in MOMENTS:
-        predictions[moment] = np.full((events.n_users, 20), -1)
-        for user, p in zip(*as_of(events, moment), strict=True):
-            planted = np.flatnonzero(world.topics == world.dislikes[int(events.user_ids[user][1:])])
-            new = np.setdiff1d(planted, history(events, user, p)[0])
-            predictions[moment][user] = np.resize(new, 20)
-    return predictions
-
-
-def topic_vectors(world):
-    E = np.eye(24)[world.topics] + np.random.RandomState(0).normal(scale=0.05, size=(len(world.topics), 24))
-    E -= E.mean(0)
-    return (E / np.linalg.norm(E, axis=1, keepdims=True)).astype(np.float32)
-
-
 def told_odds(events, world):
     """(U, I): above 0 for items of the topic that each user dislikes."""
     disliked = world.dislikes[[int(user[1:]) for user in events.user_ids]]
@@ -154,9 +121,11 @@ def told_odds(events, world):
 
 
 def odds_of_events(events, world):
-    table = told_odds(events, world)
-    rows = {part: np.flatnonzero(events.parts == number) for part, number in (("validation", 1), ("test", 2))}
-    return {part: table[events.users[of], events.items[of]] for part, of in rows.items()}
+    table, found = told_odds(events, world), {}
+    for part, number in (("validation", 1), ("test", 2)):
+        rows = events.parts == number
+        found[part] = table[events.users[rows], events.items[rows]]
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -166,37 +135,42 @@ def known(tmp_path_factory):
     The run has no trained weights: what they would say is what the world knows.
     """
     with pytest.MonkeyPatch.context() as patch:
-        base, world = make_runs(tmp_path_factory)
+        base = tmp_path_factory.mktemp("filter")
+        world = synthetic.write_planted_world(base / "world", n_users=60, n_items=150, n_events=60)
         patch.setattr(filter_lists, "read_policy", lambda _, __, events, *more: Told(events, told_odds(events, world)))
+        write_run(base, world)
+        for name, protocol in (("published", []), ("ease", ["--hold_out", "dislikes", "--split", "time"])):
+            where = ["--data_dir", base / "data", "--result_dir", base / "result", "--path_name", name]
+            words = ["--dataset", base / "world", "--model", "EASE", "--dataset_augment", "original", *protocol, *where]
+            main.main(list(map(str, words)))
         yield base, world
 
 
-def make_runs(tmp_path_factory):
-    base = tmp_path_factory.mktemp("filter")
-    world = synthetic.write_planted_world(base / "world", n_users=60, n_items=150, n_events=60)
+def write_run(base, world):
+    """base/conrec: it predicts items of the topic that each user dislikes."""
     options = parse(["--dataset", str(base / "world"), "--model", "CoNRec", "--data_dir", str(base / "data")])
     events, _ = read(base / "world", **settings(options.recommender))
-    predictions, E, folder = foretold(events, world), topic_vectors(world), base / "conrec"
+    folder, rows = base / "conrec", []
     folder.mkdir()
-    rows = []
-    for moment in MOMENTS:
-        for user in np.flatnonzero(predictions[moment][:, 0] >= 0):
-            for rank, item in enumerate(predictions[moment][user]):
-                rows.append((events.user_ids[user], moment, rank + 1, events.item_ids[item], events.titles[item], -1.0))
+    for moment in ("validation", "test", "now"):
+        for user, p in zip(*as_of(events, moment), strict=True):
+            planted = np.flatnonzero(world.topics == world.dislikes[int(events.user_ids[user][1:])])
+            new = np.resize(np.setdiff1d(planted, history(events, user, p)[0]), 20)
+            for rank, item in enumerate(new, 1):
+                rows.append((events.user_ids[user], moment, rank, events.item_ids[item], events.titles[item], -1.0))
     write_csv(folder / "predictions.csv", pd.DataFrame(rows, columns=COLUMNS))
+    E = np.eye(24)[world.topics] + np.random.RandomState(0).normal(scale=0.05, size=(len(world.topics), 24))
+    E -= E.mean(0)
+    E = (E / np.linalg.norm(E, axis=1, keepdims=True)).astype(np.float32)
     catalog, _ = semantic_ids.make(
         events.titles.tolist(), E, 16, 0, 60, folder, item_ids=events.item_ids, titles=events.titles
     )
+    predictions = read_predictions(folder / "predictions.csv", events)
     found = filters.outcome(events, odds_of_events(events, world), predictions, catalog.E)
     (folder / "filter.json").write_text(json.dumps(found))
     given = {name: str(value) if name.endswith("_dir") else value for name, value in options.values().items()}
     (folder / "config.json").write_text(json.dumps({"settings": given, "made_from": {}}))
     (folder / "summary.json").write_text(json.dumps({"task": "negative"}))
-    for name, protocol in (("published", []), ("ease", ["--hold_out", "dislikes", "--split", "time"])):
-        where = ["--data_dir", base / "data", "--result_dir", base / "result", "--path_name", name]
-        words = ["--dataset", base / "world", "--model", "EASE", "--dataset_augment", "original", *protocol, *where]
-        main.main(list(map(str, words)))
-    return base, world
 
 
 @pytest.fixture
@@ -220,9 +194,8 @@ def read_report(run):
 
 
 def test_foretold_dislikes_are_removed_and_likes_are_not(known, events):
-    _, world = known
-    E, predictions, odds = topic_vectors(world), foretold(events, world), odds_of_events(events, world)
-    found = filters.outcome(events, odds, predictions, E, 0.01)
+    base, world = known
+    odds, found = odds_of_events(events, world), json.loads((base / "conrec" / "filter.json").read_text())
     of = {(row["system"], row["budget"]): row for row in found["outcome"]}
     ours, budgets = of["CoNRec", 0.01], [row["budget"] for row in found["outcome"] if row["system"] == "CoNRec"]
     assert ours["negatives"] > 0.5 and ours["positives"] < 0.03 and budgets == [0.01, 0.02, 0.05, 0.1]
@@ -251,7 +224,7 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def test_a_run_on_the_time_split_is_filtered_and_reported(known, events, filtered):
+def test_a_run_on_the_time_split_is_filtered(known, events, filtered):
     (base, world), (run, before, printed) = known, filtered
     after = contents(run)
     new = {"filtered_by_conrec.csv", "removed_by_conrec.csv", "filter_report_conrec.json"}
@@ -287,6 +260,11 @@ def test_a_run_on_the_time_split_is_filtered_and_reported(known, events, filtere
         sims = {other: E[int(row.item[1:])] @ E[int(other[1:])] for other in others}
         assert sims[row.resembles] == pytest.approx(max(sims.values()), abs=1e-6)
         assert events.titles[int(row.resembles[1:])] == row.resembles_title
+
+
+def test_the_report_counts_what_the_filter_takes_from_the_lists(known, events, filtered):
+    """Liked items of the unfiltered lists are counted again, from recommendations.csv."""
+    base, run = known[0], filtered[0]
     report = read_report(run)
     assert report["disliked"] == "measured" and report["users"] > 50
     ours, plain = report["lists"]["CoNRec"], report["lists"]["before"]
@@ -296,18 +274,11 @@ def test_a_run_on_the_time_split_is_filtered_and_reported(known, events, filtere
     assert of_loss["CoNRec"]["disliked less"][0] > 0.4 > of_loss["random"]["disliked less"][2]
     assert of_loss["random"]["CoNRec less it"][1] > 0 and of_loss["CoNRec"]["CoNRec less it"] == [0, 0, 0]
     assert report["removed"] > 0 and report["places changed"] > 0
-
-
-def test_the_reported_figures_are_those_of_the_lists(known, events, filtered):
-    """Liked items of the unfiltered lists, counted from recommendations.csv."""
-    base, _ = known
-    plain = read_report(filtered[0])["lists"]["before"]
-    old = pd.read_csv(filtered[0] / "recommendations.csv")
+    old = pd.read_csv(run / "recommendations.csv")
     test = pd.read_csv(base / "data" / "world" / "hold_out_dislikes_time" / "world_test.csv")
-    liked = set(zip(test["user_id:token"], test["item_id:token"], strict=True))
     old = old[old.user.isin(events.user_ids)]
-    hit = old.assign(hit=[pair in liked for pair in zip(old.user, old.item, strict=True)]).groupby("user").hit.sum()
-    assert plain["liked"] == pytest.approx(hit.mean()) and hit.mean() > 0
+    n_liked = len(old.merge(test.set_axis(["user", "item", "rating"], axis=1), on=["user", "item"]))
+    assert plain["liked"] == pytest.approx(n_liked / old.user.nunique()) and n_liked > 0
 
 
 def test_the_report_knows_nothing_as_of_now(known, events, filtered, tmp_path, monkeypatch):
@@ -336,18 +307,12 @@ def test_dislikes_are_not_measurable_where_all_were_trained_on(known, events):
     run_filter(base, run)
     report = read_report(run)
     assert report["disliked"] == UNMEASURED and "disliked" not in report["lists"]["CoNRec"]
-    both = []
-    for rows in (read_table(base / "data" / "world" / "world_test.csv"), to_frame(events).query("part == 'test'")):
-        both.append(set(rows[["user", "item"]].itertuples(index=False, name=None)))
-    old = read_table(run / "recommendations.csv")
+    published = pd.read_csv(base / "data" / "world" / "world_test.csv").set_axis(["user", "item", "rating"], axis=1)
+    old = pd.read_csv(run / "recommendations.csv")
     old = old[old.user.isin(events.user_ids)]
-    n_liked = sum(pair in both[0] & both[1] for pair in zip(old.user, old.item, strict=True))
-    assert report["lists"]["before"]["liked"] == pytest.approx(n_liked / old.user.nunique())
-    assert 0 < n_liked < sum(pair in both[1] for pair in zip(old.user, old.item, strict=True))
-
-
-def read_table(path):
-    return pd.read_csv(path).rename(columns={"user_id:token": "user", "item_id:token": "item"})
+    ours = old.merge(to_frame(events).query("part == 'test'"), on=["user", "item"])
+    n_liked = len(ours.merge(published, on=["user", "item"]))
+    assert report["lists"]["before"]["liked"] == pytest.approx(n_liked / old.user.nunique()) and 0 < n_liked < len(ours)
 
 
 def test_losses_are_equal_between_two_steps():
@@ -358,41 +323,32 @@ def test_losses_are_equal_between_two_steps():
     assert np.isnan(removed_at(liked, disliked, 0.9)[0])  # never so many
     gains = np.array([[100.0, 101, 99, 100]])  # lists that are refilled, at last with what was to go
     assert removed_at(gains, np.array([[10.0, 9, 5, 8]]), 0.0)[0] == pytest.approx(1 - 7 / 10)
-    assert np.isnan(removed_at(gains, np.array([[10.0, 9, 5, 8]]), 0.05)[0])  # never so many
     nobody = [(np.zeros(3), np.ones(3)), (np.zeros(3), np.zeros(3))]
     assert at_equal_losses({"CoNRec": nobody}) is None
 
 
-def test_what_cannot_be_filtered_is_refused(known, tmp_path):
+def test_what_cannot_be_filtered_or_filter_is_refused(known, tmp_path):
     base, _ = known
-    for folder, message in ((tmp_path, "holds no finished run"), (base / "conrec", "predicts dislikes itself")):
+    conrec, run = base / "conrec", base / "result" / "world" / "published"
+    refused = [
+        (tmp_path, conrec, "holds no finished run"), (conrec, conrec, "predicts dislikes itself"),
+        (run, run, "is no run of CoNRec"), (run, tmp_path, "holds no finished run"),
+    ]  # fmt: skip
+    for folder, by, message in refused:
         before = contents(folder)
         with pytest.raises(InputError, match=message) as error:
-            run_filter(base, folder)
+            main.main(["--filter", str(folder), "--run", str(by), "--data_dir", str(base / "data")])
         assert "\n" not in str(error.value) and contents(folder) == before
 
 
-@pytest.mark.parametrize("column", ["user", "item"])
-def test_lists_of_other_data_are_refused(known, events, column):
-    table = pd.DataFrame({"user": ["u0", "u1"], "item": ["i1", "i2"]}).assign(**{column: "x"})
-    with pytest.raises(InputError, match=f"none of its {column}s is known to the run of --run"):
-        filter_lists.with_numbers(table, events, "lists")
-
-
-def test_places_that_the_run_lacks_are_counted_and_kept(events, capsys):
+def test_places_that_the_run_lacks_are_counted_and_kept_and_other_data_refused(events, capsys):
     table = pd.DataFrame({"user": ["u0", "x", "u1"], "item": ["i1", "i2", "x"]})
     found = filter_lists.with_numbers(table, events, "lists")
     assert found.user_number.tolist()[1] == found.item_number.tolist()[2] == -1 and (found.user_number >= 0).sum() == 2
     assert "lists: 2 of 3 places are of users or items that the CoNRec run lacks; kept" in capsys.readouterr().out
-
-
-def test_a_run_that_is_not_of_conrec_cannot_filter(known, tmp_path):
-    base, _ = known
-    run = base / "result" / "world" / "published"
-    with pytest.raises(InputError, match="is no run of CoNRec"):
-        main.main(["--filter", str(run), "--run", str(run)])
-    with pytest.raises(InputError, match="holds no finished run"):
-        main.main(["--filter", str(run), "--run", str(tmp_path)])
+    for column in ("user", "item"):
+        with pytest.raises(InputError, match=f"none of its {column}s is known to the run of --run"):
+            filter_lists.with_numbers(table.assign(**{column: "x"}), events, "lists")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Metrics of negative recommendation, and the closed forms that a run is set against."""
 
-from types import SimpleNamespace
-
 import conrec_models
 import numpy as np
 import pytest
@@ -9,7 +7,7 @@ import synthetic
 from scipy import stats
 
 from conrec.data.events import read
-from conrec.data.instances import instances, past, top_items, window
+from conrec.data.instances import instances, past, window
 from conrec.decoder.policy import Policy
 from conrec.learning.chain import Known
 from conrec.results import closed_forms, evaluation, metrics
@@ -50,29 +48,9 @@ def test_what_lists_are_worth_by_hand():
         np.testing.assert_array_equal(found[name], values, name)
 
 
-def test_laws_of_lists(events, truth):
-    """On random lists of every quality."""
-    random = np.random.RandomState(0)
-    seen = past(events, truth.users, truth.positions)
-    for weight in (0, 0.5, 3):
-        scores = random.rand(len(truth.users), events.n_items)
-        for row, items in enumerate(truth.negatives):
-            scores[row, items] += weight * random.rand()
-        found = metrics.of_lists(top_items(scores, seen, 20), truth, (5, 20))
-        for k in (5, 20):
-            assert (found[f"hr@{k}"] <= found[f"fhr@{k}"]).all() and (found[f"frecall@{k}"] <= found[f"fhr@{k}"]).all()
-            strict, loose = found[f"lif-strict@{k}"], found[f"lif@{k}"]
-            assert (strict[~np.isnan(strict)] <= loose[~np.isnan(loose)]).all()
-        assert (found["fhr@5"] <= found["fhr@20"]).all() and found["fhr@20"].mean() > 0
-    assert found["hr@5"].mean() > 0.5  # the last lists are good ones
-
-
-def test_a_tie_for_the_choice_is_shared():
+def test_ties_for_the_choice_and_in_pairs_are_shared():
     scores = np.array([[3, 1, 2], [3, 3, 2], [1, 2, 0], [0, 0, 0]], float)
     assert metrics.choice(scores).tolist() == [1, 0.5, 0, 1 / 3]
-
-
-def test_pairs_in_the_right_order():
     low = [np.array([2.0, 1.0]), np.array([1.0]), np.array([]), np.array([1.0])]
     high = [np.array([0.0, 1.5, 2.0]), np.array([1.0]), np.array([1.0]), np.array([])]
     np.testing.assert_allclose(metrics.dislike_auc(low, high), [3.5 / 6, 0.5, NAN, NAN])
@@ -198,14 +176,6 @@ def test_closed_forms_are_their_formulas_and_leave_out_what_was_rated(events, ra
         np.testing.assert_allclose(scores, wanted, atol=1e-5, err_msg=name)
         assert wanted.std() > 1e-3, name  # not a comparison of nothing
         assert not np.take_along_axis(rated, lists, 1).any(), name
-
-
-def test_an_item_that_nobody_rates_still_has_a_chance():
-    fitted = SimpleNamespace(
-        ease_all=np.array([[0, -0.5, 0.3]]), often_disliked=np.array([5 / 40, 10 / 50, 0]) + 0.01
-    )
-    found = closed_forms.multiply_two_factors(fitted, np.ones((1, 1)))
-    np.testing.assert_allclose(found, [[0.001 * (5 / 40 + 0.01), 0.001 * (10 / 50 + 0.01), 0.3 * 0.01]])
 
 
 def test_every_system_is_evaluated_on_test_and_validation(events, ranked, truth, monkeypatch):
