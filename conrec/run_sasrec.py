@@ -37,15 +37,17 @@ def fit(job, stages, after):
     # what comes true of its predictions
     scores = task.scores(truth.users, truth.positions)
     lists = top_items(scores, past(events, truth.users, truth.positions), max(job.top_k))
-    per_user = metrics.of_lists(lists, truth, job.top_k) | metrics.of_scores(scores, truth)
-    per_user |= metrics.of_every(task.rank(every.users, every.positions, max(job.top_k)), every, job.top_k)
+    per_user = metrics.measure_lists(lists, truth, job.top_k)
+    per_user |= metrics.measure_scores(scores, truth)
+    lists = task.rank(every.users, every.positions, max(job.top_k))
+    per_user |= metrics.measure_every(lists, every, job.top_k)
     odds = scores - task.scores(truth.users, truth.positions, LIKE)
-    per_user["auc-odds"] = metrics.of_scores(odds, truth)["auc"]
+    per_user["auc-odds"] = metrics.measure_scores(odds, truth)["auc"]
 
     lists = {}
     for moment in recommending.MOMENTS:
         lists[moment] = task.rank(*everybody(events, moment), max(job.top_k), LIKE)
-    recommended = recommending.figures_of(events, lists, job.top_k)
+    recommended = recommending.measure_recommended(events, lists, job.top_k)
     report = read_json(stage.folder / "stage.json")
     more = {"system": "sasrec", "stages": {"sasrec": report}, "train_seconds": report["seconds"]}
     more["recommends"] = run_files.leave_recommended(folder, recommended)
@@ -98,7 +100,8 @@ class SasrecTask:
 
     def measure_validation(self):
         truth = self.job.known.validation
-        means = metrics.means(metrics.of_lists(self.rank(truth.users, truth.positions, 20), truth))
+        lists = self.rank(truth.users, truth.positions, 20)
+        means = metrics.means(metrics.measure_lists(lists, truth))
         return {name: means[name] for name in (PRIMARY, "frecall@20")}
 
     def scores(self, users, positions, asked=DISLIKE):

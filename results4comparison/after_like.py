@@ -13,7 +13,7 @@ MOMENTS = {"validation": "train events known", "test": "validation events known,
 
 def lines():
     """A row for each system and moment, and for each kept experiment of the split in time, the best Recall last."""
-    rows, groups = [], conrec_tables.kept()
+    rows, groups = [], conrec_tables.read_kept()
     for dataset, own in groups.items():
         for name, runs in own.items():
             for moment, words in MOMENTS.items():

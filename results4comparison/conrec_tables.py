@@ -46,12 +46,12 @@ def name_of(run):
 # --------------------------------------------------------------------------------------- which runs
 
 
-def kept():
+def read_kept():
     """The runs in ours/conrec/, grouped."""
-    return group((read_json(path), path.with_suffix(".csv")) for path in sorted(OURS.glob("*.json")))
+    return group_runs((read_json(path), path.with_suffix(".csv")) for path in sorted(OURS.glob("*.json")))
 
 
-def group(runs):
+def group_runs(runs):
     """{data set: {system and flags: [(summary, users), ...]}}.  runs: of (summary, path of the per_user.csv)."""
     groups = defaultdict(lambda: defaultdict(list))
     for run, path in runs:
@@ -91,7 +91,7 @@ def lines():
     """All tables of the kept runs, the reported figures first."""
     known = read_json(compare.HERE / "published" / "conrec.json")
     blocks = [[f"Reported: {known['mark']}."], reported(known, "systems"), reported(known, "ablation")]
-    groups = kept()
+    groups = read_kept()
     if not groups:
         blocks.append(["Not measured yet: no run is kept in ours/conrec/."])
     for dataset, own in sorted(groups.items()):
@@ -105,7 +105,7 @@ def lines():
 def of_folders(runs):
     """Lines for run folders: {folder: summary}."""
     blocks = []
-    groups = group((run, folder / "per_user.csv") for folder, run in runs.items())
+    groups = group_runs((run, folder / "per_user.csv") for folder, run in runs.items())
     for dataset, own in sorted(groups.items()):
         blocks += [[f"Next dislikes, {dataset}"], systems(own), differences(own)]
     return joined(blocks)
@@ -119,36 +119,39 @@ def reported(known, which):
     return markdown(["", *known["columns"]], rows)
 
 
-def figures_of(groups):
+def gather_figures(groups):
     """DataFrame: a row a run, and a row a closed form; columns system and those of SHOWN and MORE.
 
     groups: {system and flags: [(summary, users), ...]} of a data set.
     """
     first, _ = next(iter(groups.values()))[0]
-    # older runs call the choice of closed forms otherwise, since there was another kind, too
-    rows = [{"system": name, "cand_ll": of.get("candidates"), **of} for name, of in first["baselines"].items()]
+    rows = []
+    for name, figures in first["baselines"].items():
+        choice = figures.get("candidates")  # what older runs call it, since there was another kind, too
+        rows.append({"system": name, "cand_ll": choice, **figures})
     for name, runs in groups.items():
         for run, _ in runs:
-            of_stage = run["evaluated"][-1] if "evaluated" in run else {}
-            validation = {CHOOSING: run["validation"][PRIMARY]}
-            rows.append(of_stage | run.get("sids", {}) | run["test"] | validation | {"system": f"**{name}**"})
+            figures = {"system": f"**{name}**"} | run.get("sids", {})
+            if "evaluated" in run:  # in stages, of which the last is the run's
+                figures |= run["evaluated"][-1]
+            rows.append(figures | run["test"] | {CHOOSING: run["validation"][PRIMARY]})
     return pd.DataFrame(rows).reindex(columns=["system", *SHOWN, *MORE])
 
 
 def systems(groups):
     """Every system, the best last: means and deviations over seeds."""
-    by_system = figures_of(groups).groupby("system")
+    by_system = gather_figures(groups).groupby("system")
     table = by_system.agg(cell)
     table.insert(0, "seeds", by_system.size().astype(str))
     table = table.loc[by_system[PRIMARY].mean().sort_values(kind="stable").index, ["seeds", *SHOWN]]
     return markdown(["system", "seeds", *SHOWN.values()], table.reset_index().to_numpy().tolist())
 
 
-def wide():
+def make_wide_table():
     """DataFrame of tables/negative.csv: mean and deviation over seeds of all figures of every system."""
     figures = []
-    for dataset, own in kept().items():
-        figures.append(figures_of(own).assign(**{"data set": dataset}))
+    for dataset, own in read_kept().items():
+        figures.append(gather_figures(own).assign(**{"data set": dataset}))
     figures = pd.concat(figures).rename(columns=SHOWN | MORE)
     figures["system"] = figures.system.str.strip("*")
     rows = figures.groupby(["data set", "system"])
@@ -197,15 +200,15 @@ def filtered_lists(dataset):
         return []
     for (name, loss, system), own in pd.DataFrame(figures).groupby(["name", "loss", "system"], sort=False):
         users = own.users.iloc[0]
-        gone = of_seeds(own["disliked less"].tolist(), users)
-        gap = None if system == "CoNRec" else of_seeds(own["CoNRec less it"].tolist(), users)
+        gone = combine_seeds(own["disliked less"].tolist(), users)
+        gap = None if system == "CoNRec" else combine_seeds(own["CoNRec less it"].tolist(), users)
         share = "never so many" if gone is None else f"{gone.mean:.3f}"
         rows.append([name, str(len(own)), f"{float(loss):.0%}", system, share, *shown(gap)[1:3]])
     header = ["lists of", "seeds", "likes lost", "filter by", "dislikes that go", "CoNRec less it", "95 % interval"]
     return markdown(header, rows)
 
 
-def of_seeds(values, users):
+def combine_seeds(values, users):
     """The Difference of [[mean, low, high] over users] of each seed: users and seeds both vary.
 
     None where a seed has none, since its filter never loses so many likes.

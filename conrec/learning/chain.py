@@ -152,7 +152,7 @@ class Chain:
         def build(folder):
             self.load(trained)
             self.log(f"{trained.name}: evaluating")
-            evaluation.of_stage(
+            evaluation.evaluate_stage(
                 self.policy, self.known.test, contexts, self.catalog, self.top_k, self.knows_likes, folder
             )
 
@@ -184,7 +184,7 @@ class Chain:
             self.load(trained)
             self.log(f"{trained.name}: evaluating all {len(every.users)} test instances")
             lists, _ = self.policy.predict(every.users, every.positions, context)
-            table = pd.DataFrame(metrics.of_every(lists, every, self.top_k)).round(6)
+            table = pd.DataFrame(metrics.measure_every(lists, every, self.top_k)).round(6)
             evaluation.write_csv(folder / "per_user.csv", table)
 
         settings = {"context": context, "top_k": self.top_k} | self.of_decoding()
@@ -226,7 +226,8 @@ class Chain:
             events, lists = self.policy.events, {}
             for moment in recommending.MOMENTS:
                 lists[moment], _ = self.policy.predict(*everybody(events, moment), "both", LIKE)
-            evaluation.write_csv(folder / "per_user.csv", recommending.figures_of(events, lists, self.top_k))
+            table = recommending.measure_recommended(events, lists, self.top_k)
+            evaluation.write_csv(folder / "per_user.csv", table)
 
         settings = {"top_k": self.top_k} | self.of_decoding()
         return self.stages.make("recommend", trained, settings, recommending.RECOMMENDING_VERSION, build)

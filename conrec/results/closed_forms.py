@@ -1,11 +1,11 @@
 """What must be beaten: systems without training steps, fitted on train, with the history at the anchor.
 
-    SYSTEMS      name -> function(Fitted, Histories) -> scores (n, I), higher: rather the next dislike
+    SYSTEMS      name -> function(Fitted, Histories) -> scores (n, I), high: rather disliked next
     rank         scores and lists of each of them
     evaluate     all of them on validation and test -> figures of each instance
 
-c-, c and the matrices B of EASE are of the users' negatives, positives or all events in train; a history is that of an
-instance.
+c-, c and the matrices B of EASE are of the users' negatives, positives or all events in train.  A history is
+that of an instance.
 """
 
 from collections import defaultdict
@@ -137,15 +137,16 @@ def evaluate(known, top_k=(20,)):
     truth, every, validation = known.test, known.every, known.validation
     fitted, figures = Fitted(known.events), {}
     for name, scores, lists in rank(fitted, truth.users, truth.positions, max(top_k)):
-        figures[name] = metrics.of_lists(lists, truth, top_k) | metrics.of_scores(scores, truth)
+        figures[name] = metrics.measure_lists(lists, truth, top_k)
+        figures[name] |= metrics.measure_scores(scores, truth)
     blocks = defaultdict(list)
     for users, positions in cut_into_blocks(every.users, every.positions):
         for name, _, lists in rank(fitted, users, positions, max(top_k)):
             blocks[name].append(lists)
     for name, lists in blocks.items():
-        figures[name] |= metrics.of_every(np.concatenate(lists), every, top_k)
+        figures[name] |= metrics.measure_every(np.concatenate(lists), every, top_k)
     for name, _, lists in rank(fitted, validation.users, validation.positions, 20):
-        figures[name][CHOOSING] = metrics.of_lists(lists, validation)[PRIMARY]
+        figures[name][CHOOSING] = metrics.measure_lists(lists, validation)[PRIMARY]
     return figures
 
 

@@ -62,11 +62,11 @@ def translation_accuracy(policy, catalog):
     return float((found == np.arange(len(found))).mean())
 
 
-def of_context(policy, truth, context, top_k, knows_likes=True):
+def evaluate_context(policy, truth, context, top_k, knows_likes=True):
     """{metric: (n,) float64} of the instances of a Truth; without odds where no stage has taught likes."""
     moments = list(zip(truth.users, truth.positions, strict=True))
     lists, _ = policy.predict(truth.users, truth.positions, context)
-    figures = metrics.of_lists(lists, truth, top_k)
+    figures = metrics.measure_lists(lists, truth, top_k)
 
     n_candidates = truth.candidates.shape[1]
     negatives, positives = padded(truth.negatives), padded(truth.positives)
@@ -74,16 +74,16 @@ def of_context(policy, truth, context, top_k, knows_likes=True):
     scores = policy.score(asked, np.concatenate([truth.candidates, negatives, positives], 1))
     of_candidates, of_window = scores[:, :n_candidates], scores[:, n_candidates:]
     figures["cand_ll"] = metrics.choice(of_candidates)
-    figures["auc"] = auc_of(of_window, truth)
+    figures["auc"] = measure_window(of_window, truth)
     if knows_likes:
         asked = [policy.sequence(user, p, context, asked=LIKE) for user, p in moments]
         as_likes = policy.score(asked, np.concatenate([negatives, positives], 1))
         with np.errstate(invalid="ignore"):  # where there is no item: -inf less -inf
-            figures["auc-odds"] = auc_of(of_window - as_likes, truth)
+            figures["auc-odds"] = measure_window(of_window - as_likes, truth)
     return figures
 
 
-def auc_of(scores, truth):
+def measure_window(scores, truth):
     """(n,) dislike AUC.  scores: (n, m) of the window's negatives, then its positives, each padded to the longest."""
     n = max(map(len, truth.negatives), default=0)
     of_negatives, of_positives = scores[:, :n], scores[:, n:]
@@ -93,12 +93,12 @@ def auc_of(scores, truth):
     )
 
 
-def of_stage(policy, truth, contexts, catalog, top_k, knows_likes, folder):
+def evaluate_stage(policy, truth, contexts, catalog, top_k, knows_likes, folder):
     """Write figures.json, {"rows": [{"context", metrics ...}], "ila", "translation"}, and per_user.csv."""
     rows, per_user = [], []
     for context in contexts:
         n_cut = policy.n_cut  # so far: of training, too, where it was done by this process
-        figures = of_context(policy, truth, context, top_k, knows_likes)
+        figures = evaluate_context(policy, truth, context, top_k, knows_likes)
         rows.append({"context": context} | metrics.means(figures) | {"cut prompts": policy.n_cut - n_cut})
         table = pd.DataFrame({name: values.round(6) for name, values in figures.items()})
         table.insert(0, "user", policy.events.user_ids[truth.users])

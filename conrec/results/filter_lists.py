@@ -66,8 +66,8 @@ def apply(options):
     filtered = table[left]
     filtered.insert(1, "rank", filtered.groupby("user").cumcount() + 1)
     write_csv(out["filtered"], filtered[["user", "rank", "item", "title", "score"]])
-    removed = ~left & gone & reached(table.user, left, CUT)
-    write_csv(out["removed"], reasons(table[removed], odds[removed], conrec))
+    removed = ~left & gone & are_reached(table.user, left, CUT)
+    write_csv(out["removed"], explain_removed(table[removed], odds[removed], conrec))
 
     found = report(table, data, conrec)
     path = folder / f"filter_report_{conrec.name}.json"
@@ -156,14 +156,14 @@ def with_numbers(table, events, folder):
 # ---------------------------------------------------------------------------------------- filtering
 
 
-def reached(users, left, k):
+def are_reached(users, left, k):
     """(rows,) bool: rows that come before the last one left of their list, or would be in it without a filter."""
     place = pd.Series(np.arange(len(users))).groupby(np.asarray(users)).cumcount()
     last = place.where(left, -1).groupby(np.asarray(users)).transform("max")
     return ((place < last) | (place < k)).to_numpy()
 
 
-def reasons(rows, odds, conrec):
+def explain_removed(rows, odds, conrec):
     """user, item, title, odds, resembles, resembles_title: of each removed row.  odds: (r,) of it."""
     events, predicted = conrec.events, conrec.predictions["now"][rows.user_number]  # (r, 20)
     sims = np.einsum("rkd,rd->rk", conrec.E[predicted], conrec.E[rows.item_number], optimize=True)

@@ -2,11 +2,11 @@
 
     truth, every       what came true of the first instance of each user in a part; of all of them
     drawn              of one drawn at random
-    of_lists           ranked lists -> hr, fhr, frecall, luf, lif, lif-strict at each cut-off
-    of_every           ranked lists of all instances -> fhr of each user, the mean over the user's instances
+    measure_lists      ranked lists -> hr, fhr, frecall, luf, lif, lif-strict at each cut-off
+    measure_every      ranked lists of all instances -> fhr of each user, the mean over these
     choice             scores of 20 candidates -> share of the choice that is right
-    dislike_auc        scores of window items -> share of (negative, positive) pairs in the right order
-    of_scores          scores of all items -> the last two
+    dislike_auc        scores of window items -> share of pairs in the right order
+    measure_scores     scores of all items -> the last two
     means, intervals   over instances
 """
 
@@ -35,12 +35,12 @@ class Truth(NamedTuple):
 def truth(events, part, seed=0):
     """The Truth of "validation" or "test", of the first instance of each user."""
     choices, _ = candidates(events, part, seed)
-    return of_moments(events, *instances(events, part))._replace(candidates=choices)
+    return find_truth(events, *instances(events, part))._replace(candidates=choices)
 
 
 def every(events, part):
     """The Truth of all instances of a part, a user's one after the other; without candidates."""
-    return of_moments(events, *instances(events, part, every=True))
+    return find_truth(events, *instances(events, part, every=True))
 
 
 def drawn(events, part, seed=0):
@@ -49,10 +49,10 @@ def drawn(events, part, seed=0):
     users, positions = instances(events, part, every=True)
     shuffled = np.random.default_rng(seed).permutation(len(users))
     _, first = np.unique(users[shuffled], return_index=True)
-    return of_moments(events, users[shuffled[first]], positions[shuffled[first]])
+    return find_truth(events, users[shuffled[first]], positions[shuffled[first]])
 
 
-def of_moments(events, users, positions):
+def find_truth(events, users, positions):
     """The Truth of the instances (users, positions), without candidates."""
     next_, negatives, positives = [], [], []
     for user, p in zip(users, positions, strict=True):
@@ -61,13 +61,14 @@ def of_moments(events, users, positions):
         negatives.append(items[ratings <= events.negative])
         positives.append(items[ratings >= POSITIVE])
     long_user, long_item = long_tails(events)
-    return Truth(users, positions, np.array(next_, np.int64), negatives, positives, None, long_user[users], long_item)
+    next_ = np.array(next_, np.int64)
+    return Truth(users, positions, next_, negatives, positives, None, long_user[users], long_item)
 
 
 # ---------------------------------------------------------------------------------- of ranked lists
 
 
-def of_lists(lists, truth, top_k=(20,)):
+def measure_lists(lists, truth, top_k=(20,)):
     """{"hr@20": (n,) float64, "fhr@20", "frecall@20", "luf@20", "lif@20", "lif-strict@20", ...}.
 
     lists: (n, K) items, best first, K >= max(top_k).
@@ -93,12 +94,12 @@ def of_lists(lists, truth, top_k=(20,)):
     return metrics
 
 
-def of_every(lists, truth, top_k):
+def measure_every(lists, truth, top_k):
     """{"fhr-every@20": (users,), ...}: means over the instances of each user, so that users stay what is independent.
 
     lists: (n, K) of all instances of a part.  truth: every of it.
     """
-    hits = pd.DataFrame(of_lists(lists, truth, top_k)).groupby(truth.users).mean()
+    hits = pd.DataFrame(measure_lists(lists, truth, top_k)).groupby(truth.users).mean()
     return {f"fhr-every@{k}": hits[f"fhr@{k}"].to_numpy() for k in top_k}
 
 
@@ -136,7 +137,7 @@ def dislike_auc(of_negatives, of_positives):
     return shares
 
 
-def of_scores(scores, truth):
+def measure_scores(scores, truth):
     """The metrics that take scores (n, I) of all items: {"cand_ll", "auc"} -> (n,) float64."""
     of_negatives = [scores[row, items] for row, items in enumerate(truth.negatives)]
     of_positives = [scores[row, items] for row, items in enumerate(truth.positives)]

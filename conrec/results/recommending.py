@@ -16,7 +16,7 @@ RECOMMENDING_VERSION = 1  # raise it when figures would differ
 SHOWN = ("recall", "ndcg", "likes", "dislikes")
 
 
-def figures_of(events, lists, top_k):
+def measure_recommended(events, lists, top_k):
     """DataFrame: a row for each moment and user, in order of moments, then of user numbers; columns moment, user and
     the metrics of SHOWN at each cut-off, empty where one says nothing of the user.
 
@@ -24,14 +24,14 @@ def figures_of(events, lists, top_k):
     """
     tables = []
     for moment, items in lists.items():
-        table = pd.DataFrame(of_lists(events, items, top_k)).round(6)
+        table = pd.DataFrame(measure_lists(events, items, top_k)).round(6)
         table.insert(0, "user", events.user_ids)
         table.insert(0, "moment", moment)
         tables.append(table)
     return pd.concat(tables)
 
 
-def of_lists(events, items, top_k):
+def measure_lists(events, items, top_k):
     """{metric: (U,) float64}.  items: (U, K)."""
     hits, n_liked = find_in_test(events, "positive", items)
     shown, n_disliked = find_in_test(events, "negative", items)
@@ -48,7 +48,7 @@ def find_in_test(events, sign, items):
 
 
 def means(table):
-    """{moment: {metric: mean, None where it says nothing of anybody}} of a table of figures_of."""
+    """{moment: {metric: mean, None where it says nothing of anybody}} of a table of measure_recommended."""
     found = {}
     for moment, rows in table.groupby("moment"):
         rows = rows.drop(columns=["moment", "user"])

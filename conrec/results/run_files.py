@@ -49,7 +49,9 @@ def leave_behind(job, chain, made):
     of_test = pd.read_csv(chain.evaluated.folder / "per_user.csv", dtype={"context": str})
     of_test = of_test[of_test.context == chain.context].drop(columns=["context", "user"])
     of_every = pd.read_csv(made.every.folder / "per_user.csv")
-    per_user = {name: table[name].to_numpy(float) for table in (of_test, of_every) for name in table}
+    per_user = {}
+    for table in (of_test, of_every):
+        per_user |= {name: table[name].to_numpy(float) for name in table}
 
     more = {"system": "conrec", "sids": read_json(made.ids.folder / "report.json")}
     more |= {"stages": chain.reports, "evaluated": chain.figures}
@@ -61,7 +63,7 @@ def leave_behind(job, chain, made):
         more["filter"] = leave_filter(job, chain.catalog.E)
     more["train_seconds"] = round(sum(report["seconds"] for report in chain.reports.values()), 1)
     job.run.log("", *tabulate(["stage", "context"], stages, ["ila", "translation"]))
-    finish(job, per_user, best_validation(chain), more)
+    finish(job, per_user, find_best_validation(chain), more)
 
 
 def finish(job, per_user, validation, more):
@@ -115,7 +117,7 @@ def describe_run(job):
     }  # fmt: skip
 
 
-def best_validation(chain):
+def find_best_validation(chain):
     """The validation figures of the last stage's kept weights."""
     stage = chain.last.name
     best = str(chain.reports[stage]["best_step"])
@@ -127,7 +129,10 @@ def best_validation(chain):
 
 
 def leave_recommended(folder, table):
-    """recommended_per_user.csv; returns what summary.json says of it.  table: of recommending.figures_of."""
+    """recommended_per_user.csv; returns what summary.json says of it.
+
+    table: of recommending.measure_recommended.
+    """
     write_csv(folder / "recommended_per_user.csv", table)
     return recommending.means(table)
 

@@ -286,25 +286,12 @@ def test_a_flag_that_would_change_nothing_is_refused(words, message):
 
 
 SHORT = "--conrec_stages stream warmup both --conrec_ids vectors"
-DIFFERENT = """
---random_seed 7
---top_k 3 20
---conrec_negative 1
---conrec_ids both
---conrec_codes 24
---conrec_rq_epochs 4
---conrec_sft_steps 3 4 6 5
---conrec_history 2 5
---conrec_rates 1e-2 3e-4
---conrec_steps 4
---conrec_reward next
---conrec_gamma 0.9
---conrec_prompts 5
---conrec_group 5
---conrec_beta .02 .04 .5
---conrec_beams 60
---conrec_budget 0.3
-"""
+DIFFERENT = [
+    "--random_seed 7", "--top_k 3 20", "--conrec_negative 1", "--conrec_ids both", "--conrec_codes 24",
+    "--conrec_rq_epochs 4", "--conrec_sft_steps 3 4 6 5", "--conrec_history 2 5", "--conrec_rates 1e-2 3e-4",
+    "--conrec_steps 4", "--conrec_reward next", "--conrec_gamma 0.9", "--conrec_prompts 5", "--conrec_group 5",
+    "--conrec_beta .02 .04 .5", "--conrec_beams 60", "--conrec_budget 0.3",
+]  # fmt: skip
 
 
 def found_by(folder):
@@ -322,7 +309,7 @@ def short(tmp_path_factory):
     return base, world
 
 
-@pytest.mark.parametrize("words", DIFFERENT.strip().splitlines())
+@pytest.mark.parametrize("words", DIFFERENT)
 def test_every_flag_changes_something(short, words, monkeypatch):
     """Swing's neighbours, which a small world lacks: test_conrec_reward.py."""
     (base, world), name = short, words.strip("-").replace(" ", "_")
@@ -353,7 +340,7 @@ def test_finished_runs_make_tables_of_their_own(world, finished, tmp_path, monke
 
 def test_the_file_of_all_figures_is_what_the_kept_runs_give():
     path = conrec_tables.compare.HERE / "tables" / "negative.csv"
-    assert path.read_text() == conrec_tables.wide().to_csv(index=False, lineterminator="\n")
+    assert path.read_text() == conrec_tables.make_wide_table().to_csv(index=False, lineterminator="\n")
 
 
 # --------------------------------------------------------------------------------------------- looking at a user
@@ -386,8 +373,8 @@ def test_a_study_takes_a_finished_run_and_no_run_of_other_files(finished, world,
     study.study(words)
     assert "FHR@20" in capfd.readouterr().out
     config = json.loads((folder / "config.json").read_text())
-    changes = {world / "world.inter": {"sha256": "0"}, world / "world.item": {"items": "0"}}
-    for path, change in {**changes, model[2]: {"vectors": {"embeddings": "0"}}}.items():
+    changes = {world / "world.inter": {"sha256": "0"}, model[2]: {"vectors": {"embeddings": "0"}}}
+    for path, change in changes.items():
         (folder / "config.json").write_text(json.dumps(config | {"made_from": config["made_from"] | change}))
         assert shell.cli(study.study, words) == 2
         error = capfd.readouterr().err

@@ -17,7 +17,7 @@ from conrec.data.events import POSITIVE, read, settings, to_frame
 from conrec.data.instances import as_of, history
 from conrec.results import filter as filters
 from conrec.results import filter_lists
-from conrec.results.filter_lists import reached
+from conrec.results.filter_lists import are_reached
 from conrec.results.filter_report import UNMEASURED, at_equal_losses, have_highest, removed_at
 from conrec.results.run_files import read_predictions, write_csv
 from options.command_line import parse
@@ -107,7 +107,7 @@ def test_lists_are_refilled_from_the_pool():
 def test_only_what_would_have_been_seen_counts_as_removed():
     users = np.repeat([0, 1], [5, 5])
     left = np.array([True, False, True, False, False, True, True, False, False, False])
-    assert reached(users, left, 2).tolist() == [True, True, False, False, False, True, True, False, False, False]
+    assert are_reached(users, left, 2).tolist() == [True, True, False, False, False, True, True, False, False, False]
 
 
 # ------------------------------------------------------------------------------- a CoNRec run that knows
@@ -388,11 +388,11 @@ def test_reports_are_kept_and_their_seeds_make_one_row(filtered, tmp_path, monke
     assert row.startswith("| ease | 2 |") and f"{(first[0] + second[0]) / 2:+.4f}" in row
 
     # users vary by the bootstrap's width, seeds by their difference of .1
-    found = conrec_tables.of_seeds([first, second], 60)
+    found = conrec_tables.combine_seeds([first, second], 60)
     of_users, of_seeds = ((first[2] - first[1]) / 3.92) ** 2, 0.1**2 / 2 / 2
     freedom = (of_users + of_seeds) ** 2 / (of_users**2 / 59 + of_seeds**2)
     half = stats.t.ppf(0.975, freedom) * np.sqrt(of_users + of_seeds)
     assert (found.low, found.high) == pytest.approx((found.mean - half, found.mean + half))
-    assert conrec_tables.of_seeds([first], 60)[2:] == (None, None, None)
+    assert conrec_tables.combine_seeds([first], 60)[2:] == (None, None, None)
     with pytest.raises(InputError, match=r"summary\.json: is no report of a filter"):
         table.main(["keep", str(run / "summary.json"), "ease_2024"])
