@@ -1,4 +1,4 @@
-"""CoNRec as a whole command: what it leaves behind, kills, shared stages, damaged stages, the other systems."""
+"""CoNRec as a whole command: what it leaves behind, kills, shared and damaged stages, SASRec."""
 
 import json
 import re
@@ -26,9 +26,11 @@ from options.conrec import STAGES
 from results4comparison import conrec_tables, table
 from utils import InputError
 
-SMALL = "--conrec_rq_epochs 3 --conrec_codes 16 --conrec_sft_steps 3 4 5 5 --conrec_steps 3 --conrec_prompts 4"
-SMALL += " --conrec_group 4 --conrec_beams 20 --conrec_history 5 5 --device cpu --top_k 5 20"
-SMALL += f" --conrec_stages {' '.join(STAGES)}"
+SMALL = f"""
+--device cpu --top_k 5 20 --conrec_rq_epochs 3 --conrec_codes 16 --conrec_stages {" ".join(STAGES)}
+--conrec_sft_steps 3 4 5 5 --conrec_history 5 5 --conrec_beams 20
+--conrec_steps 3 --conrec_prompts 4 --conrec_group 4
+"""
 FILES = """
 log.txt config.json metrics.csv stages.csv per_user.csv predictions.csv sids.csv rqvae.safetensors odds.csv
 recommended_per_user.csv filter.json curves.png model summary.json
@@ -38,12 +40,16 @@ recommended_per_user.csv filter.json curves.png model summary.json
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """The folder of a small planted world, the .npz of its items beside it."""
-    return synthetic.write_planted(tmp_path_factory.mktemp("planted"), n_users=30, n_items=80, n_events=40)
+    base = tmp_path_factory.mktemp("planted")
+    return synthetic.write_planted(base, n_users=30, n_items=80, n_events=40)
 
 
 def arguments(world, base, *more):
-    paths = ["--dataset", world, "--data_dir", base / "data", "--result_dir", base / "result", "--model", "CoNRec"]
-    return list(map(str, [*paths, "--conrec_embeddings", world.parent / "vectors.npz", *SMALL.split(), *more]))
+    words = [
+        "--dataset", world, "--data_dir", base / "data", "--result_dir", base / "result", "--model", "CoNRec",
+        "--conrec_embeddings", world.parent / "vectors.npz", *SMALL.split(), *more,
+    ]  # fmt: skip
+    return list(map(str, words))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +86,8 @@ def test_run_folder_and_summary_hold_what_the_page_promises(finished):
     per_user = pd.read_csv(folder / "per_user.csv")
     for name in ("hr@5", "fhr@20", "fhr-every@20", "frecall@20", "cand_ll", "auc", "auc-odds"):
         assert found["test"][name] == pytest.approx(per_user[name].mean(), abs=1e-6)
-    assert (per_user["hr@20"] <= per_user["fhr@20"]).all() and (per_user["frecall@20"] <= per_user["fhr@20"]).all()
+    for name in ("hr@20", "frecall@20"):
+        assert (per_user[name] <= per_user["fhr@20"]).all()
     assert list(found["stages"]) == list(STAGES)
     assert list(found["baselines"]) == list(closed_forms.SYSTEMS)
     recommended = pd.read_csv(folder / "recommended_per_user.csv").groupby("moment")
@@ -201,15 +208,15 @@ def test_a_stage_whose_loss_is_no_number_is_not_finished(world, tmp_path, monkey
 
     def spoil(loop, examples):
         figures = micro_batches(loop, examples)
-        spoilt = (loop.plan.name, loop.step) == ("warmup", 2)
-        return figures | {"loss": float("nan")} if spoilt else figures
+        if (loop.plan.name, loop.step) == ("warmup", 2):
+            figures["loss"] = float("nan")
+        return figures
 
     monkeypatch.setattr(steps.Loop, "micro_batches", spoil)
-    stages = ["--conrec_stages", "warmup", "both"]
+    words = r"warmup: the loss of step 3 is not finite; try lower --conrec_rates \(it learns at 0\.001\)"
     for resume in ([], ["--resume"]):
-        words = r"warmup: the loss of step 3 is not finite; try lower --conrec_rates \(it learns at 0\.001\)"
         with pytest.raises(InputError, match=words):
-            main.main(arguments(world, tmp_path, "--path_name", "a", *stages, *resume))
+            main.main(arguments(world, tmp_path, "--path_name", "a", "--conrec_stages", "warmup", *resume))
     (left,) = tmp_path.rglob("warmup-*")
     assert not (left / DONE).exists() and not (folder_of(tmp_path) / "summary.json").exists()
 
@@ -237,16 +244,13 @@ def test_all_weights_of_a_language_model_go_on_bit_for_bit(world, tmp_path, monk
         return take_step(loop)
 
     monkeypatch.setattr(steps.Loop, "take_step", step_and_stop)
-    for stage in ("warmup", "both"):
+    for stage, resume in (("warmup", []), ("both", ["--resume"])):
         with pytest.raises(Stopped, match=f"stopped and saved in {stage}, step 2"):
-            main.main(arguments(world, tmp_path / "again", *flags, *(["--resume"] if stage == "both" else [])))
+            main.main(arguments(world, tmp_path / "again", *flags, *resume))
     main.main(arguments(world, tmp_path / "again", *flags, "--resume"))
     ours, theirs = folder_of(tmp_path / "again"), folder_of(tmp_path / "whole")
     assert figures(ours) == figures(theirs) and kept == {torch.float32}
     assert (ours / "model" / "model.safetensors").read_bytes() == (theirs / "model" / "model.safetensors").read_bytes()
-
-
-# ---------------------------------------------------------------------------------------------- the other systems
 
 
 def test_sasrec_is_evaluated_on_the_same_instances(world, finished, tmp_path):
@@ -322,7 +326,8 @@ def test_finished_runs_make_tables_of_their_own(world, finished, tmp_path, monke
     run = folder_of(finished)
     table.main([str(run)])
     printed = capsys.readouterr().out
-    assert "Next dislikes, world" in printed and "| **CoNRec --conrec_" in printed and "| two factors | 1 |" in printed
+    for words in ("Next dislikes, world", "| **CoNRec --conrec_", "| two factors | 1 |"):
+        assert words in printed
     monkeypatch.setattr(conrec_tables, "OURS", tmp_path / "ours")
     table.main(["negative"])
     assert "Not measured yet" in capsys.readouterr().out
@@ -378,4 +383,5 @@ def test_a_study_takes_a_finished_run_and_no_run_of_other_files(finished, world,
         (folder / "config.json").write_text(json.dumps(config | {"made_from": config["made_from"] | change}))
         assert shell.cli(study.study, words) == 2
         error = capfd.readouterr().err
-        assert error.count("\n") == 1 and f"{folder}: holds a finished run" in error and str(path) in error
+        assert error.count("\n") == 1
+        assert f"{folder}: holds a finished run" in error and str(path) in error

@@ -14,8 +14,11 @@ import two_processes
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-SMALL = "--conrec_rq_epochs 3 --conrec_codes 16 --conrec_stages stream both --conrec_sft_steps 1 1 3 1 --conrec_steps 2"
-SMALL += " --conrec_prompts 3 --conrec_group 4 --conrec_beams 20 --conrec_history 5 5 --device cpu --path_name a"
+SMALL = """
+--device cpu --path_name a --conrec_rq_epochs 3 --conrec_codes 16 --conrec_stages stream both
+--conrec_sft_steps 1 1 3 1 --conrec_history 5 5 --conrec_beams 20
+--conrec_steps 2 --conrec_prompts 3 --conrec_group 4
+"""
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +45,10 @@ def test_two_processes_take_the_step_and_find_the_items_of_one(world, tmp_path):
 def test_a_signal_to_one_process_stops_all_in_the_same_step_which_is_saved(world, tmp_path):
     found = {}
     for way in ("whole", "stopped"):
-        paths = ["--dataset", world, "--data_dir", tmp_path / way, "--result_dir", tmp_path / "result" / way]
-        command = [*paths, "--model", "CoNRec", "--conrec_embeddings", world.parent / "vectors.npz", *SMALL.split()]
+        command = [
+            "--dataset", world, "--data_dir", tmp_path / way, "--result_dir", tmp_path / "result" / way,
+            "--model", "CoNRec", "--conrec_embeddings", world.parent / "vectors.npz", *SMALL.split(),
+        ]  # fmt: skip
         if way == "stopped":
             ended = several("stopped", 2, *command)
             assert ended.returncode == 128 + signal.SIGTERM

@@ -140,8 +140,10 @@ def known(tmp_path_factory):
         patch.setattr(filter_lists, "read_policy", lambda _, __, events, *more: Told(events, told_odds(events, world)))
         write_run(base, world)
         for name, protocol in (("published", []), ("ease", ["--hold_out", "dislikes", "--split", "time"])):
-            where = ["--data_dir", base / "data", "--result_dir", base / "result", "--path_name", name]
-            words = ["--dataset", base / "world", "--model", "EASE", "--dataset_augment", "original", *protocol, *where]
+            words = [
+                "--dataset", base / "world", "--model", "EASE", "--dataset_augment", "original", *protocol,
+                "--data_dir", base / "data", "--result_dir", base / "result", "--path_name", name,
+            ]  # fmt: skip
             main.main(list(map(str, words)))
         yield base, world
 
@@ -168,8 +170,8 @@ def write_run(base, world):
     predictions = read_predictions(folder / "predictions.csv", events)
     found = filters.outcome(events, odds_of_events(events, world), predictions, catalog.E)
     (folder / "filter.json").write_text(json.dumps(found))
-    given = {name: str(value) if name.endswith("_dir") else value for name, value in options.values().items()}
-    (folder / "config.json").write_text(json.dumps({"settings": given, "made_from": {}}))
+    config = {"settings": options.values(), "made_from": {}}
+    (folder / "config.json").write_text(json.dumps(config, default=str))
     (folder / "summary.json").write_text(json.dumps({"task": "negative"}))
 
 
@@ -228,7 +230,7 @@ def test_a_run_on_the_time_split_is_filtered(known, events, filtered):
     (base, world), (run, before, printed) = known, filtered
     after = contents(run)
     new = {"filtered_by_conrec.csv", "removed_by_conrec.csv", "filter_report_conrec.json"}
-    assert set(after) - set(before) == new and all(after[name] == content for name, content in before.items())
+    assert set(after) - set(before) == new and before.items() <= after.items()
     assert "users are known to the run" in printed and "where a share of the liked ones does" in printed
 
     # lists stay full, in the order they had, without what resembles a predicted dislike
@@ -272,7 +274,8 @@ def test_the_report_counts_what_the_filter_takes_from_the_lists(known, events, f
     of_loss = report["at the same loss of likes"]["0.05"]
     assert set(of_loss) == SYSTEMS
     assert of_loss["CoNRec"]["disliked less"][0] > 0.4 > of_loss["random"]["disliked less"][2]
-    assert of_loss["random"]["CoNRec less it"][1] > 0 and of_loss["CoNRec"]["CoNRec less it"] == [0, 0, 0]
+    assert of_loss["random"]["CoNRec less it"][1] > 0
+    assert of_loss["CoNRec"]["CoNRec less it"] == [0, 0, 0]
     assert report["removed"] > 0 and report["places changed"] > 0
     old = pd.read_csv(run / "recommendations.csv")
     test = pd.read_csv(base / "data" / "world" / "hold_out_dislikes_time" / "world_test.csv")
@@ -312,7 +315,8 @@ def test_dislikes_are_not_measurable_where_all_were_trained_on(known, events):
     old = old[old.user.isin(events.user_ids)]
     ours = old.merge(to_frame(events).query("part == 'test'"), on=["user", "item"])
     n_liked = len(ours.merge(published, on=["user", "item"]))
-    assert report["lists"]["before"]["liked"] == pytest.approx(n_liked / old.user.nunique()) and 0 < n_liked < len(ours)
+    assert report["lists"]["before"]["liked"] == pytest.approx(n_liked / old.user.nunique())
+    assert 0 < n_liked < len(ours)
 
 
 def test_losses_are_equal_between_two_steps():
@@ -368,8 +372,10 @@ def test_a_run_with_spoilt_files_is_refused(known, tmp_path, file, text, message
     path = shutil.copytree(base / "conrec", tmp_path / "conrec") / file
     if text is None:
         path.unlink()
+    elif text == -1:
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
     else:
-        path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]) if text == -1 else text)
+        path.write_text(text)
     with pytest.raises(InputError, match=message):
         main.main(["--filter", str(base / "result" / "world" / "published"), "--run", str(tmp_path / "conrec")])
 

@@ -11,7 +11,7 @@ from conrec.data.instances import instances, past, window
 from conrec.decoder.policy import Policy
 from conrec.learning.chain import Known
 from conrec.results import closed_forms, evaluation, metrics
-from preparation.rules import TRAIN, VALIDATION
+from preparation.rules import TRAIN
 from utils import InputError, read_json
 
 NAN = float("nan")
@@ -54,17 +54,6 @@ def test_ties_for_the_choice_and_in_pairs_are_shared():
     low = [np.array([2.0, 1.0]), np.array([1.0]), np.array([]), np.array([1.0])]
     high = [np.array([0.0, 1.5, 2.0]), np.array([1.0]), np.array([1.0]), np.array([])]
     np.testing.assert_allclose(metrics.dislike_auc(low, high), [3.5 / 6, 0.5, NAN, NAN])
-
-
-def test_scores_of_all_items_are_read_at_candidates_and_windows(truth, events):
-    scores = np.random.RandomState(0).rand(len(truth.users), events.n_items)
-    found = metrics.measure_scores(scores, truth)
-    row = 3
-    own = scores[row]
-    best = truth.candidates[row][np.argmax(own[truth.candidates[row]])]
-    assert found["cand_ll"][row] == (best == truth.next[row])
-    pairs = [own[low] > own[high] for low in truth.negatives[row] for high in truth.positives[row]]
-    assert found["auc"][row] == pytest.approx(np.mean(pairs))
 
 
 def test_the_truth_is_that_of_the_windows(events, truth):
@@ -184,6 +173,11 @@ def test_every_system_is_evaluated_on_test_and_validation(events, ranked, truth,
     name, n_users = "two factors", len(truth.users)
     expected = metrics.measure_lists(ranked[name][1], truth, (5, 20)) | metrics.measure_scores(ranked[name][0], truth)
     assert all(np.array_equal(found[name][metric], values, equal_nan=True) for metric, values in expected.items())
+    row, scores = 3, ranked[name][0][3]
+    gaps = scores[truth.negatives[row]][:, None] - scores[truth.positives[row]]
+    assert found[name]["auc"][row] == pytest.approx(((gaps > 0) + 0.5 * (gaps == 0)).mean())
+    best = truth.candidates[row][scores[truth.candidates[row]].argmax()]
+    assert found[name]["cand_ll"][row] == (best == truth.next[row])
     assert found[name]["fhr-every@20"].shape == (n_users,) and 0.2 < found[name]["fhr-every@20"].mean() < 0.9
     assert len(found[name]["fhr-validation@20"]) == len(known.validation.users)
 
@@ -196,16 +190,6 @@ def test_a_catalogue_that_does_not_fit_is_refused_beforehand(events, monkeypatch
         closed_forms.refuse_what_does_not_fit(events)
     monkeypatch.setattr("machine.hardware.available_memory", lambda device: None)  # macOS does not say
     closed_forms.refuse_what_does_not_fit(events)
-
-
-def test_alignment_asks_about_the_first_dislikes_in_time(events, monkeypatch):
-    monkeypatch.setattr(evaluation, "QUESTIONS_OF_USER", 2)
-    in_validation, expected = events.parts == VALIDATION, []
-    for user in range(events.n_users):
-        own = in_validation & (events.users == user)
-        if (own & events.is_positive).sum() >= evaluation.OTHERS:
-            expected += events.items[own & events.is_negative][:2].tolist()  # events lie in order of time
-    assert evaluation.alignment_questions(events)[:, 0].tolist() == expected and len(expected) > 20
 
 
 def test_an_evaluation_counts_the_prompts_that_it_cut_itself(events, truth, tmp_path):
