@@ -4,7 +4,7 @@
 """
 
 from results4comparison import conrec_tables, kept_runs
-from results4comparison.formatting import markdown, write_cells
+from results4comparison.formatting import deviation, markdown, write_cells
 
 IN_TIME = "hold_out_dislikes_time"
 METRICS = {"recall@20": "Recall@20", "ndcg@20": "NDCG@20", "dislikes@20": "dislikes shown"}
@@ -13,17 +13,15 @@ MOMENTS = {"validation": "train events known", "test": "validation events known,
 
 def lines():
     """A row for each system and moment, and for each kept experiment of the split in time, the best Recall last."""
-    rows = []
-    for (dataset, name), runs in conrec_tables.kept().items():
-        for moment, words in MOMENTS.items():
-            figures = [run["recommends"][moment] for run, _ in runs.values() if run.get("recommends")]
-            if figures:
-                cells = conrec_tables.means(figures, METRICS)
-                rows.append([dataset, f"**{name}, after <like>**, {words}", str(len(figures)), *cells])
-    datasets = {dataset for dataset, *_ in rows}
-    for _, row in kept_runs.read_experiments(lambda run: run["dataset"] in datasets, IN_TIME).iterrows():
-        name = f"{row['model']}, {row['labels'].removeprefix('none: ')}"
-        [cells] = write_cells(row.to_frame().T, METRICS.values())
-        rows.append([row["data set"], name, str(row["seeds"]), *cells])
+    rows, groups = [], conrec_tables.read_kept()
+    for dataset, own in groups.items():
+        for name, runs in own.items():
+            for moment, words in MOMENTS.items():
+                figures = [run["recommends"][moment] for run, _ in runs]
+                cells = [deviation([one[metric] for one in figures]) for metric in METRICS]
+                rows.append([dataset, f"**{name}, after <like>**, {words}", str(len(runs)), *cells])
+    others = kept_runs.read_experiments(lambda run: run["dataset"] in groups, IN_TIME)
+    others["model"] += ", " + others["labels"].str.removeprefix("none: ")
+    rows += write_cells(others, ["data set", "model", "seeds", *METRICS.values()])
     rows.sort(key=lambda row: (row[0], row[3]))
     return markdown(["split in time", "model", "seeds", *METRICS.values()], rows)

@@ -9,7 +9,7 @@
     python results4comparison/table.py negatives    HNLMRec and the samplers (hard_negatives.py)
     python results4comparison/table.py dislikes     all models with dislikes held out (held_out.py)
     python results4comparison/table.py negative     CoNRec, which predicts dislikes (conrec_tables.py)
-    python results4comparison/table.py write        all figures, as tables/*.csv, and the tables of README and docs
+    python results4comparison/table.py write        all figures as tables/*.csv, and the tables of README and docs
     python results4comparison/table.py keep RUN_FOLDER NAME
     python results4comparison/table.py result/ML-100K/*
 
@@ -226,6 +226,7 @@ def write_all(folder=FOLDER):
     for make in TABLES.values():
         for name, table in make().items():
             write_csv(table, folder / f"{name}.csv")
+    conrec_tables.make_wide_table().to_csv(folder / "negative.csv", index=False, lineterminator="\n")
 
 
 def main(arguments):

@@ -16,8 +16,6 @@ from conrec.results.filter import FILTER_VERSION, odds_of
 from options.conrec import GRPO, SFT, STAGES
 from utils import read_json
 
-NEIGHBOURS_SHOWN = 3  # Swing neighbours in the targets of fhr-c and of the coverage: training flags change no metric
-
 
 class Known:
     """What all systems share of the events: instances, what came true of them, Swing neighbours."""
@@ -39,9 +37,7 @@ class Known:
 
     @cached_property
     def test(self):
-        moments = instances(self.events, "test")
-        near, _ = reward.target_sets(self.events, *moments, self.neighbours, NEIGHBOURS_SHOWN)
-        return metrics.truth(self.events, "test", neighbours=near)
+        return metrics.truth(self.events, "test")
 
     @cached_property
     def every(self):
@@ -156,7 +152,7 @@ class Chain:
         def build(folder):
             self.load(trained)
             self.log(f"{trained.name}: evaluating")
-            evaluation.of_stage(
+            evaluation.evaluate_stage(
                 self.policy, self.known.test, contexts, self.catalog, self.top_k, self.knows_likes, folder
             )
 
@@ -188,7 +184,7 @@ class Chain:
             self.load(trained)
             self.log(f"{trained.name}: evaluating all {len(every.users)} test instances")
             lists, _ = self.policy.predict(every.users, every.positions, context)
-            table = pd.DataFrame(metrics.of_every(lists, every, self.top_k)).round(6)
+            table = pd.DataFrame(metrics.measure_every(lists, every, self.top_k)).round(6)
             evaluation.write_csv(folder / "per_user.csv", table)
 
         settings = {"context": context, "top_k": self.top_k} | self.of_decoding()
@@ -230,7 +226,8 @@ class Chain:
             events, lists = self.policy.events, {}
             for moment in recommending.MOMENTS:
                 lists[moment], _ = self.policy.predict(*everybody(events, moment), "both", LIKE)
-            evaluation.write_csv(folder / "per_user.csv", recommending.figures_of(events, lists, self.top_k))
+            table = recommending.measure_recommended(events, lists, self.top_k)
+            evaluation.write_csv(folder / "per_user.csv", table)
 
         settings = {"top_k": self.top_k} | self.of_decoding()
         return self.stages.make("recommend", trained, settings, recommending.RECOMMENDING_VERSION, build)
