@@ -28,7 +28,6 @@ from machine import shell
 
 # pandas and results4comparison, which take seconds to import, are imported where they are needed.
 from options import command_line
-from options.models import MODELS
 from options.run_name import run_name
 from preparation.locate import locate
 from runs import finished, jobs
@@ -88,6 +87,11 @@ class Trial:
         self.options, self.where = run, (name, raw, folder)
         self.folder = options.result_dir / name / run_name(run, name, folder)
         self.arguments += ["--path_name", self.folder.name]  # also where labels come into the data folder later
+
+    @property
+    def is_closed(self):
+        """Whether nothing in it is random, so that one seed says it all."""
+        return self.options.row.closed_form and not self.options.row.chance
 
     @property
     def finished(self):
@@ -172,7 +176,11 @@ def study(argv=None):
     grids = {}  # a model that is given twice is run once
     for dataset, model in itertools.product(different_data_sets(options), options.models):
         grids[dataset, model] = grid_of(dataset, model, options)
-    notes = notes_on_seeds(grids.values(), options)
+    closed = {grid[0].model[0] for grid in grids.values() if grid[0].is_closed}
+    notes = []
+    if closed and len(options.seeds) > 1:
+        words = "in closed form, nothing is random, so one seed"
+        notes = [f"{', '.join(sorted(closed))}: {words} ({options.seeds[0]})."]
     refuse_other_runs(itertools.chain(*grids.values()))
     if not options.list:
         for note in notes:
@@ -200,18 +208,12 @@ def study(argv=None):
         path = options.result_dir / f"{options.name}{ending}"
         utils.write_atomically(path, lambda temporary, text=text: temporary.write_text(text, encoding="utf-8"))
     if sys.stdout.isatty():
-        markdown = fit_to_terminal(markdown, options)
+        from results4comparison import formatting
+
+        markdown, cut = formatting.fit(markdown, shutil.get_terminal_size().columns)
+        if cut:
+            markdown.append(f"All columns: {options.result_dir / options.name}.md and .tex")
     print(*markdown, sep="\n")  # last: whoever reads it may have gone
-
-
-def fit_to_terminal(lines, options):
-    """The lines of the table's file fitted to the terminal's width; the file is named where some are left out."""
-    from results4comparison import formatting
-
-    fitted, cut = formatting.fit(lines, shutil.get_terminal_size().columns)
-    if cut:
-        fitted.append(f"All columns: {options.result_dir / options.name}.md and .tex")
-    return fitted
 
 
 def grid_of(dataset, model, options):
@@ -239,7 +241,7 @@ def choose(dataset, model, grid, options):
             return model, grid
         best = max(grid, key=validation_score)
         label = f"{shlex.join(best.model)} (best of {len(grid)})"
-    seeds = options.seeds[:1] if has_closed_form(best) else options.seeds
+    seeds = options.seeds[:1] if best.is_closed else options.seeds
     return label, [Trial(best.model, dataset, seed, options) for seed in seeds]
 
 
@@ -249,20 +251,6 @@ def validation_score(trial):
     if "primary" in trial.summary:  # CoNRec's
         return figures[trial.summary["primary"]]
     return trial.options.run.score_of(figures)
-
-
-def has_closed_form(trial):
-    """Whether nothing in it is random, so that one seed says it all."""
-    row = MODELS[trial.model[0]]
-    return row.closed_form and not row.chance
-
-
-def notes_on_seeds(grids, options):
-    """[line] on the models that run with one seed where several are given."""
-    names = {grid[0].model[0] for grid in grids if has_closed_form(grid[0])}
-    if not names or len(options.seeds) == 1:
-        return []
-    return [f"{', '.join(sorted(names))}: in closed form, nothing is random, so one seed ({options.seeds[0]})."]
 
 
 if __name__ == "__main__":

@@ -98,9 +98,7 @@ def name_labels_and_flags(run):
 
 
 def parse_log(path):
-    """A log in the published format -> {"data": counts, "epochs": [{"epoch": 1, "loss": ...}, ...], "test": metrics}.
-
-    Our own logs are in this format, too.
+    """A log in the published format, as ours are -> {"data": counts, "epochs": [...], "test": metrics}.
     """
     text = Path(path).read_text(encoding="utf-8")
     body, _, final = text.partition("Final Test Results")
@@ -128,10 +126,10 @@ def parse_metrics(text):
 
 
 def write_table(run, reference):
-    """Lines that set a run's test metrics beside the published ones; none where nothing was published.
+    """Lines that set a run's test metrics beside the published ones; none where none were published.
 
-    run: a summary, or a parsed log with its dataset and model.  reference: of published().  Of another experiment than
-    the published one the first line says what differs.
+    run: a summary, or a parsed log with its dataset and model.  reference: of published().  Of another
+    experiment than the published one the first line says what differs.
     """
     if reference is None or run.get("protocol"):
         return []
@@ -152,7 +150,7 @@ def write_table(run, reference):
 
 
 def check(run, reference):
-    """[(exit code where it fails or 0 for information, whether it holds, what was compared), ...] of a parsed run."""
+    """[(exit code where it fails, 0 for information; whether it holds; what was compared), ...]"""
     checks = []
     ours, theirs = run["epochs"][0], reference["epochs"].iloc[0]
     for name, tolerance in (("loss", 0.02), ("recall@20", 0.01)):
@@ -167,7 +165,8 @@ def check(run, reference):
             # Both figures are of single runs, so their difference varies by sqrt 2 times as much.
             least = was - 2 * 2**0.5 * std
             source = f"{seeds} seeds" if seeds else "assumed"
-            text = f"test {name} {now:.4f}, at least {least:.4f} (published {was:.4f}; std {std:.4f}, {source})"
+            basis = f"published {was:.4f}; std {std:.4f}, {source}"
+            text = f"test {name} {now:.4f}, at least {least:.4f} ({basis})"
             checks.append((5 if name == "recall@20" else 0, now >= least, text))
     return checks
 

@@ -26,7 +26,7 @@ class Measured(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A mean over users with its 95 % interval, from low to high, and the p value; None where they are not known."""
+    """A mean over users with its 95 % interval and p value; None where they are not known."""
 
     users: int
     mean: float
@@ -79,9 +79,9 @@ def adjust(p_values):
 
 
 def add_differences(table, found, words=""):
-    """The table with the columns "difference" (each with words before it), "difference low", "... high", "p" and more.
+    """The table with the columns of Differences, found, one or None a row; p by Holm's method is within a data set.
 
-    found: for each row a Difference or None.  p by Holm's method is within a data set.
+    words: before the name of each column.
     """
     columns = ["users", "difference", "difference low", "difference high", "p"]
     missing = [None] * len(columns)

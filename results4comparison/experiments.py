@@ -1,4 +1,4 @@
-"""Runs as a DataFrame, a row a run, and the experiments among them, whose runs differ in the seed alone."""
+"""Runs as a DataFrame, a row a run, and as experiments, whose runs differ in the seed alone."""
 
 import pandas as pd
 
@@ -50,16 +50,16 @@ def tabulate(runs):
 
 
 def find_experiments(runs):
-    """DataFrame with a row for each experiment: means over its seeds, and beside each "X std", their deviation.
+    """DataFrame with a row an experiment: means over seeds, and beside each "X std", their deviation.
 
-    A figure that one of its runs lacks, an experiment lacks.  names: of its runs.  run: the summary of the first.
+    A figure that one of its runs lacks, an experiment lacks.  names: of its runs.  run: the first's summary.
     """
     figures = [*FIGURES, "train seconds", *SHOWN, *LISTS]
     grouped = runs.groupby("row", sort=False)
     table = grouped[[*EXPERIMENT, "model", "closed", "run"]].first()
     table["names"] = grouped["name"].agg(list)
     table["seeds"] = grouped.size()
-    table["one seed"] = (table["seeds"] == 1) & ~table["closed"]  # of a trained model: no deviation is known
+    table["one seed"] = (table["seeds"] == 1) & ~table["closed"]  # of a trained model
     table["best epoch"] = grouped["best epoch"].agg(write_range)
     complete = grouped[figures].count().eq(table["seeds"], axis=0)
     means = grouped[figures].mean().where(complete)
@@ -78,7 +78,7 @@ def write_range(values):
 
 
 def find(table, dataset, model, flags, labels=None):
-    """The experiment of exactly these flags, and of these labels where any are given; None where there is none."""
+    """The experiment of exactly these flags, and of these labels where any are given; or None."""
     for _, row in table[table["data set"] == dataset].iterrows():
         same = (row["run"]["model"], row["run"]["flags"]) == (model, flags)
         if same and labels in (None, row["labels"]):

@@ -25,8 +25,10 @@ OF_LISTS = NAME | {column: column for column in LISTS}
 
 
 def make_tables(rows):
-    """[(words above, header, cells), ...] of the table of all rows, of that of the best two, of the rows of each other
-    protocol, and of what lists hold.  Those without rows are left out.  rows: of find_experiments."""
+    """[(words above, header, cells), ...] of the tables that have rows.  rows: of find_experiments.
+
+    All rows of the published protocol; the best two of them; each other protocol; what lists hold.
+    """
     found = []
     published = rows[rows["protocol"] == ""]
     if len(published):
@@ -57,10 +59,11 @@ def compare_best_two(rows):
         for _, row in own.iterrows():
             users = read_recalls(row["names"])
             if not users.empty:
-                models.append((users.mean(axis=1).mean(), f"{row['model']}, {row['labels']}", users, row["closed"]))
+                name = f"{row['model']}, {row['labels']}"
+                models.append((users.mean(axis=1).mean(), name, Measured(users, row["closed"])))
         if len(models) > 1:
-            (_, first, *ours), (_, second, *theirs) = sorted(models, key=lambda model: -model[0])[:2]
-            cells.append([dataset, first, second, *shown(paired(Measured(*ours), Measured(*theirs)))])
+            (_, first, ours), (_, second, theirs) = sorted(models, key=lambda model: -model[0])[:2]
+            cells.append([dataset, first, second, *shown(paired(ours, theirs))])
     return cells
 
 
@@ -73,7 +76,7 @@ def write_lines(found, style):
 
 
 def read_recalls(folders):
-    """(users, runs) test Recall@20 of finished runs; empty where none of them has it user by user."""
+    """(users, runs) test Recall@20 of finished runs; empty where none has it user by user."""
     columns = []
     for folder in folders:
         path = folder / "per_user.csv"
@@ -147,5 +150,5 @@ def warn_of_doubles(runs):
     """Runs of one row should differ in the seed."""
     for (_, seed), own in runs.groupby(["row", "seed"], sort=False, dropna=False):
         if len(own) > 1:
-            folders = ", ".join(map(str, own["name"]))
-            print(f"{folders}: one row, although their seed is the same, too ({seed})", file=sys.stderr)
+            same = f"one row, although their seed is the same, too ({seed})"
+            print(f"{', '.join(map(str, own['name']))}: {same}", file=sys.stderr)

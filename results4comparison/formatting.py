@@ -1,4 +1,4 @@
-"""How tables are written: cells of figures, Markdown, LaTeX, and what of a table a terminal has room for."""
+"""How tables are written: cells of figures, Markdown, LaTeX, and what a terminal has room for."""
 
 import itertools
 import re
@@ -26,19 +26,24 @@ class Table(NamedTuple):
     rows: pd.DataFrame  # all figures, which go to a CSV
     columns: list  # those that are printed, at most seven
     above: str = ""  # a sentence
+    headings: bool = True  # whether the data sets are named
 
 
 def write_tables(tables):
-    """Lines of Markdown: a table for each data set below its name, and at the end the flags of recipes."""
+    """Lines of Markdown: a table for each data set below its name, at the end the flags of recipes."""
     lines, runs = [], []
     for table in tables:
         if table.above and len(table.rows):
             lines += [table.above, ""]
-        header = [re.sub("difference$", "difference (95 % interval)", column) for column in table.columns]
-        header = [re.sub(".*p, Holm$", "p, Holm", column) for column in header]
+        header = []
+        for column in table.columns:
+            column = re.sub("difference$", "difference (95 % interval)", column)
+            header.append(re.sub(".*p, Holm$", "p, Holm", column))
         for dataset, own in table.rows.groupby("data set", sort=False):
             own = own.replace(AS_THEY_ARE, AS_THEY_ARE.removeprefix("none: "))
-            lines += [f"**{dataset}**", "", *markdown(header, write_cells(own, table.columns)), ""]
+            if table.headings:
+                lines += [f"**{dataset}**", ""]
+            lines += [*markdown(header, write_cells(own, table.columns)), ""]
         if "run" in table.rows:
             runs += table.rows["run"].dropna().tolist()
     recipes = list_recipes(runs)
@@ -84,7 +89,7 @@ def write_cell(row, column):
 
 
 def deviation(values, digits=4):
-    """A cell: the mean ± the standard deviation of the runs of a row; empty where one lacks the figure."""
+    """A cell: mean ± standard deviation of the runs of a row; empty where one lacks the figure."""
     if None in values:
         return ""
     if len(values) == 1:
@@ -101,7 +106,7 @@ def shown(found):
 
 
 def tested(families):
-    """Rows of cells under TESTED, of [(family, Difference or None), ...]: p by Holm's method within each family."""
+    """Rows of cells under TESTED, of [(family, Difference or None), ...]; Holm's p within a family."""
     if not families:
         return []
     found = [difference for _, difference in families]
@@ -127,45 +132,45 @@ def markdown(header, rows):
 
 
 def fit(lines, width):
-    """Lines of text and Markdown tables, fitted to the columns of a terminal: (lines, whether a column was left out).
+    """Lines of text and Markdown tables, fitted to a terminal: (lines, whether a column was left out).
 
     Long names are wrapped.  Of a table that is still too wide the last columns are left out.
     """
     found, cut = [], False
     for is_table, block in itertools.groupby(lines, lambda line: line.startswith("| ")):
         block = list(block)
-        if is_table and max(map(len, block)) > width:
-            header, _, *rows = (line[2:-2].split(" | ") for line in block)
-            narrower, left_out = narrow([header, *rows], width)
-            found, cut = found + narrower, cut or left_out
-        elif is_table:
+        if not is_table:
+            for line in block:
+                found += textwrap.wrap(line, width) or [""]
+        elif max(map(len, block)) <= width:
             found += block
         else:
-            found += [part for line in block for part in textwrap.wrap(line, width) or [""]]
+            header, _, *rows = (line[2:-2].split(" | ") for line in block)
+            columns = [wrap_column(cells, width) for cells in zip(header, *rows, strict=True)]
+            widths = [max(len(line) for cell in column for line in cell) for column in columns]
+            ends = itertools.accumulate(widths, lambda end, own: end + 2 + own)  # two spaces between columns
+            kept = sum(end <= width for end in ends)
+            found += align(columns[:kept], widths[:kept])
+            cut = cut or kept < len(widths)
     return found, cut
 
 
-def narrow(rows, width):
-    """(lines of aligned columns within this width, whether a column was left out).  rows: lists of cells, first the
-    header."""
-    texts = {place for place in range(len(rows[0])) if any(LETTERS.search(row[place]) for row in rows[1:])}
-    wrapped = []  # rows of cells of lines
-    for row in rows:
-        cells = [
-            textwrap.wrap(cell, LONGEST_TEXT if place in texts else width, break_on_hyphens=False) or [""]
-            for place, cell in enumerate(row)
-        ]
-        wrapped.append(cells)
-    widths = [max(len(line) for row in wrapped for line in row[place]) for place in range(len(rows[0]))]
-    ends = list(itertools.accumulate(widths, lambda end, own: end + 2 + own))  # two spaces between columns
-    kept = sum(end <= width for end in ends)
+def wrap_column(cells, width):
+    """The lines of each cell of a column, the first of which is its header."""
+    if any(LETTERS.search(cell) for cell in cells[1:]):
+        width = LONGEST_TEXT
+    return [textwrap.wrap(cell, width, break_on_hyphens=False) or [""] for cell in cells]
+
+
+def align(columns, widths):
+    """Lines of columns of cells of lines, with a rule below the header."""
     lines = []
-    for row in wrapped:
-        for parts in itertools.zip_longest(*row[:kept], fillvalue=""):
-            lines.append("  ".join(part.ljust(own) for part, own in zip(parts, widths, strict=False)).rstrip())
-        if row is wrapped[0]:
-            lines.append("  ".join("-" * own for own in widths[:kept]))
-    return lines, kept < len(widths)
+    for row in zip(*columns, strict=True):
+        for parts in itertools.zip_longest(*row, fillvalue=""):
+            lines.append("  ".join(map(str.ljust, parts, widths)).rstrip())
+        if row[0] is columns[0][0]:
+            lines.append("  ".join("-" * own for own in widths))
+    return lines
 
 
 def latex(header, rows):

@@ -28,14 +28,13 @@ K = 20
 
 
 def group_users(positives):
-    """positives: (U,) train positives of each user.  (U,) group 0, 1, 2: as many users in each, the least active 0."""
+    """(U,) group 0, 1, 2, as many users in each, the least active in 0.  positives: (U,) train positives."""
     rank = positives.argsort(kind="stable").argsort()
     return rank * 3 // len(positives)
 
 
 def group_items(positives):
-    """positives: (I,) train positives of each item.  (I,) group 0 of the most popular items that hold a third of all
-    train positives, then 1, then 2."""
+    """(I,) group 0 of the most popular items that hold a third of all positives (I,), then 1, then 2."""
     order = (-positives).argsort(kind="stable")
     before = positives[order].cumsum() - positives[order]  # held by more popular items
     group = np.empty(len(positives), int)
@@ -68,12 +67,13 @@ def measure(folder):
         (by_user[users], name_groups("users", of_users, by_user)[users]),
         (by_item[items], name_groups("items", of_items, by_item)[items]),
     ):
-        parts.append(hit.groupby([number, name]).agg(hits="sum", rows="size").reset_index(names=["number", "group"]))
+        table = hit.groupby([number, name]).agg(hits="sum", rows="size")
+        parts.append(table.reset_index(names=["number", "group"]))
     return pd.concat(parts)[["group", "hits", "rows"]]
 
 
 def write_table(runs):
-    """Lines of a table with a row for each group.  runs: DataFrame of column (name of a column), group, hits, rows."""
+    """Lines of a table with a row a group.  runs: DataFrame of column (its name), group, hits, rows."""
     recall = runs.assign(recall=runs.hits / runs.rows.clip(lower=1))
     table = recall.pivot_table("recall", "group", "column", sort=False).map("{:.4f}".format)
     table["test rows"] = runs.groupby("group")["rows"].last().astype(str)
@@ -112,7 +112,8 @@ def main(arguments):
         case ["kept", *wanted] if wanted:
             runs = read_kept(wanted)
         case [*folders] if folders:
-            runs = pd.concat([measure(Path(folder)).assign(column=Path(folder).name) for folder in folders])
+            paths = list(map(Path, folders))
+            runs = pd.concat([measure(path).assign(column=path.name) for path in paths])
         case _:
             raise InputError("give run folders, or keep RUN_FOLDER NAME, or kept NAME ...")
     print(*write_table(runs), sep="\n")

@@ -1,12 +1,10 @@
-"""Runs with --hold_out dislikes, as tables: what a list shows of what people like and of what they dislike.
+"""Runs with --hold_out dislikes, as tables: what a list shows of what people like and dislike.
 
-    python results4comparison/table.py dislikes             of the runs kept in ours/hold_out_dislikes/
-    python results4comparison/table.py result/ML-100K/*     of your own runs, below the table of the published protocol
+    python results4comparison/table.py dislikes             of the kept runs
+    python results4comparison/table.py result/ML-100K/*     of your own runs, below the other tables
 
-The first table's p values are of the difference to ReFINe++ without autoencoders on the ratings as they are, in large
-batches.  The second table has the comparisons that were named before any of them was looked at, the third those of
-HNLMRec's vectors, the fourth what shows fewer dislikes less released ReFINe++, the fifth what was tried with one seed
-alone, of which no interval is known.
+The first table's p values are of the difference to ReFINe++ without autoencoders on the ratings as they
+are, in large batches.  The comparisons of the second were named before any of them was looked at.
 """
 
 from collections import defaultdict
@@ -68,7 +66,7 @@ PRINTED = {  # {name of the CSV: (a sentence above the table, the columns that a
         ["tuned vectors", "less", *TESTS],
     ),
     "dislikes_goals": (
-        "Models in which dislikes count against items, and blends, less ReFINe++ on refined ratings:",
+        "Models in which dislikes count against items, and blends, less ReFINe++:",
         ["model", "less ReFINe++ on", "dislikes, of its", *TESTS],
     ),
     "dislikes_one_seed": ("One seed each, of which no interval is known:", ["model", "labels", *TRIED]),
@@ -81,26 +79,28 @@ def compare_dislikes():
     for protocol in PROTOCOLS:
         table = kept_runs.read_experiments(lambda run: True, protocol)
         several, tried = table[~table["one seed"]], table[table["one seed"]]
-        tables = [compare_all(several), compare_named(several), compare_vectors(several), compare_goals(several), tried]
+        sides = []
+        for _, row in several.iterrows():
+            sides.append((row, find_labels(several, row["data set"], AS_THEY_ARE, WITHOUT)))
+        tables = [compare_both(several, sides)]
+        tables += [compare_named(several), compare_vectors(several), compare_goals(several), tried]
         split = ", split in time" if protocol == IN_TIME else ""
         for name, rows in zip(PRINTED, tables, strict=True):
             if len(rows):
                 parts[name].append(rows.assign(**{"data set": rows["data set"] + split}))
-    return {name: Table(pd.concat(rows), PRINTED[name][1], PRINTED[name][0]) for name, rows in parts.items()}
+    tables = {}
+    for name, rows in parts.items():
+        above, columns = PRINTED[name]
+        tables[name] = Table(pd.concat(rows), columns, above)
+    return tables
 
 
 def compare_both(rows, sides):
-    """The rows with the differences of their sides, [(experiment, experiment), ...], in both METRICS."""
+    """The rows with the differences of sides, [(experiment, experiment), ...], in both METRICS."""
     for metric, title in METRICS.items():
         found = [kept_runs.compare_users(ours, theirs, metric) for ours, theirs in sides]
         rows = add_differences(rows, found, f"{title}, ")
     return rows
-
-
-def compare_all(table):
-    """A row for each experiment, with its differences to the ratings as they are."""
-    sides = [(row, find_labels(table, row["data set"], AS_THEY_ARE, WITHOUT)) for _, row in table.iterrows()]
-    return compare_both(table, sides)
 
 
 def compare_named(table):
@@ -126,10 +126,13 @@ def compare_vectors(table):
 
 
 def compare_goals(table):
-    """What lets dislikes count against items, and blends, each less ReFINe++ on the authors' labels (by the rule where
-    there are none); what shows the fewest dislikes last."""
+    """What lets dislikes count against items, and blends, each less ReFINe++ on the authors' labels.
+
+    Where there are none, on the rule's.  What shows the fewest dislikes stands last.
+    """
     rows, sides = [], []
-    for _, row in table.sort_values(["data set", "dislikes shown"], ascending=[True, False]).iterrows():
+    table = table.sort_values(["data set", "dislikes shown"], ascending=[True, False])
+    for _, row in table.iterrows():
         base = find_labels(table, row["data set"], LLAMA, WITHOUT)
         if base is None:
             base = find_labels(table, row["data set"], RULE, WITHOUT)
@@ -143,7 +146,7 @@ def compare_goals(table):
 
 
 def find_labels(table, dataset, labels, flags):
-    """The experiment of ReFINe++ with these labels, and these flags beside LARGE_BATCHES; None where there is none."""
+    """The experiment of ReFINe++ with these labels, and these flags beside LARGE_BATCHES; None."""
     return find(table, dataset, "ReFINe++", LARGE_BATCHES.get(dataset, {}) | flags, labels)
 
 

@@ -1,8 +1,8 @@
 """The runs kept in ours/, which the tables and pictures are made of.
 
-ours/<data set>_NAME.json is the summary.json of a finished run, ours/<data set>_per_user.csv holds the test Recall@20
-of every user in each of them.  Those of another protocol lie in a folder of its name, such as ours/hold_out_dislikes/,
-with the users' dislikes@20 in <data set>_per_user_dislikes.csv.
+ours/<data set>_NAME.json is the summary.json of a finished run, ours/<data set>_per_user.csv holds the
+test Recall@20 of every user in each of them.  Those of another protocol lie in a folder of its name,
+such as ours/hold_out_dislikes/, with the users' dislikes@20 in <data set>_per_user_dislikes.csv.
 """
 
 import functools
@@ -17,11 +17,11 @@ from results4comparison.differences import Measured, paired
 from results4comparison.experiments import find_experiments, sort_by_recall, tabulate
 
 OURS = compare.HERE / "ours"
-METRICS = {"recall@20": "per_user", "dislikes@20": "per_user_dislikes"}  # kept of every user, and in which file
+METRICS = {"recall@20": "per_user", "dislikes@20": "per_user_dislikes"}  # of users, in which files
 
 
 def read_experiments(wanted, protocol=""):
-    """The experiments of the kept runs of a protocol for which wanted(summary), the best of a data set last."""
+    """The experiments of the kept runs of a protocol for which wanted(summary), the best last."""
     runs = []
     for path in sorted((OURS / protocol).glob("*.json")):
         # The oldest summaries have no flags: none had been given.
@@ -40,12 +40,12 @@ def read_users(experiment, metric="recall@20"):
 
 @functools.cache
 def read_per_user(path, written):
-    """A file of what is kept of users, read once for all rows of a table.  written: when; `add` changes it."""
+    """A file of what is kept of users, read once for all rows of a table.  written: when it was."""
     return pd.read_csv(path, index_col="user", dtype={"user": str})
 
 
 def compare_users(ours, theirs, metric="recall@20"):
-    """The Difference of two kept experiments in a test metric; None of one less itself, or where there is no second."""
+    """The Difference of two kept experiments in a test metric; None of one less itself or nothing."""
     if theirs is None or ours["names"] == theirs["names"]:
         return None
     return paired(*(Measured(read_users(side, metric), side["closed"]) for side in (ours, theirs)))
@@ -72,6 +72,7 @@ def add(folder, name):
         path = kept / f"{run['dataset']}_{file}.csv"
         table = own.to_frame()
         if path.exists():
-            others = pd.read_csv(path, index_col="user", dtype={"user": str}).drop(columns=name, errors="ignore")
+            others = pd.read_csv(path, index_col="user", dtype={"user": str})
+            others = others.drop(columns=name, errors="ignore")
             table = others.join(own, how="outer")  # a user may be in some of the runs only
         table.loc[sort_ids(table.index)].sort_index(axis=1).to_csv(path, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""What runs are called in tables and pictures: their labels, their model, and their flags in words."""
+"""What runs are called in tables and pictures: their labels, model and flags in words."""
 
 import re
 
@@ -16,9 +16,9 @@ WITHOUT_OUR_MODEL = {
     "file": "labels as found",
 }
 
-# The names of recipes, which stand for several flags at once.  The first that a run has is taken, then those that the
-# rest of its flags has.
-LARGE_BATCHES = {  # at which labels are compared, by data set; on ML-1M a run at the defaults takes hours
+# Recipes: names for several flags at once.  The first that a run has is taken, then those that the rest
+# of its flags has.
+LARGE_BATCHES = {  # at which labels are compared; on ML-1M a run at the defaults takes hours
     "ML-100K": {"learning_rate": 0.006, "batch_size": 4096, "average_decay": 0.998},
     "ML-1M": {"learning_rate": 0.02, "batch_size": 16384, "early_stopping_step": 10, "average_decay": 0.997},
 }
@@ -32,7 +32,6 @@ FEW_RIDGES = {"ease_lambdas": [10.0, 20.0, 50.0], "ease_denoising": [0.5, 1.0], 
 WORDS_OF_ITEMS = {"ease_words": [0.5, 1.0, 2.0]}
 RECIPES = [
     ("star weights, slower", SLOWER),
-    ("star weights between users", EASE_STARS | MANY_RIDGES | {"ease_side": "user"}),
     ("star weights", EASE_STARS | MANY_RIDGES),
     ("star weights and words", EASE_STARS | RIDGES | WORDS_OF_ITEMS),
     ("star weights", EASE_STARS | RIDGES),
@@ -48,11 +47,13 @@ for large in LARGE_BATCHES.values():
     ]
 FLAGS_IN_WORDS = {  # a flag, or a flag with a value
     "no_autoencoder": "no autoencoders", "loss bpr": "BPR", "negatives per_user": "negatives per user",
-    "graph positive": "likes as edges", "real_neg_samp_prob": "γ {}", "kappa": "κ {}", "n_negatives": "{} negatives",
-    "star_weights": "stars {}", "ease_weights": "stars {}", "early_stopping_step": "patience {}",
-    "lambda_reg": "λ {}", "precision": "{}", "rejection": "rejection {}",
+    "graph positive": "likes as edges", "real_neg_samp_prob": "γ {}", "kappa": "κ {}",
+    "n_negatives": "{} negatives", "star_weights": "stars {}", "ease_weights": "stars {}",
+    "early_stopping_step": "patience {}", "lambda_reg": "λ {}",
+    "ease_side user": "between users", "precision": "{}", "rejection": "rejection {}",
     "hard none": "no vectors", "hard shuffled": "vectors shuffled", "hard noise_gauss": "Gaussian noise",
-    "hard text": "vectors of titles", "hn_folder": "", "backbone MF": "on MF", "hn_alpha": "α {}", "hn_lambda": "λ {}",
+    "hard text": "vectors of titles", "hn_folder": "", "backbone MF": "on MF",
+    "hn_alpha": "α {}", "hn_lambda": "λ {}",
     "hn_official": "as released", "hn_adapter joint": "joint adapter", "rank_loss hinge": "hinge loss",
     "sampler dns": "DNS", "sampler mixgcf": "MixGCF", "sampler ahns": "AHNS",
     "sampler_candidates": "{} candidates", "sampler_top": "top {}",
@@ -107,13 +108,13 @@ def name_system(run):
 
 
 def is_closed(run):
-    """Whether nothing in a run is random.  A blend is as random as its parts, of which it does not tell."""
+    """Whether nothing in a run is random.  A blend, which does not tell of its parts, may be."""
     row = MODELS[run["model"]]
     return run["model"] != "Blend" and row.closed_form and not row.chance
 
 
 def lets_dislikes_count(run):
-    """Whether dislikes count against items in a model: kappa, stars that weigh less than nothing, rejection."""
+    """Whether dislikes count against items in a model: kappa, negative stars, rejection."""
     flags = run["flags"]
     return bool(flags.get("kappa") or flags.get("rejection") or min(flags.get("ease_weights", [0])) < 0)
 
@@ -122,7 +123,7 @@ def lets_dislikes_count(run):
 
 
 def find_recipes(flags):
-    """([(name, its flags), ...] of the RECIPES that are among flags, the flags that are in none of them)."""
+    """([(name, its flags), ...] of the RECIPES that are among flags, the flags in none of them)."""
     found, rest = [], dict(flags)
     for name, recipe in RECIPES:
         if recipe.items() <= rest.items():
@@ -170,7 +171,7 @@ def shorten_blend(flags):
 
 
 def list_recipes(runs):
-    """A line of Markdown for each recipe in the short names of these summaries: on which data sets, and its flags."""
+    """A line of Markdown for each recipe in the names of these summaries: data sets and flags."""
     datasets = {}
     for run in runs:
         if run["model"] != "Blend":

@@ -3,12 +3,12 @@
     python results4comparison/pictures.py FOLDER      writes them there
     python results4comparison/pictures.py docs        those of the documentation
 
-labels.png, ablations.png   what each row of `table.py labels` and `ablations` is worth: its difference in test
-                            Recall@20 to a reference with the 95 % interval of the table; a pale point is one seed
-seconds.png                 what quality costs: Recall@20, with the deviation over seeds, against seconds of training;
-                            a blend's seconds are those of its parts and of blending
-dislikes.png                Recall@20 against dislikes shown, of the runs with --hold_out dislikes; a small point has
-                            one seed; the line joins the others that none beats in both
+labels.png      the difference of each row of `table.py labels` to the ratings as they are, with its interval
+ablations.png   the same of `table.py ablations`; a pale point is one seed
+seconds.png     Recall@20, with the deviation over seeds, against seconds of training; a blend's seconds are
+                those of its parts and of blending
+dislikes.png    Recall@20 against dislikes shown, of the runs with --hold_out dislikes; a small point has
+                one seed; the line joins the others that none beats in both
 """
 
 import json
@@ -48,7 +48,8 @@ VALUES = r", (stars|α|\d+ candidates)[\d. ]*"
 
 def find_differences(wanted, other):
     """The kept experiments that have one to be set against, as in table.compare_with, the best last."""
-    return table.compare_with(wanted, other).dropna(subset="difference").sort_values(["data set", "difference"])
+    rows = table.compare_with(wanted, other).dropna(subset="difference")
+    return rows.sort_values(["data set", "difference"])
 
 
 def plot_differences(rows, names, title):
@@ -78,14 +79,11 @@ def plot_differences(rows, names, title):
 
 
 def find_costs(dataset):
-    """The experiments of `table.py headline` and `beyond`, and the published runs, with all seconds of blends."""
-    rows = kept_runs.read_experiments(lambda run: run["dataset"] == dataset and belongs(run))
+    """The experiments of `table.py headline` and `beyond`, and the published runs."""
+    rows = kept_runs.read_experiments(lambda run: table.is_beyond(run) or table.is_chosen_system(run))
+    rows = rows[(rows["data set"] == dataset) & (rows["system"] != "Popularity")]
     seconds = [row["train seconds"] + count_parts(row) for _, row in rows.iterrows()]
     return table.add_published(rows.assign(**{"train seconds": seconds}), ("ReFINe", "ReFINe++"))
-
-
-def belongs(run):
-    return run["model"] != "Popularity" and (table.is_beyond(run) or table.is_chosen_system(run))
 
 
 def count_parts(row):
@@ -179,7 +177,7 @@ def plot_dislikes(dataset, least=0.38):
 
 
 def write_names(axis, points):
-    """Write names beside points of several seeds: no two on one another, none twice, the single models first."""
+    """Write names beside points of several seeds: no two on one another, none twice."""
     width, height = np.ptp(points["dislikes shown"]), np.ptp(points["Recall@20"])
     named = points[~points["one seed"]].assign(order=points["kind"].map(list(KINDS).index))
     named = named.sort_values(["order", "behind", "Recall@20"], ascending=[True, True, False])
@@ -199,11 +197,13 @@ def draw_all():
     """{name: figure}"""
     labels = find_differences(table.is_about_labels, {"labels": AS_THEY_ARE})
     parts = find_differences(table.is_ablation, table.ABLATION)
-    flags = parts["model"].str.removeprefix("ReFINe++, ").replace("ReFINe++", "as published (with autoencoders)")
+    flags = parts["model"].str.removeprefix("ReFINe++, ")
+    flags = flags.replace("ReFINe++", "as published (with autoencoders)")
     title = "ReFINe++ on refined ratings, less ReFINe++ on the ratings as they are"
+    title_of_parts = "Variants of ReFINe++, less ReFINe++ without autoencoders"
     return {
         "labels.png": plot_differences(labels, labels["labels"], title),
-        "ablations.png": plot_differences(parts, flags, "Variants of ReFINe++, less ReFINe++ without autoencoders"),
+        "ablations.png": plot_differences(parts, flags, title_of_parts),
         "seconds.png": plot_seconds(),
         "dislikes.png": plot_dislikes("ML-100K"),
     }

@@ -50,7 +50,7 @@ ABLATION = {"flags": {"no_autoencoder": True}}
 QUICK = LARGE_BATCHES["ML-1M"]
 # The flags at which labels are compared, by data set; else the defaults.
 LABELS = {"ML-1M": {"no_autoencoder": True, **QUICK}}
-# The flags at which float32 and bfloat16 are compared, in the order of --help, as summaries have them.
+# The flags at which float32 and bfloat16 are compared.
 PRECISION = LARGE_BATCHES["ML-100K"]
 
 FIGURES = ["seeds", "Recall@20", "NDCG@20"]
@@ -65,9 +65,9 @@ def without(run, flag):
 
 
 def is_system(run):
-    """ReFINe++ as published, on the ratings as they are or in large batches, or another model with whatever flags.
+    """ReFINe++ as published, on the ratings as they are or in large batches, or another model.
 
-    HNLMRec without any, and no other --sampler: they have a table of their own.
+    HNLMRec without any flags, and no other --sampler: they have a table of their own.
     """
     if run["model"] not in ("ReFINe++", "HNLMRec", "Blend"):
         return "sampler" not in run["flags"]
@@ -116,7 +116,7 @@ def is_ablation(run):
 
 
 def compare_with(wanted, other, published=()):
-    """The kept experiments, each less the one that differs from it in other alone, and the published runs of models."""
+    """The kept experiments, each less the one that differs from it in other alone, and published ones."""
     table = kept_runs.read_experiments(wanted)
     found = []
     for _, row in table.iterrows():
@@ -158,7 +158,7 @@ def compare_beyond():
 
 
 def show_headline():
-    """A system, its labels, what it reaches at what cost, and what it shows of dislikes where these are held out."""
+    """A system, what it reaches at what cost, and what it shows of dislikes where these are held out."""
     table = kept_runs.read_experiments(is_headline)
     held = kept_runs.read_experiments(lambda run: run["dataset"] == "ML-100K", "hold_out_dislikes")
     columns = ["dislikes shown", "dislikes shown std"]
@@ -166,8 +166,9 @@ def show_headline():
         found = held_out.find_held_out(held, row)
         if found is not None:
             table.loc[place, columns] = found[columns]
-    rows = add_published(table, ("ReFINe", "ReFINe++"))
-    return {"headline": Table(rows, ["model", "labels", *FIGURES, "dislikes shown", "train seconds"])}
+    rows = add_published(table, ("ReFINe", "ReFINe++")).drop(columns="run")  # its flags stand in docs/results.md
+    columns = ["model", "labels", *FIGURES, "dislikes shown", "train seconds"]
+    return {"headline": Table(rows, columns, headings=False)}
 
 
 def compare_labels():
@@ -175,14 +176,14 @@ def compare_labels():
     table, pairs, found = kept_runs.read_experiments(is_about_labels), [], []
     for (_, ours), (_, theirs) in itertools.combinations(table[::-1].iterrows(), 2):  # the better first
         if ours["data set"] == theirs["data set"]:  # users of different data sets cannot be paired
-            pairs.append({"data set": ours["data set"], "labels": ours["labels"], "less": theirs["labels"]})
+            pairs.append([ours["data set"], ours["labels"], theirs["labels"]])
             found.append(kept_runs.compare_users(ours, theirs))
     pairs = pd.DataFrame(pairs, columns=["data set", "labels", "less"])
     pairs = add_differences(pairs, found).sort_values("data set", kind="stable")
     rows = add_published(table, ("ReFINe++",))
     return {
         "labels": Table(rows, ["model", "labels", *FIGURES]),
-        "labels_pairs": Table(pairs, ["labels", "less", *TEST], "Test Recall@20 with some labels less others:"),
+        "labels_pairs": Table(pairs, ["labels", "less", *TEST], "Recall@20 with some labels less others:"),
     }
 
 
@@ -197,10 +198,15 @@ def compare_precisions():
 
 
 TABLES = {  # {name of the CSV: Table} of a command
-    "headline": show_headline, "systems": compare_systems, "beyond": compare_beyond, "labels": compare_labels,
-    "ablations": compare_parts, "precision": compare_precisions, "negatives": hard_negatives.compare_vectors,
+    "headline": show_headline,
+    "systems": compare_systems,
+    "beyond": compare_beyond,
+    "labels": compare_labels,
+    "ablations": compare_parts,
+    "precision": compare_precisions,
+    "negatives": hard_negatives.compare_vectors,
     "dislikes": held_out.compare_dislikes,
-}  # fmt: skip
+}
 
 
 def describe(name):
