@@ -123,7 +123,7 @@ def refuse_other_runs(trials):
         raise InputError(f"{folder}: {other}{more}; {finished.cure(folder)}")
 
 
-def different_data_sets(options):
+def list_data_sets(options):
     """--datasets without repetitions.  Raises InputError for two of one name, whose runs would share their folders."""
     first = {}  # name: (dataset, folder of its files)
     for dataset in options.datasets:
@@ -174,8 +174,8 @@ def study(argv=None):
 
     # Every combination of a grid is run with the first seed.
     grids = {}  # a model that is given twice is run once
-    for dataset, model in itertools.product(different_data_sets(options), options.models):
-        grids[dataset, model] = grid_of(dataset, model, options)
+    for dataset, model in itertools.product(list_data_sets(options), options.models):
+        grids[dataset, model] = make_grid(dataset, model, options)
     closed = {grid[0].model[0] for grid in grids.values() if grid[0].is_closed}
     notes = []
     if closed and len(options.seeds) > 1:
@@ -216,17 +216,17 @@ def study(argv=None):
     print(*markdown, sep="\n")  # last: whoever reads it may have gone
 
 
-def grid_of(dataset, model, options):
+def make_grid(dataset, model, options):
     """A trial with the first seed for each combination of the model's flags."""
     seed = options.seeds[0]
-    trials = [Trial(words, dataset, seed, options) for words in combinations(model)]
+    trials = [Trial(words, dataset, seed, options) for words in combine_flags(model)]
     if len({(trial.options.run.protocol, trial.options.run.chosen_by) for trial in trials}) > 1:
         words = "--hold_out, --split and --dislike_cost cannot be chosen among: what is chosen by would differ"
         raise InputError(f"--models {shlex.quote(model)}: {words}; give each as a model of its own")
     return trials
 
 
-def combinations(model):
+def combine_flags(model):
     """"SiReN --lambda_reg .01,.1" -> [["SiReN", "--lambda_reg", ".01"], [..., ".1"]]"""
     values = [word.split(",") for word in shlex.split(model)]
     return list(map(list, itertools.product(*values)))
@@ -239,13 +239,13 @@ def choose(dataset, model, grid, options):
         if not all(trial.finished for trial in grid):
             # With --list alone: the best is not known yet, and the grid is what is left to run.
             return model, grid
-        best = max(grid, key=validation_score)
+        best = max(grid, key=read_score)
         label = f"{shlex.join(best.model)} (best of {len(grid)})"
     seeds = options.seeds[:1] if best.is_closed else options.seeds
     return label, [Trial(best.model, dataset, seed, options) for seed in seeds]
 
 
-def validation_score(trial):
+def read_score(trial):
     """The figure that a grid's best is chosen by."""
     figures = trial.summary["validation"]
     if "primary" in trial.summary:  # CoNRec's

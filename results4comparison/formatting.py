@@ -80,7 +80,7 @@ def write_cell(row, column):
         low, high = row[f"{column} low"], row[f"{column} high"]
         return f"{value:+.4f}" if pd.isna(low) else f"{value:+.4f} ({low:+.4f} to {high:+.4f})"
     if column.endswith(", Holm"):
-        return p_value(value)
+        return write_p(value)
     digits = DIGITS.get(column, 4)
     deviation_of_seeds = row.get(f"{column} std")
     if column == "train seconds" or pd.isna(deviation_of_seeds):
@@ -102,7 +102,7 @@ def shown(found):
     if found is None:
         return [""] * len(DIFFERENCE)
     interval = "" if found.low is None else f"{found.low:+.4f} to {found.high:+.4f}"
-    return [str(found.users), f"{found.mean:+.4f}", interval, p_value(found.p)]
+    return [str(found.users), f"{found.mean:+.4f}", interval, write_p(found.p)]
 
 
 def tested(families):
@@ -111,10 +111,10 @@ def tested(families):
         return []
     found = [difference for _, difference in families]
     table = add_differences(pd.DataFrame({"data set": [family for family, _ in families]}), found)
-    return [[*shown(each), p_value(p)] for each, p in zip(found, table["p, Holm"], strict=True)]
+    return [[*shown(each), write_p(p)] for each, p in zip(found, table["p, Holm"], strict=True)]
 
 
-def p_value(p):
+def write_p(p):
     if p is None or pd.isna(p):
         return ""
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
@@ -127,7 +127,7 @@ def markdown(header, rows):
     """Lines of the table without the columns that are empty in every row; none without rows."""
     if not rows:
         return []
-    header, *rows = without_empty(header, rows)
+    header, *rows = drop_empty(header, rows)
     return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
 
 
@@ -177,7 +177,7 @@ def latex(header, rows):
     """The same as a tabular in the style of booktabs."""
     if not rows:
         return []
-    header, *rows = map(write_latex_row, without_empty(header, rows))
+    header, *rows = map(write_latex_row, drop_empty(header, rows))
     begin = rf"\begin{{tabular}}{{{'l' * (header.count(' & ') + 1)}}}"
     return [begin, r"\toprule", header, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}"]
 
@@ -191,7 +191,7 @@ def write_latex_row(cells):
     return rf"{' & '.join(cells)} \\"
 
 
-def without_empty(header, rows):
+def drop_empty(header, rows):
     """Header and rows, in one list, of the columns that hold something."""
     kept = [place for place in range(len(header)) if any(row[place] for row in rows)]
     return [[row[place] for place in kept] for row in (header, *rows)]

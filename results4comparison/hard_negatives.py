@@ -49,12 +49,8 @@ def compare_vectors():
     columns = ["model", "seeds", "Recall@20", "NDCG@20", "train seconds", "difference", "p, Holm"]
     tables = {"negatives": Table(add_differences(several, found), columns)}
 
-    rows, found = [], []
-    for dataset in several["data set"].unique():
-        for words, others, tuned, other in find_sides(several, dataset):
-            rows.append([dataset, words, others])
-            found.append(kept_runs.compare_users(tuned, other))
-    named = add_differences(pd.DataFrame(rows, columns=["data set", "tuned vectors", "less"]), found)
+    named, sides = name_comparisons(several)
+    named = add_differences(named, [kept_runs.compare_users(*both) for both in sides])
     above = f"{len(named)} comparisons of HNLMRec's tuned vectors, named beforehand:"
     tables["negatives_named"] = Table(named, ["tuned vectors", "less", "difference", "p, Holm"], above)
 
@@ -71,6 +67,16 @@ def find_plain(table, row):
     if row["run"]["model"] == "HNLMRec":
         wanted["hard"] = "none"
     return find(table, row["data set"], row["run"]["model"], wanted)
+
+
+def name_comparisons(table, folders=None):
+    """(DataFrame of what is compared, [(experiment, experiment), ...]) of the comparisons of tuned vectors."""
+    rows, sides = [], []
+    for dataset in table["data set"].unique():
+        for words, others, *both in find_sides(table, dataset, folders):
+            rows.append([dataset, words, others])
+            sides.append(both)
+    return pd.DataFrame(rows, columns=["data set", "tuned vectors", "less"]), sides
 
 
 def find_sides(table, dataset, folders=None):

@@ -83,7 +83,8 @@ def compare_dislikes():
         for _, row in several.iterrows():
             sides.append((row, find_labels(several, row["data set"], AS_THEY_ARE, WITHOUT)))
         tables = [compare_both(several, sides)]
-        tables += [compare_named(several), compare_vectors(several), compare_goals(several), tried]
+        vectors = compare_both(*hard_negatives.name_comparisons(several, VECTORS))
+        tables += [compare_named(several), vectors, compare_goals(several), tried]
         split = ", split in time" if protocol == IN_TIME else ""
         for name, rows in zip(PRINTED, tables, strict=True):
             if len(rows):
@@ -113,16 +114,6 @@ def compare_named(table):
                 rows.append([dataset, question])
                 sides.append(both)
     return compare_both(pd.DataFrame(rows, columns=["data set", "the first, or the second?"]), sides)
-
-
-def compare_vectors(table):
-    """HNLMRec's tuned vectors less what hard_negatives.py sets them against."""
-    rows, sides = [], []
-    for dataset in table["data set"].unique():
-        for words, others, *both in hard_negatives.find_sides(table, dataset, VECTORS):
-            rows.append([dataset, words, others])
-            sides.append(both)
-    return compare_both(pd.DataFrame(rows, columns=["data set", "tuned vectors", "less"]), sides)
 
 
 def compare_goals(table):

@@ -120,7 +120,7 @@ def test_the_benchmarks_run(ml_100k, films):
 def test_every_study_is_understood(command):
     options = study.parse(shlex.split(command)[2:])
     for model, dataset in itertools.product(options.models, options.datasets):
-        assert all(study.Trial(words, dataset, 1, options) for words in study.combinations(model))
+        assert all(study.Trial(words, dataset, 1, options) for words in study.combine_flags(model))
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"python main\.py[^`\n]*", TEXT + main.EXAMPLES))))

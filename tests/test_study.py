@@ -1,4 +1,4 @@
-"""study.py: what it runs, what it does not run again, how it chooses, what is seen of it, and its table."""
+"""study.py: what it runs, and does not run again, how it chooses, what is seen of it, its table."""
 
 import contextlib
 import dataclasses
@@ -61,7 +61,7 @@ GRID = {  # the first is the default
 
 @pytest.fixture(scope="module")
 def whole_study(base):
-    """(result folder, lines on stderr, which is no terminal) of two rows, one of them a grid, with two seeds."""
+    """(result folder, lines on stderr, no terminal) of two rows, one of them a grid, with two seeds."""
     with contextlib.redirect_stderr(io.StringIO()) as said:
         study.study(flags(base, "--seeds", 1, 2, "--jobs", 2, "--models", *MODELS))
     return base / "result", said.getvalue().splitlines()
@@ -223,7 +223,7 @@ def test_a_run_that_fails_is_named_with_its_reason_and_the_file_of_its_output(ba
 
 
 def read_until(terminal, pattern, seconds=120):
-    """What is shown until the pattern is; all of it with a pattern of None, until the other side has ended."""
+    """What is shown until the pattern is; with None all of it, until the other side has ended."""
     shown, until = "", time.monotonic() + seconds
     while not (pattern and re.search(pattern, shown)):
         ready, _, _ = select.select([terminal], [], [], until - time.monotonic())
@@ -422,7 +422,7 @@ def test_a_run_on_somebodys_labels_is_told_from_one_on_others(copied, capfd):
     labels = copied / "data" / "blocks" / "blocks_train_augment.csv"
     shutil.copy(rule, labels)
     model = "Popularity --dataset_augment augment"
-    (trial,) = study.grid_of(str(copied / "blocks"), model, study.parse(flags(copied, "--models", model)))
+    (trial,) = study.make_grid(str(copied / "blocks"), model, study.parse(flags(copied, "--models", model)))
     main.main(of_main(copied, *model.split()[1:], "--model", "Popularity", "--path_name", trial.folder.name))
     assert answer(copied, capfd, model)[0] == 0
     config = json.loads((trial.folder / "config.json").read_text())
@@ -505,7 +505,7 @@ def test_a_blend_knows_the_runs_that_it_is_made_of(copied, capfd):
     parts = [copied / "result" / "blocks" / name for name in ("Popularity_2024", "ease")]
     main.main(of_main(copied, "--model", "EASE", "--path_name", "ease", "--ease_lambdas", "10"))
     model = shlex.join(["Blend", "--blend", *map(str, parts)])
-    (trial,) = study.grid_of(str(copied / "blocks"), model, study.parse(flags(copied, "--models", model)))
+    (trial,) = study.make_grid(str(copied / "blocks"), model, study.parse(flags(copied, "--models", model)))
     main.main(trial.arguments)
     assert answer(copied, capfd, model)[0] == 0
     summary_of = parts[1] / "summary.json"
@@ -535,7 +535,7 @@ def test_a_run_is_judged_by_its_own_metric(tmp_path):
     assert said == "1 of 2: x CoNRec, seed 7: test FHR@20 0.2500, 3 s\n" and not failures
     # so is the best of a grid
     grid = [SimpleNamespace(summary={"primary": "fhr@20", "validation": {"fhr@20": fhr}}) for fhr in (0.2, 0.4, 0.3)]
-    assert max(grid, key=study.validation_score) is grid[1]
+    assert max(grid, key=study.read_score) is grid[1]
 
 
 @pytest.mark.parametrize("summary", ["{", "[]", "{}", '{"test": 1}', '{"test": {"recall@20": "much"}}'])

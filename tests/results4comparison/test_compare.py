@@ -1,4 +1,4 @@
-"""results4comparison: the published figures, the parser of logs, the checks and their exit codes."""
+"""compare.py: the published figures, the parser of logs, the checks and their exit codes."""
 
 import json
 
@@ -10,7 +10,7 @@ RUNS = json.loads((compare.HERE / "published" / "runs.json").read_text())
 
 
 def a_log(counts=(938, 1008, 65841, 5018, 10514), loss=5.0, recall=0.2098, shift=0.0):
-    """A short log in the published format that repeats the published ReFINe++ run on ML-100K, or departs from it."""
+    """A short log that repeats the published ReFINe++ run on ML-100K, or departs from it."""
     test = RUNS["ReFINe++_ML-100K"]["test"]
     lines = [
         f"user: {counts[0]},  item: {counts[1]}",
@@ -132,7 +132,8 @@ def test_spread_needs_three_runs_with_the_authors_labels(tmp_path, monkeypatch):
         run = {"dataset": "D", "model": "M", "llm": llm, "test": {"recall@20": recall}}
         (tmp_path / "ours" / f"{seed}.json").write_text(json.dumps(run))
     assert compare.measure_spread("D", "M") == {}
-    (tmp_path / "ours" / "3.json").write_text(json.dumps(run | {"llm": "published", "test": {"recall@20": 0.44}}))
+    third = run | {"llm": "published", "test": {"recall@20": 0.44}}
+    (tmp_path / "ours" / "3.json").write_text(json.dumps(third))
     assert compare.measure_spread("D", "M")["recall@20"] == (pytest.approx(0.02), 3)
 
 

@@ -73,7 +73,7 @@ def test_runs_of_another_protocol_are_kept_apart_with_two_metrics_of_each_user(k
 
 def test_each_row_is_set_against_the_ratings_as_they_are_in_both_metrics(kept, capsys):
     rows = rows_of("dislikes")
-    (llama,) = rows[rows["labels"] == "the authors' Llama-2-7b (made with the held-out dislikes)"].to_dict("records")
+    (llama,) = rows[rows["labels"] == held_out.LLAMA].to_dict("records")
     assert llama["model"] == "ReFINe++, no autoencoders, large batches" and llama["seeds"] == 3
     for metric, title in held_out.METRICS.items():
         sides = [[kept[f"{name}_{seed}"][metric] for seed in (1, 2, 3)] for name in ("llama", "plain")]

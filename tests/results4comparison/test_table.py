@@ -12,7 +12,7 @@ from results4comparison.differences import Measured, paired
 
 
 def a_run(folder, seed, llm, recalls, **flags):
-    """A finished run of ReFINe++ with these Recall@20 of users a, b, c, ...; of HNLMRec where llm is a dict."""
+    """A finished run of ReFINe++ with these Recall@20 of users; of another model where llm is a dict."""
     folder.mkdir()
     metrics = {"recall@20": sum(recalls) / len(recalls), "ndcg@20": 0.3, "precision@20": 0.2}
     summary = {"dataset": "D", "model": "ReFINe++", "random_seed": seed, "train_seconds": 60.0, "flags": flags}
@@ -60,7 +60,7 @@ def cells(line):
 def test_the_csvs_hold_all_figures_of_the_tables(tmp_path):
     """Refreshed by `python results4comparison/table.py write`."""
     table.write_all(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in table.FOLDER.glob("*.csv")}
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in table.FOLDER.iterdir()}
     for path in tmp_path.iterdir():
         kept = pd.read_csv(table.FOLDER / path.name)
         pd.testing.assert_frame_equal(pd.read_csv(path), kept, rtol=1e-3, atol=1e-4)
@@ -167,7 +167,7 @@ def printed(capsys, *folders):
 
 @pytest.fixture
 def folders(tmp_path):
-    """Three finished runs of two experiments, an unfinished one, and the file that study.py leaves beside them."""
+    """Three finished runs of two experiments, an unfinished one, and a file of study.py."""
     rule = [
         a_run(tmp_path / "rule_1", 1, "rule", [0.4, 0.5, 0.6, 0.7, 0.8, 0.9]),
         a_run(tmp_path / "rule_2", 2, "rule", [0.6, 0.5, 0.6, 0.5, 0.8, 0.7]),
