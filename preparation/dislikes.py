@@ -12,6 +12,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from preparation.files import CONFIRMED, LIKED, STARS, encode, read_items, read_ratings, require_timestamps, sort_ids
 from preparation.rules import TEST, TRAIN, VALIDATION, cut_in_time, is_complete, newest, of_drawn_users
@@ -60,21 +61,27 @@ def hold_out(name, folder, own, log=print):
 
     train, validation, test = (read_ratings(path, ",", STARS) for path in sources)
     share = share_of(train)
-    parts = [train[share >= SHARE_OF_BOTH], validation, test]
-    parts += [train[(share >= SHARE_OF_TEST) & (share < SHARE_OF_BOTH)], train[share < SHARE_OF_TEST]]
-    write(name, own, parts, made_from, f"{sources[0]} holds {(share < 2).sum()} ratings of 1 or 2")
+    is_test = share < SHARE_OF_TEST
+    is_validation = ~is_test & (share < SHARE_OF_BOTH)
+    parts = [train[~is_test & ~is_validation], validation, test, train[is_validation], train[is_test]]
+    dislikes = f"{(share < 2).sum()} ratings of 1 or 2"
+    write(name, own, parts, made_from, f"{sources[0]} holds {dislikes}")
     log(
-        f"dislikes: of {(share < 2).sum()} ratings of 1 or 2 in {sources[0]}, {len(parts[4])} are test and "
-        f"{len(parts[3])} validation rows of {own}, and left train"
+        f"dislikes: of {dislikes} in {sources[0]}, {is_test.sum()} are test and "
+        f"{is_validation.sum()} validation rows of {own}, and left train"
     )
 
 
 def are_there(name, own, made_from):
     """Whether the five CSVs lie in the folder and were made of these files.  Raises InputError for foreign ones."""
-    paths, stamp = [own / f"{name}_{part}.csv" for part in ALL_PARTS], own / "prepared.json"
+    paths, stamp = csvs_of(name, own), own / "prepared.json"
     if not stamp.exists() and any(map(Path.exists, paths)):
         raise InputError(f"{own}: holds CSVs that were not made here (no prepared.json); move them to make them anew")
     return is_up_to_date(paths, stamp, made_from)
+
+
+def csvs_of(name, own):
+    return [own / f"{name}_{part}.csv" for part in ALL_PARTS]
 
 
 def write(name, own, parts, made_from, what_there_is):
@@ -82,8 +89,7 @@ def write(name, own, parts, made_from, what_there_is):
     for part, table in zip(ALL_PARTS, parts, strict=True):
         if not len(table):
             raise InputError(f"--hold_out dislikes: {what_there_is}, which leave none for the {part} part")
-    paths = [own / f"{name}_{part}.csv" for part in ALL_PARTS]
-    write_splits([table[["user", "item", "token"]] for table in parts], paths, own / "prepared.json", made_from)
+    write_splits(parts, csvs_of(name, own), made_from)
 
 
 def hold_out_by_time(name, raw, own, log=print, reading=NOTHING_SAID):
@@ -109,10 +115,15 @@ def hold_out_by_time(name, raw, own, log=print, reading=NOTHING_SAID):
         if known and known.sample_users:
             rows = of_drawn_users(rows, latest, read_items(item), known)
         train, validation, test = parts_by_time(rows)
-        likes = [part[part.rating >= 4] for part in (validation, test)]
-        dislikes = [part[part.rating <= MOST] for part in (validation, test)]
-        counts = ", ".join(f"{len(part)}" for part in (train, *likes, *dislikes))
-        write(name, own, [train, *likes, *dislikes], made_from, f"{rated} has {len(rows)} ratings")
+        parts = [
+            train,
+            validation[validation.rating >= 4],
+            test[test.rating >= 4],
+            validation[validation.rating <= MOST],
+            test[test.rating <= MOST],
+        ]
+        write(name, own, parts, made_from, f"{rated} has {len(rows)} ratings")
+        counts = ", ".join(map(str, map(len, parts)))
         log(f"dislikes: {rated} cut in time; train, likes (validation, test), dislikes: {counts}")
         return made_from
 
@@ -137,11 +148,10 @@ def share_of(train):
     the CSVs.  Of a pair given twice the last row counts, and all its rows go the same way.
     """
     last = train.groupby(["user", "item"], observed=True).rating.transform("last")
-    disliked = np.flatnonzero(last <= MOST)
     share = np.full(len(train), 2.0)
-    users, items = train.user.astype(object).to_numpy(), train.item.astype(object).to_numpy()
-    for row in disliked:
-        share[row] = place_in_draw(users[row], items[row])
+    disliked = train[last <= MOST]
+    for row, user, item in zip(np.flatnonzero(last <= MOST), disliked.user, disliked.item, strict=True):
+        share[row] = place_in_draw(user, item)
     return share
 
 
@@ -157,10 +167,10 @@ def without_held_out(labels, name, own):
     labels: their CSV, about the pairs of the published train part.  Its makers have seen the dislikes that are held out
     here: such runs say so.
     """
-    table = read_ratings(labels, ",", (CONFIRMED, *STARS, LIKED))
-    held_out = set()
+    table = read_ratings(labels, ",", (CONFIRMED, *STARS, LIKED))[["user", "item", "token"]]
+    pairs = pd.MultiIndex.from_frame(table[["user", "item"]].astype(str))
     for part in DISLIKES:
-        rows = read_ratings(own / f"{name}_{part}.csv", ",", STARS)
-        held_out.update(zip(rows.user, rows.item, strict=True))
-    kept = [pair not in held_out for pair in zip(table.user, table.item, strict=True)]
-    return table.loc[kept, ["user", "item", "token"]]
+        rows = read_ratings(own / f"{name}_{part}.csv", ",", STARS)[["user", "item"]].astype(str)
+        held_out = pairs.isin(pd.MultiIndex.from_frame(rows))
+        table, pairs = table[~held_out], pairs[~held_out]
+    return table

@@ -27,24 +27,19 @@ def fetch(name, folder, log=print, only=""):
     for file in wanted:
         if file in known.by_hand:
             raise InputError(f"{folder}: lacks {names}; {known.by_hand[file]}")
-
-    # The first source that has all of them wins.
     failures = []
-    for source in known.sources:
+    for source in known.sources:  # the first that has all of them wins
         where = source.args[0]  # the address or, for pip, the requirement
         try:
             write_files(source(wanted), known.files, folder)
             return log(f"fetched {', '.join(wanted)} from {where}")
         except FAILURES as error:
             failures.append(f"{where} ({error})")
-
-    # None had: the user is told what to do and what was tried.
     where = RECBOLE_PAGE
     if known.grouplens:
         where += f", or {' and '.join(known.grouplens.files)} from {known.grouplens.page}"
-    tried = "; ".join(failures)
     how = f"download {names} by hand from {where}, and put them there"
-    raise InputError(f"{folder}: lacks {names}; {how}; tried {tried}")
+    raise InputError(f"{folder}: lacks {names}; {how}; tried {'; '.join(failures)}")
 
 
 def converted_in_place(known, wanted, folder, log):
@@ -52,16 +47,11 @@ def converted_in_place(known, wanted, folder, log):
 
     Raises InputError where they are something else.
     """
-    if not known.grouplens:
-        return False
-    paths = [folder / file for file in known.grouplens.files]
-    if not all(path.exists() for path in paths):
+    if not known.grouplens or not all((folder / file).exists() for file in known.grouplens.files):
         return False
     names = " and ".join(known.grouplens.files)
     try:
-        contents = converted(
-            known.grouplens.convert, lambda file: (folder / file).read_bytes(), wanted
-        )
+        contents = converted(known.grouplens.convert, lambda file: (folder / file).read_bytes(), wanted)
     except ValueError as error:
         problem = f"are not as GroupLens publishes them ({error}); download them anew from"
         raise InputError(f"{folder}: {names} {problem} {known.grouplens.page}") from None
@@ -71,12 +61,8 @@ def converted_in_place(known, wanted, folder, log):
 
 
 def missing_files(known, folder):
-    missing = []
-    for file in known.files:
-        same_suffix = {path.name for path in folder.glob(f"*{Path(file).suffix}")}
-        if not same_suffix - {NOT_OURS}:
-            missing.append(file)
-    return missing
+    there = {path.suffix for path in folder.glob("*") if path.name != NOT_OURS}
+    return [file for file in known.files if Path(file).suffix not in there]
 
 
 def make_netflix_item(folder):

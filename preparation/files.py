@@ -8,6 +8,7 @@ import csv
 import gzip
 import warnings
 import zlib
+from collections import deque
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,24 +71,24 @@ def parse_ratings(column, path, allowed):
     Raises InputError, naming the row, for anything that is not one of the allowed numbers.  Half
     stars are refused unless they are allowed: 0.5 and 4.5 are this project's codes.
     """
-    # The few distinct tokens are parsed, not the many cells.
-    tokens = column.cat.categories
+    tokens = column.cat.categories  # the few distinct tokens are parsed, not the many cells
     values = pd.to_numeric(pd.Series(tokens, dtype=object), errors="coerce").to_numpy(float)
-    for token, value in zip(tokens, values, strict=True):
-        if token.strip() and value not in allowed:
-            line = column.index[(column == token).to_numpy()][0]
-            numbers = ", ".join(f"{number:g}" for number in allowed)
-            how = "--scale maps another scale to stars, such as --scale 1-10 (docs/data.md)"
-            if value in HALF_STARS:
-                how = "--half_stars up or --half_stars down rounds the half stars of raw ratings"
-            raise InputError(
-                f"{path}, line {line}: rating {token!r}, expected one of {numbers}; {how}"
-            )
-    # Back to the cells.
-    ratings = np.full(len(column), np.nan)
-    filled = (column != "").to_numpy()
-    ratings[filled] = values[column.cat.codes.to_numpy()[filled]]
-    return ratings
+    bad = (tokens.str.strip() != "") & ~np.isin(values, allowed)
+    if bad.any():
+        token = tokens[bad][0]
+        numbers = ", ".join(f"{number:g}" for number in allowed)
+        how = "--scale maps another scale to stars, such as --scale 1-10 (docs/data.md)"
+        if values[bad][0] in HALF_STARS:
+            how = "--scale 0.5-5 rounds the half stars of raw ratings up"
+        raise InputError(
+            f"{path}, line {line_of(column, token)}: rating {token!r}, expected one of {numbers}; {how}"
+        )
+    return values[column.cat.codes.to_numpy()]
+
+
+def line_of(column, token):
+    """The line of the first cell that holds the token."""
+    return column.index[(column == token).to_numpy()][0]
 
 
 def parse_timestamps(column, path):
@@ -142,11 +143,7 @@ def encode(column, ids):
 
 def recoded(column, texts):
     """A categorical whose categories have become these texts, of which several may be the same."""
-    distinct = list(dict.fromkeys(texts))
-    place = {text: number for number, text in enumerate(distinct)}
-    codes = np.array([place[text] for text in texts], dtype=int)
-    codes = codes[column.cat.codes.to_numpy()] if len(column) else column.cat.codes
-    return pd.Series(pd.Categorical.from_codes(codes, distinct), index=column.index)
+    return column.map(dict(zip(column.cat.categories, texts, strict=True))).astype("category")
 
 
 # ---------------------------------------------------------------------------- tables of strings
@@ -170,43 +167,7 @@ def read_table(path, sep, wanted, only=None):
 def read_cells(path, sep, columns, role_of, only=None, has_names=True):
     """The same of the columns {column name: role}.  columns: all names, in order; has_names: whether the first line
     holds them.  Raises InputError where a row has more or fewer cells."""
-    encoding = encoding_of(path)
-    refuse_other_lengths(path, sep, len(columns), encoding)
-    chunks = list(read_chunks(path, sep, encoding, columns, role_of, only, has_names))
-    return united(chunks, list(role_of.values()))
-
-
-def united(chunks, roles):
-    """One DataFrame of several.  A token may be a category in some chunks only, so the categories are united."""
-    columns = {}
-    for role in roles:
-        parts = [chunk[role] for chunk in chunks]
-        columns[role] = np.concatenate(parts) if role == "timestamp" else union_categoricals(parts)
-    return pd.DataFrame(columns).set_index(np.concatenate([chunk.index for chunk in chunks]))
-
-
-def find_columns(path, sep, columns, wanted):
-    """{column name as written in the file: role}; wanted as for read_table."""
-    written = {column.split(":")[0]: column for column in columns}
-    role_of = {}
-    for role, names in wanted.items():
-        # The first of the accepted names that the file has.
-        found = [written[name] for name in names if name in written]
-        if found:
-            role_of[found[0]] = role.rstrip("?")
-            continue
-        if role.endswith("?"):
-            continue
-        needed, line = " or ".join(names), " ".join(columns)
-        problem = f"{path}: has no column {needed}; the first line must, and reads: {line}"
-        if len(columns) == 1:
-            problem += f"; cells must be separated by {SEPARATORS[sep]}"
-        raise InputError(problem)
-    return role_of
-
-
-def read_chunks(path, sep, encoding, columns, role_of, only, has_names):
-    """DataFrames of up to a million rows, without the empty rows, under the numbers of their lines."""
+    encoding = check_rows(path, sep, len(columns))
     options = {
         "sep": sep,
         "engine": "c" if len(sep) == 1 else "python",  # GroupLens' "::"
@@ -222,23 +183,26 @@ def read_chunks(path, sep, encoding, columns, role_of, only, has_names):
         "chunksize": 2**23 // max(len(columns), 8),
         "encoding": encoding,
     }
-    places = {columns.index(name): role for name, role in role_of.items()}
+    role_at = {columns.index(name): role for name, role in role_of.items()}
     above = 1 + has_names  # lines are counted from 1
+    chunks = []
     with readable(path), pd.read_csv(path, **options) as reader:
         for chunk in reader:
             chunk.index += above
             if sep in QUOTED:  # a cell may go on over several lines
-                breaks = sum(cells.str.count("\n") for _, cells in chunk.items()).to_numpy()
+                breaks = chunk.apply(lambda cells: cells.str.count("\n")).sum(axis=1).to_numpy(int)
                 chunk.index += breaks.cumsum() - breaks
                 above += breaks.sum()
             filled = (chunk != "").any(axis=1)
-            yield narrowed(chunk.loc[filled, list(places)].rename(columns=places), only, path)
+            wanted = chunk.loc[filled, list(role_at)].rename(columns=role_at)
+            if only is not None:
+                wanted = wanted[wanted.item.isin(only)]
+            chunks.append(in_little_memory(wanted, path))
+    return unite(chunks)
 
 
-def narrowed(chunk, only, path):
-    """The rows wanted, in little memory: long files repeat few distinct tokens."""
-    if only is not None:
-        chunk = chunk[chunk.item.isin(only)]
+def in_little_memory(chunk, path):
+    """Times as numbers, all else as categoricals: long files repeat few distinct tokens."""
     columns = {}
     for role, cells in chunk.items():
         if role == "timestamp":
@@ -248,33 +212,74 @@ def narrowed(chunk, only, path):
     return pd.DataFrame(columns, index=chunk.index)
 
 
-def refuse_other_lengths(path, sep, n, encoding):
-    """Raises InputError where a row does not have n cells.
+def unite(chunks):
+    """One DataFrame of several.  A token may be a category in some chunks only, so the categories are united."""
+    columns = {}
+    for role in chunks[0]:
+        parts = [chunk[role] for chunk in chunks]
+        columns[role] = np.concatenate(parts) if role == "timestamp" else union_categoricals(parts)
+    return pd.DataFrame(columns).set_index(np.concatenate([chunk.index for chunk in chunks]))
+
+
+def find_columns(path, sep, columns, wanted):
+    """{column name as written in the file: role}; wanted as for read_table."""
+    written = {column.split(":")[0]: column for column in columns}
+    role_of = {}
+    for role, names in wanted.items():
+        name = next((name for name in names if name in written), None)
+        if name is not None:
+            role_of[written[name]] = role.rstrip("?")
+        elif not role.endswith("?"):
+            needed, line = " or ".join(names), " ".join(columns)
+            problem = f"{path}: has no column {needed}; the first line must, and reads: {line}"
+            if len(columns) == 1:
+                problem += f"; cells must be separated by {SEPARATORS[sep]}"
+            raise InputError(problem)
+    return role_of
+
+
+def check_rows(path, sep, n):
+    """The encoding of a file in which each row has n cells.  Raises InputError where one has not.
 
     pandas fills short rows up.  A line break inside a title would so make a ghost item and move cells to other columns.
     """
-    wrong = [(line, length) for line, length in lengths_of(path, sep, encoding) if length != n]
+    try:
+        encoding, wrong = "utf-8-sig", rows_of_other_length(path, sep, n, "utf-8-sig")
+    except UnicodeDecodeError as error:
+        with opened(path, "latin-1") as f:
+            marked = f.read(3).encode("latin-1") == codecs.BOM_UTF8
+        if marked:  # latin-1 reads any bytes, but this was not meant as latin-1
+            problem = f"begins as UTF-8 but is not ({error.reason}); save it as UTF-8"
+            raise InputError(f"{path}: {problem}") from None
+        encoding, wrong = "latin-1", rows_of_other_length(path, sep, n, "latin-1")
     if not wrong:
-        return
-    (line, length), rows = wrong[0], f"{len(wrong)} such rows" if len(wrong) > 1 else "no other row"
-    if len(wrong) == 1 and length < n and not ends_in_line_break(path):
+        return encoding
+    (line, length), n_wrong = wrong[0], len(wrong)
+    with opened(path, "latin-1") as f:
+        last_line = deque(f, maxlen=1).pop()
+    if n_wrong == 1 and length < n and not last_line.endswith("\n"):
         raise InputError(f"{path}: ends in the middle of a row; the file is cut off, fetch or copy it anew")
+    rows = f"{n_wrong} such rows" if n_wrong > 1 else "no other row"
     raise InputError(
         f"{path}: is not a table with one row a line (line {line} has {length} cells, the first line {n}; {rows}); "
         f"where a cell holds a line break or {SEPARATORS[sep]}, take them out; where cells are missing, add them"
     )
 
 
-def lengths_of(path, sep, encoding):
-    """Yields (line, number of cells) of each row that holds something."""
+def rows_of_other_length(path, sep, n, encoding):
+    """[(line, number of cells)] of the rows that do not have n cells.  All is read, which proves the encoding, too."""
+    wrong = []
     with opened(path, encoding) as f:
-        if sep not in QUOTED or not any('"' in block for block in iter(lambda: f.read(2**22), "")):
-            f.seek(0)
-            yield from ((line, text.count(sep) + 1) for line, text in enumerate(f, 1) if text.strip())
-            return
-        f.seek(0)
-        rows = csv.reader(f, delimiter=sep, escapechar=ESCAPE.get(sep))
-        yield from ((rows.line_num, len(row)) for row in rows if any(row))
+        if sep in QUOTED:
+            rows = csv.reader(f, delimiter=sep, escapechar=ESCAPE.get(sep))
+            for row in rows:
+                if len(row) != n and any(map(str.strip, row)):
+                    wrong.append((rows.line_num, len(row)))
+        else:
+            for line, text in enumerate(f, 1):
+                if text.count(sep) + 1 != n and text.strip():
+                    wrong.append((line, text.count(sep) + 1))
+    return wrong
 
 
 def column_names(line, sep):
@@ -302,23 +307,11 @@ def first_line_of(path):
     return first.decode("utf-8-sig", errors="replace").rstrip("\n")
 
 
-def ends_in_line_break(path):
-    with opened(path, "latin-1") as f:
-        last = ""
-        for block in iter(lambda: f.read(2**22), ""):
-            last = block
-    return last.endswith("\n")
-
-
 @contextmanager
 def opened(path, encoding):
     """The text of a file, which may be gzipped.  \\r, \\r\\n and \\n end a line."""
-    with readable(path), (gzip.open if is_gzipped(path) else open)(path, "rt", encoding=encoding) as f:
+    with readable(path), (gzip.open if Path(path).suffix == ".gz" else open)(path, "rt", encoding=encoding) as f:
         yield f
-
-
-def is_gzipped(path):
-    return Path(path).suffix == ".gz"
 
 
 @contextmanager
@@ -337,20 +330,3 @@ def readable(path):
         raise InputError(f"{path}: is no whole gzip file ({error}); fetch or copy it anew") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def encoding_of(path):
-    """UTF-8 (with or without a byte-order mark), or latin-1 for the older files that are not."""
-    try:
-        with opened(path, "utf-8-sig") as f:
-            while f.read(2**22):
-                pass
-    except UnicodeDecodeError as error:
-        # latin-1 reads any bytes, but what begins with UTF-8's mark was not meant as latin-1.
-        with opened(path, "latin-1") as f:
-            marked = f.read(3).encode("latin-1") == codecs.BOM_UTF8
-        if marked:
-            problem = f"begins as UTF-8 but is not ({error.reason}); save it as UTF-8"
-            raise InputError(f"{path}: {problem}") from None
-        return "latin-1"
-    return "utf-8-sig"

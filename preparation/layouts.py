@@ -57,17 +57,18 @@ def plain(name):
 
 def layout_of(columns):
     """The Layout of a file of ratings with these columns, or None."""
-    names = {plain(column) for column in columns}
-    return next((layout for layout in LAYOUTS if layout.columns <= names), None)
+    names = set(map(plain, columns))
+    for layout in LAYOUTS:
+        if layout.columns <= names:
+            return layout
+    return None
 
 
 def column_of(role, columns):
     """The column of a role, or None."""
+    if role == "title" and (titles := titles_among(columns)):
+        return titles[0]
     written = {plain(column): column for column in reversed(columns)}
-    if role == "title":
-        titles = titles_among(columns)
-        if titles:
-            return titles[0]
     return next((written[name] for name in NAMES[role].split() if name in written), None)
 
 
@@ -76,16 +77,21 @@ def columns_of(columns, given, roles):
     found, left = {}, [column for column in columns if column not in given.values()]
     for role in roles:
         column = given.get(role)
-        if column != NONE:
-            found[role] = column if column in columns else column_of(role, left)
-    return {role: column for role, column in found.items() if column is not None}
+        if column not in columns and column != NONE:
+            column = column_of(role, left)
+        if column not in (None, NONE):
+            found[role] = column
+    return found
 
 
 def ids_among(columns):
     """Those that may be ids of items."""
-    known = NAMES["item"].split()
-    names = {column: plain(column) for column in columns}
-    return [column for column, name in names.items() if name in known or (name.endswith("id") and "user" not in name)]
+    found = []
+    for column in columns:
+        name = plain(column)
+        if name in NAMES["item"].split() or (name.endswith("id") and "user" not in name):
+            found.append(column)
+    return found
 
 
 def ratings_columns(columns, given):

@@ -53,11 +53,7 @@ def converted(convert, read, wanted):
 def reader_by_base_name(archive):
     """A function from a file's base name to its bytes in the archive."""
     full_names = {PurePosixPath(name).name: name for name in archive.namelist()}
-
-    def read(name):
-        return read_member(archive, full_names[name])
-
-    return read
+    return lambda name: read_member(archive, full_names[name])
 
 
 # ------------------------------------------------------------------------------------ data sets

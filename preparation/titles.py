@@ -54,12 +54,9 @@ def item_texts(items, item_ids, genres):
     texts = []
     for title, year, genre in zip(rows.title, rows.year, rows.genre, strict=True):
         text = on_one_line(title)
-        if not text:
-            texts.append("")
-            continue
-        if year:
+        if text and year:
             text = f"{text} ({year})"
-        if genres:
+        if text and genres:
             text = ", ".join([text, *genre.split()])
         texts.append(text)
     return texts

@@ -187,11 +187,11 @@ KINDS = {
         grouplens,
         "user = userId, item = movieId, rating = rating, time = timestamp of ratings.csv (layout: GroupLens); "
         "item = movieId, title = title, genre = genres of movies.csv",
-        "half stars rounded up",
+        "0.5-5",
         'Title 3, "The"',
         "1993",
         "Drama War",
-        reading={"half_stars": "up"},
+        reading={"scale": "0.5-5"},
     ),
     "Amazon 2014": Kind(
         amazon_2014,

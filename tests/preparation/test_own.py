@@ -95,7 +95,7 @@ def test_a_folder_in_the_data_folder_does_not_read_what_was_prepared_of_it(tmp_p
     layouts.grouplens(tmp_path / "own")
     own = tmp_path / "own"
     for _ in range(2):
-        splits.prepare("own", own, own, reading={"half_stars": "up"})
+        splits.prepare("own", own, own, reading={"scale": "0.5-5"})
         (own / "own_train_augment.csv").write_text((own / "own_train_original.csv").read_text())
     assert understand(own, {}).ratings.path == own / "ratings.csv"
 
@@ -418,6 +418,7 @@ def test_a_list_of_json_objects_and_a_gzipped_csv_are_read(tmp_path):
         ("1-10", {"1": 1, "2": 1, "3": 2, "5.0": 3, "6": 3, "7.9": 4, "8": 4, "9": 5, "10": 5, "11": None, "0": None}),
         ("0-5", {"0": 1, "1": 1, "2": 2, "3": 3, "4": 4, "5": 5}),
         ("-10-10", {"-10": 1, "0": 3, "10": 5}),
+        ("0.5-5", {"0.5": 1, "1": 1, "1.5": 2, "2.0": 2, "2.5": 3, "3.5": 4, "4": 4, "4.5": 5, "5": 5, "0": None}),
         ("1=5,0=2", {"1": 5, "1.0": 5, "0": 2, "5": None}),
         ("0=drop", {"0": scale.DROP, "3": 3, "5.0": 5}),
         ("1-10,0=drop", {"0": scale.DROP, "1": 1, "10": 5}),

@@ -30,9 +30,9 @@ def read_splits(folder, name="tiny"):
     return parts
 
 
-def prepared(folder, ratings, log=print, half_stars=None):
+def prepared(folder, ratings, log=print, **reading):
     write_inter(folder, ratings)
-    splits.prepare("tiny", folder, folder, log, {"half_stars": half_stars} if half_stars else {})
+    splits.prepare("tiny", folder, folder, log, reading)
     return read_splits(folder)
 
 
@@ -237,50 +237,40 @@ def test_the_rows_that_count_stay_in_file_order(tmp_path):
 # ----------------------------------------------------------------------------------------- half stars
 
 STARS_UP = {"0.5": "1", "1.5": "2", "2.5": "3", "3.5": "4", "4.5": "5"}
-STARS_DOWN = {"0.5": "1", "1.5": "1", "2.5": "2", "3.5": "3", "4.5": "4"}
+HALVES = [*BLOCK[:-1], ("u9", "i9", "4.5")]
 
 
-@pytest.mark.parametrize(("half_stars", "rounded"), [("up", STARS_UP), ("down", STARS_DOWN)])
-def test_half_stars_are_rounded_before_anything_else(tmp_path, half_stars, rounded):
+def test_half_stars_are_rounded_before_anything_else(tmp_path):
     """The splits are those of the ratings rounded beforehand."""
     random = np.random.RandomState(0)
     ratings = [(user, item, random.choice(["4.5", "5.0", "4", "3.5"])) for user, item, _ in BLOCK * 2]
     ratings += [("u1", "x", star) for star in STARS_UP] + [("u2", "i1", "")]
     ratings += [(f"u{u}", "y", "5") for u in range(5)] + [("u5", "y", "0.5"), ("u6", "y", "1.5"), ("u7", "y", "2.5")]
-    whole = [(user, item, rounded.get(rating, rating[:1])) for user, item, rating in ratings]
+    whole = [(user, item, STARS_UP.get(rating, rating[:1])) for user, item, rating in ratings]
     (tmp_path / "whole").mkdir()
     (tmp_path / "half").mkdir()
-    assert prepared(tmp_path / "half", ratings, half_stars=half_stars) == prepared(tmp_path / "whole", whole)
+    assert prepared(tmp_path / "half", ratings, scale="0.5-5") == prepared(tmp_path / "whole", whole)
 
 
-HALVES = [*BLOCK[:-1], ("u9", "i9", "4.5")]
-
-
-def test_half_stars_without_the_flag_are_refused_and_the_message_names_it(tmp_path):
-    message = r"tiny\.inter, line 101: rating '4\.5', .* --half_stars up or --half_stars down rounds"
-    with pytest.raises(InputError, match=message):
-        prepared(tmp_path, HALVES)
-
-
-def test_the_flag_is_refused_where_it_has_no_use(tmp_path, known, monkeypatch):
-    with pytest.raises(InputError, match=r"--half_stars up: has no use here, leave it out; tiny has whole stars"):
-        prepared(tmp_path, HALVES, half_stars="up")
+def test_half_stars_without_a_scale_and_a_scale_without_a_use_are_refused(tmp_path, known, monkeypatch):
+    with pytest.raises(InputError, match=r"--scale 0.5-5: has no use here, leave it out; tiny has whole stars"):
+        prepared(tmp_path, HALVES, scale="0.5-5")
     monkeypatch.delitem(DATASETS, "tiny")
-    with pytest.raises(InputError, match=r"--half_stars down: .*tiny\.inter holds no half stars; leave it out"):
-        prepared(tmp_path, BLOCK, half_stars="down")
+    with pytest.raises(InputError, match=r"tiny\.inter, line 101: rating '4\.5', .* --scale 0.5-5 rounds half stars up"):
+        prepared(tmp_path, HALVES)
     put_csvs(tmp_path, "a x 5", "a y 4", "a z 4")
-    with pytest.raises(InputError, match=r"--half_stars up: has no use here, .* are used as found"):
-        splits.prepare("tiny", tmp_path, tmp_path, reading={"half_stars": "up"})
+    with pytest.raises(InputError, match=r"--scale 0.5-5: has no use here, .* are used as found"):
+        splits.prepare("tiny", tmp_path, tmp_path, reading={"scale": "0.5-5"})
 
 
-def test_another_way_of_rounding_prepares_anew(tmp_path):
-    up = prepared(tmp_path, HALVES, half_stars="up")
+def test_another_scale_prepares_anew(tmp_path):
+    up = prepared(tmp_path, HALVES, scale="0.5-5")
     lines = []
-    assert prepared(tmp_path, HALVES, lines.append, half_stars="up") == up and "prepared earlier" in lines[0]
-    down = prepared(tmp_path, HALVES, half_stars="down")
+    assert prepared(tmp_path, HALVES, lines.append, scale="0.5-5") == up and "prepared earlier" in lines[0]
+    down = prepared(tmp_path, HALVES, scale="4.5=4,5=5")
     ratings = [[row[2] for part in parts for row in part if row[:2] == ("u9", "i9")] for parts in (up, down)]
     assert ratings == [["5"], ["4"]]
-    with pytest.raises(InputError, match="--half_stars"):
+    with pytest.raises(InputError, match="--scale"):
         prepared(tmp_path, HALVES)
     assert read_splits(tmp_path) == down  # nothing lost
 
@@ -495,20 +485,20 @@ def test_a_folder_of_grouplens_csvs_is_prepared_as_it_is(tmp_path):
     write_ml_latest(folder, ratings)
     before = snapshot(folder)
     name, raw, csvs = locate.locate(str(folder), tmp_path / "data")
-    splits.prepare(name, raw, csvs, reading={"half_stars": "up"})
+    splits.prepare(name, raw, csvs, reading={"scale": "0.5-5"})
     assert snapshot(folder) == before
     (tmp_path / "atomic").mkdir()
-    assert read_splits(csvs, name) == prepared(tmp_path / "atomic", ratings, half_stars="up")
+    assert read_splits(csvs, name) == prepared(tmp_path / "atomic", ratings, scale="0.5-5")
 
     items = titles.rated_items(name, csvs / "atomic", csvs).to_dict("index")
     assert items["i3"] == {"title": 'Storm 3, The (Le "Vent")', "year": "1993", "genre": "Action Sci-Fi"}
     assert items["i9"] == {"title": "Nowhere", "year": "", "genre": ""}
 
     lines = []
-    splits.prepare(name, raw, csvs, lines.append, {"half_stars": "up"})
+    splits.prepare(name, raw, csvs, lines.append, {"scale": "0.5-5"})
     assert "prepared earlier" in lines[0]
     (folder / "movies.csv").unlink()
-    splits.prepare(name, raw, csvs, reading={"half_stars": "up"})
+    splits.prepare(name, raw, csvs, reading={"scale": "0.5-5"})
     assert titles.rated_items(name, csvs / "atomic", csvs).empty
 
 
