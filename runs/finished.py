@@ -4,7 +4,6 @@ A file that is gone since is no contradiction: results may be looked at without 
 Nothing is written but .hashes beside large files (utils.remembered_sha256), so that asking again takes no time.
 """
 
-import json
 from pathlib import Path
 
 from options.refinement import DEFAULT_LLM
@@ -17,8 +16,6 @@ from utils import InputError, git_blob_id, read_json, remembered_sha256
 
 # preparation.splits imports pandas, which takes a second: where a finished run is found.
 NOT_COMPARED = {"dataset", "path_name", *FREE}  # which files --dataset stands for is told by their hashes
-
-
 HOW = {"rules": "version of the rules of preparation", **{name: f"--{name}" for name in READING}}  # beside files
 
 
@@ -92,6 +89,8 @@ def of_files(config, options, where):
     made_from = config["made_from"]
     if options.run.model == "CoNRec":
         return of_events(made_from, options, name, raw)
+    if not {"raw", "train_original"} <= made_from.keys():
+        return "holds a finished run of an older version, which does not say which raw files it was made from"
     return (
         of_splits(made_from, options, name, raw, folder)
         or of_labels(config, options, name, folder)
@@ -114,42 +113,33 @@ def of_splits(made_from, options, name, raw, folder):
     protocol = options.run.protocol
     if protocol and options.run.split == "time":  # made of the raw files
         return of_split_in_time(made_from, options, name, folder, raw)
-    paths = {part: folder / f"{name}_{part}.csv" for part in splits.PARTS}
-    own = {} if protocol else own_parts(made_from, options, splits.PARTS)
 
-    # What the splits there are made from, what main.py would make them from now, and what the run's were made from.
+    # What main.py would make the splits from now, what those there are made from, and what the run's were made from.
     by_hand = splits.by_hand(name, folder)
-    stamp = read_stamp(folder / "prepared.json")
-    now, had = origin_now(name, raw, folder, options.run.reading), made_from.get("raw")
-    up_to_date = by_hand or now is None or stamp.get("made_from") == now
-    if had is None and stamp and are_the_same(own, stamp["made"], paths):
-        had = stamp["made_from"]  # a run of an older version, which does not say it
-    if by_hand and had:
+    now, had = origin_now(name, raw, folder, options.run.reading), made_from["raw"]
+    up_to_date = by_hand or now is None or read_stamp(folder / "prepared.json").get("made_from") == now
+    if by_hand:
         had = {file: had.get(file) for file in now}  # the titles: the ratings are not read
-    elif had is None or "rules" not in had:
+    elif "rules" not in had:  # the run's were put there by hand
         if not up_to_date:
             return f"holds a finished run on splits of which it is not known whether they were made of {raw}"
         had = now
-    if now is not None and had is not None and had != now:
+    if now is not None and had != now:
         return changed(which_differs(had, now, raw))
 
     # Where the splits there are of other files they are made anew, and those of the same files are the same.
     if not up_to_date:
         return None
-    return of_held_out(made_from, options, name, folder) if protocol else of_parts(own, paths)
+    if protocol:
+        return of_held_out(made_from, options, name, folder)
+    return of_parts(made_from, name, folder, splits.PARTS)
 
 
-def own_parts(made_from, options, parts):
-    """{part: SHA-256} of the CSVs that a run was made from, None where it does not say."""
-    own = {part: made_from.get(part) for part in parts}
-    if options.run.dataset_augment == "original" and options.run.model != "Blend":
-        own["train_original"] = made_from["sha256"]
-    return own
-
-
-def of_parts(own, paths):
-    for part, path in paths.items():
-        if own[part] and path.exists() and remembered_sha256(path) != own[part]:
+def of_parts(made_from, name, folder, parts):
+    """The CSVs of a folder of splits."""
+    for part in parts:
+        path = folder / f"{name}_{part}.csv"
+        if path.exists() and remembered_sha256(path) != made_from[part]:
             return changed(path)
     return None
 
@@ -167,7 +157,7 @@ def of_held_out(made_from, options, name, folder):
         path = folder / f"{name}_{part}.csv"
         if path.name in had and path.exists() and remembered_sha256(path) != had[path.name]:
             return changed(path)
-    return of_parts_held_out(made_from, options, name, own)
+    return of_parts(made_from, name, own, dislikes.ALL_PARTS)
 
 
 def of_split_in_time(made_from, options, name, folder, raw):
@@ -178,19 +168,7 @@ def of_split_in_time(made_from, options, name, folder, raw):
         now, had = dislikes.origin_in_time(name, raw, options.run.reading, remembered_sha256), made_from["raw"]
         if had != now:
             return changed(which_differs(had, now, raw))
-    return of_parts_held_out(made_from, options, name, folder_of_splits(folder, options.run.protocol))
-
-
-def of_parts_held_out(made_from, options, name, own):
-    from preparation.dislikes import ALL_PARTS
-
-    paths = {part: own / f"{name}_{part}.csv" for part in ALL_PARTS}
-    return of_parts(own_parts(made_from, options, ALL_PARTS), paths)
-
-
-def are_the_same(own, made, paths):
-    """Whether the hashes that a run knows are those of prepared.json."""
-    return all(made.get(paths[part].name) == digest for part, digest in own.items() if digest)
+    return of_parts(made_from, name, folder_of_splits(folder, options.run.protocol), dislikes.ALL_PARTS)
 
 
 def origin_now(name, raw, folder, reading):
@@ -257,25 +235,8 @@ def of_labels(config, options, name, folder):
     source = Path(options.refinement.llm_labels or "") / f"{name}_train_augment.csv"
     if options.refinement.llm_labels and own and source.exists() and git_blob_id(source)[:8] not in own:
         return changed(source)
-    if own:
-        path = folder / "feedback" / own / f"{name}_train_augment.csv"
-        return changed(path) if path.exists() and remembered_sha256(path) != wanted else None
-    # A run of an older version does not say in which folder they lie, and not which ratings they were made of.
-    made = list(folder.glob(f"feedback/*/{name}_train_augment.csv"))
-    original = folder / f"{name}_train_original.csv"
-    for path in made:
-        if remembered_sha256(path) == wanted and was_made_of(path, original):
-            return None
-    return f"holds a finished run on refined ratings that are no longer in {folder}/feedback" if made else None
-
-
-def was_made_of(labels, original):
-    """Whether refined ratings were made of the ratings that are there now, as far as the answers beside them tell."""
-    answers = labels.with_name("answers.jsonl")
-    if not (answers.exists() and original.exists()):
-        return True
-    with open(answers, encoding="utf-8") as f:
-        return json.loads(f.readline() or "{}").get("ratings") == remembered_sha256(original)
+    path = folder / "feedback" / str(own) / f"{name}_train_augment.csv"
+    return changed(path) if path.exists() and remembered_sha256(path) != wanted else None
 
 
 def of_vectors(made_from, settings):
