@@ -77,16 +77,12 @@ def command_of(options, folder, before):
         options.fill_in_of_data_set(folder.parent.name)
     if differences(options.effective(), before).keys() - {"epochs"}:
         raise InputError(f"{folder}: was begun in another way")
-    return f"python main.py {shlex.join(words_of(given | {'path_name': folder.name, 'resume': True}))}"
-
-
-def words_of(given):
-    """{flag: value} as words of a command line."""
     words = []
-    for name, value in given.items():
-        values = value if isinstance(value, list) else [] if value is True else [value]
-        words += [f"--{name}", *map(str, values)]
-    return words
+    for name, value in (given | {"path_name": folder.name, "resume": True}).items():
+        words.append(f"--{name}")
+        if value is not True:
+            words += map(str, value if isinstance(value, list) else [value])
+    return f"python main.py {shlex.join(words)}"
 
 
 def can_do(folder, settings, had):
