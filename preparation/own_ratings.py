@@ -1,6 +1,5 @@
 """The ratings of one's own files, as strings: whole ids, stars, seconds."""
 
-import re
 
 import numpy as np
 import pandas as pd
@@ -129,8 +128,8 @@ def dates_of(tokens, column, path):
             return (times - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy()
     token = tokens[times.isna().to_numpy()][0]
     raise InputError(
-        f"{path}, line {line_of(column, token)}: time {token!r} is neither a number nor a date; mend it, or leave times out with "
-        "--columns time=-"
+        f"{path}, line {line_of(column, token)}: time {token!r} is neither a number nor a date; mend it, or leave "
+        "times out with --columns time=-"
     )
 
 

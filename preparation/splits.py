@@ -100,8 +100,7 @@ def refuse_reading(reading, why):
 
 
 def by_hand(name, folder):
-    """Whether the CSVs of `folder` are used as they are: all there, and not prepared here.  Raises InputError where only
-    some are."""
+    """Whether the CSVs of `folder` are used as they are: all there, and not prepared here."""
     if (folder / "prepared.json").exists():
         return False
     paths = [folder / f"{name}_{part}.csv" for part in PARTS]

@@ -135,8 +135,8 @@ class Run:
             if had != has:
                 what = IN_WORDS.get(key, f"the {key.replace('_', ' ')} file")
                 raise InputError(
-                    f"{what}: not what the run in {self.folder} began with (train file {before['train_csv']}); put that "
-                    "back, or use another --path_name"
+                    f"{what}: not what the run in {self.folder} began with (train file {before['train_csv']}); "
+                    "put that back, or use another --path_name"
                 )
 
     def log(self, *lines, shown=True):

@@ -178,105 +178,69 @@ KINDS = {
         recbole,
         "user = user_id, item = item_id, rating = rating, time = timestamp of x.inter; item = item_id, "
         "title = movie_title, year = release_year, genre = class of x.item",
-        "stars as they are",
-        "Title 3",
-        "1993",
-        "Drama War",
+        "stars as they are", "Title 3", "1993", "Drama War",
     ),
     "GroupLens": Kind(
         grouplens,
         "user = userId, item = movieId, rating = rating, time = timestamp of ratings.csv (layout: GroupLens); "
         "item = movieId, title = title, genre = genres of movies.csv",
-        "0.5-5",
-        'Title 3, "The"',
-        "1993",
-        "Drama War",
-        reading={"scale": "0.5-5"},
+        "0.5-5", 'Title 3, "The"', "1993", "Drama War", reading={"scale": "0.5-5"},
     ),
     "Amazon 2014": Kind(
         amazon_2014,
         "user = reviewerID, item = asin, rating = overall, time = unixReviewTime of reviews_Toys_5.json.gz "
         "(layout: Amazon 2014 or 2018); item = asin, title = title, genre = categories of meta_Toys.json.gz",
-        "stars as they are",
-        "Title's & 3",
-        "",
-        "Toys Board-Games",
+        "stars as they are", "Title's & 3", "", "Toys Board-Games",
     ),
     "Amazon 2023": Kind(
         amazon_2023,
         "user = user_id, item = parent_asin, rating = rating, time = timestamp of Toys.jsonl (layout: Amazon "
         "2023); item = parent_asin, title = title, genre = categories of meta_Toys.jsonl",
-        "stars as they are",
-        "Title 3",
-        "",
-        "Toys Board-Games",
+        "stars as they are", "Title 3", "", "Toys Board-Games",
     ),
     "Goodreads": Kind(
         goodreads,
         "user = user_id, item = book_id, rating = rating, time = date_added of goodreads_interactions.json.gz "
         "(layout: Goodreads); item = book_id, title = title, year = publication_year of goodreads_books.json.gz",
-        "0=drop (what Goodreads means; --scale says otherwise)",
-        "Title 3",
-        "1993",
-        stars=drop_ones,
-        seconds=lambda _: 1501425850,
+        "0=drop (what Goodreads means; --scale says otherwise)", "Title 3", "1993",
+        stars=drop_ones, seconds=lambda _: 1501425850,
     ),
     "goodbooks": Kind(
         goodbooks,
         "user = user_id, item = book_id, rating = rating of ratings.csv; item = id, title = title, "
         "year = original_publication_year of books.csv",
-        "stars as they are",
-        "Title 3",
-        "1993",
-        seconds=None,
-        item=lambda item: str(ITEMS.index(item) + 1),
+        "stars as they are", "Title 3", "1993",
+        seconds=None, item=lambda item: str(ITEMS.index(item) + 1),
     ),
     "Steam": Kind(
         steam,
         "user = user_id, item = app_id, rating = is_recommended, time = date of recommendations.csv (layout: "
         "Steam); item = app_id, title = title, year = date_release of games.csv",
-        "true=5,false=2 (what Steam means; --scale says otherwise)",
-        "Title 3, the game",
-        "1993",
-        stars=lambda stars: 5 if stars >= 3 else 2,
-        seconds=by_day,
+        "true=5,false=2 (what Steam means; --scale says otherwise)", "Title 3, the game", "1993",
+        stars=lambda stars: 5 if stars >= 3 else 2, seconds=by_day,
     ),
     "Book-Crossing": Kind(
         book_crossing,
         "user = User-ID, item = ISBN, rating = Book-Rating of BX-Book-Ratings.csv (layout: Book-Crossing); "
         "item = ISBN, title = Book-Title, year = Year-Of-Publication of BX-Books.csv",
-        "1-10,0=drop (what Book-Crossing means; --scale says otherwise)",
-        'Café; the "real" 3',
-        "1993",
-        stars=drop_ones,
-        seconds=None,
+        "1-10,0=drop (what Book-Crossing means; --scale says otherwise)", 'Café; the "real" 3', "1993",
+        stars=drop_ones, seconds=None,
     ),
     "Yelp": Kind(
         yelp,
         "user = user_id, item = business_id, rating = stars, time = date of yelp_academic_dataset_review.json "
         "(layout: Yelp); item = business_id, title = name, genre = categories of yelp_academic_dataset_business.json",
-        "stars as they are",
-        "Title 3",
-        "",
-        "Pizza Fast-Food",
-        seconds=lambda _: 1531001351,
+        "stars as they are", "Title 3", "", "Pizza Fast-Food", seconds=lambda _: 1531001351,
     ),
     "thumbs": Kind(
-        thumbs,
-        "user = who, item = item, rating = thumb, time = when, title = title of votes.tsv",
-        "up=5,down=2",
-        "Title B03",
-        stars=lambda stars: 5 if stars >= 3 else 2,
-        reading=THUMBS,
+        thumbs, "user = who, item = item, rating = thumb, time = when, title = title of votes.tsv", "up=5,down=2",
+        "Title B03", stars=lambda stars: 5 if stars >= 3 else 2, reading=THUMBS,
     ),
     "ten points, no names": Kind(
         ten_points, "user = 1, item = 2, rating = 3, time = 4 of ratings.dat; no titles", "1-10", None, reading=NUMBERS
     ),
     "clicks": Kind(
-        clicks,
-        "user = user_id, item = item_id, time = timestamp of log.csv; no titles",
-        "no column of ratings, so every row is a like, 5 stars",
-        None,
-        stars=lambda _: 5,
+        clicks, "user = user_id, item = item_id, time = timestamp of log.csv; no titles",
+        "no column of ratings, so every row is a like, 5 stars", None, stars=lambda _: 5,
     ),
-}
+}  # fmt: skip
