@@ -91,26 +91,20 @@ class FinishedRun:
         summary = utils.read_json(folder / "summary.json")
         self.name, self.refined_by = summary["model"], summary.get("llm")
 
-    def number_of(self, user):
-        """The number of a user id, (1,).  Raises InputError for one that the run does not know."""
-        known = self.data.user_ids
-        number = np.flatnonzero(known == str(user))
-        if not len(number):
-            look = f"they look like {known[0]}, {known[-1]}"
-            raise InputError(f"user {user}: not among the {len(known)} users of {self.train_csv}; {look}")
-        return number
-
-    def numbers_of_items(self, items):
-        """The numbers of item ids, (n,).  Raises InputError where the run does not rank one of them."""
-        known = self.data.item_ids
-        numbers = pd.Index(known).get_indexer(items)
-        unknown = np.array(items, object)[numbers < 0]
+    def numbers_of(self, what, ids):
+        """The numbers of ids, (n,).  what: "user" or "item".  Raises InputError where the run does not know one."""
+        known = getattr(self.data, f"{what}_ids")
+        ids = [str(each) for each in ids]
+        numbers = pd.Index(known).get_indexer(ids)
+        unknown = np.array(ids, object)[numbers < 0]
         if len(unknown):
             words = ", ".join(unknown[:5])
             if len(unknown) > 5:
                 words += f" and {len(unknown) - 5} more"
-            look = f"they look like {known[0]}, {known[-1]}; leave out what it does not know"
-            raise InputError(f"item {words}: not among the {len(known)} items of {self.train_csv}; {look}")
+            look = f"they look like {known[0]}, {known[-1]}"
+            if what == "item":
+                look += "; leave out what it does not know"
+            raise InputError(f"{what} {words}: not among the {len(known)} {what}s of {self.train_csv}; {look}")
         return numbers
 
     def recommend(self, user, k=20):
@@ -121,8 +115,11 @@ class FinishedRun:
         anything.  Raises InputError for an unknown user or item, and where the model cannot tell anything from the
         stars.
         """
-        ranked = self.ranked_for_new(user, k) if isinstance(user, dict) else self.ranked(self.number_of(user), k)
-        return table_of_ranked(ranked, self.data, self.titles)[["item", "title", "score"]]
+        if isinstance(user, dict):
+            table = table_of_ranked(self.ranked_for_new(user, k), self.data, self.titles)
+        else:
+            table = self.recommend_all(k, [user])
+        return table[["item", "title", "score"]]
 
     def recommend_all(self, k=20, users=None):
         """The k best items of each user: a DataFrame user, rank, item, title, score, the rows of recommend() one user
@@ -132,7 +129,7 @@ class FinishedRun:
         """
         numbers = np.arange(self.data.n_users)
         if users is not None:
-            numbers = np.array([self.number_of(user)[0] for user in users], int)
+            numbers = self.numbers_of("user", users)
         if not len(numbers):
             raise InputError("users: names nobody; leave it out for all users")
         return table_of_ranked(self.ranked(numbers, k), self.data, self.titles)
@@ -145,7 +142,7 @@ class FinishedRun:
 
     def ranked_for_new(self, stars, k):
         """What evaluation.rank yields of one user who is not in the run.  stars: {item id: 1 to 5}."""
-        items = self.numbers_of_items([str(item) for item in stars])
+        items = self.numbers_of("item", stars)
         expected = "stars of a new user: expected 1, 2, 3, 4 or 5 for each item"
         for item, rating in stars.items():
             if rating not in STARS:
@@ -173,7 +170,7 @@ class FinishedRun:
         The score is the cosine of the final embeddings; of EASE and Stars, what the item adds to the score of the other
         for who has rated it.  Raises InputError for an unknown item, and of a model that knows no likeness.
         """
-        (number,) = self.numbers_of_items([str(item)])
+        (number,) = self.numbers_of("item", [item])
         scores = self.model.similarities(number).index_fill(0, torch.tensor(number, device=self.data.device), -np.inf)
         best = scores.topk(min(self.at_most(k), self.data.n_items - 1))
         table = self.describe(best.indices.cpu().numpy())
@@ -212,7 +209,7 @@ class FinishedRun:
 
     def rated(self, user, rows):
         """The items of a user in data.positives, .confirmed_negatives, .validation or .test: as describe."""
-        return self.describe(rows.entries(self.number_of(user))[1].cpu().numpy())
+        return self.describe(rows.entries(self.numbers_of("user", [user]))[1].cpu().numpy())
 
     def with_stars(self, user, table):
         """A table of describe() of items rated in train, with the columns stars, as given by the user, and refined:
@@ -224,7 +221,7 @@ class FinishedRun:
         if rows is None:
             return table.assign(stars=np.nan, refined=False)
         rows = rows[(rows.user == str(user)).to_numpy()].drop_duplicates("item", keep="last")
-        train, own = self.data.train, self.data.train.users == self.number_of(user)[0]
+        train, own = self.data.train, self.data.train.users == self.numbers_of("user", [user])[0]
         stars = table.item.map(dict(zip(rows.item, rows.rating, strict=True)))
         used = table.item.map(pd.Series(train.rating[own], self.data.item_ids[train.items[own]]))
         return table.assign(stars=stars, refined=stars.notna() & (stars != used))
@@ -292,7 +289,7 @@ def users_meant(run, word):
         return None
     path = Path(word)
     if not path.is_file():
-        run.number_of(word)  # which says that there is no such user
+        run.numbers_of("user", [word])  # which says that there is no such user
     try:
         users = [name.strip() for name in path.read_text(encoding="utf-8-sig").splitlines() if name.strip()]
     except UnicodeDecodeError:
@@ -308,7 +305,7 @@ def print_user(run, user, k, folder):
         raise InputError("--recommend all: needs --out FILE, to which the lists are written")
     data, table = run.data, run.recommend(user, k)
 
-    n_rated = data.seen.count(run.number_of(user))[0]
+    n_rated = data.seen.count(run.numbers_of("user", [user]))[0]
     print(f"User {user}, {n_rated} train ratings; {run.name} of {folder}")
     if run.refined_by and run.original is None:
         print(f"Which ratings were refined is not known: {run.splits} holds no {run.dataset}_train_original.csv")

@@ -17,12 +17,16 @@ def locate(dataset, data_dir):
     folder.  A file "reviews.csv" in a folder "shop" is called "shop-reviews".
     """
     path = Path(dataset)
-    if dataset in DATASETS or is_folder_of_known(path, data_dir):
+    is_its_own = path.name in DATASETS and path.resolve() == (data_dir / path.name).resolve()
+    if dataset in DATASETS or is_its_own:
         folder = data_dir / path.name
         return path.name, folder, folder
     if not path.exists():
-        known, hint = ", ".join(DATASETS), suggestion(dataset)
-        raise InputError(f"--dataset {dataset}: is neither one of {known} nor a folder or file{hint}")
+        hint = ""
+        for known in DATASETS:  # that differs in case or hyphens only
+            if known.lower().replace("-", "") == dataset.lower().replace("-", ""):
+                hint = f"; did you mean {known}?"
+        raise InputError(f"--dataset {dataset}: is neither one of {', '.join(DATASETS)} nor a folder or file{hint}")
     name = path.resolve().name
     if not path.is_dir():
         name = f"{path.resolve().parent.name}-{name.split('.')[0]}"
@@ -31,24 +35,13 @@ def locate(dataset, data_dir):
     return name, path, data_dir / name
 
 
-def is_folder_of_known(path, data_dir):
-    return path.name in DATASETS and path.resolve() == (data_dir / path.name).resolve()
-
-
-def suggestion(dataset):
-    """The known name that differs in case or hyphens only, as the end of an error message."""
-    for name in DATASETS:
-        if name.lower().replace("-", "") == dataset.lower().replace("-", ""):
-            return f"; did you mean {name}?"
-    return ""
-
-
 def protocol_of(settings):
     """The name of what a run holds out and how, "" for the published split.  settings: {flag: value}, of RunSettings or
     of a config.json."""
     if not settings.get("hold_out"):
         return ""
-    return f"hold_out_{settings['hold_out']}" + ("_time" if settings.get("split") == "time" else "")
+    in_time = "_time" if settings.get("split") == "time" else ""
+    return f"hold_out_{settings['hold_out']}{in_time}"
 
 
 def folder_of_atomic(raw, folder):

@@ -9,12 +9,12 @@ from preparation.sources import DATASETS, NOT_OURS
 
 def item_files(raw):
     """The .item files of a folder."""
-    return [path for path in visible(raw.glob("*.item")) if path.name != NOT_OURS]
+    return visible(raw.glob("*.item"))
 
 
 def visible(paths):
-    """The paths in order, without a Mac's "._x.inter" beside x.inter."""
-    return [path for path in sorted(paths) if not path.name.startswith(".")]
+    """The paths in order, without GroupLens' u.item and a Mac's "._x.inter" beside x.inter."""
+    return [path for path in sorted(paths) if path.name != NOT_OURS and not path.name.startswith(".")]
 
 
 def item_table(raw, only=None):
@@ -64,9 +64,9 @@ def item_texts(items, item_ids, genres):
 
 def domain_of(name, options):
     """What the items are called."""
-    if options.llm_domain != "auto":
-        return options.llm_domain
-    return DATASETS[name].domain if name in DATASETS else "items"
+    if options.llm_domain == "auto":
+        return DATASETS[name].domain if name in DATASETS else "items"
+    return options.llm_domain
 
 
 def on_one_line(title):
