@@ -252,7 +252,7 @@ def ratings_of(folder):
 
 
 def held_out(folder):
-    """{part: SHA-256} of the CSVs that a run was tested on: runs of two protocols are never taken for one another."""
+    """{part: SHA-256} of the CSVs that a run was tested on, which tell runs of two protocols apart."""
     return tested_on(read_config(Path(folder))["made_from"])
 
 
@@ -287,11 +287,10 @@ def users_meant(run, word):
         return [word]
     if word == "all":
         return None
-    path = Path(word)
-    if not path.is_file():
+    if not Path(word).is_file():
         run.numbers_of("user", [word])  # which says that there is no such user
     try:
-        users = [name.strip() for name in path.read_text(encoding="utf-8-sig").splitlines() if name.strip()]
+        users = list(filter(None, map(str.strip, Path(word).read_text(encoding="utf-8-sig").splitlines())))
     except UnicodeDecodeError:
         users = []
     if not users:

@@ -23,10 +23,10 @@ def fetch(name, folder, log=print, only=""):
     wanted = [file for file in missing_files(known, folder) if file.endswith(only)]
     if not wanted or converted_in_place(known, wanted, folder, log):
         return
-    names = " and ".join(wanted)
+    lacks = f"{folder}: lacks {' and '.join(wanted)}"
     for file in wanted:
         if file in known.by_hand:
-            raise InputError(f"{folder}: lacks {names}; {known.by_hand[file]}")
+            raise InputError(f"{lacks}; {known.by_hand[file]}")
     failures = []
     for source in known.sources:  # the first that has all of them wins
         where = source.args[0]  # the address or, for pip, the requirement
@@ -38,8 +38,8 @@ def fetch(name, folder, log=print, only=""):
     where = RECBOLE_PAGE
     if known.grouplens:
         where += f", or {' and '.join(known.grouplens.files)} from {known.grouplens.page}"
-    how = f"download {names} by hand from {where}, and put them there"
-    raise InputError(f"{folder}: lacks {names}; {how}; tried {'; '.join(failures)}")
+    how = f"download {' and '.join(wanted)} by hand from {where}, and put them there"
+    raise InputError(f"{lacks}; {how}; tried {'; '.join(failures)}")
 
 
 def converted_in_place(known, wanted, folder, log):

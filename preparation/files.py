@@ -39,8 +39,7 @@ def read_ratings(path, sep, allowed, timed=False):
     if timed:
         wanted["timestamp?"] = ["timestamp"]
     table = read_table(path, sep, wanted)
-    table["rating"] = parse_ratings(table.token, path, allowed)
-    return table
+    return table.assign(rating=parse_ratings(table.token, path, allowed))
 
 
 def read_items(path, only=None):
@@ -80,9 +79,7 @@ def parse_ratings(column, path, allowed):
         how = "--scale maps another scale to stars, such as --scale 1-10 (docs/data.md)"
         if values[bad][0] in HALF_STARS:
             how = "--scale 0.5-5 rounds the half stars of raw ratings up"
-        raise InputError(
-            f"{path}, line {line_of(column, token)}: rating {token!r}, expected one of {numbers}; {how}"
-        )
+        raise InputError(f"{path}, line {line_of(column, token)}: rating {token!r}, expected one of {numbers}; {how}")
     return values[column.cat.codes.to_numpy()]
 
 
@@ -159,7 +156,6 @@ def read_table(path, sep, wanted, only=None):
     for all.  The index holds line numbers.
     Raises InputError, naming the file, for anything that is not such a file.
     """
-    path = Path(path)
     columns = column_names(first_line_of(path), sep)
     return read_cells(path, sep, columns, find_columns(path, sep, columns, wanted), only)
 
@@ -197,19 +193,11 @@ def read_cells(path, sep, columns, role_of, only=None, has_names=True):
             wanted = chunk.loc[filled, list(role_at)].rename(columns=role_at)
             if only is not None:
                 wanted = wanted[wanted.item.isin(only)]
-            chunks.append(in_little_memory(wanted, path))
+            kinds = {role: "category" for role in wanted if role != "timestamp"}  # long files repeat few tokens
+            if "timestamp" in wanted:
+                wanted["timestamp"] = parse_timestamps(wanted.timestamp, path)
+            chunks.append(wanted.astype(kinds))
     return unite(chunks)
-
-
-def in_little_memory(chunk, path):
-    """Times as numbers, all else as categoricals: long files repeat few distinct tokens."""
-    columns = {}
-    for role, cells in chunk.items():
-        if role == "timestamp":
-            columns[role] = parse_timestamps(cells, path)
-        else:
-            columns[role] = cells.astype("category")
-    return pd.DataFrame(columns, index=chunk.index)
 
 
 def unite(chunks):
@@ -249,8 +237,7 @@ def check_rows(path, sep, n):
         with opened(path, "latin-1") as f:
             marked = f.read(3).encode("latin-1") == codecs.BOM_UTF8
         if marked:  # latin-1 reads any bytes, but this was not meant as latin-1
-            problem = f"begins as UTF-8 but is not ({error.reason}); save it as UTF-8"
-            raise InputError(f"{path}: {problem}") from None
+            raise InputError(f"{path}: begins as UTF-8 but is not ({error.reason}); save it as UTF-8") from None
         encoding, wrong = "latin-1", rows_of_other_length(path, sep, n, "latin-1")
     if not wrong:
         return encoding
@@ -293,17 +280,14 @@ def first_line_of(path):
     """The first line, at most 64 KiB of it, as text.  Raises InputError for what is plainly no data file."""
     with opened(path, "latin-1") as f:  # the bytes, each as a character
         first = f.readline(2**16).encode("latin-1")
-    # What is often found in a data file's place.
     if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise InputError(f"{path}: is UTF-16; save it as UTF-8")
     if not first.strip():
         raise InputError(f"{path}: is empty; delete it and run again to fetch or prepare it anew")
     if first.startswith(b"version https://git-lfs"):
-        how = "run `git lfs pull` where it came from"
-        raise InputError(f"{path}: is a git-LFS pointer, not the data; {how}")
+        raise InputError(f"{path}: is a git-LFS pointer, not the data; run `git lfs pull` where it came from")
     if first.lstrip().startswith(b"<"):
-        how = "download the file itself"
-        raise InputError(f"{path}: is a web page saved under the data file's name; {how}")
+        raise InputError(f"{path}: is a web page saved under the data file's name; download the file itself")
     return first.decode("utf-8-sig", errors="replace").rstrip("\n")
 
 
@@ -324,8 +308,7 @@ def readable(path):
     except UnicodeDecodeError:
         raise
     except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error, ValueError) as error:
-        reason = str(error).strip()
-        raise InputError(f"{path}: is not a table with one row a line ({reason})") from None
+        raise InputError(f"{path}: is not a table with one row a line ({str(error).strip()})") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path}: is no whole gzip file ({error}); fetch or copy it anew") from None
     except OSError as error:

@@ -1,6 +1,5 @@
 """The ratings of one's own files, as strings: whole ids, stars, seconds."""
 
-
 import numpy as np
 import pandas as pd
 
@@ -24,8 +23,11 @@ def ratings_of(source, reading, notes):
     if "time" in table:
         table["time"] = seconds_of(table.time, path, notes)
     if "rating" in table:
-        way, words = scale_of(source, reading)
-        table["rating"] = scale.in_stars(table.rating, way, path)
+        layout = layouts.layout_of(source.ratings.columns)
+        given, words = reading.get("scale", ""), reading.get("scale", "stars as they are")
+        if not given and layout and layout.scale and layouts.plain(wanted["rating"]) in layout.columns:
+            given, words = layout.scale, f"{layout.scale} (what {layout.name} means; --scale says otherwise)"
+        table["rating"] = scale.in_stars(table.rating, scale.parse(given), path)
         words = f"{words}; {scale.counted(table.rating)}"
     else:
         refuse_what_may_be_ratings(source, path)
@@ -48,10 +50,7 @@ def ratings_of(source, reading, notes):
 
 
 def refuse_what_may_be_ratings(source, path):
-    """Raises InputError where no column is known as the rating, and one that may be it is left.
-
-    Else a dislike would become a like, since every row is one without a rating.
-    """
+    """Raises InputError where a column may be the rating: else a dislike would become a like, as every row is then."""
     if source.chosen_none:
         return
     known = {"", *source.rating_columns.values()}
@@ -64,16 +63,6 @@ def refuse_what_may_be_ratings(source, path):
                 f"{path}: has no column of ratings by name, and {name} ({', '.join(sorted(values)[:5])}) may be one; "
                 f"type --columns rating={name}, or --columns rating=- where every row is a like"
             )
-
-
-def scale_of(source, reading):
-    """(the Scale of --scale, else what the layout is known for; the same in words)."""
-    if "scale" in reading:
-        return scale.parse(reading["scale"]), reading["scale"]
-    layout = layouts.layout_of(source.ratings.columns)
-    if layout and layout.scale and layouts.plain(source.rating_columns["rating"]) in layout.columns:
-        return scale.parse(layout.scale), f"{layout.scale} (what {layout.name} means; --scale says otherwise)"
-    return scale.Scale(""), "stars as they are"
 
 
 def clean_ids(column, role, path, notes):

@@ -31,13 +31,10 @@ class Scale(NamedTuple):
 def parse(words):
     """Raises InputError for what is no scale."""
     values, ends, says_all = {}, None, False
-    for part in words.split(","):
-        part = part.strip()
+    for part in filter(None, map(str.strip, words.split(","))):
         range_ = re.fullmatch(r"(-?\d+(?:\.5)?)\s*-\s*(-?\d+(?:\.5)?)", part)
         value, _, stars = part.rpartition("=")
         value, stars = compared(value), stars.strip()
-        if not part:
-            continue
         if range_:
             ends = float(range_[1]), float(range_[2])
             if (ends[1] - ends[0]) / step_of(ends) < 4:

@@ -45,9 +45,9 @@ def converted(convert, read, wanted):
     These are the same rows, but not the same bytes, so the files get names of their own.
     """
     inter, item = convert(read)
-    content_of = {".inter": inter, ".item": item}
-    suffixes = [Path(file).suffix for file in wanted]
-    return {f"grouplens{suffix}": content_of[suffix] for suffix in suffixes}
+    contents = {"grouplens.inter": inter, "grouplens.item": item}
+    suffixes = {Path(file).suffix for file in wanted}
+    return {name: content for name, content in contents.items() if Path(name).suffix in suffixes}
 
 
 def reader_by_base_name(archive):

@@ -38,9 +38,8 @@ class Table(NamedTuple):
 def find_tables(folder, numbered=False):
     """(the Table of each data file of a folder, why others are none).  numbered: no file has a line of names.
 
-    What preparation itself has put there is no data file.
-
-    Raises InputError for an .inter or .item file that is no table.
+    What preparation itself has put there is no data file.  Raises InputError for an .inter or .item file that is no
+    table.
     """
     tables, problems, ours = [], [], read_stamp(folder / "prepared.json").get("made", {})
     for path in sorted(folder.iterdir()):
@@ -65,7 +64,10 @@ def table_of(path, numbered=False):
     """The Table of a file.  Raises InputError for a file that is plainly no table."""
     line = first_line_of(path)
     if line.lstrip().startswith(("{", "[")) and suffix_of(path) not in ATOMIC:
-        return Table(path, JSON, names_in_json(path))
+        names = {}
+        for _, record in islice(json_records(path), LOOKED_AT):
+            names |= dict.fromkeys(record)
+        return Table(path, JSON, list(names))
     is_atomic = suffix_of(path) in ATOMIC and "\t" in line
     sep = "\t" if is_atomic else max(SEPARATORS, key=lambda sep: (line.count(sep), len(sep)))
     columns = column_names(line, sep)
@@ -90,14 +92,6 @@ def cells_of(table, wanted):
             chunk[role] = pd.Categorical([text_of(record.get(name)) for _, record in batch])
         chunks.append(chunk)
     return unite(chunks)
-
-
-def names_in_json(path):
-    """The names in the first objects of a file, in the order in which they come."""
-    names = {}
-    for _, record in islice(json_records(path), LOOKED_AT):
-        names |= dict.fromkeys(record)
-    return list(names)
 
 
 def json_records(path):
@@ -143,6 +137,6 @@ def record_of(path, line, text):
 
 def text_of(value):
     """A JSON value as the cell that a CSV would have.  5.0 stays "5.0", true becomes "true", a list stays JSON."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False)

@@ -38,10 +38,8 @@ def rated_items(name, raw, folder, log=print):
     items = item_table(raw, ids)
     untitled = len(ids) - (items.title.str.strip() != "").sum()
     if untitled:
-        log(
-            f"items: {untitled} of {len(ids)} have no title; they are trained on and recommended, "
-            "but no language model is asked about them"
-        )
+        known = "they are trained on and recommended, but no language model is asked about them"
+        log(f"items: {untitled} of {len(ids)} have no title; {known}")
     return items
 
 
