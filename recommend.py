@@ -115,10 +115,7 @@ class FinishedRun:
         anything.  Raises InputError for an unknown user or item, and where the model cannot tell anything from the
         stars.
         """
-        if isinstance(user, dict):
-            table = table_of_ranked(self.ranked_for_new(user, k), self.data, self.titles)
-        else:
-            table = self.recommend_all(k, [user])
+        table = self.recommend_to_new(user, k) if isinstance(user, dict) else self.recommend_all(k, [user])
         return table[["item", "title", "score"]]
 
     def recommend_all(self, k=20, users=None):
@@ -127,21 +124,16 @@ class FinishedRun:
 
         users: ids, None for all.  Raises InputError for an unknown user.
         """
-        numbers = np.arange(self.data.n_users)
-        if users is not None:
-            numbers = self.numbers_of("user", users)
+        numbers = np.arange(self.data.n_users) if users is None else self.numbers_of("user", users)
         if not len(numbers):
             raise InputError("users: names nobody; leave it out for all users")
-        return table_of_ranked(self.ranked(numbers, k), self.data, self.titles)
-
-    def ranked(self, users, k):
-        """What evaluation.rank yields of these user numbers, at most k items each."""
         with torch.no_grad():
-            embeddings = self.model.embeddings()
-            yield from evaluation.rank(*embeddings, self.data.seen, users, self.at_most(k), USERS_AT_ONCE)
+            vectors = self.model.embeddings()
+            ranked = evaluation.rank(*vectors, self.data.seen, numbers, self.at_most(k), USERS_AT_ONCE)
+            return table_of_ranked(ranked, self.data, self.titles)
 
-    def ranked_for_new(self, stars, k):
-        """What evaluation.rank yields of one user who is not in the run.  stars: {item id: 1 to 5}."""
+    def recommend_to_new(self, stars, k):
+        """What recommend() takes its columns from for one user who is not in the run.  stars: {item id: 1 to 5}."""
         items = self.numbers_of("item", stars)
         expected = "stars of a new user: expected 1, 2, 3, 4 or 5 for each item"
         for item, rating in stars.items():
@@ -149,14 +141,15 @@ class FinishedRun:
                 raise InputError(f"{expected}, not {item}={rating}")
         if len(set(items)) < len(items):
             raise InputError(f"{expected}, and each item once")
-        users, ratings = np.zeros(len(items), int), np.array(list(stars.values()), float)
-        row = self.model.fold_in(users, items, ratings, 1)  # (1, d)
+        user, ratings = np.zeros(len(items), int), np.array(list(stars.values()), float)
+        row = self.model.fold_in(user, items, ratings, 1)  # (1, d)
         if not row.any():
             raise InputError(f"stars of a new user: {self.name} can tell nothing from them; give 4 or 5 to some item")
-        rated = dataloader.Rows(users, items, 1, self.data.n_items, self.data.device)
+        rated = dataloader.Rows(user, items, 1, self.data.n_items, self.data.device)
         with torch.no_grad():
             _, z_items = self.model.embeddings()
-            yield from evaluation.rank(row, z_items, rated, np.zeros(1, int), self.at_most(k), USERS_AT_ONCE)
+            ranked = evaluation.rank(row, z_items, rated, np.zeros(1, int), self.at_most(k), USERS_AT_ONCE)
+            return table_of_ranked(ranked, self.data, self.titles)
 
     def at_most(self, k):
         """How long a list of k items can be."""
@@ -173,9 +166,7 @@ class FinishedRun:
         (number,) = self.numbers_of("item", [item])
         scores = self.model.similarities(number).index_fill(0, torch.tensor(number, device=self.data.device), -np.inf)
         best = scores.topk(min(self.at_most(k), self.data.n_items - 1))
-        table = self.describe(best.indices.cpu().numpy())
-        table["score"] = best.values.cpu().numpy()
-        return table
+        return self.describe(best.indices.cpu().numpy()).assign(score=best.values.cpu().numpy())
 
     def export(self, path):
         """Write the final vectors of users and items to an .npz that numpy reads without this program.
@@ -212,11 +203,8 @@ class FinishedRun:
         return self.describe(rows.entries(self.numbers_of("user", [user]))[1].cpu().numpy())
 
     def with_stars(self, user, table):
-        """A table of describe() of items rated in train, with the columns stars, as given by the user, and refined:
-        whether a language model, or what stood for it, has said something else.
-
-        Where train_original is gone, nothing is known to be refined.
-        """
+        """A table of describe() of items rated in train, with the columns stars, as the user gave them, and refined:
+        whether something else was trained on.  Where train_original is gone, nothing is known to be refined."""
         rows = self.original
         if rows is None:
             return table.assign(stars=np.nan, refined=False)

@@ -17,15 +17,7 @@ import pandas as pd
 from preparation.files import CONFIRMED, LIKED, STARS, encode, read_items, read_ratings, require_timestamps, sort_ids
 from preparation.rules import TEST, TRAIN, VALIDATION, cut_in_time, is_complete, newest, of_drawn_users
 from preparation.sources import DATASETS
-from preparation.splits import (
-    NOTHING_SAID,
-    PARTS,
-    atomic_files,
-    brought,
-    fingerprint,
-    refuse_reading_of_known,
-    write_splits,
-)
+from preparation.splits import NOTHING_SAID, PARTS, atomic_files, brought, fingerprint, refuse_reading_of_known, write
 from preparation.stamp import is_up_to_date
 from utils import InputError, sha256
 
@@ -65,7 +57,7 @@ def hold_out(name, folder, own, log=print):
     is_validation = ~is_test & (share < SHARE_OF_BOTH)
     parts = [train[~is_test & ~is_validation], validation, test, train[is_validation], train[is_test]]
     dislikes = f"{(share < 2).sum()} ratings of 1 or 2"
-    write(name, own, parts, made_from, f"{sources[0]} holds {dislikes}")
+    write_parts(name, own, parts, made_from, f"{sources[0]} holds {dislikes}")
     log(
         f"dislikes: of {dislikes} in {sources[0]}, {is_test.sum()} are test and "
         f"{is_validation.sum()} validation rows of {own}, and left train"
@@ -84,12 +76,12 @@ def csvs_of(name, own):
     return [own / f"{name}_{part}.csv" for part in ALL_PARTS]
 
 
-def write(name, own, parts, made_from, what_there_is):
+def write_parts(name, own, parts, made_from, what_there_is):
     """Write the five tables.  Raises InputError where one of them would be empty."""
     for part, table in zip(ALL_PARTS, parts, strict=True):
         if not len(table):
             raise InputError(f"--hold_out dislikes: {what_there_is}, which leave none for the {part} part")
-    write_splits(parts, csvs_of(name, own), made_from)
+    write(parts, csvs_of(name, own), made_from)
 
 
 def hold_out_by_time(name, raw, own, log=print, reading=NOTHING_SAID):
@@ -122,7 +114,7 @@ def hold_out_by_time(name, raw, own, log=print, reading=NOTHING_SAID):
             validation[validation.rating <= MOST],
             test[test.rating <= MOST],
         ]
-        write(name, own, parts, made_from, f"{rated} has {len(rows)} ratings")
+        write_parts(name, own, parts, made_from, f"{rated} has {len(rows)} ratings")
         counts = ", ".join(map(str, map(len, parts)))
         log(f"dislikes: {rated} cut in time; train, likes (validation, test), dislikes: {counts}")
         return made_from

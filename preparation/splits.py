@@ -59,7 +59,7 @@ def prepare(name, raw, folder, log=print, reading=NOTHING_SAID):
                 f"{atomic.rated}: too few ratings of 4 and 5 to split: users and items with fewer than 5 are "
                 "dropped, and validation needs a user with 10"
             )
-        write_splits(tables, paths, made_from)
+        write(tables, paths, made_from)
         log(f"splits: prepared {folder}/{name}_*.csv from {atomic.rated}")
     say_whether_published(name, folder, log)
     return made_from
@@ -123,7 +123,7 @@ def origin(name, raw, folder, reading=NOTHING_SAID, digest=sha256):
     return files_of(understand(raw, reading, needs_ratings=False)._replace(ratings=None), digest)
 
 
-def write_splits(tables, paths, made_from):
+def write(tables, paths, made_from):
     """Write the CSVs, and prepared.json beside them, so that a kill leaves files missing, but no mixture."""
     stamp = paths[0].parent / "prepared.json"
     stamp.parent.mkdir(parents=True, exist_ok=True)
