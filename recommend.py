@@ -112,18 +112,13 @@ class FinishedRun:
 
         user: a user id, or {item id: 1 to 5 stars} of somebody whom the run was not trained on.  Items that the user
         has rated in train, or given stars here, are left out, so it may be shorter.  Only the order of the scores means
-        anything.  Raises InputError for an unknown user or item, and where the model cannot tell anything from the
-        stars.
+        anything.  Raises InputError for an unknown user or item, and where the stars tell the model nothing.
         """
         table = self.recommend_to_new(user, k) if isinstance(user, dict) else self.recommend_all(k, [user])
         return table[["item", "title", "score"]]
 
     def recommend_all(self, k=20, users=None):
-        """The k best items of each user: a DataFrame user, rank, item, title, score, the rows of recommend() one user
-        after another.
-
-        users: ids, None for all.  Raises InputError for an unknown user.
-        """
+        """The same for these user ids, None for all: a DataFrame user, rank, item, title, score."""
         numbers = np.arange(self.data.n_users) if users is None else self.numbers_of("user", users)
         if not len(numbers):
             raise InputError("users: names nobody; leave it out for all users")

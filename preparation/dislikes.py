@@ -43,8 +43,7 @@ def tested_on(hashes):
 def hold_out(name, folder, own, log=print):
     """Make the five CSVs of the folder `own` from the three in `folder`, unless they are there.
 
-    They are kept as long as they and those that they were made from are unchanged.  Raises InputError where train holds
-    no dislike for one of the parts.
+    Raises InputError where train holds no dislike for one of the parts.
     """
     sources = [folder / f"{name}_{part}.csv" for part in PARTS]
     made_from = {path.name: sha256(path) for path in sources} | {"rules": RULES_VERSION}
@@ -156,8 +155,7 @@ def place_in_draw(user, item):
 def without_held_out(labels, name, own):
     """Somebody's refined ratings without the rows that are held out: a table user, item, token.
 
-    labels: their CSV, about the pairs of the published train part.  Its makers have seen the dislikes that are held out
-    here: such runs say so.
+    labels: their CSV, about the pairs of the published train part.  Its makers have seen what is held out here.
     """
     table = read_ratings(labels, ",", (CONFIRMED, *STARS, LIKED))[["user", "item", "token"]]
     pairs = pd.MultiIndex.from_frame(table[["user", "item"]].astype(str))

@@ -43,10 +43,7 @@ def fetch(name, folder, log=print, only=""):
 
 
 def converted_in_place(known, wanted, folder, log):
-    """Whether GroupLens' own files lay in the folder, put there by hand: then they are converted.
-
-    Raises InputError where they are something else.
-    """
+    """Whether GroupLens' own files lay in the folder, put there by hand: then they are converted."""
     if not known.grouplens or not all((folder / file).exists() for file in known.grouplens.files):
         return False
     names = " and ".join(known.grouplens.files)

@@ -65,11 +65,8 @@ def titles_among(names):
 
 
 def parse_ratings(column, path, allowed):
-    """Ratings as float64, NaN where the cell is empty.
-
-    Raises InputError, naming the row, for anything that is not one of the allowed numbers.  Half
-    stars are refused unless they are allowed: 0.5 and 4.5 are this project's codes.
-    """
+    """Ratings as float64, NaN where the cell is empty.  Raises InputError, naming the row, for other than the allowed
+    numbers, also for half stars: 0.5 and 4.5 are this project's codes."""
     tokens = column.cat.categories  # the few distinct tokens are parsed, not the many cells
     values = pd.to_numeric(pd.Series(tokens, dtype=object), errors="coerce").to_numpy(float)
     bad = (tokens.str.strip() != "") & ~np.isin(values, allowed)
@@ -149,12 +146,9 @@ def recoded(column, texts):
 def read_table(path, sep, wanted, only=None):
     """A delimited text file with a header line -> DataFrame of the wanted columns, renamed by role.
 
-    wanted: {role: accepted column names}.  A role that ends in "?" may be absent.  Names are
-    compared without RecBole's ":token" suffix.  Columns may come in any order, and extra ones are
-    ignored.  Every cell stays the string it is ("007", "NA"), in a categorical, but those of the
-    role timestamp, which are float64.  only: values of the role item whose rows are wanted, None
-    for all.  The index holds line numbers.
-    Raises InputError, naming the file, for anything that is not such a file.
+    wanted: {role: accepted column names, without RecBole's ":token"}.  A role that ends in "?" may be absent.  Every
+    cell stays the string it is ("007", "NA"), in a categorical, but those of the role timestamp, which are float64.
+    only: values of the role item whose rows are wanted, None for all.  The index holds line numbers.
     """
     columns = column_names(first_line_of(path), sep)
     return read_cells(path, sep, columns, find_columns(path, sep, columns, wanted), only)

@@ -13,8 +13,7 @@ from utils import InputError, git_blob_id
 def locate(dataset, data_dir):
     """--dataset -> (name, folder or file with the raw data, folder of the CSVs).
 
-    Known names win over paths.  A path counts as the known data set only where it is that one's own
-    folder.  A file "reviews.csv" in a folder "shop" is called "shop-reviews".
+    Known names win over paths.  A file "reviews.csv" in a folder "shop" is called "shop-reviews".
     """
     path = Path(dataset)
     is_its_own = path.name in DATASETS and path.resolve() == (data_dir / path.name).resolve()
@@ -45,10 +44,7 @@ def protocol_of(settings):
 
 
 def folder_of_atomic(raw, folder):
-    """The folder of the .inter and .item: what own.taken_in makes of one's own files, else the raw ones.
-
-    raw, folder: of locate.
-    """
+    """The folder of the .inter and .item: what own.taken_in makes of one's own files, else the raw ones."""
     made = folder / "atomic"
     return made if made.is_dir() else raw
 

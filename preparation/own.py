@@ -53,8 +53,7 @@ def understand(given, reading, needs_ratings=True):
     """The Source of a folder, or of a file of ratings with the files beside it.
 
     reading: {"columns", "scale"} as given, without those that were not.  needs_ratings: False where splits were put
-    there by hand, and only titles are wanted.  Raises InputError, with the line to type, where no or more than one file
-    may be meant.
+    there by hand, and only titles are wanted.
     """
     columns = layouts.parse_columns(reading.get("columns"))
     folder = given if given.is_dir() else given.parent
@@ -96,10 +95,7 @@ def understand(given, reading, needs_ratings=True):
 
 def sort_out(tables, columns):
     """(tables of ratings, tables of items, all that are not of items).  Where one has RecBole's suffix for its kind, no
-    other is meant.
-
-    Raises InputError for an .item file that lacks ids or titles: else its titles would be missing without a word.
-    """
+    other is meant; an .item file without ids or titles is refused."""
     rated, described, others = [], [], []
     suffixes = {suffix_of(table.path) for table in tables}
     for table in tables:

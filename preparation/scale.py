@@ -69,11 +69,8 @@ def compared(token):
 
 
 def in_stars(column, scale, path):
-    """A categorical of ratings ("" where it is empty) as one of stars, DROP and "".
-
-    Values on which nothing is said and that are stars stay what they are.  Raises InputError, naming line and value,
-    for any other.
-    """
+    """A categorical of ratings ("" where it is empty) as one of stars, DROP and "".  Raises InputError, naming line and
+    value, for what is neither a star nor said to be one."""
     tokens = column.cat.categories
     stars = [star_of(token, scale) for token in tokens]
     if None in stars:

@@ -36,11 +36,8 @@ class Table(NamedTuple):
 
 
 def find_tables(folder, numbered=False):
-    """(the Table of each data file of a folder, why others are none).  numbered: no file has a line of names.
-
-    What preparation itself has put there is no data file.  Raises InputError for an .inter or .item file that is no
-    table.
-    """
+    """(the Table of each data file of a folder but those that preparation itself has put there, why others are none).
+    numbered: no file has a line of names."""
     tables, problems, ours = [], [], read_stamp(folder / "prepared.json").get("made", {})
     for path in sorted(folder.iterdir()):
         is_ours = path.name in ours or path.name.endswith("_train_augment.csv")
@@ -79,8 +76,7 @@ def table_of(path, numbered=False):
 def cells_of(table, wanted):
     """DataFrame of the wanted columns, strings in categoricals, "" for an empty cell; the index holds the lines.
 
-    wanted: {role: name of its column}.  Raises InputError, naming the line, for a row that has other cells than the
-    first line, and for a line that is no JSON object.
+    wanted: {role: name of its column}.
     """
     role_of = {name: role for role, name in wanted.items()}
     if table.sep != JSON:

@@ -20,9 +20,8 @@ def visible(paths):
 def item_table(raw, only=None):
     """The folder's .item file as strings, indexed by item id: title, year, genre.
 
-    A cell is "" where the file has no such column, or no value in it.  The table is empty when
-    there is no such file.  Of an item described twice, the last description counts.
-    only: ids of the items wanted; None: all.
+    A cell is "" where there is no value, and the table is empty where there is no file.  Of an item described twice,
+    the last description counts.  only: ids of the items wanted; None: all.
     """
     files = item_files(raw)
     table = read_items(files[0], only) if files else pd.DataFrame(columns=["item"], dtype=str)
@@ -44,10 +43,7 @@ def rated_items(name, raw, folder, log=print):
 
 
 def item_texts(items, item_ids, genres):
-    """What a model reads of each item.
-
-    "Toy Story (1995)", with genres "Toy Story (1995), Animation, Comedy".  "" without a title.
-    """
+    """What a model reads of each item: "Toy Story (1995)", with genres "Toy Story (1995), Animation, Comedy", or ""."""
     rows = items.reindex(item_ids, fill_value="")
     texts = []
     for title, year, genre in zip(rows.title, rows.year, rows.genre, strict=True):

@@ -62,10 +62,7 @@ def of_settings(before, options):
 
 
 def of_flags(had, options, name):
-    """The flags of the experiment that differ: also what a run was given that is now left open, or the other way round.
-
-    had: "flags" of its summary.
-    """
+    """The flags of the experiment that differ, also one that is now left open.  had: "flags" of the summary."""
     if options.run.model == "Blend":  # they name its parts, of which the files are compared
         return None
     asked = options.ablation(name)

@@ -68,10 +68,7 @@ def run(trials, jobs):
 
 
 def environments_of(jobs, trials):
-    """One for each run of those side by side, which has its share of the cores and one of the visible GPUs.
-
-    GPUs are not dealt out where a trial names its own.
-    """
+    """One for each run of those side by side: its share of the cores and, unless a trial names its own, a GPU."""
     if jobs == 1:
         return [None]  # this process's own
     # With as many threads each as there are cores, they would slow each other down.
@@ -98,10 +95,7 @@ def visible_gpus():
 
 
 def start(trial, environment):
-    """Its process, in a session of its own.
-
-    A Ctrl-C in the terminal then reaches the study alone, which tells each run once.
-    """
+    """Its process, in a session of its own: a Ctrl-C reaches the study alone, which tells each run once."""
     path = output_of(trial)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "wb") as output:
@@ -111,10 +105,7 @@ def start(trial, environment):
 
 
 def output_of(trial):
-    """The file for all that its last start printed.
-
-    Beside the run folder, not in it: a run that fails on its input has none, and main.py alone makes it.
-    """
+    """The file for all that its last start printed: beside the run folder, which main.py alone makes."""
     return trial.folder.with_name(f"{trial.folder.name}.out")
 
 

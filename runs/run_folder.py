@@ -171,8 +171,7 @@ class Run:
     def _add_scalars(self, row):
         """Every figure of a row of metrics.csv as a scalar of its step: the epoch, of a closed form the solution.
 
-        The rows before it are written with the first one of this start.  purge_step has TensorBoard forget what earlier
-        starts wrote, some of it perhaps about epochs that were lost and are done again.
+        The first row of this start brings those before it: purge_step has TensorBoard forget what earlier starts wrote.
         """
         rows = enumerate([row], len(self.epochs))
         if self.scalars is None:
