@@ -8,7 +8,6 @@ import layouts
 import pytest
 
 from preparation import locate, scale, splits
-from preparation.files import read_ratings
 from preparation.layouts import ratings_columns
 from preparation.own import taken_in, understand
 from preparation.titles import item_table
@@ -333,14 +332,6 @@ def test_titles_of_reviews_are_not_taken_for_titles_of_items(tmp_path):
     (tmp_path / "x.csv").write_text("user,item,rating,title\n" + "".join(f"u{n},i,5,Mine {n}\n" for n in range(9)))
     _, items, said = take_in(tmp_path)
     assert items == {} and said[3].startswith("titles: column title of x.csv is not read, since an item has several")
-
-
-def test_what_is_taken_in_reads_back_as_it_was(tmp_path):
-    layouts.recbole(tmp_path)
-    take_in(tmp_path)
-    read = [read_ratings(path, "\t", (1, 2, 3, 4, 5), timed=True) for path in
-            (tmp_path / "x.inter", tmp_path / "out" / "atomic" / "x.inter")]  # fmt: skip
-    assert read[0].astype(str).equals(read[1].astype(str))
 
 
 def test_a_list_of_json_objects_and_a_gzipped_csv_are_read(tmp_path):

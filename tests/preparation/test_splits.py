@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import layouts
 import numpy as np
 import pytest
 from synthetic import PARTS, put_csvs, write_inter, write_item, write_table
@@ -296,39 +297,19 @@ def test_preparing_again_changes_nothing_and_what_is_missing_or_of_other_input_i
     assert ("u0", "i0", "2") in train
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_a_csv_changed_after_preparation_and_a_partial_set_put_there_by_hand_are_refused(tmp_path, part):
-    prepared(tmp_path, BLOCK)
-    path = tmp_path / f"tiny_{part}.csv"
-    path.write_text(path.read_text().replace(",5\n", ",4\n", 1))
-    before = snapshot(tmp_path)
-    with pytest.raises(InputError, match=f"tiny_{part}.csv: was changed"):
-        splits.prepare("tiny", tmp_path, tmp_path)
-    assert snapshot(tmp_path) == before
-    path.unlink()
-    (tmp_path / "prepared.json").unlink()
-    before = snapshot(tmp_path)
-    with pytest.raises(InputError, match=f"tiny_{part}.csv: missing"):
-        splits.prepare("tiny", tmp_path, tmp_path)
-    assert snapshot(tmp_path) == before
-
-
-def test_csvs_put_there_by_hand_are_used_as_they_are(tmp_path):
+def test_csvs_put_there_by_hand_are_used_as_they_are_and_published_ones_are_recognised(tmp_path, monkeypatch):
     put_csvs(tmp_path, "a x 5", "a y 4", "a z 4")
-    before, lines = snapshot(tmp_path), []
-    splits.prepare("tiny", tmp_path, tmp_path, lines.append)
-    assert snapshot(tmp_path) == before
-    assert "as found" in lines[0] and len(lines) == 1  # of a user's own data set nothing was published
-
-
-def test_published_csvs_put_there_by_hand_are_recognised(tmp_path, monkeypatch):
-    for changed in (None, *PARTS):
-        put_csvs(tmp_path, "a x 5", "a y 4", "a z 4")
-        blobs = {part: utils.git_blob_id(tmp_path / f"tiny_{part}.csv") for part in PARTS}
-        monkeypatch.setitem(DATASETS, "tiny", DataSet({}, [], splits=blobs | ({changed: "0"} if changed else {})))
+    before, blobs = snapshot(tmp_path), {part: utils.git_blob_id(tmp_path / f"tiny_{part}.csv") for part in PARTS}
+    for known, said in (
+        (None, []),  # of a user's own data set nothing was published
+        (blobs, ["splits: byte for byte the published ones"]),
+        *((blobs | {part: "0"}, ["splits: NOT the published ones (another source?)"]) for part in PARTS),
+    ):
+        if known:
+            monkeypatch.setitem(DATASETS, "tiny", DataSet({}, [], splits=known))
         lines = []
         splits.prepare("tiny", tmp_path, tmp_path, lines.append)
-        assert lines[1].startswith("splits: NOT the published" if changed else "splits: byte for byte the published")
+        assert "as found" in lines[0] and lines[1:] == said and snapshot(tmp_path) == before
 
 
 def test_splits_and_labels_of_all_published_data_sets_are_known():
@@ -339,21 +320,6 @@ def test_splits_and_labels_of_all_published_data_sets_are_known():
         blobs += [*known.splits.values(), known.labels]
     assert all(len(blob) == 40 and int(blob, 16) for blob in blobs)
     assert len(set(blobs)) == len(blobs) == 20
-
-
-@pytest.mark.parametrize("ratings", [[], BLOCK[:30], [(user, item, "3") for user, item, _ in BLOCK]])
-def test_too_few_likes_to_split_are_refused(tmp_path, ratings):
-    with pytest.raises(InputError, match=r"tiny\.inter: too few ratings"):
-        prepared(tmp_path, ratings)
-    assert list(snapshot(tmp_path)) == ["tiny.inter"]
-
-
-@pytest.mark.parametrize("files", [[], ["a.item"], ["a.inter", "b.inter"], ["a.item", "b.item", "c.inter"]])
-def test_a_folder_without_one_inter_and_at_most_one_item_is_refused(tmp_path, files):
-    for file in files:
-        (tmp_path / file).write_text("user_id\titem_id\trating\n" if file.endswith("inter") else "item_id\ttitle\n")
-    with pytest.raises(InputError, match=", ".join(files[:2]) or "found none"):
-        splits.prepare("tiny", tmp_path, tmp_path)
 
 
 def test_dataset_is_a_known_name_or_a_folder(tmp_path):
@@ -437,43 +403,24 @@ def test_own_version_of_a_known_data_set_can_be_given_by_path(tmp_path):
     assert (tmp_path / "data" / "ML-100K-own" / "ML-100K-own_test.csv").exists()
 
 
-def write_ml_latest(folder, ratings):
-    """As GroupLens publishes ml-latest-small and ml-25m: half stars, quoted titles with their years, no genres."""
-    columns = "userId,movieId,rating,timestamp"
-    write_table(folder / "ratings.csv", columns, [(*row, str(n)) for n, row in enumerate(ratings)], ",")
-    movies = [f'i{n},"Storm {n}, The (Le ""Vent"") ({1990 + n})",Action|Sci-Fi\n' for n in range(9)]
-    movies += ["i9,Nowhere,(no genres listed)\n"]
-    (folder / "movies.csv").write_text("".join(["movieId,title,genres\n", *movies]))
-    (folder / "tags.csv").write_text("userId,movieId,tag,timestamp\n")
-
-
-def test_a_folder_of_grouplens_csvs_is_prepared_as_it_is(tmp_path):
-    random = np.random.RandomState(0)
-    ratings = [(user, item, random.choice(["4.5", "5.0", "4.0", "3.5"])) for user, item, _ in [*BLOCK, *BLOCK]]
-    folder = tmp_path / "ml-latest-small"
-    folder.mkdir()
-    write_ml_latest(folder, ratings)
+def test_ones_own_folder_stays_as_it_is_and_is_read_anew_without_its_titles(tmp_path):
+    folder, reading, lines = tmp_path / "ml-latest-small", {"scale": "0.5-5"}, []
+    layouts.grouplens(folder)
     before = snapshot(folder)
     name, raw, csvs = locate.locate(str(folder), tmp_path / "data")
-    splits.prepare(name, raw, csvs, reading={"scale": "0.5-5"})
+    splits.prepare(name, raw, csvs, reading=reading)
     assert snapshot(folder) == before
-    (tmp_path / "atomic").mkdir()
-    assert read_splits(csvs, name) == prepared(tmp_path / "atomic", ratings, scale="0.5-5")
-
     items = titles.rated_items(name, csvs / "atomic", csvs).to_dict("index")
-    assert items["i3"] == {"title": 'Storm 3, The (Le "Vent")', "year": "1993", "genre": "Action Sci-Fi"}
-    assert items["i9"] == {"title": "Nowhere", "year": "", "genre": ""}
-
-    lines = []
-    splits.prepare(name, raw, csvs, lines.append, {"scale": "0.5-5"})
+    assert items["B03"] == {"title": 'Title 3, "The"', "year": "1993", "genre": "Drama War"}
+    splits.prepare(name, raw, csvs, lines.append, reading)
     assert "prepared earlier" in lines[0]
     (folder / "movies.csv").unlink()
-    splits.prepare(name, raw, csvs, reading={"scale": "0.5-5"})
+    splits.prepare(name, raw, csvs, reading=reading)
     assert titles.rated_items(name, csvs / "atomic", csvs).empty
 
 
 def test_grouplens_csvs_beside_an_inter_file_are_not_read(tmp_path):
-    write_ml_latest(tmp_path, [("stranger", "i1", "9")])
+    layouts.grouplens(tmp_path)
     write_item(tmp_path, [("i1", "Title", "1999", "Drama")])
     assert any(prepared(tmp_path, BLOCK))
     assert titles.item_table(tmp_path / "atomic").title.to_dict() == {"i1": "Title"}
@@ -484,11 +431,3 @@ def test_fewer_users_than_the_sample_are_refused(tmp_path):
     write_table(tmp_path / "netflix.item", "item_id title", [(f"i{i}", "Title") for i in range(10)])
     with pytest.raises(InputError, match="5000 users are to be drawn, but only 10"):
         splits.prepare("Netflix-1M", tmp_path, tmp_path)
-
-
-def test_a_broken_stamp_is_refused_by_name(tmp_path):
-    prepared(tmp_path, BLOCK)
-    for content in ("{", "{}", "[]", '{"made": 1, "made_from": 2}'):
-        (tmp_path / "prepared.json").write_text(content)
-        with pytest.raises(InputError, match=r"prepared\.json"):
-            prepared(tmp_path, BLOCK)
