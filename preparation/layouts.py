@@ -1,8 +1,7 @@
 """Which column is which: the names that data sets give their users, items, ratings, times, titles, years and genres.
 
-    ratings_columns     of a file of ratings
-    item_columns        of a file of items
-    layout_of           whose layout it is, by its columns, and what its ratings mean
+    columns_of      the columns of a file of ratings, or of items
+    layout_of       whose layout it is, by its columns, and what its ratings mean
 
 A role takes the first name of its list that the file has; names are compared without case, blanks and marks.
 """
@@ -15,6 +14,7 @@ from utils import InputError
 
 NONE = "-"  # --columns title=-: none is
 ROLES = ("user", "item", "rating", "time", "title", "year", "genre")
+OF_ITEMS = ("item", "title", "year", "genre")
 NAMES = {
     "user": "userid user uid reviewerid authorsteamid steamid customerid memberid profileid username",
     "item": "itemid item iid movieid parentasin asin bookid isbn businessid appid gameid animeid songid trackid "
@@ -72,7 +72,7 @@ def column_of(role, columns):
     return next((written[name] for name in NAMES[role].split() if name in written), None)
 
 
-def columns_of(columns, given, roles):
+def columns_of(columns, given, roles=ROLES):
     """{role: column} of the roles that a file has.  given: {role: column} of --columns, which come first."""
     found, left = {}, [column for column in columns if column not in given.values()]
     for role in roles:
@@ -94,21 +94,11 @@ def ids_among(columns):
     return found
 
 
-def ratings_columns(columns, given):
-    """{role: column} of user, item and, where the file has them, rating, time, title, year and genre."""
-    return columns_of(columns, given, ROLES)
-
-
-def item_columns(columns, given):
-    """{role: column} of item, title and, where the file has them, year and genre."""
-    return columns_of(columns, given, ("item", "title", "year", "genre"))
-
-
 def parse_columns(words):
     """--columns "user=uid,item=iid" as {role: column}.  Raises InputError for what is none."""
     given = {}
     for part in filter(None, (words or "").split(",")):
-        role, equals, column = (each.strip() for each in part.partition("="))
+        role, equals, column = map(str.strip, part.partition("="))
         if not equals or role not in ROLES or not column:
             raise InputError(
                 f"--columns {words}: {part.strip()!r} is not one of {', '.join(ROLES)}, an equals sign and the name of "

@@ -72,7 +72,7 @@ def understand(given, reading, needs_ratings=True):
     rated, described, others = sort_out(tables, columns)
     if not given.is_dir():
         rated = [table for table in rated if table.path == given]
-    elif with_ratings := [table for table in rated if "rating" in layouts.ratings_columns(table.columns, columns)]:
+    elif with_ratings := [table for table in rated if "rating" in layouts.columns_of(table.columns, columns)]:
         rated = with_ratings
     if not needs_ratings and len(rated) > 1:
         rated = []
@@ -87,9 +87,9 @@ def understand(given, reading, needs_ratings=True):
 
     ratings, rating_columns, items, item_columns = None, {}, None, {}
     if rated:
-        ratings, rating_columns = rated[0], layouts.ratings_columns(rated[0].columns, columns)
+        ratings, rating_columns = rated[0], layouts.columns_of(rated[0].columns, columns)
     if described:
-        items, item_columns = described[0], layouts.item_columns(described[0].columns, columns)
+        items, item_columns = described[0], layouts.columns_of(described[0].columns, columns, layouts.OF_ITEMS)
     return Source(ratings, rating_columns, items, item_columns, columns.get("rating") == layouts.NONE)
 
 
@@ -99,15 +99,16 @@ def sort_out(tables, columns):
     rated, described, others = [], [], []
     suffixes = {suffix_of(table.path) for table in tables}
     for table in tables:
-        suffix, is_ours = suffix_of(table.path), table.path.name != NOT_OURS
-        found, has_ids = layouts.item_columns(table.columns, columns), bool(layouts.ids_among(table.columns))
-        is_rated = {"user", "item"} <= layouts.ratings_columns(table.columns, columns).keys()
-        is_described = "title" in found and ("item" in found or has_ids) and suffix != ".inter" and is_ours
+        suffix, is_foreign = suffix_of(table.path), table.path.name == NOT_OURS
+        found = layouts.columns_of(table.columns, columns, layouts.OF_ITEMS)
+        has_ids = bool(layouts.ids_among(table.columns))
+        is_rated = {"user", "item"} <= layouts.columns_of(table.columns, columns).keys()
+        is_described = "title" in found and ("item" in found or has_ids) and suffix != ".inter" and not is_foreign
         if is_described and not is_rated:
             if suffix == ".item" or ".item" not in suffixes:
                 described.append(table)
             continue
-        if suffix == ".item" and is_ours:
+        if suffix == ".item" and not is_foreign:
             raise InputError(
                 f"{table.path}: has no column {'title' if has_ids else 'item_id'}; the first line must, and reads: "
                 f"{' '.join(table.columns)}; --columns item=...,title=... says which they are"
@@ -121,7 +122,7 @@ def sort_out(tables, columns):
 def which_ratings(folder, columns, tables, others, problems):
     """What to say where no file holds the ratings."""
     for table in tables:
-        found = layouts.ratings_columns(table.columns, columns)
+        found = layouts.columns_of(table.columns, columns)
         if {"item", "rating"} <= found.keys() and "user" not in found:
             why = "has items and ratings, but no column of users, of whom many are needed"
             problems = [*problems, f"{table.path.name} {why}"]

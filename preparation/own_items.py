@@ -6,7 +6,7 @@ import json
 import re
 
 from preparation.convert import title_and_year
-from preparation.layouts import ids_among
+from preparation.layouts import OF_ITEMS, ids_among
 from preparation.tables import cells_of, suffix_of
 from preparation.titles import on_one_line
 
@@ -42,7 +42,7 @@ def items_of(source, rated, notes):
 def items_in_ratings(source, notes):
     """The same of titles in the file of ratings; None where they are no titles of items, but of reviews, say."""
     wanted = {}
-    for role in ("item", "title", "year", "genre"):
+    for role in OF_ITEMS:
         if role in source.rating_columns:
             wanted[role] = source.rating_columns[role]
     cells = cells_of(source.ratings, wanted).astype(str)

@@ -8,7 +8,7 @@ import layouts
 import pytest
 
 from preparation import locate, scale, splits
-from preparation.layouts import ratings_columns
+from preparation.layouts import columns_of
 from preparation.own import taken_in, understand
 from preparation.titles import item_table
 from utils import InputError
@@ -60,7 +60,7 @@ def test_each_layout_is_understood_and_said(tmp_path, name):
     ],
 )
 def test_columns_of_further_publishers(header, found):
-    columns = ratings_columns(header.split(), {})
+    columns = columns_of(header.split(), {})
     assert [columns[role] for role in ("user", "item", "rating")] == found.split()
 
 
