@@ -100,6 +100,14 @@ def changed(path):
     return f"holds a finished run that was made from another {path} than the one there now"
 
 
+def of_digests(digests):
+    """The first of {path: SHA-256, None where it is not known} that is another file now."""
+    for path, digest in digests.items():
+        if digest and path.exists() and remembered_sha256(path) != digest:
+            return changed(path)
+    return None
+
+
 # ------------------------------------------------------------------------------------- raw files and splits
 
 
@@ -134,27 +142,20 @@ def of_splits(made_from, options, name, raw, folder):
 
 def of_parts(made_from, name, folder, parts):
     """The CSVs of a folder of splits."""
-    for part in parts:
-        path = folder / f"{name}_{part}.csv"
-        if path.exists() and remembered_sha256(path) != made_from[part]:
-            return changed(path)
-    return None
+    return of_digests({folder / f"{name}_{part}.csv": made_from[part] for part in parts})
 
 
 def of_held_out(made_from, options, name, folder):
     """The CSVs of --hold_out, which are made of the published ones: where these are others now, or the rules are,
     main.py would make them anew."""
-    from preparation import dislikes, splits
+    from preparation import dislikes
 
     own = folder_of_splits(folder, options.run.protocol)
     had = read_stamp(own / "prepared.json").get("made_from", {})
     if had.get("rules", dislikes.RULES_VERSION) != dislikes.RULES_VERSION:
         return "holds a finished run on dislikes that were held out by other rules"
-    for part in splits.PARTS:
-        path = folder / f"{name}_{part}.csv"
-        if path.name in had and path.exists() and remembered_sha256(path) != had[path.name]:
-            return changed(path)
-    return of_parts(made_from, name, own, dislikes.ALL_PARTS)
+    published = {folder / file: digest for file, digest in had.items() if file != "rules"}
+    return of_digests(published) or of_parts(made_from, name, own, dislikes.ALL_PARTS)
 
 
 def of_split_in_time(made_from, options, name, folder, raw):
@@ -196,16 +197,14 @@ def of_events(made_from, options, name, raw):
             had[made_from["item_file"]] = made_from["items"]
         if had != now:
             return changed(which_differs(had, now, raw))
-    settings, of_items = options.recommender, made_from.get("vectors", {})
-    if "embeddings" in of_items and settings.conrec_embeddings:
-        path = Path(settings.conrec_embeddings)
-        if path.exists() and remembered_sha256(path) != of_items["embeddings"]:
-            return changed(path)
+    settings, of_items, digests = options.recommender, made_from.get("vectors", {}), {}
+    if settings.conrec_embeddings:
+        digests[Path(settings.conrec_embeddings)] = of_items.get("embeddings")
     for model, had in ((settings.conrec_encoder, of_items.get("encoder")), (settings.llm, made_from.get("backbone"))):
-        for file, digest in had.items() if isinstance(had, dict) else ():  # else the version of a public model
-            path = Path(model) / file
-            if path.exists() and remembered_sha256(path) != digest:
-                return changed(path)
+        if isinstance(had, dict):  # else the version of a public model
+            digests |= {Path(model) / file: digest for file, digest in had.items()}
+    if other := of_digests(digests):
+        return other
     reverse = [settings.conrec_reversed] if settings.conrec_reversed else []
     return of_runs([made_from.get("reversed")], reverse)
 
@@ -232,8 +231,7 @@ def of_labels(config, options, name, folder):
     source = Path(options.refinement.llm_labels or "") / f"{name}_train_augment.csv"
     if options.refinement.llm_labels and own and source.exists() and git_blob_id(source)[:8] not in own:
         return changed(source)
-    path = folder / "feedback" / str(own) / f"{name}_train_augment.csv"
-    return changed(path) if path.exists() and remembered_sha256(path) != wanted else None
+    return of_digests({folder / "feedback" / str(own) / f"{name}_train_augment.csv": wanted})
 
 
 def of_vectors(made_from, settings):
@@ -242,16 +240,9 @@ def of_vectors(made_from, settings):
     if not had:
         return None
     folder = Path(settings.hn_folder or had["folder"])
-    for file, digest in had["sha256"].items():
-        if (folder / file).exists() and remembered_sha256(folder / file) != digest:
-            return changed(folder / file)
-    return None
+    return of_digests({folder / file: digest for file, digest in had["sha256"].items()})
 
 
 def of_runs(hashes, folders):
     """Other runs that this one is made of.  Blends of older versions do not know their hashes."""
-    for digest, folder in zip(hashes, folders, strict=False):
-        path = Path(folder) / "summary.json"
-        if digest and path.exists() and remembered_sha256(path) != digest:
-            return changed(path)
-    return None
+    return of_digests({Path(folder) / "summary.json": digest for digest, folder in zip(hashes, folders, strict=False)})
