@@ -64,7 +64,7 @@ def hold_out(name, folder, own, log=print):
 
 
 def are_there(name, own, made_from):
-    """Whether the five CSVs lie in the folder and were made of these files.  Raises InputError for foreign ones."""
+    """Whether the five CSVs lie in the folder and were made of these files; foreign ones are refused."""
     paths, stamp = csvs_of(name, own), own / "prepared.json"
     if not stamp.exists() and any(map(Path.exists, paths)):
         raise InputError(f"{own}: holds CSVs that were not made here (no prepared.json); move them to make them anew")
@@ -125,7 +125,7 @@ def origin_in_time(name, raw, reading=NOTHING_SAID, digest=sha256):
 
 
 def parts_by_time(rows):
-    """(train, validation, test) of a table user, item, rating, timestamp: a user's rows in order of time, then item."""
+    """(train, validation, test): a user's rows in order of time, then item."""
     users, items = encode(rows.user, sort_ids(rows.user.unique())), encode(rows.item, sort_ids(rows.item.unique()))
     order = np.lexsort((items, rows.timestamp.to_numpy(), users))
     _, _, part = cut_in_time(users[order])
@@ -147,7 +147,7 @@ def share_of(train):
 
 
 def place_in_draw(user, item):
-    """A number in [0, 1) that a pair alone decides: the first 8 bytes of its SHA-256 as a fraction."""
+    """A number in [0, 1) that a pair alone decides: 8 bytes of its SHA-256 as a fraction."""
     digest = hashlib.sha256(f"{DRAW}\t{user}\t{item}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 

@@ -26,7 +26,7 @@ SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "::": "double colo
 QUOTED = (",", ";")  # RecBole's files quote nothing: a title may begin with a quotation mark
 ESCAPE = {";": "\\"}  # Book-Crossing writes a quotation mark within quotation marks as \"
 
-# ---------------------------------------------------------------------------- ratings and items
+# ------------------------------ ratings and items
 
 
 def read_ratings(path, sep, allowed, timed=False):
@@ -99,7 +99,7 @@ def parse_timestamps(column, path):
 
 
 def require_timestamps(table, path, cure):
-    """Raises InputError where the rows of a table of read_ratings cannot be put in order by their timestamps."""
+    """Raises InputError where rows of read_ratings cannot be put in order by their timestamps."""
     if "timestamp" not in table:
         raise InputError(f"{path}: has no column timestamp, by which ratings are put in order; {cure}")
     missing = table.timestamp.isna().to_numpy()
@@ -109,7 +109,7 @@ def require_timestamps(table, path, cure):
         raise InputError(f"{path}: all timestamps are {table.timestamp.iloc[0]:g}; {cure}")
 
 
-# ------------------------------------------------------------------------------------------ ids
+# ------------------------------ ids
 
 
 def sort_ids(tokens):
@@ -140,7 +140,7 @@ def recoded(column, texts):
     return column.map(dict(zip(column.cat.categories, texts, strict=True))).astype("category")
 
 
-# ---------------------------------------------------------------------------- tables of strings
+# ------------------------------ tables of strings
 
 
 def read_table(path, sep, wanted, only=None):
@@ -195,7 +195,7 @@ def read_cells(path, sep, columns, role_of, only=None, has_names=True):
 
 
 def unite(chunks):
-    """One DataFrame of several.  A token may be a category in some chunks only, so the categories are united."""
+    """One DataFrame of several: a token may be a category in some of them only."""
     columns = {}
     for role in chunks[0]:
         parts = [chunk[role] for chunk in chunks]
@@ -248,7 +248,7 @@ def check_rows(path, sep, n):
 
 
 def rows_of_other_length(path, sep, n, encoding):
-    """[(line, number of cells)] of the rows that do not have n cells.  All is read, which proves the encoding, too."""
+    """[(line, number of cells)] of the rows that do not have n cells.  This also proves the encoding."""
     wrong = []
     with opened(path, encoding) as f:
         if sep in QUOTED:
@@ -271,7 +271,7 @@ def column_names(line, sep):
 
 
 def first_line_of(path):
-    """The first line, at most 64 KiB of it, as text.  Raises InputError for what is plainly no data file."""
+    """The first line, at most 64 KiB of it.  Raises InputError for what is plainly no data file."""
     with opened(path, "latin-1") as f:  # the bytes, each as a character
         first = f.readline(2**16).encode("latin-1")
     if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

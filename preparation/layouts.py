@@ -1,4 +1,4 @@
-"""Which column is which: the names that data sets give their users, items, ratings, times, titles, years and genres.
+"""Which column is which: the names that data sets give their users, items, ratings and so on.
 
     columns_of      the columns of a file of ratings, or of items
     layout_of       whose layout it is, by its columns, and what its ratings mean
@@ -73,7 +73,7 @@ def column_of(role, columns):
 
 
 def columns_of(columns, given, roles=ROLES):
-    """{role: column} of the roles that a file has.  given: {role: column} of --columns, which come first."""
+    """{role: column} of the roles that a file has.  given: of --columns, which come first."""
     found, left = {}, [column for column in columns if column not in given.values()]
     for role in roles:
         column = given.get(role)

@@ -1,4 +1,4 @@
-"""Which data set is meant, and which folders are its own.  Reads no data and takes no time to import.
+"""Which data set is meant, and which folders are its own.  Takes no time to import.
 
     data/ML-100K/                     the raw files, and the published split
     data/ML-100K/hold_out_dislikes/   the same split with dislikes held out, too (preparation/dislikes.py)
@@ -44,16 +44,16 @@ def protocol_of(settings):
 
 
 def folder_of_atomic(raw, folder):
-    """The folder of the .inter and .item: what own.taken_in makes of one's own files, else the raw ones."""
+    """The folder of the .inter and .item: what own.taken_in makes of own files, else the raw one."""
     made = folder / "atomic"
     return made if made.is_dir() else raw
 
 
 def folder_of_splits(folder, protocol):
-    """The folder of the CSVs that a run reads.  folder: of the data set.  protocol: of protocol_of."""
+    """The folder of the CSVs that a run reads.  folder: of the data set."""
     return folder / protocol if protocol else folder
 
 
 def folder_of_found(labels):
-    """The name of the folder below feedback/ for what another protocol leaves of somebody's labels, a CSV."""
+    """The name of the folder below feedback/ for what a protocol leaves of somebody's labels."""
     return f"found-{git_blob_id(labels)[:8]}"

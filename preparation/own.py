@@ -46,7 +46,7 @@ class Atomic(NamedTuple):
     rated: Path | None  # the file of ratings that the user knows
 
 
-# ------------------------------------------------------------------------------------- which file, which column
+# ------------------------------ which file, which column
 
 
 def understand(given, reading, needs_ratings=True):
@@ -142,7 +142,7 @@ def which_ratings(folder, columns, tables, others, problems):
     )
 
 
-# ------------------------------------------------------------------------------------------------- files in
+# ------------------------------ files in
 
 
 @contextmanager
@@ -185,7 +185,7 @@ def taken_in(name, given, folder, reading, log=print, needs_ratings=True):
 
 
 def read_source(source, reading):
-    """({suffix: (DataFrame of strings, {role: column in RecBole's form})}, what to say of it in lines)."""
+    """({suffix: (DataFrame of strings, {role: column in RecBole's form})}, lines to say of it)."""
     tables, said, notes, rated, items = {}, [], [], None, None
     if source.ratings:
         ratings, *said = ratings_of(source, reading, notes)

@@ -14,7 +14,7 @@ ONE_TITLE = 1.05  # titles an item at most, for a column in the file of ratings 
 
 
 def items_of(source, rated, notes):
-    """(DataFrame item, title, year, genre, the Source with the column of ids that the rated ids are found in)."""
+    """(DataFrame item, title, year, genre, the Source with the column of the rated ids)."""
     table, columns = source.items, dict(source.item_columns)
     ids = ids_among(table.columns)
     if "item" in columns:
@@ -40,7 +40,7 @@ def items_of(source, rated, notes):
 
 
 def items_in_ratings(source, notes):
-    """The same of titles in the file of ratings; None where they are no titles of items, but of reviews, say."""
+    """The same of titles in the file of ratings; None where they are titles of reviews, say."""
     wanted = {}
     for role in OF_ITEMS:
         if role in source.rating_columns:
@@ -79,7 +79,7 @@ def year_of(text):
 
 
 def genres_of(column, table):
-    """Genres with a blank between two, as RecBole has them.  What separates them is the same in the whole column."""
+    """Genres with a blank between two, as RecBole has them.  One mark separates them in the column."""
     texts = column.map(html.unescape).str.replace("(no genres listed)", "", regex=False).str.strip()
     if texts.str.startswith("[").any():
         return texts.map(names_in).map(in_one_text)
@@ -98,7 +98,7 @@ def in_one_text(genres):
 
 
 def names_in(text):
-    """Names of a list in JSON's or Python's form, of lists in it, and of objects with a name; else the text itself."""
+    """Names of a list in JSON's or Python's form, also of objects in it; else the text itself."""
     try:
         return flatten(json.loads(text))
     except ValueError:

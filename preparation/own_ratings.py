@@ -15,7 +15,7 @@ MOST_RATINGS = 20  # values of a column that may be ratings
 
 
 def ratings_of(source, reading, notes):
-    """(DataFrame user, item, rating[, time] of strings, the scale in words, what was dropped in words)."""
+    """(DataFrame user, item, rating[, time] of strings, lines on the scale and what was dropped)."""
     wanted = {role: name for role, name in source.rating_columns.items() if role in ("user", "item", "rating", "time")}
     table, path = cells_of(source.ratings, wanted), source.ratings.path
     for role in ("user", "item"):
@@ -50,7 +50,7 @@ def ratings_of(source, reading, notes):
 
 
 def refuse_what_may_be_ratings(source, path):
-    """Raises InputError where a column may be the rating: else a dislike would become a like, as every row is then."""
+    """Raises InputError where a column may be the rating: else a dislike would become a like."""
     if source.chosen_none:
         return
     known = {"", *source.rating_columns.values()}

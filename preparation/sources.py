@@ -22,7 +22,7 @@ GROUPLENS = "https://files.grouplens.org/datasets/movielens"
 GROUPLENS_PAGE = "https://grouplens.org/datasets/movielens"
 NOT_OURS = "u.item"  # GroupLens' own file, for all its suffix
 
-# -------------------------------------------------------------------------------------- sources
+# ------------------------------ sources
 # Each is a function that returns {file name: content} for the wanted file names.
 
 
@@ -56,7 +56,7 @@ def reader_by_base_name(archive):
     return lambda name: read_member(archive, full_names[name])
 
 
-# ------------------------------------------------------------------------------------ data sets
+# ------------------------------ data sets
 
 
 class GroupLens(NamedTuple):

@@ -89,7 +89,7 @@ def bring_titles(name, raw, folder, log):
 
 
 def refuse_reading_of_known(name, reading):
-    """Raises InputError where --columns or --scale is given for a data set that is known by name."""
+    """Raises InputError where --columns or --scale is given for a data set known by name."""
     if name in DATASETS:
         refuse_reading(reading, f"{name} has whole stars and columns of its own")
 
@@ -112,7 +112,7 @@ def by_hand(name, folder):
 
 
 def origin(name, raw, folder, reading=NOTHING_SAID, digest=sha256):
-    """What the CSVs of `folder` are made from, as long as nothing changes: files by their digest, and how.
+    """What the CSVs of `folder` are made from: files by their digest, and how.
 
     Of CSVs put there by hand only the titles beside them are known.
     """
@@ -124,7 +124,7 @@ def origin(name, raw, folder, reading=NOTHING_SAID, digest=sha256):
 
 
 def write(tables, paths, made_from):
-    """Write the CSVs, and prepared.json beside them, so that a kill leaves files missing, but no mixture."""
+    """Write the CSVs and prepared.json, so that a kill leaves files missing, but no mixture."""
     stamp = paths[0].parent / "prepared.json"
     stamp.parent.mkdir(parents=True, exist_ok=True)
     temporary, made = {}, {}
@@ -152,7 +152,7 @@ def say_whether_published(name, folder, log):
 
 
 def atomic_files(folder):
-    """(the .inter, the .item or None) of a folder.  Raises InputError where there is not one, or more than one."""
+    """(the .inter, the .item or None) of a folder.  Raises InputError where they are not one each."""
     ratings, items = visible(folder.glob("*.inter")), item_files(folder)
     if len(ratings) != 1 or len(items) > 1:
         names = ", ".join(path.name for path in (*ratings, *items)) or "none"

@@ -1,4 +1,4 @@
-"""Any table of rows: which files are one, what their columns are called, and their cells as strings.
+"""Any table of rows: which files are one, their columns, and their cells as strings.
 
     find_tables     the tables of a folder, by their first lines
     cells_of        a table -> DataFrame of the wanted columns
@@ -74,7 +74,7 @@ def table_of(path, numbered=False):
 
 
 def cells_of(table, wanted):
-    """DataFrame of the wanted columns, strings in categoricals, "" for an empty cell; the index holds the lines.
+    """DataFrame of the wanted columns as categoricals, "" for an empty cell; the index holds the lines.
 
     wanted: {role: name of its column}.
     """
@@ -91,7 +91,7 @@ def cells_of(table, wanted):
 
 
 def json_records(path):
-    """Yields (line, object) of a file of JSON objects.  A file that is one list of them counts a line for each."""
+    """Yields (line, object) of a file of JSON objects, or of one list of them."""
     try:
         with opened(path, "utf-8-sig") as f:
             is_list = f.read(1) == "["
@@ -118,7 +118,7 @@ def records_of_list(path, f):
 
 
 def record_of(path, line, text):
-    """The object on a line.  Older files of Amazon and Steam hold it in Python's form, with ' for "."""
+    """The object on a line.  Older files of Amazon and Steam hold it in Python's form."""
     try:
         record = json.loads(text)
     except ValueError:
@@ -132,7 +132,7 @@ def record_of(path, line, text):
 
 
 def text_of(value):
-    """A JSON value as the cell that a CSV would have.  5.0 stays "5.0", true becomes "true", a list stays JSON."""
+    """A JSON value as the cell of a CSV: 5.0 stays "5.0", true becomes "true", a list stays JSON."""
     if value is None or isinstance(value, str):
         return value or ""
     return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What items are called: titles, years and genres from the .item file, and the texts that a model reads."""
+"""What items are called: titles, years and genres of the .item file; texts that a model reads."""
 
 import pandas as pd
 

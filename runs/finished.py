@@ -108,7 +108,7 @@ def of_digests(digests):
     return None
 
 
-# ------------------------------------------------------------------------------------- raw files and splits
+# ------------------------------ raw files and splits
 
 
 def of_splits(made_from, options, name, raw, folder):
@@ -209,7 +209,7 @@ def of_events(made_from, options, name, raw):
     return of_runs([made_from.get("reversed")], reverse)
 
 
-# ------------------------------------------------------------------------------------- labels, vectors and runs
+# ------------------------------ labels, vectors and runs
 
 
 def of_labels(config, options, name, folder):

@@ -9,7 +9,7 @@ import dataloader
 from dataloader import Rows
 from utils import InputError
 
-# ------------------------------------------------------------------------------------------------ load
+# ------------------------------ load
 
 
 def pairs(rows, data):
@@ -76,7 +76,7 @@ def test_ml_100k_loads_with_the_published_counts(ml_100k):
     assert (data.n_users, data.n_items, len(data.validation.cols), len(data.test.cols)) == (938, 1008, 5018, 10514)
 
 
-# ----------------------------------------------------------------------------------- Rows and mini-batches
+# ------------------------------ Rows and mini-batches
 
 
 @pytest.mark.parametrize("rows", [[0, 1, 2, 3, 4, 5], [5, 0, 5, 2], [4], [3], []])

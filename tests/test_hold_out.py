@@ -47,7 +47,7 @@ def contents(folder):
     return {str(path.relative_to(folder)): sha256(path) for path in files}
 
 
-# ------------------------------------------------------------------------------------------------ no leak
+# ------------------------------ no leak
 
 
 def without_held_out(source, target):
@@ -119,7 +119,7 @@ def test_not_one_bit_of_the_weights_knows_them(two_worlds, way):
     assert len(shown) == per_user["dislikes@20"].sum() > 0  # so that lists do show some
 
 
-# ------------------------------------------------------------------------------------------- what it says
+# ------------------------------ what it says
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ def test_training_stops_by_the_cost(tmp_path):
     assert best[0][0] != best[50][0] and best[0][1].equals(best[50][1])
 
 
-# -------------------------------------------------------------------------------------- kept apart
+# ------------------------------ kept apart
 
 
 def test_runs_of_two_protocols_are_never_blended(finished_runs):

@@ -90,7 +90,7 @@ def test_the_lists_of_all_users_are_those_of_each(finished):
         run.recommend_all(0)
 
 
-# ------------------------------------------------------------------------------------------------- into a file
+# ------------------------------ into a file
 
 
 def test_the_lists_of_all_users_in_a_file_are_those_of_the_run_folder(finished, tmp_path, capsys):
@@ -153,7 +153,7 @@ def test_what_cannot_be_asked_or_written_is_said_in_one_line(finished, tmp_path,
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-# --------------------------------------------------------------------------------------------- somebody new
+# ------------------------------ somebody new
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,7 @@ def test_a_run_of_conrec_has_neither_lists_nor_likeness(asked):
         show_user.recommend(LookingSettings(run=Path("r"), **asked))
 
 
-# ---------------------------------------------------------------------------------------- items and vectors
+# ------------------------------ items and vectors
 
 
 def test_similar_items_are_those_of_the_smallest_angle_and_of_the_largest_weights(runs, capsys):
@@ -270,7 +270,7 @@ def test_exported_vectors_rank_in_plain_numpy_as_the_run_does(runs, tmp_path, mo
         run.export(tmp_path / "vectors.npy")
 
 
-# ----------------------------------------------------------------------------------------------- other folders
+# ------------------------------ other folders
 
 
 def test_a_run_begun_with_relative_paths_is_found_from_another_folder(tmp_path, monkeypatch):

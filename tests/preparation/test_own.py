@@ -97,7 +97,7 @@ def test_a_folder_in_the_data_folder_does_not_read_what_was_prepared_of_it(tmp_p
     assert understand(own, {}).ratings.path == own / "ratings.csv"
 
 
-# ------------------------------------------------------------------------------------------------ what is refused
+# ------------------------------ what is refused
 
 INTER = "user_id\titem_id\trating\n"
 
@@ -110,11 +110,11 @@ RATED = "user,item,rating"
 REFUSED = {  # what is wrong: (files, --columns and --scale, what is said)
     "a name that nobody knows": (
         {"a.csv": csv_of("who,what,how", "a,x,5")}, {},
-        r"which columns are user, item and rating is not clear; type --columns user=.*a.csv \(commas; who, what, how\)",
+        r"which columns are user, item and rating is not clear; type .*a.csv \(commas; who, what, how\)",
     ),
-    "a file without names": ({"ratings.dat": "1::2::5::9\n"}, {}, r"numbers: --columns user=1,item=2,rating=3"),
+    "a file without names": ({"ratings.dat": "1::2::5::9\n"}, {}, r"--columns user=1,item=2,rating=3"),
     "--columns that is none": ({"a.csv": "u,i\n"}, {"columns": "user:u"}, r"'user:u' is not one of user"),
-    "--columns of a role that is none": ({"a.csv": "u,i\n"}, {"columns": "who=u"}, r"'who=u' is not one of user, item"),
+    "--columns of a role that is none": ({"a.csv": "u,i\n"}, {"columns": "who=u"}, r"'who=u' is not one"),
     "a column of two roles": ({"a.csv": "u,i\n"}, {"columns": "user=u,item=u"}, r"u is named twice"),
     "a scale without ratings": ({"a.csv": "user,item\na,x\n"}, {"scale": "1-10"}, r"no column of ratings"),
     "--columns that the file lacks": (
@@ -133,14 +133,14 @@ REFUSED = {  # what is wrong: (files, --columns and --scale, what is said)
         r'--scale "1-10,-1=drop" if -1 means not rated',
     ),
     "fractions": ({"a.csv": csv_of(RATED, "a,x,3.7", "a,y,5")}, {}, r"line 2: rating '3.7'.*--scale 1-5"),
-    "true and false": ({"a.csv": csv_of("user,item,liked", "a,x,True", "a,y,False")}, {}, r'--scale "false=2,true=5"'),
+    "true and false": ({"a.csv": "user,item,liked\na,x,True\na,y,False\n"}, {}, r'--scale "false=2,true=5"'),
     "words": (
         {"a.csv": csv_of(RATED, "a,x,meh", "a,y,wow")}, {},
         r'--scale "meh=STARS,wow=STARS" with stars from 1 to 5, or drop',
     ),
     "a scale that lacks a value": (
         {"a.csv": csv_of(RATED, "a,x,1", "a,y,2")}, {"scale": "1=5,0=2"},
-        r"line 3: rating '2', of which --scale 1=5,0=2 says nothing; the values are 1, 2; add it, or =drop",
+        r"line 3: rating '2', of which --scale 1=5,0=2 says nothing; the values are 1, 2; add it",
     ),
     "a scale that is none": ({"a.csv": csv_of(RATED)}, {"scale": "much"}, r"--scale much: 'much' is neither"),
     "a range of two": ({"a.csv": csv_of(RATED)}, {"scale": "0-1"}, r"0-1 has fewer than five whole numbers"),
@@ -155,11 +155,11 @@ REFUSED = {  # what is wrong: (files, --columns and --scale, what is said)
     ),
     "a short row": (
         {"a.csv": csv_of(RATED, "a,x,5", "b,y", "c,z,4")}, {},
-        r"a.csv: is not a table with one row a line \(line 3 has 2 cells, the first line 3; no other row\)",
+        r"a.csv: is not a table .*\(line 3 has 2 cells, the first line 3; no other row\)",
     ),
     "a title with a line break": (
         {"x.inter": f"{INTER}a\tx\t5\n", "x.item": "item_id\ttitle\tyear\nx\tOne\ntwo\t1999\n"}, {},
-        r"x.item: is not a table .*\(line 2 has 2 cells, the first line 3; 2 such rows\); where a cell holds a line",
+        r"x.item: is not a table .*\(line 2 has 2 cells, the first line 3; 2 such rows\); where a cell",
     ),
     "a title with a tab": (
         {"x.inter": f"{INTER}a\tx\t5\n", "x.item": "item_id\ttitle\nx\tOne\ttwo\n"}, {},
@@ -179,10 +179,10 @@ REFUSED = {  # what is wrong: (files, --columns and --scale, what is said)
     "a bad rating below a line break in a cell": (
         {"x.csv": 'user,item,rating,text\na,x,5,"one\ntwo"\nb,y,9,fine\n'}, {}, r"x.csv, line 4: rating '9'",
     ),
-    "nothing that is data": ({"notes.md": "x", "y.pdf": "z"}, {}, r"no file of ratings, found notes.md, y.pdf; exp"),
+    "nothing that is data": ({"notes.md": "x", "y.pdf": "z"}, {}, r"ratings, found notes.md, y.pdf; exp"),
     "a library of one reader": (
         {"goodreads_library_export.csv": csv_of("Book Id,Title,Author,My Rating", "1,x,y,5")}, {},
-        r"goodreads_library_export.csv has items and ratings, but no column of users, of whom many are needed",
+        r"goodreads_library_export.csv has items and ratings, but no column of users, of whom many",
     ),
 }  # fmt: skip
 
@@ -205,7 +205,7 @@ def test_a_broken_archive_is_refused_by_name(tmp_path):
         take_in(tmp_path)
 
 
-# ------------------------------------------------------------------------------------------------ silent no more
+# ------------------------------ silent no more
 
 
 def atomic(folder, ratings, items=None):

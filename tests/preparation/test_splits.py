@@ -43,7 +43,7 @@ def known(monkeypatch):
     monkeypatch.setitem(DATASETS, "tiny", DataSet({"tiny.inter": None, "tiny.item": None}, []))
 
 
-# ------------------------------------------------------------------ the rules once more, in plain Python
+# ------------------------------ the rules once more, in plain Python
 
 
 def complete_rows(ratings, described):
@@ -96,7 +96,7 @@ def random_ratings(seed, prefix):
     return [tuple(row) for row in rows]
 
 
-# --------------------------------------------------------------------------------------- rules 1 to 5
+# ------------------------------ rules 1 to 5
 
 
 @pytest.mark.parametrize(("prefix", "id_order"), [("", int), ("x", str)])
@@ -226,7 +226,7 @@ def test_the_rows_that_count_stay_in_file_order(tmp_path):
     assert read_splits(tmp_path) == prepared(tmp_path / "other", BLOCK)
 
 
-# ----------------------------------------------------------------------------------------- half stars
+# ------------------------------ half stars
 
 STARS_UP = {"0.5": "1", "1.5": "2", "2.5": "3", "3.5": "4", "4.5": "5"}
 HALVES = [*BLOCK[:-1], ("u9", "i9", "4.5")]
@@ -276,7 +276,7 @@ def test_ids_and_ratings_are_written_as_read_and_load_as_such(tmp_path):
     assert set(data.item_ids) == {item for _, item, _ in ratings}
 
 
-# ---------------------------------------------------------------------------- what prepare leaves alone
+# ------------------------------ what prepare leaves alone
 
 
 def snapshot(folder):
@@ -350,7 +350,7 @@ def test_rated_items_are_those_of_the_train_file_and_those_without_title_are_cou
     assert titles.rated_items("tiny", tmp_path, tmp_path).empty
 
 
-# ------------------------------------------------------------------------------------- known data sets
+# ------------------------------ known data sets
 
 
 def test_ml_100k_is_byte_for_byte_the_published_split(ml_100k):
@@ -392,7 +392,7 @@ def test_amazon_ratings_keep_their_form_and_need_title_and_categories(tmp_path):
     assert expected[0][0][2].endswith(".0") and len(rows) < len(ratings)
 
 
-# ------------------------------------------------------------------------------------ what users bring
+# ------------------------------ what users bring
 
 
 def test_own_version_of_a_known_data_set_can_be_given_by_path(tmp_path):
