@@ -6,6 +6,7 @@ Every cell but a timestamp is read as the string it is: nothing is guessed.  A b
 import codecs
 import csv
 import gzip
+import re
 import warnings
 import zlib
 from collections import deque
@@ -21,7 +22,7 @@ from utils import InputError
 STARS = (1, 2, 3, 4, 5)
 HALF_STARS = (0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5)
 LIKED, CONFIRMED = 4.5, 0.5  # codes in train_augment: a refined 2 or 3 becomes one of them
-LONGEST_NUMBER = 1000  # digits; Python itself refuses to read more than 4,300
+PLAIN_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,999}")  # as str(int) writes it; Python itself reads at most 4,300 digits
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "::": "double colons", "|": "bars"}
 QUOTED = (",", ";")  # RecBole's files quote nothing: a title may begin with a quotation mark
 ESCAPE = {";": "\\"}  # Book-Crossing writes a quotation mark within quotation marks as \"
@@ -115,18 +116,9 @@ def require_timestamps(table, path, cure):
 def sort_ids(tokens):
     """Distinct ids in order: by number if every one is a plainly written integer, else as text."""
     tokens = np.unique(np.asarray(tokens, dtype=object))
-    if all(map(is_plain_integer, tokens)):
-        numbers = [int(token) for token in tokens]
-        tokens = tokens[np.argsort(numbers, kind="stable")]
+    if all(map(PLAIN_INTEGER.fullmatch, tokens)):
+        tokens = tokens[np.argsort(list(map(int, tokens)), kind="stable")]
     return tokens
-
-
-def is_plain_integer(token):
-    """Written as str(int) writes it: no leading zero, no plus sign, no second minus sign."""
-    digits = token.removeprefix("-")
-    if len(digits) > LONGEST_NUMBER:
-        return False
-    return token.isascii() and digits.isdigit() and str(int(token)) == token
 
 
 def encode(column, ids):

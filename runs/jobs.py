@@ -123,14 +123,9 @@ def how_it_ended(trial, code, seconds):
     return f"{name}: failed: {why}", why
 
 
-def primary(summary):
-    """The name of the metric that a run is judged by: CoNRec's is another than that of the recommenders."""
-    return summary.get("primary", "recall@20")
-
-
 def result_in_words(summary):
     """"test Recall@20 0.2345", of a run's own metric."""
-    metric = primary(summary)
+    metric = summary.get("primary", "recall@20")  # by which a run is judged
     shown = metric.upper() if "primary" in summary else metric.capitalize()
     return f"test {shown} {summary['test'][metric]:.4f}"
 

@@ -30,7 +30,7 @@ class Run:
 
     def __init__(self, folder, json=False, tensorboard=False):
         """json, tensorboard: the flags of these names."""
-        self.folder = Path(folder)
+        self.folder, self.metrics = Path(folder), Path(folder) / "metrics.csv"
         self.ends_in_json, self.for_tensorboard, self.scalars = json, tensorboard, None
         self.epochs = []  # the rows of metrics.csv; an epoch without evaluation has only epoch and loss
         self.unwritten = []  # log lines printed before open()
@@ -199,10 +199,6 @@ class Run:
             writer.writeheader()
         writer.writerows(rows)
 
-    @property
-    def metrics(self):
-        return self.folder / "metrics.csv"
-
     def read_epochs(self):
         """The rows of a metrics.csv that has all figures in every row; one that a kill cut short is left out."""
         if not self.metrics.exists():
@@ -234,17 +230,10 @@ class Run:
 class Onlooker(Run):
     """The run folder for the processes beside the first: they leave it alone."""
 
-    def check(self, resume, epochs=None):
+    def stay_away(self, *arguments, **more):
         pass
 
-    def check_settings(self, settings, settled=True):
-        pass
-
-    def open(self, settings, made_from, resume, columns):
-        pass
-
-    def log(self, *lines, shown=True):
-        pass
+    check = check_settings = open = log = stay_away
 
     def add_epoch(self, row):
         self.epochs.append(row)

@@ -174,14 +174,6 @@ def test_u_data_and_u_item_in_the_folder_of_ml_100k_give_the_published_splits(ml
     assert "prepared earlier" in lines[-1] and sum("converted" in line for line in lines) == 1
 
 
-def test_ratings_dat_and_movies_dat_in_the_folder_of_ml_1m_are_converted(tmp_path):
-    for path in (FIXTURES / "grouplens_1m").iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    fetch("ML-1M", tmp_path)
-    assert (tmp_path / "grouplens.inter").read_text() == EXPECTED_1M[0]
-    assert (tmp_path / "grouplens.item").read_text(encoding="utf-8") == EXPECTED_1M[1]
-
-
 def test_one_of_grouplens_files_converts_nothing_and_a_fetched_file_is_left_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(DATASETS["ML-1M"], "sources", [])
     (tmp_path / "ratings.dat").write_bytes((FIXTURES / "grouplens_1m" / "ratings.dat").read_bytes())
@@ -324,20 +316,6 @@ def test_grouplens_archives_are_converted_to_recbole_form_under_names_of_their_o
     found = sources.from_grouplens("https://example.org/ml.zip", converter, ["ml.inter", "ml.item"])
     inter, item = {"100k": EXPECTED_100K, "1m": EXPECTED_1M}[size]
     assert found == {"grouplens.inter": inter.encode(), "grouplens.item": item.encode()}
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Paper Storm (1994)", ("Paper Storm", "1994")),
-        ("Paper Storm (Ice) (1994) ", ("Paper Storm (Ice)", "1994")),
-        ("Paper Storm (V)", ("Paper Storm", "V")),
-        ("Paper Storm (Ice)", ("Paper Storm (Ice)", "")),
-        ("1994", ("1994", "")),
-    ],
-)
-def test_the_year_is_in_the_last_parenthesis(text, expected):
-    assert convert.title_and_year(text) == expected
 
 
 def test_netflix_titles_keep_their_commas_and_get_their_genres(tmp_path):
