@@ -16,6 +16,7 @@ from machine import processes
 from machine.hardware import upload
 from preparation.dislikes import DISLIKES
 from preparation.files import CONFIRMED, LIKED, STARS, encode, read_ratings, sort_ids
+from preparation.rules import identified
 from utils import InputError
 
 
@@ -41,12 +42,10 @@ def load(folder, name, train_csv, device, dislikes=False):
 
     # number the users and items of the train edges
     train = tables["train"]
-    liked = train.rating >= 4
-    if not liked.any():
+    if not (train.rating >= 4).any():
         raise InputError(f"{train_csv}: holds no rating of 4 or more, so there is nothing to learn from")
-    is_edge = (liked | (train.rating <= 1)).to_numpy()
-    user_ids = sort_ids(train.user[is_edge].unique())
-    item_ids = sort_ids(train.item[is_edge].unique())
+    edges = train[(train.rating >= 4) | (train.rating <= 1)]
+    user_ids, item_ids = sort_ids(edges.user.unique()), sort_ids(edges.item.unique())
 
     # keep the rows about them
     numbered, unranked = {}, {}
@@ -57,10 +56,10 @@ def load(folder, name, train_csv, device, dislikes=False):
             raise InputError(f"{folder}/{name}_{part}.csv: no row is about a user and an item of {train_csv}")
         numbered[part] = Interactions(users[known], items[known], table.rating.to_numpy()[known])
         unranked[part] = np.bincount(users[(users >= 0) & (items < 0)], minlength=len(user_ids))
-    held_out = {part: numbered.pop(part) for part in DISLIKES if dislikes}
-    data = TrainData(user_ids, item_ids, **numbered, device=device)
-    for part, rows in held_out.items():
-        setattr(data, part, HeldOutDislikes(data.by_user(rows.users, rows.items), unranked[part]))
+    data = TrainData(user_ids, item_ids, numbered["train"], numbered["validation"], numbered["test"], device)
+    for part in numbered.keys() & set(DISLIKES):
+        rows = data.by_user(numbered[part].users, numbered[part].items)
+        setattr(data, part, HeldOutDislikes(rows, unranked[part]))
     return data
 
 
@@ -79,9 +78,7 @@ def pairs_in_two_parts(data):
 
 def read_csv(path, allowed):
     """Ratings of one of our CSVs.  Of a pair given twice the last row counts."""
-    table = read_ratings(path, ",", allowed)
-    table = table[(table.user != "") & (table.item != "")]
-    return table.drop_duplicates(["user", "item"], keep="last")
+    return identified(read_ratings(path, ",", allowed)).drop_duplicates(["user", "item"], keep="last")
 
 
 @dataclass
@@ -92,17 +89,12 @@ class Interactions:
     items: np.ndarray  # (rows,) item numbers
     rating: np.ndarray  # (rows,) float64
 
-
-@dataclass
-class Edges:
-    """Train interactions that a model learns from."""
-
-    users: np.ndarray  # (E,)
-    items: np.ndarray  # (E,)
-    positive: np.ndarray  # (E,) bool: rating >= 4
-
     def __len__(self):
         return len(self.users)
+
+    @property
+    def positive(self):
+        return self.rating >= 4
 
 
 class TrainData:
@@ -139,16 +131,15 @@ class TrainData:
         return Rows(users, items, self.n_users, self.n_items, self.device)
 
     def edges(self, which):
-        """The train rows of one kind, as Edges: "positive" (rating >= 4), "signed" (these and the confirmed negatives,
-        <= 1) or "all" (every row, of which those below 4 count as negative)."""
-        rating = self.train.rating
-        if which == "positive":
-            kept = rating >= 4
-        elif which == "signed":
-            kept = (rating >= 4) | (rating <= 1)
-        else:
-            kept = slice(None)
-        return Edges(self.train.users[kept], self.train.items[kept], rating[kept] >= 4)
+        """The train rows of one kind: "positive" (rating >= 4), "signed" (these and the confirmed negatives, <= 1) or
+        "all" (every row, of which those below 4 count as negative)."""
+        train = self.train
+        if which == "all":
+            return train
+        kept = train.positive
+        if which == "signed":
+            kept = kept | (train.rating <= 1)
+        return Interactions(train.users[kept], train.items[kept], train.rating[kept])
 
     def n_batches(self, batch_size, which="signed"):
         """How many Batch objects an epoch has."""
@@ -160,8 +151,7 @@ class TrainData:
         positive_number = edges.positive.cumsum() - 1  # (E,) place of a positive among the positives
         order = torch.randperm(len(edges), generator=generator).numpy()
         for first in range(0, len(order), batch_size):
-            chosen = order[first : first + batch_size]
-            yield self.batch(edges, positive_number, chosen)
+            yield self.batch(edges, positive_number, order[first : first + batch_size])
 
     def batch(self, edges, positive_number, chosen):
         """The Batch of the edges at the places `chosen`.
@@ -169,11 +159,10 @@ class TrainData:
         Everything whose size depends on the data is worked out here on the host, so that on CUDA the steps run without
         waiting for the device.
         """
-        liked = chosen[edges.positive[chosen]]
+        is_liked = edges.rating[chosen] >= 4
+        liked, disliked = chosen[is_liked], chosen[~is_liked]
         users, items = edges.users[liked], edges.items[liked]
         distinct, distinct_of = np.unique(users, return_inverse=True)
-
-        disliked = chosen[~edges.positive[chosen]]
         users_own, items_own = processes.part(self.n_users), processes.part(self.n_items)
         by_user = SparseRows.arrays(edges.users[disliked], edges.items[disliked], items_own)
         by_item = SparseRows.arrays(edges.items[disliked], edges.users[disliked], users_own)
@@ -254,8 +243,7 @@ class SparseRows:
     def arrays(rows, cols, own=None):
         """The four fields on the host, from the (row, column) pairs of the entries.  own: slice of columns to keep."""
         order = np.lexsort((cols, rows))
-        ids, row_of = np.unique(rows[order], return_inverse=True)
-        cols = cols[order]
+        (ids, row_of), cols = np.unique(rows[order], return_inverse=True), cols[order]
         if own is not None:
             kept = (own.start <= cols) & (cols < own.stop)
             cols, row_of = cols[kept] - own.start, row_of[kept]

@@ -36,7 +36,7 @@ from training.checkpoint import of_weights, save
 from utils import InputError, hash_of
 
 OF_RATINGS = (  # flags that the run of cf_vectors has from the run that it is made for, beside the refinement's
-    "dataset_augment", "columns", "scale", "half_stars", "hold_out", "split", "data_dir", "result_dir", "device",
+    "dataset_augment", "columns", "scale", "hold_out", "split", "data_dir", "result_dir", "device",
     "threads", "deterministic", "test_batch_size",
 )  # fmt: skip
 

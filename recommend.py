@@ -12,7 +12,6 @@ The same in a notebook (in another folder: docs/use_elsewhere.md):
     run.recommend("42", k=10)
 """
 
-import json
 import pickle
 from functools import cached_property
 from pathlib import Path
@@ -67,23 +66,17 @@ def locate_splits(folder, settings, data_dir=None):
 
     settings: of its config.json.  data_dir: as of load_run.
     """
-    begun, dataset = begun_in(folder, settings), settings["dataset"]
+    # Relative paths in the settings start from the folder in which the run was begun, as the place of its own folder
+    # tells.  Where that has been moved, or its data are gone, from the current one.
+    results = Path(folder).resolve().parents[1]
+    result_dir, dataset = Path(settings.get("result_dir", "result")), settings["dataset"]
+    begun = Path(str(results).removesuffix(str(result_dir)))
+    if result_dir.is_absolute() or begun / result_dir != results or not (begun / settings["data_dir"]).is_dir():
+        begun = Path()
     if dataset not in DATASETS and (begun / dataset).exists():
         dataset = str(begun / dataset)
     name, raw, of_data = locate(dataset, Path(data_dir or begun / settings["data_dir"]))
     return name, folder_of_atomic(raw, of_data), folder_of_splits(of_data, protocol_of(settings))
-
-
-def begun_in(folder, settings):
-    """Where relative paths in a run's settings start from: the folder in which the run was begun, as the place of its
-    own folder tells.  Where that has been moved, or its data are gone, the current one."""
-    results = Path(folder).resolve().parents[1]
-    result_dir = Path(settings.get("result_dir", "result"))
-    begun = results
-    for _ in result_dir.parts:
-        begun = begun.parent
-    fits = not result_dir.is_absolute() and begun / result_dir == results
-    return begun if fits and (begun / settings["data_dir"]).is_dir() else Path()
 
 
 class FinishedRun:
@@ -93,30 +86,25 @@ class FinishedRun:
     """
 
     def __init__(self, folder, model, titles, train_csv, splits, dataset):
+        self.model, self.data, self.titles, self.train_csv = model, model.data, titles, train_csv
         self.splits, self.dataset = splits, dataset
-        self.refined_by = json.loads((folder / "summary.json").read_text(encoding="utf-8")).get("llm")
-        self.folder, self.model, self.data = folder, model, model.data
-        self.name = read_config(folder)["settings"]["model"]
-        self.titles, self.train_csv = titles, train_csv
+        summary = utils.read_json(folder / "summary.json")
+        self.name, self.refined_by = summary["model"], summary.get("llm")
 
-    def number_of(self, user):
-        """The number of a user id, (1,).  Raises InputError for one that the run does not know."""
-        known = self.data.user_ids
-        number = np.flatnonzero(known == str(user))
-        if not len(number):
+    def numbers_of(self, what, ids):
+        """The numbers of ids, (n,).  what: "user" or "item".  Raises InputError where the run does not know one."""
+        known = getattr(self.data, f"{what}_ids")
+        ids = [str(each) for each in ids]
+        numbers = pd.Index(known).get_indexer(ids)
+        unknown = np.array(ids, object)[numbers < 0]
+        if len(unknown):
+            words = ", ".join(unknown[:5])
+            if len(unknown) > 5:
+                words += f" and {len(unknown) - 5} more"
             look = f"they look like {known[0]}, {known[-1]}"
-            raise InputError(f"user {user}: not among the {len(known)} users of {self.train_csv}; {look}")
-        return number
-
-    def numbers_of_items(self, items):
-        """The numbers of item ids, (n,).  Raises InputError where the run does not rank one of them."""
-        known = self.data.item_ids
-        numbers = pd.Index(known).get_indexer(items)
-        unknown = [item for item, number in zip(items, numbers, strict=True) if number < 0]
-        if unknown:
-            words = f"{', '.join(unknown[:5])}{f' and {len(unknown) - 5} more' if len(unknown) > 5 else ''}"
-            look = f"they look like {known[0]}, {known[-1]}; leave out what it does not know"
-            raise InputError(f"item {words}: not among the {len(known)} items of {self.train_csv}; {look}")
+            if what == "item":
+                look += "; leave out what it does not know"
+            raise InputError(f"{what} {words}: not among the {len(known)} {what}s of {self.train_csv}; {look}")
         return numbers
 
     def recommend(self, user, k=20):
@@ -124,50 +112,39 @@ class FinishedRun:
 
         user: a user id, or {item id: 1 to 5 stars} of somebody whom the run was not trained on.  Items that the user
         has rated in train, or given stars here, are left out, so it may be shorter.  Only the order of the scores means
-        anything.  Raises InputError for an unknown user or item, and where the model cannot tell anything from the
-        stars.
+        anything.  Raises InputError for an unknown user or item, and where the stars tell the model nothing.
         """
-        ranked = self.ranked_for_new(user, k) if isinstance(user, dict) else self.ranked(self.number_of(user), k)
-        ((_, items, scores),) = ranked
-        items, scores = items[0].cpu().numpy(), scores[0].cpu().numpy()  # (k,), (k,)
-        table = self.describe(items)
-        table["score"] = scores
-        return table[table.score > -np.inf]
+        table = self.recommend_to_new(user, k) if isinstance(user, dict) else self.recommend_all(k, [user])
+        return table[["item", "title", "score"]]
 
     def recommend_all(self, k=20, users=None):
-        """The k best items of each user: a DataFrame user, rank, item, title, score, the rows of recommend() one user
-        after another.
-
-        users: ids, None for all.  Raises InputError for an unknown user.
-        """
-        numbers = np.arange(self.data.n_users)
-        if users is not None:
-            numbers = np.array([self.number_of(user)[0] for user in users], int)
+        """The same for these user ids, None for all: a DataFrame user, rank, item, title, score."""
+        numbers = np.arange(self.data.n_users) if users is None else self.numbers_of("user", users)
         if not len(numbers):
             raise InputError("users: names nobody; leave it out for all users")
-        return table_of_ranked(self.ranked(numbers, k), self.data, self.titles)
-
-    def ranked(self, users, k):
-        """What evaluation.rank yields of these user numbers, at most k items each."""
         with torch.no_grad():
-            embeddings = self.model.embeddings()
-            yield from evaluation.rank(*embeddings, self.data.seen, users, self.at_most(k), USERS_AT_ONCE)
+            vectors = self.model.embeddings()
+            ranked = evaluation.rank(*vectors, self.data.seen, numbers, self.at_most(k), USERS_AT_ONCE)
+            return table_of_ranked(ranked, self.data, self.titles)
 
-    def ranked_for_new(self, stars, k):
-        """What evaluation.rank yields of one user who is not in the run.  stars: {item id: 1 to 5}."""
-        items = self.numbers_of_items([str(item) for item in stars])
-        wrong = [f"{item}={rating}" for item, rating in stars.items() if rating not in STARS]
-        if wrong or len(set(items)) < len(items):
-            which = f"not {wrong[0]}" if wrong else "and each item once"
-            raise InputError(f"stars of a new user: expected 1, 2, 3, 4 or 5 for each item, {which}")
-        users, ratings = np.zeros(len(items), int), np.array(list(stars.values()), float)
-        row = self.model.fold_in(users, items, ratings, 1)  # (1, d)
+    def recommend_to_new(self, stars, k):
+        """What recommend() takes its columns from for one user who is not in the run.  stars: {item id: 1 to 5}."""
+        items = self.numbers_of("item", stars)
+        expected = "stars of a new user: expected 1, 2, 3, 4 or 5 for each item"
+        for item, rating in stars.items():
+            if rating not in STARS:
+                raise InputError(f"{expected}, not {item}={rating}")
+        if len(set(items)) < len(items):
+            raise InputError(f"{expected}, and each item once")
+        user, ratings = np.zeros(len(items), int), np.array(list(stars.values()), float)
+        row = self.model.fold_in(user, items, ratings, 1)  # (1, d)
         if not row.any():
             raise InputError(f"stars of a new user: {self.name} can tell nothing from them; give 4 or 5 to some item")
-        rated = dataloader.Rows(users, items, 1, self.data.n_items, self.data.device)
+        rated = dataloader.Rows(user, items, 1, self.data.n_items, self.data.device)
         with torch.no_grad():
             _, z_items = self.model.embeddings()
-            yield from evaluation.rank(row, z_items, rated, np.zeros(1, int), self.at_most(k), USERS_AT_ONCE)
+            ranked = evaluation.rank(row, z_items, rated, np.zeros(1, int), self.at_most(k), USERS_AT_ONCE)
+            return table_of_ranked(ranked, self.data, self.titles)
 
     def at_most(self, k):
         """How long a list of k items can be."""
@@ -181,12 +158,10 @@ class FinishedRun:
         The score is the cosine of the final embeddings; of EASE and Stars, what the item adds to the score of the other
         for who has rated it.  Raises InputError for an unknown item, and of a model that knows no likeness.
         """
-        (number,) = self.numbers_of_items([str(item)])
+        (number,) = self.numbers_of("item", [item])
         scores = self.model.similarities(number).index_fill(0, torch.tensor(number, device=self.data.device), -np.inf)
         best = scores.topk(min(self.at_most(k), self.data.n_items - 1))
-        table = self.describe(best.indices.cpu().numpy())
-        table["score"] = best.values.cpu().numpy()
-        return table
+        return self.describe(best.indices.cpu().numpy()).assign(score=best.values.cpu().numpy())
 
     def export(self, path):
         """Write the final vectors of users and items to an .npz that numpy reads without this program.
@@ -202,11 +177,17 @@ class FinishedRun:
         if path.suffix != ".npz":
             raise InputError(f"{path}: the name must end in .npz")
         with torch.no_grad():
-            users, items = (part.cpu().numpy() for part in self.model.embeddings())
-        ids = {"user_ids": self.data.user_ids.astype(str), "item_ids": self.data.item_ids.astype(str)}
-        rated = {"rated_start": self.data.seen.start, "rated_items": self.data.seen.cols}
+            users, items = self.model.embeddings()
+        arrays = {
+            "user_ids": self.data.user_ids.astype(str),
+            "item_ids": self.data.item_ids.astype(str),
+            "users": users.cpu().numpy(),
+            "items": items.cpu().numpy(),
+            "rated_start": self.data.seen.start,
+            "rated_items": self.data.seen.cols,
+        }
         path.parent.mkdir(parents=True, exist_ok=True)
-        utils.write_npz(path, lambda f: np.savez(f, **ids, users=users, items=items, **rated))
+        utils.write_npz(path, lambda f: np.savez(f, **arrays))
 
     def describe(self, items):
         """Item numbers -> a DataFrame item, title."""
@@ -214,23 +195,19 @@ class FinishedRun:
 
     def rated(self, user, rows):
         """The items of a user in data.positives, .confirmed_negatives, .validation or .test: as describe."""
-        return self.describe(rows.entries(self.number_of(user))[1].cpu().numpy())
+        return self.describe(rows.entries(self.numbers_of("user", [user]))[1].cpu().numpy())
 
     def with_stars(self, user, table):
-        """A table of describe() of items rated in train, with the columns stars, as given by the user, and refined:
-        whether a language model, or what stood for it, has said something else.
-
-        Where train_original is gone, nothing is known to be refined.
-        """
+        """A table of describe() of items rated in train, with the columns stars, as the user gave them, and refined:
+        whether something else was trained on.  Where train_original is gone, nothing is known to be refined."""
         rows = self.original
         if rows is None:
             return table.assign(stars=np.nan, refined=False)
         rows = rows[(rows.user == str(user)).to_numpy()].drop_duplicates("item", keep="last")
+        train, own = self.data.train, self.data.train.users == self.numbers_of("user", [user])[0]
         stars = table.item.map(dict(zip(rows.item, rows.rating, strict=True)))
-        numbers = pd.Index(self.data.item_ids).get_indexer(table.item)
-        own = self.data.train.users == self.number_of(user)[0]
-        used = pd.Series(self.data.train.rating[own], self.data.train.items[own]).reindex(numbers).to_numpy()
-        return table.assign(stars=stars, refined=stars.notna().to_numpy() & (stars.to_numpy() != used))
+        used = table.item.map(pd.Series(train.rating[own], self.data.item_ids[train.items[own]]))
+        return table.assign(stars=stars, refined=stars.notna() & (stars != used))
 
     @cached_property
     def original(self):
@@ -240,34 +217,34 @@ class FinishedRun:
 
     def withheld(self, user, kind):
         """The items of a user in the validation and test parts, a set.  kind: "" of likes, or "_dislikes"."""
-        parts = [getattr(self.data, f"{part}{kind}") for part in ("validation", "test")]
-        rows = [getattr(part, "rows", part) for part in parts if part]
-        return {item for each in rows for item in self.rated(user, each).item}
+        items = set()
+        for part in (f"validation{kind}", f"test{kind}"):
+            held_out = getattr(self.data, part)
+            if held_out:
+                items.update(self.rated(user, getattr(held_out, "rows", held_out)).item)
+        return items
 
 
 def ratings_of(folder):
     """(train CSV, what summary.json says of its labels) of a finished run."""
-    config = read_config(Path(folder))
-    settings = config["settings"]
-    _, _, data_folder = locate_splits(folder, settings)
-    summary = json.loads((Path(folder) / "summary.json").read_text(encoding="utf-8"))
+    config, summary = read_config(Path(folder)), utils.read_json(Path(folder) / "summary.json")
+    _, _, data_folder = locate_splits(folder, config["settings"])
     keys = ("dataset_augment", "llm", "llm_mode", "shuffled", "llm_shuffle", "labels_saw_dislikes", "refinement")
     labels = {key: summary[key] for key in keys if key in summary}  # nothing was refined for some runs
     return train_file(data_folder, config["made_from"]), labels
 
 
 def held_out(folder):
-    """{part: SHA-256} of the CSVs that a run was tested on: runs of two protocols are never taken for one another."""
+    """{part: SHA-256} of the CSVs that a run was tested on, which tell runs of two protocols apart."""
     return tested_on(read_config(Path(folder))["made_from"])
 
 
 def recommend(options):
     """The command: print what is asked of a finished run, or write it to a file.  options: LookingSettings."""
-    out, k = options.out, options.top_k[-1]
+    out, k, about = options.out, options.top_k[-1], ""
     if out and out.exists() and out.resolve().parent == options.run.resolve():
         raise InputError(f"--out {out}: is a file of the run itself; give another name")
     run = load_run(options.run, options.data_dir, options.device)
-    about = ""
     if options.similar:
         table, about = run.similar(options.similar, k), f"Most like item {options.similar}"
     elif options.stars:
@@ -293,11 +270,10 @@ def users_meant(run, word):
         return [word]
     if word == "all":
         return None
-    path = Path(word)
-    if not path.is_file():
-        run.number_of(word)  # which says that there is no such user
+    if not Path(word).is_file():
+        run.numbers_of("user", [word])  # which says that there is no such user
     try:
-        users = [name.strip() for name in path.read_text(encoding="utf-8-sig").splitlines() if name.strip()]
+        users = list(filter(None, map(str.strip, Path(word).read_text(encoding="utf-8-sig").splitlines())))
     except UnicodeDecodeError:
         users = []
     if not users:
@@ -311,7 +287,7 @@ def print_user(run, user, k, folder):
         raise InputError("--recommend all: needs --out FILE, to which the lists are written")
     data, table = run.data, run.recommend(user, k)
 
-    n_rated = data.seen.count(run.number_of(user))[0]
+    n_rated = data.seen.count(run.numbers_of("user", [user]))[0]
     print(f"User {user}, {n_rated} train ratings; {run.name} of {folder}")
     if run.refined_by and run.original is None:
         print(f"Which ratings were refined is not known: {run.splits} holds no {run.dataset}_train_original.csv")
@@ -322,22 +298,27 @@ def print_user(run, user, k, folder):
         if len(known) > SHOWN:
             print(f"{'':10}and {len(known) - SHOWN} more")
     liked, disliked = run.withheld(user, ""), run.withheld(user, "_dislikes")
-    marks = "* liked, - disliked" if data.test_dislikes else "* liked"
-    note = "" if data.test_dislikes else "; dislikes are all in train, so none can be here"
+    marks, note = "* liked", "; dislikes are all in train, so none can be here"
+    if data.test_dislikes:
+        marks, note = "* liked, - disliked", ""
     print(f"\nRecommended, by score ({marks} in the withheld validation or test part{note})")
     for row in table.itertuples():
-        mark = "*" if row.item in liked else "-" if row.item in disliked else " "
+        mark = " "
+        if row.item in liked:
+            mark = "*"
+        elif row.item in disliked:
+            mark = "-"
         print(f"{row.score:8.3f} {mark} {line(row)}")
 
 
 def refined_in_words(known, llm):
     """", of which 42 by rule (42 were rated 3; marked)".  known: of with_stars.  llm: what refined them."""
-    refined = known[known.refined]
-    if not len(refined):
+    counts = known.stars[known.refined].value_counts().sort_index()
+    if not len(counts):
         return ""
-    stars = [f"{n} were rated {star:g}" for star, n in refined.stars.value_counts().sort_index().items()]
+    stars = [f"{n} were rated {star:g}" for star, n in counts.items()]
     whose = {"published": "the authors' labels", "file": "the labels in the data folder"}.get(llm, llm)
-    return f", of which {len(refined)} by {whose} ({', '.join(stars)}; marked)"
+    return f", of which {counts.sum()} by {whose} ({', '.join(stars)}; marked)"
 
 
 def line(row):

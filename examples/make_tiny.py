@@ -8,6 +8,7 @@ by mood.  So there is something to learn beyond popularity.  The same numbers ev
 """
 
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -17,29 +18,13 @@ RATINGS_OF_A_USER = (20, 45)  # from, to
 FIRST_DAY, YEARS = 1_262_304_000, 10  # of the timestamps: 2010, in seconds since 1970
 GENRES = {  # genre: what its titles are made of
     "Comedy": (
-        ["Accidental", "Borrowed", "Clumsy", "Reluctant", "Second-Hand"],
-        ["Bridesmaid", "Butler", "Holiday", "Landlord", "Wedding-Cake"],
+        "Accidental Borrowed Clumsy Reluctant Second-Hand", "Bridesmaid Butler Holiday Landlord Wedding-Cake"
     ),
-    "Drama": (
-        ["Bitter", "Distant", "Quiet", "Unwritten", "Winter"],
-        ["Daughters", "Harvest", "Inheritance", "Letters", "Orchard"],
-    ),
-    "Horror": (
-        ["Buried", "Hollow", "Nameless", "Rotting", "Sleepless"],
-        ["Cellar", "Doll-House", "Nursery", "Parish", "Well"],
-    ),
-    "Romance": (
-        ["Breathless", "First", "Moonlit", "Tender", "Unexpected"],
-        ["Embrace", "Honeymoon", "Kiss", "Sweethearts", "Waltz"],
-    ),
-    "Sci-Fi": (
-        ["Cobalt", "Last", "Orbital", "Synthetic", "Thousandth"],
-        ["Android", "Colony", "Drift", "Engine", "Signal"],
-    ),
-    "Western": (
-        ["Crooked", "Dusty", "Lonesome", "Merciless", "Thirsty"],
-        ["Canyon", "Gunslinger", "Marshal", "Saddle", "Stagecoach"],
-    ),
+    "Drama": ("Bitter Distant Quiet Unwritten Winter", "Daughters Harvest Inheritance Letters Orchard"),
+    "Horror": ("Buried Hollow Nameless Rotting Sleepless", "Cellar Doll-House Nursery Parish Well"),
+    "Romance": ("Breathless First Moonlit Tender Unexpected", "Embrace Honeymoon Kiss Sweethearts Waltz"),
+    "Sci-Fi": ("Cobalt Last Orbital Synthetic Thousandth", "Android Colony Drift Engine Signal"),
+    "Western": ("Crooked Dusty Lonesome Merciless Thirsty", "Canyon Gunslinger Marshal Saddle Stagecoach"),
 }
 TASTES = [[0, 3], [1, 5], [2, 4]]  # comedy, romance; drama, western; horror, science fiction
 LIKING, DISLIKE = 1.1, -1.3  # what a favourite genre adds to a rating, and any other
@@ -63,10 +48,9 @@ def make_films(random):
 
 def titles_of(genre, random):
     """The titles of a genre, each once, in random order."""
-    adjectives, nouns = GENRES[genre]
-    names = [f"{adjective} {noun}" for adjective in adjectives for noun in nouns]
-    titles = [f"{begin} {name}" for begin in ("The", "Return of the") for name in names]
-    return iter([titles[place] for place in random.permutation(len(titles))])
+    adjectives, nouns = map(str.split, GENRES[genre])
+    titles = list(map(" ".join, product(("The", "Return of the"), adjectives, nouns)))
+    return iter(random.permutation(titles).tolist())
 
 
 def make_ratings(random, share):
@@ -100,16 +84,8 @@ def make(folder):
     films, share = make_films(random)
     ratings = make_ratings(random, share)
     folder.mkdir(parents=True, exist_ok=True)
-    write(
-        folder / "tiny.inter",
-        ["user_id:token", "item_id:token", "rating:float", "timestamp:float"],
-        ratings,
-    )
-    write(
-        folder / "tiny.item",
-        ["item_id:token", "title:token_seq", "year:token", "genre:token_seq"],
-        films,
-    )
+    write(folder / "tiny.inter", ["user_id:token", "item_id:token", "rating:float", "timestamp:float"], ratings)
+    write(folder / "tiny.item", ["item_id:token", "title:token_seq", "year:token", "genre:token_seq"], films)
 
 
 if __name__ == "__main__":

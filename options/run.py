@@ -9,7 +9,7 @@ from preparation.locate import protocol_of
 from preparation.sources import DATASETS
 from utils import InputError, require_table_path
 
-READING = ("columns", "scale", "half_stars")
+READING = ("columns", "scale")
 MODEL = "ReFINe++"  # the one that runs where none is named
 GIVE_ONE = (
     "give --dataset to train, --recommend USER with --run PATH to look at a finished run (or --stars for somebody new, "
@@ -33,11 +33,8 @@ class WhatToRun(Settings):
         "of names", named=False,
     )
     scale: str | None = flag(
-        None, 'what your own ratings mean in stars: 1-10, "1=5,0=2", "1-10,0=drop": docs/data.md', named=False,
-    )
-    half_stars: str | None = flag(
-        None, "round the half stars of your own data set (0.5 becomes 1 both ways); without it they are refused",
-        choices=["up", "down"],
+        None, 'what your own ratings mean in stars: 1-10, 0.5-5 (half stars), "1=5,0=2", "1-10,0=drop": docs/data.md',
+        named=False,
     )
     model: str = flag(MODEL, "the recommender to train", named=False, common=True)
     dataset_augment: str = flag(
@@ -128,8 +125,6 @@ class RunSettings(Files, Evaluation, WhatToRun):
         self.top_k = sorted(set(self.top_k))
 
     def check(self):
-        if self.scale and self.half_stars:
-            raise InputError("--half_stars: is a scale of its own; leave it or --scale out")
         if self.path_name and Path(self.path_name).name != self.path_name:
             raise InputError(f"--path_name {self.path_name}: must be a name; --result_dir says where")
         if self.tensorboard and not find_spec("tensorboard"):

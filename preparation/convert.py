@@ -11,7 +11,7 @@ GENRES_100K = (  # the last 19 cells of a line of u.item, in this order
 )
 
 
-# ------------------------------------------------------------------------------------ GroupLens
+# ------------------------------ GroupLens
 # read: a function from the base name of a GroupLens file to its bytes.  They raise ValueError for
 # what is no such file.
 
@@ -54,7 +54,7 @@ def title_and_year(text):
     return match[1].strip(), match[2]
 
 
-# ------------------------------------------------------------------- Netflix Prize, from Kaggle
+# ------------------------------ Netflix Prize, from Kaggle
 
 
 def convert_netflix(titles, genres):
@@ -75,7 +75,7 @@ def convert_netflix(titles, genres):
     return atomic([*ITEM, "genre:token_seq"], items)
 
 
-# ----------------------------------------------------------------------------------------- text
+# ------------------------------ text
 
 
 def lines(content, encoding="latin-1"):

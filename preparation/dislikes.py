@@ -12,19 +12,12 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from preparation.files import CONFIRMED, LIKED, STARS, encode, read_items, read_ratings, require_timestamps, sort_ids
 from preparation.rules import TEST, TRAIN, VALIDATION, cut_in_time, is_complete, newest, of_drawn_users
 from preparation.sources import DATASETS
-from preparation.splits import (
-    NOTHING_SAID,
-    PARTS,
-    atomic_files,
-    brought,
-    fingerprint,
-    refuse_reading_of_known,
-    write_splits,
-)
+from preparation.splits import NOTHING_SAID, PARTS, atomic_files, brought, fingerprint, refuse_reading_of_known, write
 from preparation.stamp import is_up_to_date
 from utils import InputError, sha256
 
@@ -50,8 +43,7 @@ def tested_on(hashes):
 def hold_out(name, folder, own, log=print):
     """Make the five CSVs of the folder `own` from the three in `folder`, unless they are there.
 
-    They are kept as long as they and those that they were made from are unchanged.  Raises InputError where train holds
-    no dislike for one of the parts.
+    Raises InputError where train holds no dislike for one of the parts.
     """
     sources = [folder / f"{name}_{part}.csv" for part in PARTS]
     made_from = {path.name: sha256(path) for path in sources} | {"rules": RULES_VERSION}
@@ -60,30 +52,35 @@ def hold_out(name, folder, own, log=print):
 
     train, validation, test = (read_ratings(path, ",", STARS) for path in sources)
     share = share_of(train)
-    parts = [train[share >= SHARE_OF_BOTH], validation, test]
-    parts += [train[(share >= SHARE_OF_TEST) & (share < SHARE_OF_BOTH)], train[share < SHARE_OF_TEST]]
-    write(name, own, parts, made_from, f"{sources[0]} holds {(share < 2).sum()} ratings of 1 or 2")
+    is_test = share < SHARE_OF_TEST
+    is_validation = ~is_test & (share < SHARE_OF_BOTH)
+    parts = [train[~is_test & ~is_validation], validation, test, train[is_validation], train[is_test]]
+    dislikes = f"{(share < 2).sum()} ratings of 1 or 2"
+    write_parts(name, own, parts, made_from, f"{sources[0]} holds {dislikes}")
     log(
-        f"dislikes: of {(share < 2).sum()} ratings of 1 or 2 in {sources[0]}, {len(parts[4])} are test and "
-        f"{len(parts[3])} validation rows of {own}, and left train"
+        f"dislikes: of {dislikes} in {sources[0]}, {is_test.sum()} are test and "
+        f"{is_validation.sum()} validation rows of {own}, and left train"
     )
 
 
 def are_there(name, own, made_from):
-    """Whether the five CSVs lie in the folder and were made of these files.  Raises InputError for foreign ones."""
-    paths, stamp = [own / f"{name}_{part}.csv" for part in ALL_PARTS], own / "prepared.json"
+    """Whether the five CSVs lie in the folder and were made of these files; foreign ones are refused."""
+    paths, stamp = csvs_of(name, own), own / "prepared.json"
     if not stamp.exists() and any(map(Path.exists, paths)):
         raise InputError(f"{own}: holds CSVs that were not made here (no prepared.json); move them to make them anew")
     return is_up_to_date(paths, stamp, made_from)
 
 
-def write(name, own, parts, made_from, what_there_is):
+def csvs_of(name, own):
+    return [own / f"{name}_{part}.csv" for part in ALL_PARTS]
+
+
+def write_parts(name, own, parts, made_from, what_there_is):
     """Write the five tables.  Raises InputError where one of them would be empty."""
     for part, table in zip(ALL_PARTS, parts, strict=True):
         if not len(table):
             raise InputError(f"--hold_out dislikes: {what_there_is}, which leave none for the {part} part")
-    paths = [own / f"{name}_{part}.csv" for part in ALL_PARTS]
-    write_splits([table[["user", "item", "token"]] for table in parts], paths, own / "prepared.json", made_from)
+    write(parts, csvs_of(name, own), made_from)
 
 
 def hold_out_by_time(name, raw, own, log=print, reading=NOTHING_SAID):
@@ -109,10 +106,15 @@ def hold_out_by_time(name, raw, own, log=print, reading=NOTHING_SAID):
         if known and known.sample_users:
             rows = of_drawn_users(rows, latest, read_items(item), known)
         train, validation, test = parts_by_time(rows)
-        likes = [part[part.rating >= 4] for part in (validation, test)]
-        dislikes = [part[part.rating <= MOST] for part in (validation, test)]
-        counts = ", ".join(f"{len(part)}" for part in (train, *likes, *dislikes))
-        write(name, own, [train, *likes, *dislikes], made_from, f"{rated} has {len(rows)} ratings")
+        parts = [
+            train,
+            validation[validation.rating >= 4],
+            test[test.rating >= 4],
+            validation[validation.rating <= MOST],
+            test[test.rating <= MOST],
+        ]
+        write_parts(name, own, parts, made_from, f"{rated} has {len(rows)} ratings")
+        counts = ", ".join(map(str, map(len, parts)))
         log(f"dislikes: {rated} cut in time; train, likes (validation, test), dislikes: {counts}")
         return made_from
 
@@ -123,7 +125,7 @@ def origin_in_time(name, raw, reading=NOTHING_SAID, digest=sha256):
 
 
 def parts_by_time(rows):
-    """(train, validation, test) of a table user, item, rating, timestamp: a user's rows in order of time, then item."""
+    """(train, validation, test): a user's rows in order of time, then item."""
     users, items = encode(rows.user, sort_ids(rows.user.unique())), encode(rows.item, sort_ids(rows.item.unique()))
     order = np.lexsort((items, rows.timestamp.to_numpy(), users))
     _, _, part = cut_in_time(users[order])
@@ -137,16 +139,15 @@ def share_of(train):
     the CSVs.  Of a pair given twice the last row counts, and all its rows go the same way.
     """
     last = train.groupby(["user", "item"], observed=True).rating.transform("last")
-    disliked = np.flatnonzero(last <= MOST)
     share = np.full(len(train), 2.0)
-    users, items = train.user.astype(object).to_numpy(), train.item.astype(object).to_numpy()
-    for row in disliked:
-        share[row] = place_in_draw(users[row], items[row])
+    disliked = train[last <= MOST]
+    for row, user, item in zip(np.flatnonzero(last <= MOST), disliked.user, disliked.item, strict=True):
+        share[row] = place_in_draw(user, item)
     return share
 
 
 def place_in_draw(user, item):
-    """A number in [0, 1) that a pair alone decides: the first 8 bytes of its SHA-256 as a fraction."""
+    """A number in [0, 1) that a pair alone decides: 8 bytes of its SHA-256 as a fraction."""
     digest = hashlib.sha256(f"{DRAW}\t{user}\t{item}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
@@ -154,13 +155,12 @@ def place_in_draw(user, item):
 def without_held_out(labels, name, own):
     """Somebody's refined ratings without the rows that are held out: a table user, item, token.
 
-    labels: their CSV, about the pairs of the published train part.  Its makers have seen the dislikes that are held out
-    here: such runs say so.
+    labels: their CSV, about the pairs of the published train part.  Its makers have seen what is held out here.
     """
-    table = read_ratings(labels, ",", (CONFIRMED, *STARS, LIKED))
-    held_out = set()
+    table = read_ratings(labels, ",", (CONFIRMED, *STARS, LIKED))[["user", "item", "token"]]
+    pairs = pd.MultiIndex.from_frame(table[["user", "item"]].astype(str))
     for part in DISLIKES:
-        rows = read_ratings(own / f"{name}_{part}.csv", ",", STARS)
-        held_out.update(zip(rows.user, rows.item, strict=True))
-    kept = [pair not in held_out for pair in zip(table.user, table.item, strict=True)]
-    return table.loc[kept, ["user", "item", "token"]]
+        rows = read_ratings(own / f"{name}_{part}.csv", ",", STARS)[["user", "item"]].astype(str)
+        held_out = pairs.isin(pd.MultiIndex.from_frame(rows))
+        table, pairs = table[~held_out], pairs[~held_out]
+    return table

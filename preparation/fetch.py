@@ -23,45 +23,32 @@ def fetch(name, folder, log=print, only=""):
     wanted = [file for file in missing_files(known, folder) if file.endswith(only)]
     if not wanted or converted_in_place(known, wanted, folder, log):
         return
-    names = " and ".join(wanted)
+    lacks = f"{folder}: lacks {' and '.join(wanted)}"
     for file in wanted:
         if file in known.by_hand:
-            raise InputError(f"{folder}: lacks {names}; {known.by_hand[file]}")
-
-    # The first source that has all of them wins.
+            raise InputError(f"{lacks}; {known.by_hand[file]}")
     failures = []
-    for source in known.sources:
+    for source in known.sources:  # the first that has all of them wins
         where = source.args[0]  # the address or, for pip, the requirement
         try:
             write_files(source(wanted), known.files, folder)
             return log(f"fetched {', '.join(wanted)} from {where}")
         except FAILURES as error:
             failures.append(f"{where} ({error})")
-
-    # None had: the user is told what to do and what was tried.
     where = RECBOLE_PAGE
     if known.grouplens:
         where += f", or {' and '.join(known.grouplens.files)} from {known.grouplens.page}"
-    tried = "; ".join(failures)
-    how = f"download {names} by hand from {where}, and put them there"
-    raise InputError(f"{folder}: lacks {names}; {how}; tried {tried}")
+    how = f"download {' and '.join(wanted)} by hand from {where}, and put them there"
+    raise InputError(f"{lacks}; {how}; tried {'; '.join(failures)}")
 
 
 def converted_in_place(known, wanted, folder, log):
-    """Whether GroupLens' own files lay in the folder, put there by hand: then they are converted.
-
-    Raises InputError where they are something else.
-    """
-    if not known.grouplens:
-        return False
-    paths = [folder / file for file in known.grouplens.files]
-    if not all(path.exists() for path in paths):
+    """Whether GroupLens' own files lay in the folder, put there by hand: then they are converted."""
+    if not known.grouplens or not all((folder / file).exists() for file in known.grouplens.files):
         return False
     names = " and ".join(known.grouplens.files)
     try:
-        contents = converted(
-            known.grouplens.convert, lambda file: (folder / file).read_bytes(), wanted
-        )
+        contents = converted(known.grouplens.convert, lambda file: (folder / file).read_bytes(), wanted)
     except ValueError as error:
         problem = f"are not as GroupLens publishes them ({error}); download them anew from"
         raise InputError(f"{folder}: {names} {problem} {known.grouplens.page}") from None
@@ -71,12 +58,8 @@ def converted_in_place(known, wanted, folder, log):
 
 
 def missing_files(known, folder):
-    missing = []
-    for file in known.files:
-        same_suffix = {path.name for path in folder.glob(f"*{Path(file).suffix}")}
-        if not same_suffix - {NOT_OURS}:
-            missing.append(file)
-    return missing
+    there = {path.suffix for path in folder.glob("*") if path.name != NOT_OURS}
+    return [file for file in known.files if Path(file).suffix not in there]
 
 
 def make_netflix_item(folder):

@@ -6,8 +6,10 @@ Every cell but a timestamp is read as the string it is: nothing is guessed.  A b
 import codecs
 import csv
 import gzip
+import re
 import warnings
 import zlib
+from collections import deque
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,12 +22,12 @@ from utils import InputError
 STARS = (1, 2, 3, 4, 5)
 HALF_STARS = (0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5)
 LIKED, CONFIRMED = 4.5, 0.5  # codes in train_augment: a refined 2 or 3 becomes one of them
-LONGEST_NUMBER = 1000  # digits; Python itself refuses to read more than 4,300
+PLAIN_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,999}")  # as str(int) writes it; Python itself reads at most 4,300 digits
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "::": "double colons", "|": "bars"}
 QUOTED = (",", ";")  # RecBole's files quote nothing: a title may begin with a quotation mark
 ESCAPE = {";": "\\"}  # Book-Crossing writes a quotation mark within quotation marks as \"
 
-# ---------------------------------------------------------------------------- ratings and items
+# ------------------------------ ratings and items
 
 
 def read_ratings(path, sep, allowed, timed=False):
@@ -38,8 +40,7 @@ def read_ratings(path, sep, allowed, timed=False):
     if timed:
         wanted["timestamp?"] = ["timestamp"]
     table = read_table(path, sep, wanted)
-    table["rating"] = parse_ratings(table.token, path, allowed)
-    return table
+    return table.assign(rating=parse_ratings(table.token, path, allowed))
 
 
 def read_items(path, only=None):
@@ -65,29 +66,24 @@ def titles_among(names):
 
 
 def parse_ratings(column, path, allowed):
-    """Ratings as float64, NaN where the cell is empty.
-
-    Raises InputError, naming the row, for anything that is not one of the allowed numbers.  Half
-    stars are refused unless they are allowed: 0.5 and 4.5 are this project's codes.
-    """
-    # The few distinct tokens are parsed, not the many cells.
-    tokens = column.cat.categories
+    """Ratings as float64, NaN where the cell is empty.  Raises InputError, naming the row, for other than the allowed
+    numbers, also for half stars: 0.5 and 4.5 are this project's codes."""
+    tokens = column.cat.categories  # the few distinct tokens are parsed, not the many cells
     values = pd.to_numeric(pd.Series(tokens, dtype=object), errors="coerce").to_numpy(float)
-    for token, value in zip(tokens, values, strict=True):
-        if token.strip() and value not in allowed:
-            line = column.index[(column == token).to_numpy()][0]
-            numbers = ", ".join(f"{number:g}" for number in allowed)
-            how = "--scale maps another scale to stars, such as --scale 1-10 (docs/data.md)"
-            if value in HALF_STARS:
-                how = "--half_stars up or --half_stars down rounds the half stars of raw ratings"
-            raise InputError(
-                f"{path}, line {line}: rating {token!r}, expected one of {numbers}; {how}"
-            )
-    # Back to the cells.
-    ratings = np.full(len(column), np.nan)
-    filled = (column != "").to_numpy()
-    ratings[filled] = values[column.cat.codes.to_numpy()[filled]]
-    return ratings
+    bad = (tokens.str.strip() != "") & ~np.isin(values, allowed)
+    if bad.any():
+        token = tokens[bad][0]
+        numbers = ", ".join(f"{number:g}" for number in allowed)
+        how = "--scale maps another scale to stars, such as --scale 1-10 (docs/data.md)"
+        if values[bad][0] in HALF_STARS:
+            how = "--scale 0.5-5 rounds the half stars of raw ratings up"
+        raise InputError(f"{path}, line {line_of(column, token)}: rating {token!r}, expected one of {numbers}; {how}")
+    return values[column.cat.codes.to_numpy()]
+
+
+def line_of(column, token):
+    """The line of the first cell that holds the token."""
+    return column.index[(column == token).to_numpy()][0]
 
 
 def parse_timestamps(column, path):
@@ -104,7 +100,7 @@ def parse_timestamps(column, path):
 
 
 def require_timestamps(table, path, cure):
-    """Raises InputError where the rows of a table of read_ratings cannot be put in order by their timestamps."""
+    """Raises InputError where rows of read_ratings cannot be put in order by their timestamps."""
     if "timestamp" not in table:
         raise InputError(f"{path}: has no column timestamp, by which ratings are put in order; {cure}")
     missing = table.timestamp.isna().to_numpy()
@@ -114,24 +110,15 @@ def require_timestamps(table, path, cure):
         raise InputError(f"{path}: all timestamps are {table.timestamp.iloc[0]:g}; {cure}")
 
 
-# ------------------------------------------------------------------------------------------ ids
+# ------------------------------ ids
 
 
 def sort_ids(tokens):
     """Distinct ids in order: by number if every one is a plainly written integer, else as text."""
     tokens = np.unique(np.asarray(tokens, dtype=object))
-    if all(map(is_plain_integer, tokens)):
-        numbers = [int(token) for token in tokens]
-        tokens = tokens[np.argsort(numbers, kind="stable")]
+    if all(map(PLAIN_INTEGER.fullmatch, tokens)):
+        tokens = tokens[np.argsort(list(map(int, tokens)), kind="stable")]
     return tokens
-
-
-def is_plain_integer(token):
-    """Written as str(int) writes it: no leading zero, no plus sign, no second minus sign."""
-    digits = token.removeprefix("-")
-    if len(digits) > LONGEST_NUMBER:
-        return False
-    return token.isascii() and digits.isdigit() and str(int(token)) == token
 
 
 def encode(column, ids):
@@ -142,27 +129,19 @@ def encode(column, ids):
 
 def recoded(column, texts):
     """A categorical whose categories have become these texts, of which several may be the same."""
-    distinct = list(dict.fromkeys(texts))
-    place = {text: number for number, text in enumerate(distinct)}
-    codes = np.array([place[text] for text in texts], dtype=int)
-    codes = codes[column.cat.codes.to_numpy()] if len(column) else column.cat.codes
-    return pd.Series(pd.Categorical.from_codes(codes, distinct), index=column.index)
+    return column.map(dict(zip(column.cat.categories, texts, strict=True))).astype("category")
 
 
-# ---------------------------------------------------------------------------- tables of strings
+# ------------------------------ tables of strings
 
 
 def read_table(path, sep, wanted, only=None):
     """A delimited text file with a header line -> DataFrame of the wanted columns, renamed by role.
 
-    wanted: {role: accepted column names}.  A role that ends in "?" may be absent.  Names are
-    compared without RecBole's ":token" suffix.  Columns may come in any order, and extra ones are
-    ignored.  Every cell stays the string it is ("007", "NA"), in a categorical, but those of the
-    role timestamp, which are float64.  only: values of the role item whose rows are wanted, None
-    for all.  The index holds line numbers.
-    Raises InputError, naming the file, for anything that is not such a file.
+    wanted: {role: accepted column names, without RecBole's ":token"}.  A role that ends in "?" may be absent.  Every
+    cell stays the string it is ("007", "NA"), in a categorical, but those of the role timestamp, which are float64.
+    only: values of the role item whose rows are wanted, None for all.  The index holds line numbers.
     """
-    path = Path(path)
     columns = column_names(first_line_of(path), sep)
     return read_cells(path, sep, columns, find_columns(path, sep, columns, wanted), only)
 
@@ -170,43 +149,7 @@ def read_table(path, sep, wanted, only=None):
 def read_cells(path, sep, columns, role_of, only=None, has_names=True):
     """The same of the columns {column name: role}.  columns: all names, in order; has_names: whether the first line
     holds them.  Raises InputError where a row has more or fewer cells."""
-    encoding = encoding_of(path)
-    refuse_other_lengths(path, sep, len(columns), encoding)
-    chunks = list(read_chunks(path, sep, encoding, columns, role_of, only, has_names))
-    return united(chunks, list(role_of.values()))
-
-
-def united(chunks, roles):
-    """One DataFrame of several.  A token may be a category in some chunks only, so the categories are united."""
-    columns = {}
-    for role in roles:
-        parts = [chunk[role] for chunk in chunks]
-        columns[role] = np.concatenate(parts) if role == "timestamp" else union_categoricals(parts)
-    return pd.DataFrame(columns).set_index(np.concatenate([chunk.index for chunk in chunks]))
-
-
-def find_columns(path, sep, columns, wanted):
-    """{column name as written in the file: role}; wanted as for read_table."""
-    written = {column.split(":")[0]: column for column in columns}
-    role_of = {}
-    for role, names in wanted.items():
-        # The first of the accepted names that the file has.
-        found = [written[name] for name in names if name in written]
-        if found:
-            role_of[found[0]] = role.rstrip("?")
-            continue
-        if role.endswith("?"):
-            continue
-        needed, line = " or ".join(names), " ".join(columns)
-        problem = f"{path}: has no column {needed}; the first line must, and reads: {line}"
-        if len(columns) == 1:
-            problem += f"; cells must be separated by {SEPARATORS[sep]}"
-        raise InputError(problem)
-    return role_of
-
-
-def read_chunks(path, sep, encoding, columns, role_of, only, has_names):
-    """DataFrames of up to a million rows, without the empty rows, under the numbers of their lines."""
+    encoding = check_rows(path, sep, len(columns))
     options = {
         "sep": sep,
         "engine": "c" if len(sep) == 1 else "python",  # GroupLens' "::"
@@ -222,59 +165,94 @@ def read_chunks(path, sep, encoding, columns, role_of, only, has_names):
         "chunksize": 2**23 // max(len(columns), 8),
         "encoding": encoding,
     }
-    places = {columns.index(name): role for name, role in role_of.items()}
+    role_at = {columns.index(name): role for name, role in role_of.items()}
     above = 1 + has_names  # lines are counted from 1
+    chunks = []
     with readable(path), pd.read_csv(path, **options) as reader:
         for chunk in reader:
             chunk.index += above
             if sep in QUOTED:  # a cell may go on over several lines
-                breaks = sum(cells.str.count("\n") for _, cells in chunk.items()).to_numpy()
+                breaks = chunk.apply(lambda cells: cells.str.count("\n")).sum(axis=1).to_numpy(int)
                 chunk.index += breaks.cumsum() - breaks
                 above += breaks.sum()
             filled = (chunk != "").any(axis=1)
-            yield narrowed(chunk.loc[filled, list(places)].rename(columns=places), only, path)
+            wanted = chunk.loc[filled, list(role_at)].rename(columns=role_at)
+            if only is not None:
+                wanted = wanted[wanted.item.isin(only)]
+            kinds = {role: "category" for role in wanted if role != "timestamp"}  # long files repeat few tokens
+            if "timestamp" in wanted:
+                wanted["timestamp"] = parse_timestamps(wanted.timestamp, path)
+            chunks.append(wanted.astype(kinds))
+    return unite(chunks)
 
 
-def narrowed(chunk, only, path):
-    """The rows wanted, in little memory: long files repeat few distinct tokens."""
-    if only is not None:
-        chunk = chunk[chunk.item.isin(only)]
+def unite(chunks):
+    """One DataFrame of several: a token may be a category in some of them only."""
     columns = {}
-    for role, cells in chunk.items():
-        if role == "timestamp":
-            columns[role] = parse_timestamps(cells, path)
-        else:
-            columns[role] = cells.astype("category")
-    return pd.DataFrame(columns, index=chunk.index)
+    for role in chunks[0]:
+        parts = [chunk[role] for chunk in chunks]
+        columns[role] = np.concatenate(parts) if role == "timestamp" else union_categoricals(parts)
+    return pd.DataFrame(columns).set_index(np.concatenate([chunk.index for chunk in chunks]))
 
 
-def refuse_other_lengths(path, sep, n, encoding):
-    """Raises InputError where a row does not have n cells.
+def find_columns(path, sep, columns, wanted):
+    """{column name as written in the file: role}; wanted as for read_table."""
+    written = {column.split(":")[0]: column for column in columns}
+    role_of = {}
+    for role, names in wanted.items():
+        name = next((name for name in names if name in written), None)
+        if name is not None:
+            role_of[written[name]] = role.rstrip("?")
+        elif not role.endswith("?"):
+            needed, line = " or ".join(names), " ".join(columns)
+            problem = f"{path}: has no column {needed}; the first line must, and reads: {line}"
+            if len(columns) == 1:
+                problem += f"; cells must be separated by {SEPARATORS[sep]}"
+            raise InputError(problem)
+    return role_of
+
+
+def check_rows(path, sep, n):
+    """The encoding of a file in which each row has n cells.  Raises InputError where one has not.
 
     pandas fills short rows up.  A line break inside a title would so make a ghost item and move cells to other columns.
     """
-    wrong = [(line, length) for line, length in lengths_of(path, sep, encoding) if length != n]
+    try:
+        encoding, wrong = "utf-8-sig", rows_of_other_length(path, sep, n, "utf-8-sig")
+    except UnicodeDecodeError as error:
+        with opened(path, "latin-1") as f:
+            marked = f.read(3).encode("latin-1") == codecs.BOM_UTF8
+        if marked:  # latin-1 reads any bytes, but this was not meant as latin-1
+            raise InputError(f"{path}: begins as UTF-8 but is not ({error.reason}); save it as UTF-8") from None
+        encoding, wrong = "latin-1", rows_of_other_length(path, sep, n, "latin-1")
     if not wrong:
-        return
-    (line, length), rows = wrong[0], f"{len(wrong)} such rows" if len(wrong) > 1 else "no other row"
-    if len(wrong) == 1 and length < n and not ends_in_line_break(path):
+        return encoding
+    (line, length), n_wrong = wrong[0], len(wrong)
+    with opened(path, "latin-1") as f:
+        last_line = deque(f, maxlen=1).pop()
+    if n_wrong == 1 and length < n and not last_line.endswith("\n"):
         raise InputError(f"{path}: ends in the middle of a row; the file is cut off, fetch or copy it anew")
+    rows = f"{n_wrong} such rows" if n_wrong > 1 else "no other row"
     raise InputError(
         f"{path}: is not a table with one row a line (line {line} has {length} cells, the first line {n}; {rows}); "
         f"where a cell holds a line break or {SEPARATORS[sep]}, take them out; where cells are missing, add them"
     )
 
 
-def lengths_of(path, sep, encoding):
-    """Yields (line, number of cells) of each row that holds something."""
+def rows_of_other_length(path, sep, n, encoding):
+    """[(line, number of cells)] of the rows that do not have n cells.  This also proves the encoding."""
+    wrong = []
     with opened(path, encoding) as f:
-        if sep not in QUOTED or not any('"' in block for block in iter(lambda: f.read(2**22), "")):
-            f.seek(0)
-            yield from ((line, text.count(sep) + 1) for line, text in enumerate(f, 1) if text.strip())
-            return
-        f.seek(0)
-        rows = csv.reader(f, delimiter=sep, escapechar=ESCAPE.get(sep))
-        yield from ((rows.line_num, len(row)) for row in rows if any(row))
+        if sep in QUOTED:
+            rows = csv.reader(f, delimiter=sep, escapechar=ESCAPE.get(sep))
+            for row in rows:
+                if len(row) != n and any(map(str.strip, row)):
+                    wrong.append((rows.line_num, len(row)))
+        else:
+            for line, text in enumerate(f, 1):
+                if text.count(sep) + 1 != n and text.strip():
+                    wrong.append((line, text.count(sep) + 1))
+    return wrong
 
 
 def column_names(line, sep):
@@ -285,40 +263,25 @@ def column_names(line, sep):
 
 
 def first_line_of(path):
-    """The first line, at most 64 KiB of it, as text.  Raises InputError for what is plainly no data file."""
+    """The first line, at most 64 KiB of it.  Raises InputError for what is plainly no data file."""
     with opened(path, "latin-1") as f:  # the bytes, each as a character
         first = f.readline(2**16).encode("latin-1")
-    # What is often found in a data file's place.
     if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise InputError(f"{path}: is UTF-16; save it as UTF-8")
     if not first.strip():
         raise InputError(f"{path}: is empty; delete it and run again to fetch or prepare it anew")
     if first.startswith(b"version https://git-lfs"):
-        how = "run `git lfs pull` where it came from"
-        raise InputError(f"{path}: is a git-LFS pointer, not the data; {how}")
+        raise InputError(f"{path}: is a git-LFS pointer, not the data; run `git lfs pull` where it came from")
     if first.lstrip().startswith(b"<"):
-        how = "download the file itself"
-        raise InputError(f"{path}: is a web page saved under the data file's name; {how}")
+        raise InputError(f"{path}: is a web page saved under the data file's name; download the file itself")
     return first.decode("utf-8-sig", errors="replace").rstrip("\n")
-
-
-def ends_in_line_break(path):
-    with opened(path, "latin-1") as f:
-        last = ""
-        for block in iter(lambda: f.read(2**22), ""):
-            last = block
-    return last.endswith("\n")
 
 
 @contextmanager
 def opened(path, encoding):
     """The text of a file, which may be gzipped.  \\r, \\r\\n and \\n end a line."""
-    with readable(path), (gzip.open if is_gzipped(path) else open)(path, "rt", encoding=encoding) as f:
+    with readable(path), (gzip.open if Path(path).suffix == ".gz" else open)(path, "rt", encoding=encoding) as f:
         yield f
-
-
-def is_gzipped(path):
-    return Path(path).suffix == ".gz"
 
 
 @contextmanager
@@ -331,26 +294,8 @@ def readable(path):
     except UnicodeDecodeError:
         raise
     except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error, ValueError) as error:
-        reason = str(error).strip()
-        raise InputError(f"{path}: is not a table with one row a line ({reason})") from None
+        raise InputError(f"{path}: is not a table with one row a line ({str(error).strip()})") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path}: is no whole gzip file ({error}); fetch or copy it anew") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def encoding_of(path):
-    """UTF-8 (with or without a byte-order mark), or latin-1 for the older files that are not."""
-    try:
-        with opened(path, "utf-8-sig") as f:
-            while f.read(2**22):
-                pass
-    except UnicodeDecodeError as error:
-        # latin-1 reads any bytes, but what begins with UTF-8's mark was not meant as latin-1.
-        with opened(path, "latin-1") as f:
-            marked = f.read(3).encode("latin-1") == codecs.BOM_UTF8
-        if marked:
-            problem = f"begins as UTF-8 but is not ({error.reason}); save it as UTF-8"
-            raise InputError(f"{path}: {problem}") from None
-        return "latin-1"
-    return "utf-8-sig"

@@ -1,8 +1,7 @@
-"""Which column is which: the names that data sets give their users, items, ratings, times, titles, years and genres.
+"""Which column is which: the names that data sets give their users, items, ratings and so on.
 
-    ratings_columns     of a file of ratings
-    item_columns        of a file of items
-    layout_of           whose layout it is, by its columns, and what its ratings mean
+    columns_of      the columns of a file of ratings, or of items
+    layout_of       whose layout it is, by its columns, and what its ratings mean
 
 A role takes the first name of its list that the file has; names are compared without case, blanks and marks.
 """
@@ -15,6 +14,7 @@ from utils import InputError
 
 NONE = "-"  # --columns title=-: none is
 ROLES = ("user", "item", "rating", "time", "title", "year", "genre")
+OF_ITEMS = ("item", "title", "year", "genre")
 NAMES = {
     "user": "userid user uid reviewerid authorsteamid steamid customerid memberid profileid username",
     "item": "itemid item iid movieid parentasin asin bookid isbn businessid appid gameid animeid songid trackid "
@@ -57,52 +57,48 @@ def plain(name):
 
 def layout_of(columns):
     """The Layout of a file of ratings with these columns, or None."""
-    names = {plain(column) for column in columns}
-    return next((layout for layout in LAYOUTS if layout.columns <= names), None)
+    names = set(map(plain, columns))
+    for layout in LAYOUTS:
+        if layout.columns <= names:
+            return layout
+    return None
 
 
 def column_of(role, columns):
     """The column of a role, or None."""
+    if role == "title" and (titles := titles_among(columns)):
+        return titles[0]
     written = {plain(column): column for column in reversed(columns)}
-    if role == "title":
-        titles = titles_among(columns)
-        if titles:
-            return titles[0]
     return next((written[name] for name in NAMES[role].split() if name in written), None)
 
 
-def columns_of(columns, given, roles):
-    """{role: column} of the roles that a file has.  given: {role: column} of --columns, which come first."""
+def columns_of(columns, given, roles=ROLES):
+    """{role: column} of the roles that a file has.  given: of --columns, which come first."""
     found, left = {}, [column for column in columns if column not in given.values()]
     for role in roles:
         column = given.get(role)
-        if column != NONE:
-            found[role] = column if column in columns else column_of(role, left)
-    return {role: column for role, column in found.items() if column is not None}
+        if column not in columns and column != NONE:
+            column = column_of(role, left)
+        if column not in (None, NONE):
+            found[role] = column
+    return found
 
 
 def ids_among(columns):
     """Those that may be ids of items."""
-    known = NAMES["item"].split()
-    names = {column: plain(column) for column in columns}
-    return [column for column, name in names.items() if name in known or (name.endswith("id") and "user" not in name)]
-
-
-def ratings_columns(columns, given):
-    """{role: column} of user, item and, where the file has them, rating, time, title, year and genre."""
-    return columns_of(columns, given, ROLES)
-
-
-def item_columns(columns, given):
-    """{role: column} of item, title and, where the file has them, year and genre."""
-    return columns_of(columns, given, ("item", "title", "year", "genre"))
+    found = []
+    for column in columns:
+        name = plain(column)
+        if name in NAMES["item"].split() or (name.endswith("id") and "user" not in name):
+            found.append(column)
+    return found
 
 
 def parse_columns(words):
     """--columns "user=uid,item=iid" as {role: column}.  Raises InputError for what is none."""
     given = {}
     for part in filter(None, (words or "").split(",")):
-        role, equals, column = (each.strip() for each in part.partition("="))
+        role, equals, column = map(str.strip, part.partition("="))
         if not equals or role not in ROLES or not column:
             raise InputError(
                 f"--columns {words}: {part.strip()!r} is not one of {', '.join(ROLES)}, an equals sign and the name of "

@@ -46,116 +46,103 @@ class Atomic(NamedTuple):
     rated: Path | None  # the file of ratings that the user knows
 
 
-# ------------------------------------------------------------------------------------- which file, which column
+# ------------------------------ which file, which column
 
 
 def understand(given, reading, needs_ratings=True):
     """The Source of a folder, or of a file of ratings with the files beside it.
 
-    reading: {"columns", "scale", "half_stars"} as given, without those that were not.  needs_ratings: False where
-    splits were put there by hand, and only titles are wanted.  Raises InputError, with the line
-    to type, where no or more than one file may be meant.
+    reading: {"columns", "scale"} as given, without those that were not.  needs_ratings: False where splits were put
+    there by hand, and only titles are wanted.
     """
     columns = layouts.parse_columns(reading.get("columns"))
-    named = [column for column in columns.values() if column != layouts.NONE]
-    numbered = bool(named) and all(map(str.isdigit, named))
     folder = given if given.is_dir() else given.parent
+    named = set(columns.values()) - {layouts.NONE}
+    numbered = bool(named) and all(map(str.isdigit, named))
     tables, problems = find_tables(folder, numbered)
     if not given.is_dir() and given not in [table.path for table in tables]:
         tables.append(table_of(given, numbered))
-    refuse_unknown_columns(columns, tables, reading, given)
-
-    rated = of_suffix([table for table in tables if is_of_ratings(table, columns)], tables, ".inter")
-    if not given.is_dir():
-        rated = [table for table in rated if table.path == given]
-    rated = [table for table in rated if is_of_ratings(table, columns, "rating")] or rated
-    if not needs_ratings and len(rated) > 1:
-        rated = []
-    described = of_suffix([table for table in tables if is_of_items(table, columns)], tables, ".item")
-    described = [table for table in described if table not in rated]
-    refuse_item_file_without_titles(tables, columns)
-    if len(rated) > 1 or (needs_ratings and not rated):
-        raise InputError(which_ratings(given, folder, columns, rated, tables, problems))
-    if len(described) > 1:
-        names = ", ".join(table.path.name for table in described)
-        raise InputError(f"{folder}: {names} may each hold the items' titles; leave one of them there")
-
-    ratings, items = rated[0] if rated else None, described[0] if described else None
-    return Source(
-        ratings, layouts.ratings_columns(ratings.columns, columns) if ratings else {},
-        items, layouts.item_columns(items.columns, columns) if items else {},
-        columns.get("rating") == layouts.NONE,
-    )  # fmt: skip
-
-
-def of_suffix(tables, all_tables, suffix):
-    """Those of RecBole's suffix, where the folder has such a file: then no other is meant."""
-    if not any(suffix_of(table.path) == suffix for table in all_tables):
-        return tables
-    return [table for table in tables if suffix_of(table.path) == suffix]
-
-
-def is_of_ratings(table, columns, *more):
-    return {"user", "item", *more} <= layouts.ratings_columns(table.columns, columns).keys()
-
-
-def is_of_items(table, columns):
-    if suffix_of(table.path) == ".inter" or table.path.name == NOT_OURS or is_of_ratings(table, columns):
-        return False
-    found = layouts.item_columns(table.columns, columns)
-    return "title" in found and ("item" in found or bool(layouts.ids_among(table.columns)))
-
-
-def refuse_item_file_without_titles(tables, columns):
-    """Raises InputError for an .item file that lacks ids or titles: else its titles would be missing without a word."""
-    for table in tables:
-        if suffix_of(table.path) == ".item" and table.path.name != NOT_OURS and not is_of_items(table, columns):
-            lacks = "title" if layouts.ids_among(table.columns) else "item_id"
-            raise InputError(
-                f"{table.path}: has no column {lacks}; the first line must, and reads: {' '.join(table.columns)}; "
-                "--columns item=...,title=... says which they are"
-            )
-
-
-def refuse_unknown_columns(columns, tables, reading, given):
-    known = {name for table in tables for name in table.columns} | {layouts.NONE}
     for role, column in columns.items():
-        if tables and column not in known:
+        if tables and column != layouts.NONE and not any(column in table.columns for table in tables):
             found = "; ".join(f"{table.path.name}: {', '.join(table.columns[:SHOWN])}" for table in tables)
             raise InputError(
                 f"--columns {reading['columns']}: {given} has no column {column} (for {role}); it has {found}"
             )
 
-
-def which_ratings(given, folder, columns, rated, tables, problems):
-    """What to say where no or more than one file may hold the ratings."""
-    if rated:
+    rated, described, others = sort_out(tables, columns)
+    if not given.is_dir():
+        rated = [table for table in rated if table.path == given]
+    elif with_ratings := [table for table in rated if "rating" in layouts.columns_of(table.columns, columns)]:
+        rated = with_ratings
+    if not needs_ratings and len(rated) > 1:
+        rated = []
+    if len(rated) > 1:
         names = ", ".join(table.path.name for table in rated)
-        return f"{given}: {names} may each hold the ratings; say which: --dataset {rated[0].path}"
+        raise InputError(f"{given}: {names} may each hold the ratings; say which: --dataset {rated[0].path}")
+    if needs_ratings and not rated:
+        raise InputError(f"{given}: {which_ratings(folder, columns, tables, others, problems)}")
+    if len(described) > 1:
+        names = ", ".join(table.path.name for table in described)
+        raise InputError(f"{folder}: {names} may each hold the items' titles; leave one of them there")
+
+    ratings, rating_columns, items, item_columns = None, {}, None, {}
+    if rated:
+        ratings, rating_columns = rated[0], layouts.columns_of(rated[0].columns, columns)
+    if described:
+        items, item_columns = described[0], layouts.columns_of(described[0].columns, columns, layouts.OF_ITEMS)
+    return Source(ratings, rating_columns, items, item_columns, columns.get("rating") == layouts.NONE)
+
+
+def sort_out(tables, columns):
+    """(tables of ratings, tables of items, all that are not of items).  Where one has RecBole's suffix for its kind, no
+    other is meant; an .item file without ids or titles is refused."""
+    rated, described, others = [], [], []
+    suffixes = {suffix_of(table.path) for table in tables}
     for table in tables:
-        found = layouts.ratings_columns(table.columns, columns)
+        suffix, is_foreign = suffix_of(table.path), table.path.name == NOT_OURS
+        found = layouts.columns_of(table.columns, columns, layouts.OF_ITEMS)
+        has_ids = bool(layouts.ids_among(table.columns))
+        is_rated = {"user", "item"} <= layouts.columns_of(table.columns, columns).keys()
+        is_described = "title" in found and ("item" in found or has_ids) and suffix != ".inter" and not is_foreign
+        if is_described and not is_rated:
+            if suffix == ".item" or ".item" not in suffixes:
+                described.append(table)
+            continue
+        if suffix == ".item" and not is_foreign:
+            raise InputError(
+                f"{table.path}: has no column {'title' if has_ids else 'item_id'}; the first line must, and reads: "
+                f"{' '.join(table.columns)}; --columns item=...,title=... says which they are"
+            )
+        others.append(table)
+        if is_rated and (suffix == ".inter" or ".inter" not in suffixes):
+            rated.append(table)
+    return rated, described, others
+
+
+def which_ratings(folder, columns, tables, others, problems):
+    """What to say where no file holds the ratings."""
+    for table in tables:
+        found = layouts.columns_of(table.columns, columns)
         if {"item", "rating"} <= found.keys() and "user" not in found:
             why = "has items and ratings, but no column of users, of whom many are needed"
             problems = [*problems, f"{table.path.name} {why}"]
-    unknown = [table for table in tables if not is_of_items(table, columns)]
-    lines = [f"{table.path.name} ({WORDS[table.sep]}; {', '.join(table.columns[:SHOWN])})" for table in unknown]
-    if unknown:
+    if others:
+        lines = [f"{table.path.name} ({WORDS[table.sep]}; {', '.join(table.columns[:SHOWN])})" for table in others]
         return (
-            f"{given}: which columns are user, item and rating is not clear; type --columns "
+            "which columns are user, item and rating is not clear; type --columns "
             f"user=...,item=...,rating=... with names of {'; '.join(lines + problems)}; a file without a line of names "
             "has numbers: --columns user=1,item=2,rating=3"
         )
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))[:SHOWN]
-    names = ", ".join(names) or "none"
     more = f" ({'; '.join(problems)})" if problems else ""
     return (
-        f"{given}: holds no file of ratings, found {names}{more}; expected one with a user, an item and a rating a row "
-        f"({', '.join(SUFFIXES)}, or one of these with .gz), such as an .inter file with the first line user_id:token "
-        "item_id:token rating:float and the second alice tt0083658 5, with tabs between them"
+        f"holds no file of ratings, found {', '.join(names) or 'none'}{more}; expected one with a user, an item and a "
+        f"rating a row ({', '.join(SUFFIXES)}, or one of these with .gz), such as an .inter file with the first line "
+        "user_id:token item_id:token rating:float and the second alice tt0083658 5, with tabs between them"
     )
 
 
-# ------------------------------------------------------------------------------------------------- files in
+# ------------------------------ files in
 
 
 @contextmanager
@@ -166,17 +153,15 @@ def taken_in(name, given, folder, reading, log=print, needs_ratings=True):
     that were made earlier from the same are used as they are.  Raises InputError for what cannot be understood.
     """
     source = understand(given, reading, needs_ratings)
-    target = folder / "atomic"
-    files = files_of(source)
+    target, stamp = folder / "atomic", folder / "atomic" / "prepared.json"
+    files, rated = files_of(source), source.ratings and source.ratings.path
     made_from = files | reading | {"read": READ_VERSION}
-    rated = source.ratings and source.ratings.path
-    made = read_stamp(target / "prepared.json").get("made", {})
-    if is_up_to_date([target / file for file in made], target / "prepared.json", made_from):
-        yield Atomic(target, files, rated)
-        return
-    tables, lines = read_source(source, reading)
-    for line in lines:
-        log(line)
+    made = read_stamp(stamp).get("made", {})
+    tables = {}
+    if not is_up_to_date([target / file for file in made], stamp, made_from):
+        tables, lines = read_source(source, reading)
+        for line in lines:
+            log(line)
     if not tables:
         yield Atomic(target, files, rated)
         return
@@ -200,12 +185,11 @@ def taken_in(name, given, folder, reading, log=print, needs_ratings=True):
 
 
 def read_source(source, reading):
-    """({suffix: (DataFrame of strings, {role: column in RecBole's form})}, what to say of it in lines)."""
-    tables, said, notes, rated = {}, [], [], None
+    """({suffix: (DataFrame of strings, {role: column in RecBole's form})}, lines to say of it)."""
+    tables, said, notes, rated, items = {}, [], [], None, None
     if source.ratings:
         ratings, *said = ratings_of(source, reading, notes)
         tables[".inter"], rated = (ratings, INTER), ratings.item
-    items = None
     if source.items:
         items, source = items_of(source, rated, notes)
     elif "title" in source.rating_columns:
@@ -227,16 +211,13 @@ def write_atomic_file(path, table, names):
         table[columns].to_csv(f, sep="\t", index=False, header=[names[role] for role in columns], quoting=3)
 
 
-# ------------------------------------------------------------------------------------------------- in words
-
-
 def columns_in_words(source, has_items):
+    """The line of the log that says which column is which."""
     parts = []
     if source.ratings:
-        layout = layouts.layout_of(source.ratings.columns)
-        found = {role: name for role, name in source.rating_columns.items() if role in INTER}
-        if has_items and not source.items:
-            found = source.rating_columns
+        found, layout = dict(source.rating_columns), layouts.layout_of(source.ratings.columns)
+        if source.items or not has_items:  # titles in the file of ratings are not read
+            found = {role: name for role, name in found.items() if role in INTER}
         whose = f" (layout: {layout.name})" if layout else ""
         parts.append(f"{pairs(found)} of {source.ratings.path.name}{whose}")
     if source.items:

@@ -1,16 +1,13 @@
 """The ratings of one's own files, as strings: whole ids, stars, seconds."""
 
-import re
-
 import numpy as np
 import pandas as pd
 
 from preparation import layouts, scale
-from preparation.files import recoded
+from preparation.files import line_of, recoded
 from preparation.tables import cells_of
 from utils import InputError
 
-ROLES = ("user", "item", "rating", "time")
 UNITS = ((1e17, 1e9, "nanoseconds"), (1e14, 1e6, "microseconds"), (1e11, 1e3, "milliseconds"))  # from, to a second
 DATES = ("ISO8601", "%a %b %d %H:%M:%S %z %Y", "%m %d, %Y", "%B %d, %Y", "%b %d, %Y", "%d-%b-%Y")
 EXAMPLES = 2
@@ -18,48 +15,49 @@ MOST_RATINGS = 20  # values of a column that may be ratings
 
 
 def ratings_of(source, reading, notes):
-    """(DataFrame user, item, rating[, time] of strings, the scale in words, what was dropped in words)."""
-    wanted = {role: source.rating_columns[role] for role in ROLES if role in source.rating_columns}
+    """(DataFrame user, item, rating[, time] of strings, lines on the scale and what was dropped)."""
+    wanted = {role: name for role, name in source.rating_columns.items() if role in ("user", "item", "rating", "time")}
     table, path = cells_of(source.ratings, wanted), source.ratings.path
     for role in ("user", "item"):
         table[role] = clean_ids(table[role], role, path, notes)
     if "time" in table:
         table["time"] = seconds_of(table.time, path, notes)
-    if "rating" not in table:
+    if "rating" in table:
+        layout = layouts.layout_of(source.ratings.columns)
+        given, words = reading.get("scale", ""), reading.get("scale", "stars as they are")
+        if not given and layout and layout.scale and layouts.plain(wanted["rating"]) in layout.columns:
+            given, words = layout.scale, f"{layout.scale} (what {layout.name} means; --scale says otherwise)"
+        table["rating"] = scale.in_stars(table.rating, scale.parse(given), path)
+        words = f"{words}; {scale.counted(table.rating)}"
+    else:
         refuse_what_may_be_ratings(source, path)
-        for flag in {"scale", "half_stars"} & reading.keys():
-            raise InputError(f"--{flag} {reading[flag]}: {path} has no column of ratings; leave it out")
+        if "scale" in reading:
+            raise InputError(f"--scale {reading['scale']}: {path} has no column of ratings; leave it out")
         table["rating"] = pd.Categorical.from_codes(np.zeros(len(table), np.int8), ["5"])
-        return drop_rows(table, {}, "scale: no column of ratings, so every row is a like, 5 stars")
-    way, words = scale_of(source, reading)
-    values = [scale.compared(token) for token in table.rating.cat.categories]
-    table["rating"], is_dropped = scale.in_stars(table.rating, way, path)
-    if "half_stars" in reading and not any(value and value % 1 == 0.5 for value in values):
-        raise InputError(f"--half_stars {reading['half_stars']}: {path} holds no half stars; leave it out")
-    return drop_rows(table, {"that are not rated": is_dropped}, f"scale: {words}; {scale.counted(table.rating)}")
+        words = "no column of ratings, so every row is a like, 5 stars"
 
-
-def drop_rows(table, dropped, scaled):
-    """What ratings_of returns.  dropped: {why: bool of each row}, beside those that lack a user or an item."""
-    n_rows = len(table)
-    dropped = dropped | {f"without {role} id": (table[role] == "").to_numpy() for role in ("user", "item")}
-    table = table[~np.any(list(dropped.values()), axis=0)]
-    dropped = [f"{n:,} {why}" for why, rows in dropped.items() if (n := int(rows.sum()))] or ["nothing"]
-    return table, scaled, f"dropped: of {n_rows:,} rows {', '.join(dropped)}"
+    # rows that say nothing go, and are counted
+    useless, counts = np.zeros(len(table), bool), []
+    for role, value, why in (
+        ("rating", scale.DROP, "that are not rated"), ("user", "", "without user id"), ("item", "", "without item id")
+    ):  # fmt: skip
+        rows = (table[role] == value).to_numpy()
+        useless |= rows
+        if rows.any():
+            counts.append(f"{rows.sum():,} {why}")
+    dropped = f"dropped: of {len(table):,} rows {', '.join(counts) or 'nothing'}"
+    return table[~useless], f"scale: {words}", dropped
 
 
 def refuse_what_may_be_ratings(source, path):
-    """Raises InputError where no column is known as the rating, and one that may be it is left.
-
-    Else a dislike would become a like, since every row is one without a rating.
-    """
+    """Raises InputError where a column may be the rating: else a dislike would become a like."""
     if source.chosen_none:
         return
-    known = source.rating_columns.values()
-    left = [name for name in dict.fromkeys(source.ratings.columns) if name and name not in known]
-    cells = cells_of(source.ratings, {str(n): name for n, name in enumerate(left)}) if left else {}
-    for n, name in enumerate(left):
-        values = cells[str(n)].cat.categories
+    known = {"", *source.rating_columns.values()}
+    left = {f"column {name}": name for name in source.ratings.columns if name not in known}
+    cells = cells_of(source.ratings, left) if left else {}
+    for role, name in left.items():
+        values = cells[role].cat.categories
         if 2 <= len(values) <= MOST_RATINGS:
             raise InputError(
                 f"{path}: has no column of ratings by name, and {name} ({', '.join(sorted(values)[:5])}) may be one; "
@@ -67,40 +65,25 @@ def refuse_what_may_be_ratings(source, path):
             )
 
 
-def scale_of(source, reading):
-    """(the Scale of --scale or --half_stars, else what the layout is known for; the same in words)."""
-    if "half_stars" in reading:
-        return scale.half_stars(reading["half_stars"]), f"half stars rounded {reading['half_stars']}"
-    if "scale" in reading:
-        return scale.parse(reading["scale"]), reading["scale"]
-    layout = layouts.layout_of(source.ratings.columns)
-    if layout and layout.scale and layouts.plain(source.rating_columns["rating"]) in layout.columns:
-        return scale.parse(layout.scale), f"{layout.scale} (what {layout.name} means; --scale says otherwise)"
-    return scale.Scale(""), "stars as they are"
-
-
 def clean_ids(column, role, path, notes):
     """Ids as they are, but for blanks around them.  Ids that look alike are counted in a note."""
     ids = column.cat.categories
-    without_blanks = ["".join(token.split()) for token in ids]
-    if without_blanks == ids.tolist() and not ids.str.endswith(".0").any():
+    plain, short = ids.str.strip(), ids.str.split().str.join("")
+    if short.equals(ids) and not ids.str.endswith(".0").any():
         return column
-    plain = [token.strip() for token in ids]
-    for token in plain:
-        if re.search(r"[\t\r\n]", token):
-            line = column.index[column.str.contains(token, regex=False).to_numpy()][0]
-            raise InputError(f"{path}, line {line}: the {role} id {token!r} holds a tab or a line break; take it out")
-    alike = {}
-    for token, short in zip(ids, without_blanks, strict=True):
-        alike.setdefault(short.removesuffix(".0"), []).append(token)
-    twins = [tokens for tokens in alike.values() if len(tokens) > 1]
-    if twins:
-        shown = "; ".join(" and ".join(map(repr, tokens[:2])) for tokens in twins[:EXAMPLES])
+    broken = plain[plain.str.contains(r"[\t\r\n]")]
+    if len(broken):
+        line = column.index[column.str.contains(broken[0], regex=False).to_numpy()][0]
+        raise InputError(f"{path}, line {line}: the {role} id {broken[0]!r} holds a tab or a line break; take it out")
+    alike = pd.Series(ids).groupby(short.str.removesuffix(".0"), sort=False).agg(list)
+    twins = alike[alike.str.len() > 1]
+    if len(twins):
+        shown = "; ".join(f"{tokens[0]!r} and {tokens[1]!r}" for tokens in twins[:EXAMPLES])
         notes.append(
             f"{role}s: {len(twins):,} ids stand in {path.name} in more than one way, such as {shown}; blanks around an "
             'id do not count, but "7.0" and "7" are two; mend the file where they are one'
         )
-    return column if plain == ids.tolist() else recoded(column, plain)
+    return recoded(column, plain)
 
 
 def seconds_of(column, path, notes):
@@ -112,7 +95,7 @@ def seconds_of(column, path, notes):
     numbers = pd.to_numeric(pd.Series(tokens, dtype=object), errors="coerce").to_numpy(float, copy=True)
     if tokens.str.fullmatch(r"\d*").all() and (np.nan_to_num(numbers) < UNITS[-1][0]).all():
         return column
-    words = np.array([bool(token.strip()) for token in tokens]) & ~np.isfinite(numbers)
+    words = (tokens.str.strip() != "") & ~np.isfinite(numbers)
     if words.any():
         numbers[words] = dates_of(tokens[words], column, path)
     unit_of = np.full(len(tokens), "seconds", dtype=object)
@@ -133,10 +116,9 @@ def dates_of(tokens, column, path):
         if times.notna().all():
             return (times - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy()
     token = tokens[times.isna().to_numpy()][0]
-    line = column.index[(column == token).to_numpy()][0]
     raise InputError(
-        f"{path}, line {line}: time {token!r} is neither a number nor a date; mend it, or leave times out with "
-        "--columns time=-"
+        f"{path}, line {line_of(column, token)}: time {token!r} is neither a number nor a date; mend it, or leave "
+        "times out with --columns time=-"
     )
 
 

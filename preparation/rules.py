@@ -31,8 +31,7 @@ def split(ratings, items, known, log=print):
     user_ids = sort_ids(rows.user.unique())
     item_ids = sort_ids(rows.item.unique())
     if known and known.sample_users:
-        drawn = draw_users(user_ids, known.sample_users)
-        rows = rows[rows.user.isin(drawn)]
+        rows = of_drawn_users(rows, latest, items, known)
 
     # From here on, a rating is a row number.
     user_of = encode(rows.user, user_ids)
@@ -81,23 +80,19 @@ def is_complete(ratings, items):
     return complete & ratings.item.isin(items.item[~lacking])
 
 
-def draw_users(user_ids, n_users):
-    """The ids of n_users users, drawn at random."""
-    if len(user_ids) < n_users:
-        raise InputError(
-            f"--dataset: {n_users} users are to be drawn, but only {len(user_ids)} have usable "
-            "rows; are the .inter and .item files whole?"
-        )
-    return np.random.RandomState(SPLIT_SEED).choice(user_ids, n_users, replace=False)
-
-
 def of_drawn_users(rows, latest, items, known):
-    """The rows of the users that are drawn of a known data set, the same as for the published split.
+    """The rows of the users that are drawn of a known data set, the same ones for every split.
 
     rows: some of latest, which newest() returns.  items: DataFrame of read_items.
     """
-    complete = latest[is_complete(latest, items)]
-    return rows[rows.user.isin(draw_users(sort_ids(complete.user.unique()), known.sample_users))]
+    user_ids = sort_ids(latest[is_complete(latest, items)].user.unique())
+    if len(user_ids) < known.sample_users:
+        raise InputError(
+            f"--dataset: {known.sample_users} users are to be drawn, but only {len(user_ids)} have usable "
+            "rows; are the .inter and .item files whole?"
+        )
+    drawn = np.random.RandomState(SPLIT_SEED).choice(user_ids, known.sample_users, replace=False)
+    return rows[rows.user.isin(drawn)]
 
 
 def cut_in_time(users):

@@ -22,7 +22,7 @@ GROUPLENS = "https://files.grouplens.org/datasets/movielens"
 GROUPLENS_PAGE = "https://grouplens.org/datasets/movielens"
 NOT_OURS = "u.item"  # GroupLens' own file, for all its suffix
 
-# -------------------------------------------------------------------------------------- sources
+# ------------------------------ sources
 # Each is a function that returns {file name: content} for the wanted file names.
 
 
@@ -45,22 +45,18 @@ def converted(convert, read, wanted):
     These are the same rows, but not the same bytes, so the files get names of their own.
     """
     inter, item = convert(read)
-    content_of = {".inter": inter, ".item": item}
-    suffixes = [Path(file).suffix for file in wanted]
-    return {f"grouplens{suffix}": content_of[suffix] for suffix in suffixes}
+    contents = {"grouplens.inter": inter, "grouplens.item": item}
+    suffixes = {Path(file).suffix for file in wanted}
+    return {name: content for name, content in contents.items() if Path(name).suffix in suffixes}
 
 
 def reader_by_base_name(archive):
     """A function from a file's base name to its bytes in the archive."""
     full_names = {PurePosixPath(name).name: name for name in archive.namelist()}
-
-    def read(name):
-        return read_member(archive, full_names[name])
-
-    return read
+    return lambda name: read_member(archive, full_names[name])
 
 
-# ------------------------------------------------------------------------------------ data sets
+# ------------------------------ data sets
 
 
 class GroupLens(NamedTuple):

@@ -21,7 +21,7 @@ from utils import InputError, git_blob_id, sha256, write_json
 
 PARTS = ("train_original", "validation", "test")
 COLUMNS = ["user_id:token", "item_id:token", "rating:float"]  # as the ReFINe++ authors publish them
-NOTHING_SAID = {}  # --columns, --scale and --half_stars as given: none
+NOTHING_SAID = {}  # --columns and --scale as given: none
 RULES_VERSION = 2  # raise it when preparation changes: splits made under other rules are made anew
 
 
@@ -37,30 +37,31 @@ def prepare(name, raw, folder, log=print, reading=NOTHING_SAID):
     """
     known = DATASETS.get(name)  # None for a user's own data set
     paths = [folder / f"{name}_{part}.csv" for part in PARTS]
-    stamp = folder / "prepared.json"
     refuse_reading_of_known(name, reading)
-
-    # Is there anything to do?
     if by_hand(name, folder):
-        if reading:
-            raise InputError(f"{of_no_use(reading)}; {folder}/{name}_*.csv are used as found")
+        refuse_reading(reading, f"{folder}/{name}_*.csv are used as found")
         log(f"splits: {folder}/{name}_*.csv as found (not prepared here)")
-        say_whether_published(name, folder, known, log)
-        titles_beside(name, raw, folder, log)
+        say_whether_published(name, folder, log)
+        bring_titles(name, raw, folder, log)
         return origin(name, raw, folder)
     with brought(name, raw, folder, reading, log) as atomic:
         made_from = atomic.files | {"rules": RULES_VERSION} | reading
-        if is_up_to_date(paths, stamp, made_from):
+        if is_up_to_date(paths, folder / "prepared.json", made_from):
             log(f"splits: {folder}/{name}_*.csv, prepared earlier from the same files")
             return made_from
 
         # Everything is worked out before anything is written.
         inter, item = atomic_files(atomic.folder)
-        tables = split_files(inter, item, known, atomic.rated, log)
-        write_splits(tables, paths, stamp, made_from)
+        ratings = read_ratings(inter, "\t", STARS, timed=not known)  # the published splits are made in file order
+        tables = split(ratings, read_items(item) if known and item else None, known, log)
+        if not all(map(len, tables)):
+            raise InputError(
+                f"{atomic.rated}: too few ratings of 4 and 5 to split: users and items with fewer than 5 are "
+                "dropped, and validation needs a user with 10"
+            )
+        write(tables, paths, made_from)
         log(f"splits: prepared {folder}/{name}_*.csv from {atomic.rated}")
-
-    say_whether_published(name, folder, known, log)
+    say_whether_published(name, folder, log)
     return made_from
 
 
@@ -75,7 +76,7 @@ def brought(name, raw, folder, reading, log=print):
             yield atomic
 
 
-def titles_beside(name, raw, folder, log):
+def bring_titles(name, raw, folder, log):
     """The item file beside CSVs that were put there by hand, where there is or can be had one."""
     if name not in DATASETS:
         with taken_in(name, raw, folder, NOTHING_SAID, log, needs_ratings=False):
@@ -87,49 +88,22 @@ def titles_beside(name, raw, folder, log):
             log(f"titles: none are there, and none could be fetched ({error})")
 
 
-def split_files(inter, item, known, rated, log):
-    """The tables of the three CSVs.  rated: the file that the user knows.  Raises InputError if one is empty."""
-    ratings = read_ratings(inter, "\t", STARS, timed=not known)  # the published splits are made in file order
-    tables = split(ratings, read_items(item) if known and item else None, known, log)
-    if not all(map(len, tables)):
-        raise InputError(
-            f"{rated}: too few ratings of 4 and 5 to split: users and items with fewer than 5 are "
-            "dropped, and validation needs a user with 10"
-        )
-    return tables
-
-
 def refuse_reading_of_known(name, reading):
-    """Raises InputError where --columns, --scale or --half_stars is given for a data set that is known by name."""
-    if reading and name in DATASETS:
-        raise InputError(f"{of_no_use(reading)}; {name} has whole stars and columns of its own")
+    """Raises InputError where --columns or --scale is given for a data set known by name."""
+    if name in DATASETS:
+        refuse_reading(reading, f"{name} has whole stars and columns of its own")
 
 
-def of_no_use(reading):
-    flag, value = next(iter(reading.items()))
-    return f"--{flag} {value}: has no use here, leave it out"
+def refuse_reading(reading, why):
+    for flag, value in reading.items():
+        raise InputError(f"--{flag} {value}: has no use here, leave it out; {why}")
 
 
 def by_hand(name, folder):
     """Whether the CSVs of `folder` are used as they are: all there, and not prepared here."""
+    if (folder / "prepared.json").exists():
+        return False
     paths = [folder / f"{name}_{part}.csv" for part in PARTS]
-    return not (folder / "prepared.json").exists() and were_put_there_by_hand(paths)
-
-
-def origin(name, raw, folder, reading=NOTHING_SAID, digest=sha256):
-    """What the CSVs of `folder` are made from, as long as nothing changes: files by their digest, and how.
-
-    Of CSVs put there by hand only the titles beside them are known.
-    """
-    if by_hand(name, folder):
-        if name in DATASETS:
-            return {path.name: digest(path) for path in item_files(raw)}
-        return files_of(understand(raw, reading, needs_ratings=False)._replace(ratings=None), digest)
-    return fingerprint(name, raw, reading, digest) | {"rules": RULES_VERSION} | reading
-
-
-def were_put_there_by_hand(paths):
-    """Whether CSVs without prepared.json are all there.  Raises InputError where only some are."""
     missing = [path for path in paths if not path.exists()]
     if 0 < len(missing) < len(paths):
         how = "add it, or delete those to prepare all anew"
@@ -137,14 +111,27 @@ def were_put_there_by_hand(paths):
     return not missing
 
 
-def write_splits(tables, paths, stamp, made_from):
+def origin(name, raw, folder, reading=NOTHING_SAID, digest=sha256):
+    """What the CSVs of `folder` are made from: files by their digest, and how.
+
+    Of CSVs put there by hand only the titles beside them are known.
+    """
+    if not by_hand(name, folder):
+        return fingerprint(name, raw, reading, digest) | {"rules": RULES_VERSION} | reading
+    if name in DATASETS:
+        return {path.name: digest(path) for path in item_files(raw)}
+    return files_of(understand(raw, reading, needs_ratings=False)._replace(ratings=None), digest)
+
+
+def write(tables, paths, made_from):
     """Write the CSVs and prepared.json, so that a kill leaves files missing, but no mixture."""
+    stamp = paths[0].parent / "prepared.json"
     stamp.parent.mkdir(parents=True, exist_ok=True)
-    style = {"index": False, "lineterminator": "\n", "encoding": "utf-8"}
     temporary, made = {}, {}
     for table, path in zip(tables, paths, strict=True):
         temporary[path] = path.with_name(f".{path.name}.tmp")
-        table.to_csv(temporary[path], header=COLUMNS, **style)
+        rows = table[["user", "item", "token"]]
+        rows.to_csv(temporary[path], header=COLUMNS, index=False, lineterminator="\n", encoding="utf-8")
         made[path.name] = sha256(temporary[path])
     # The old CSVs go before the new prepared.json comes, which would not belong to them.
     for path in paths:
@@ -154,18 +141,18 @@ def write_splits(tables, paths, stamp, made_from):
         os.replace(temporary[path], path)
 
 
-def say_whether_published(name, folder, known, log):
-    """The published CSVs are pinned by their git blob ids.  known: row of DATASETS, None for a user's own data."""
-    if known is None:
+def say_whether_published(name, folder, log):
+    """The published CSVs are pinned by their git blob ids."""
+    if name not in DATASETS:
         return
-    for part, blob in known.splits.items():
+    for part, blob in DATASETS[name].splits.items():
         if git_blob_id(folder / f"{name}_{part}.csv") != blob:
             return log("splits: NOT the published ones (another source?)")
     log("splits: byte for byte the published ones")
 
 
 def atomic_files(folder):
-    """(the .inter, the .item or None) of a folder.  Raises InputError where there is not one, or more than one."""
+    """(the .inter, the .item or None) of a folder.  Raises InputError where they are not one each."""
     ratings, items = visible(folder.glob("*.inter")), item_files(folder)
     if len(ratings) != 1 or len(items) > 1:
         names = ", ".join(path.name for path in (*ratings, *items)) or "none"
@@ -180,15 +167,10 @@ def fingerprint(name, raw, reading=NOTHING_SAID, digest=sha256):
     if name not in DATASETS:
         return files_of(understand(raw, reading), digest)
     found = {path.name: digest(path) for path in atomic_files(raw) if path}
-    for file, expected in DATASETS[name].files.items():
-        if not expected:  # not known, or more than one version is in circulation
-            continue
-        if file not in found:  # a version of somebody's own, under another name
-            continue
-        if found[file] != expected:
+    for file, expected in DATASETS[name].files.items():  # None: more than one version is in circulation
+        if expected and found.get(file, expected) != expected:  # under another name it is somebody's own version
             raise InputError(
-                f"{raw / file}: SHA-256 is {found[file]}, expected {expected}; "
-                "delete it to fetch it anew, or give the folder's path as --dataset "
-                "to use your own version"
+                f"{raw / file}: SHA-256 is {found[file]}, expected {expected}; delete it to fetch it anew, or give the "
+                "folder's path as --dataset to use your own version"
             )
     return found

@@ -1,4 +1,4 @@
-"""Whether files that were made from others are still those: prepared.json, which lies beside them."""
+"""Whether files that were made from others are still those: prepared.json lies beside them."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def is_up_to_date(paths, stamp, made_from):
 
 
 def read_stamp(stamp):
-    """{"made_from", "made"} of a prepared.json; {} where there is none.  Raises InputError for one that is not ours."""
+    """{"made_from", "made"} of a prepared.json; {} where there is none; others are refused."""
     if not stamp.exists():
         return {}
     try:

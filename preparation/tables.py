@@ -1,4 +1,4 @@
-"""Any table of rows: which files are one, what their columns are called, and their cells as strings.
+"""Any table of rows: which files are one, their columns, and their cells as strings.
 
     find_tables     the tables of a folder, by their first lines
     cells_of        a table -> DataFrame of the wanted columns
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from preparation.files import SEPARATORS, column_names, first_line_of, opened, read_cells, united
+from preparation.files import SEPARATORS, column_names, first_line_of, opened, read_cells, unite
 from preparation.stamp import read_stamp
 from utils import InputError
 
@@ -23,7 +23,7 @@ SUFFIXES = (".inter", ".item", ".csv", ".tsv", ".txt", ".dat", ".data", ".json",
 ATOMIC = (".inter", ".item")  # RecBole's: tabs, and no quotation marks
 JSON = ""  # stands for the separator of JSON objects
 LOOKED_AT = 100  # objects whose names are gathered
-AT_ONCE = 2**18  # objects held as text
+AT_ONCE = 2**15  # objects held in memory
 
 
 class Table(NamedTuple):
@@ -36,16 +36,12 @@ class Table(NamedTuple):
 
 
 def find_tables(folder, numbered=False):
-    """(the Table of each data file of a folder, why others are none).  numbered: no file has a line of names.
-
-    What preparation itself has put there is no data file.
-
-    Raises InputError for an .inter or .item file that is no table.
-    """
-    files = [path for path in sorted(folder.iterdir()) if suffix_of(path) in SUFFIXES]
+    """(the Table of each data file of a folder but those that preparation itself has put there, why others are none).
+    numbered: no file has a line of names."""
     tables, problems, ours = [], [], read_stamp(folder / "prepared.json").get("made", {})
-    for path in files:
-        if path.name.startswith(".") or path.name in ours or path.name.endswith("_train_augment.csv"):  # ._x: a Mac's
+    for path in sorted(folder.iterdir()):
+        is_ours = path.name in ours or path.name.endswith("_train_augment.csv")
+        if is_ours or path.name.startswith(".") or suffix_of(path) not in SUFFIXES:  # ._x: a Mac's
             continue
         try:
             tables.append(table_of(path, numbered))
@@ -65,44 +61,37 @@ def table_of(path, numbered=False):
     """The Table of a file.  Raises InputError for a file that is plainly no table."""
     line = first_line_of(path)
     if line.lstrip().startswith(("{", "[")) and suffix_of(path) not in ATOMIC:
-        return Table(path, JSON, names_in_json(path))
+        names = {}
+        for _, record in islice(json_records(path), LOOKED_AT):
+            names |= dict.fromkeys(record)
+        return Table(path, JSON, list(names))
     is_atomic = suffix_of(path) in ATOMIC and "\t" in line
     sep = "\t" if is_atomic else max(SEPARATORS, key=lambda sep: (line.count(sep), len(sep)))
     columns = column_names(line, sep)
     if numbered:
-        return Table(path, sep, [str(n) for n, _ in enumerate(columns, 1)], has_names=False)
+        return Table(path, sep, list(map(str, range(1, len(columns) + 1))), has_names=False)
     return Table(path, sep, [name.split(":")[0] for name in columns])
 
 
 def cells_of(table, wanted):
-    """DataFrame of the wanted columns, strings in categoricals, "" for an empty cell; the index holds the lines.
+    """DataFrame of the wanted columns as categoricals, "" for an empty cell; the index holds the lines.
 
-    wanted: {role: name of its column}.  Raises InputError, naming the line, for a row that has other cells than the
-    first line, and for a line that is no JSON object.
+    wanted: {role: name of its column}.
     """
     role_of = {name: role for role, name in wanted.items()}
     if table.sep != JSON:
         return read_cells(table.path, table.sep, table.columns, role_of, has_names=table.has_names)
-    rows = ((line, *(text_of(record.get(name)) for name in role_of)) for line, record in json_records(table.path))
-    chunks = []
-    while batch := list(islice(rows, AT_ONCE)):
-        chunk = pd.DataFrame(batch, columns=["line", *wanted]).set_index("line")
-        chunks.append(chunk.astype("category"))
-    return united(chunks, list(wanted))
-
-
-def names_in_json(path):
-    """The names in the first objects of a file, in the order in which they come."""
-    names = {}
-    for number, (_, record) in enumerate(json_records(path)):
-        names |= dict.fromkeys(record)
-        if number == LOOKED_AT:
-            break
-    return list(names)
+    chunks, records = [], json_records(table.path)
+    while batch := list(islice(records, AT_ONCE)):
+        chunk = pd.DataFrame(index=[line for line, _ in batch])
+        for name, role in role_of.items():
+            chunk[role] = pd.Categorical([text_of(record.get(name)) for _, record in batch])
+        chunks.append(chunk)
+    return unite(chunks)
 
 
 def json_records(path):
-    """Yields (line, object) of a file of JSON objects.  A file that is one list of them counts a line for each."""
+    """Yields (line, object) of a file of JSON objects, or of one list of them."""
     try:
         with opened(path, "utf-8-sig") as f:
             is_list = f.read(1) == "["
@@ -110,7 +99,9 @@ def json_records(path):
             if is_list:
                 yield from enumerate(records_of_list(path, f), 1)
                 return
-            yield from ((line, record_of(path, line, text)) for line, text in enumerate(f, 1) if text.strip())
+            for line, text in enumerate(f, 1):
+                if text.strip():
+                    yield line, record_of(path, line, text)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is no UTF-8, which JSON must be ({error.reason}); save it as UTF-8") from None
 
@@ -120,13 +111,14 @@ def records_of_list(path, f):
         records = json.load(f)
     except ValueError as error:
         raise InputError(f"{path}: begins as a list of JSON objects and is none ({error})") from None
-    if not all(isinstance(record, dict) for record in records):
-        raise InputError(f"{path}: is a list, but not of JSON objects, one a rating or item")
+    for record in records:
+        if not isinstance(record, dict):
+            raise InputError(f"{path}: is a list, but not of JSON objects, one a rating or item")
     return records
 
 
 def record_of(path, line, text):
-    """The object on a line.  Older files of Amazon and Steam hold it in Python's form, with ' for "."""
+    """The object on a line.  Older files of Amazon and Steam hold it in Python's form."""
     try:
         record = json.loads(text)
     except ValueError:
@@ -140,7 +132,7 @@ def record_of(path, line, text):
 
 
 def text_of(value):
-    """A JSON value as the cell that a CSV would have.  5.0 stays "5.0", true becomes "true", a list stays JSON."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """A JSON value as the cell of a CSV: 5.0 stays "5.0", true becomes "true", a list stays JSON."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What items are called: titles, years and genres from the .item file, and the texts that a model reads."""
+"""What items are called: titles, years and genres of the .item file; texts that a model reads."""
 
 import pandas as pd
 
@@ -9,20 +9,19 @@ from preparation.sources import DATASETS, NOT_OURS
 
 def item_files(raw):
     """The .item files of a folder."""
-    return [path for path in visible(raw.glob("*.item")) if path.name != NOT_OURS]
+    return visible(raw.glob("*.item"))
 
 
 def visible(paths):
-    """The paths in order, without a Mac's "._x.inter" beside x.inter."""
-    return [path for path in sorted(paths) if not path.name.startswith(".")]
+    """The paths in order, without GroupLens' u.item and a Mac's "._x.inter" beside x.inter."""
+    return [path for path in sorted(paths) if path.name != NOT_OURS and not path.name.startswith(".")]
 
 
 def item_table(raw, only=None):
     """The folder's .item file as strings, indexed by item id: title, year, genre.
 
-    A cell is "" where the file has no such column, or no value in it.  The table is empty when
-    there is no such file.  Of an item described twice, the last description counts.
-    only: ids of the items wanted; None: all.
+    A cell is "" where there is no value, and the table is empty where there is no file.  Of an item described twice,
+    the last description counts.  only: ids of the items wanted; None: all.
     """
     files = item_files(raw)
     table = read_items(files[0], only) if files else pd.DataFrame(columns=["item"], dtype=str)
@@ -38,28 +37,20 @@ def rated_items(name, raw, folder, log=print):
     items = item_table(raw, ids)
     untitled = len(ids) - (items.title.str.strip() != "").sum()
     if untitled:
-        log(
-            f"items: {untitled} of {len(ids)} have no title; they are trained on and recommended, "
-            "but no language model is asked about them"
-        )
+        known = "they are trained on and recommended, but no language model is asked about them"
+        log(f"items: {untitled} of {len(ids)} have no title; {known}")
     return items
 
 
 def item_texts(items, item_ids, genres):
-    """What a model reads of each item.
-
-    "Toy Story (1995)", with genres "Toy Story (1995), Animation, Comedy".  "" without a title.
-    """
+    """What a model reads of each item: "Toy Story (1995)", with genres "Toy Story (1995), Animation, Comedy", or ""."""
     rows = items.reindex(item_ids, fill_value="")
     texts = []
     for title, year, genre in zip(rows.title, rows.year, rows.genre, strict=True):
         text = on_one_line(title)
-        if not text:
-            texts.append("")
-            continue
-        if year:
+        if text and year:
             text = f"{text} ({year})"
-        if genres:
+        if text and genres:
             text = ", ".join([text, *genre.split()])
         texts.append(text)
     return texts
@@ -67,9 +58,9 @@ def item_texts(items, item_ids, genres):
 
 def domain_of(name, options):
     """What the items are called."""
-    if options.llm_domain != "auto":
-        return options.llm_domain
-    return DATASETS[name].domain if name in DATASETS else "items"
+    if options.llm_domain == "auto":
+        return DATASETS[name].domain if name in DATASETS else "items"
+    return options.llm_domain
 
 
 def on_one_line(title):

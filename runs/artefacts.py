@@ -11,8 +11,7 @@ from utils import write_atomically
 
 def write_recommendations(path, ranked, data, item_table):
     """recommendations.csv: user, rank, item, title, score; `ranked` is what rank() yields."""
-    titles = item_table.title.reindex(data.item_ids, fill_value="").to_numpy()
-    table = table_of_ranked(ranked, data, titles)
+    table = table_of_ranked(ranked, data, item_table.title.reindex(data.item_ids, fill_value="").to_numpy())
     table["score"] = table.score.round(4)
     write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n"))
 
@@ -23,14 +22,9 @@ def table_of_ranked(ranked, data, titles):
     for users, items, scores in ranked:
         k = items.shape[1]
         numbers = items.cpu().numpy().ravel()
-        columns = {
-            "user": np.repeat(data.user_ids[users], k),
-            "rank": np.tile(np.arange(1, k + 1), len(users)),
-            "item": data.item_ids[numbers],
-            "title": titles[numbers],
-            "score": scores.cpu().numpy().ravel(),
-        }
-        parts.append(pd.DataFrame(columns))
+        part = {"user": np.repeat(data.user_ids[users], k), "rank": np.tile(np.arange(1, k + 1), len(users))}
+        part |= {"item": data.item_ids[numbers], "title": titles[numbers], "score": scores.cpu().numpy().ravel()}
+        parts.append(pd.DataFrame(part))
     table = pd.concat(parts, ignore_index=True)
     return table[table.score > -np.inf].reset_index(drop=True)  # who has rated nearly everything gets a shorter list
 
@@ -41,10 +35,7 @@ def write_per_user(path, per_user, data):
     Where dislikes are held out it has all users, and an empty cell where a metric says nothing of one.
     """
     users = data.user_ids if data.test_dislikes else data.user_ids[np.flatnonzero(np.diff(data.test.start))]
-    columns = {"user": users}
-    for name, values in per_user.items():
-        columns[name] = values.round(6)
-    table = pd.DataFrame(columns)
+    table = pd.DataFrame({"user": users} | per_user).round(6)
     write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n"))
 
 
@@ -52,30 +43,25 @@ def plot_curves(path, epochs, summary, published):
     """curves.png: training loss and validation Recall@20 by epoch, the published curve in grey behind ours.
 
     epochs: rows of metrics.csv.  summary: of the run, for the title, the best epoch and the test result.  published: of
-    compare.published, or None.  Of a closed-form model: Recall@20 by ridge penalty; nothing where there is none.
+    compare.published, or None.  A closed form has no epochs and no picture.
     """
-    if "epoch" not in epochs[0] and "lambda" not in epochs[0]:
+    if "epoch" not in epochs[0]:
         return
     from matplotlib.figure import Figure  # not pyplot: a file needs no screen, and not its share of a second
 
-    if "epoch" in epochs[0]:
-        figure = Figure(figsize=(11, 4), layout="constrained")
-        loss, recall = figure.subplots(1, 2)
-        plot_by_epoch(loss, epochs, published, "loss", "Training loss")
-        plot_by_epoch(recall, epochs, published, "recall@20", "Recall@20 on validation")
-        best = summary["best_epoch"], f"best, epoch {summary['best_epoch']}"
-    else:
-        figure = Figure(figsize=(6, 4), layout="constrained")
-        recall = figure.subplots()
-        plot_by_ridge(recall, epochs, summary["chosen"])
-        recall.set(title="Recall@20 on validation", xlabel="lambda")
-        best = summary["chosen"]["lambda"], f"best, lambda {summary['chosen']['lambda']:g}"
-    mark_results(recall, summary, *best)
-    figure.suptitle(title(summary))
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    loss, recall = figure.subplots(1, 2)
+    plot_by_epoch(loss, epochs, published, "loss", "Training loss")
+    plot_by_epoch(recall, epochs, published, "recall@20", "Recall@20 on validation")
+    best, test = summary["best_epoch"], summary["test"]["recall@20"]
+    recall.plot([best], [summary["validation"]["recall@20"]], "o", color="tab:red", label=f"best, epoch {best}")
+    recall.axhline(test, color="tab:green", ls="--", label=f"test Recall@20, {test:.4f}")
+    recall.legend()
+    figure.suptitle(title_of(summary))
     write_atomically(path, lambda p: figure.savefig(p, format="png", dpi=120))
 
 
-def title(summary):
+def title_of(summary):
     """Model and its flags, data set, labels and seed."""
     words = [summary["model"], *flag_words(summary["flags"])]
     labels = "ratings as they are"
@@ -94,29 +80,5 @@ def plot_by_epoch(axis, epochs, published, name, title):
     rows = [row for row in epochs if name in row]  # an epoch without evaluation has no Recall@20
     axis.plot([row["epoch"] for row in rows], [row[name] for row in rows], color="tab:blue", label="this run")
     axis.set(title=title, xlabel="epoch")
-    axis.grid(alpha=0.3)
-    axis.legend()
-
-
-def plot_by_ridge(axis, solutions, chosen):
-    """A line for each setting beside the ridge penalty; that of the best solution in blue."""
-    lines = {}
-    for row in solutions:
-        beside = tuple((name, row[name]) for name in chosen if name != "lambda")
-        lines.setdefault(beside, []).append((row["lambda"], row["recall@20"]))
-    of_best = tuple((name, value) for name, value in chosen.items() if name != "lambda")
-    for beside, points in lines.items():
-        style = {"color": "0.8"}
-        if beside == of_best:
-            words = ["this run", *(f"{name} {value:g}" for name, value in beside)]
-            style = {"color": "tab:blue", "label": ", ".join(words), "zorder": 3}
-        axis.semilogx(*zip(*sorted(points), strict=True), marker="o", **style)
-
-
-def mark_results(axis, summary, best, words):
-    """Mark the validation Recall@20 of what was chosen, at `best` on the x axis; the test Recall@20 is a line."""
-    axis.plot([best], [summary["validation"]["recall@20"]], "o", color="tab:red", label=words)
-    test = summary["test"]["recall@20"]
-    axis.axhline(test, color="tab:green", ls="--", label=f"test Recall@20, {test:.4f}")
     axis.grid(alpha=0.3)
     axis.legend()

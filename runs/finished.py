@@ -4,7 +4,6 @@ A file that is gone since is no contradiction: results may be looked at without 
 Nothing is written but .hashes beside large files (utils.remembered_sha256), so that asking again takes no time.
 """
 
-import json
 from pathlib import Path
 
 from options.refinement import DEFAULT_LLM
@@ -17,8 +16,6 @@ from utils import InputError, git_blob_id, read_json, remembered_sha256
 
 # preparation.splits imports pandas, which takes a second: where a finished run is found.
 NOT_COMPARED = {"dataset", "path_name", *FREE}  # which files --dataset stands for is told by their hashes
-
-
 HOW = {"rules": "version of the rules of preparation", **{name: f"--{name}" for name in READING}}  # beside files
 
 
@@ -65,10 +62,7 @@ def of_settings(before, options):
 
 
 def of_flags(had, options, name):
-    """The flags of the experiment that differ: also what a run was given that is now left open, or the other way round.
-
-    had: "flags" of its summary.
-    """
+    """The flags of the experiment that differ, also one that is now left open.  had: "flags" of the summary."""
     if options.run.model == "Blend":  # they name its parts, of which the files are compared
         return None
     asked = options.ablation(name)
@@ -92,6 +86,8 @@ def of_files(config, options, where):
     made_from = config["made_from"]
     if options.run.model == "CoNRec":
         return of_events(made_from, options, name, raw)
+    if not {"raw", "train_original"} <= made_from.keys():
+        return "holds a finished run of an older version, which does not say which raw files it was made from"
     return (
         of_splits(made_from, options, name, raw, folder)
         or of_labels(config, options, name, folder)
@@ -104,7 +100,15 @@ def changed(path):
     return f"holds a finished run that was made from another {path} than the one there now"
 
 
-# ------------------------------------------------------------------------------------- raw files and splits
+def of_digests(digests):
+    """The first of {path: SHA-256, None where it is not known} that is another file now."""
+    for path, digest in digests.items():
+        if digest and path.exists() and remembered_sha256(path) != digest:
+            return changed(path)
+    return None
+
+
+# ------------------------------ raw files and splits
 
 
 def of_splits(made_from, options, name, raw, folder):
@@ -114,60 +118,44 @@ def of_splits(made_from, options, name, raw, folder):
     protocol = options.run.protocol
     if protocol and options.run.split == "time":  # made of the raw files
         return of_split_in_time(made_from, options, name, folder, raw)
-    paths = {part: folder / f"{name}_{part}.csv" for part in splits.PARTS}
-    own = {} if protocol else own_parts(made_from, options, splits.PARTS)
 
-    # What the splits there are made from, what main.py would make them from now, and what the run's were made from.
+    # What main.py would make the splits from now, what those there are made from, and what the run's were made from.
     by_hand = splits.by_hand(name, folder)
-    stamp = read_stamp(folder / "prepared.json")
-    now, had = origin_now(name, raw, folder, options.run.reading), made_from.get("raw")
-    up_to_date = by_hand or now is None or stamp.get("made_from") == now
-    if had is None and stamp and are_the_same(own, stamp["made"], paths):
-        had = stamp["made_from"]  # a run of an older version, which does not say it
-    if by_hand and had:
+    now, had = origin_now(name, raw, folder, options.run.reading), made_from["raw"]
+    up_to_date = by_hand or now is None or read_stamp(folder / "prepared.json").get("made_from") == now
+    if by_hand:
         had = {file: had.get(file) for file in now}  # the titles: the ratings are not read
-    elif had is None or "rules" not in had:
+    elif "rules" not in had:  # the run's were put there by hand
         if not up_to_date:
             return f"holds a finished run on splits of which it is not known whether they were made of {raw}"
         had = now
-    if now is not None and had is not None and had != now:
+    if now is not None and had != now:
         return changed(which_differs(had, now, raw))
 
     # Where the splits there are of other files they are made anew, and those of the same files are the same.
     if not up_to_date:
         return None
-    return of_held_out(made_from, options, name, folder) if protocol else of_parts(own, paths)
+    if protocol:
+        return of_held_out(made_from, options, name, folder)
+    return of_parts(made_from, name, folder, splits.PARTS)
 
 
-def own_parts(made_from, options, parts):
-    """{part: SHA-256} of the CSVs that a run was made from, None where it does not say."""
-    own = {part: made_from.get(part) for part in parts}
-    if options.run.dataset_augment == "original" and options.run.model != "Blend":
-        own["train_original"] = made_from["sha256"]
-    return own
-
-
-def of_parts(own, paths):
-    for part, path in paths.items():
-        if own[part] and path.exists() and remembered_sha256(path) != own[part]:
-            return changed(path)
-    return None
+def of_parts(made_from, name, folder, parts):
+    """The CSVs of a folder of splits."""
+    return of_digests({folder / f"{name}_{part}.csv": made_from[part] for part in parts})
 
 
 def of_held_out(made_from, options, name, folder):
     """The CSVs of --hold_out, which are made of the published ones: where these are others now, or the rules are,
     main.py would make them anew."""
-    from preparation import dislikes, splits
+    from preparation import dislikes
 
     own = folder_of_splits(folder, options.run.protocol)
     had = read_stamp(own / "prepared.json").get("made_from", {})
     if had.get("rules", dislikes.RULES_VERSION) != dislikes.RULES_VERSION:
         return "holds a finished run on dislikes that were held out by other rules"
-    for part in splits.PARTS:
-        path = folder / f"{name}_{part}.csv"
-        if path.name in had and path.exists() and remembered_sha256(path) != had[path.name]:
-            return changed(path)
-    return of_parts_held_out(made_from, options, name, own)
+    published = {folder / file: digest for file, digest in had.items() if file != "rules"}
+    return of_digests(published) or of_parts(made_from, name, own, dislikes.ALL_PARTS)
 
 
 def of_split_in_time(made_from, options, name, folder, raw):
@@ -178,19 +166,7 @@ def of_split_in_time(made_from, options, name, folder, raw):
         now, had = dislikes.origin_in_time(name, raw, options.run.reading, remembered_sha256), made_from["raw"]
         if had != now:
             return changed(which_differs(had, now, raw))
-    return of_parts_held_out(made_from, options, name, folder_of_splits(folder, options.run.protocol))
-
-
-def of_parts_held_out(made_from, options, name, own):
-    from preparation.dislikes import ALL_PARTS
-
-    paths = {part: own / f"{name}_{part}.csv" for part in ALL_PARTS}
-    return of_parts(own_parts(made_from, options, ALL_PARTS), paths)
-
-
-def are_the_same(own, made, paths):
-    """Whether the hashes that a run knows are those of prepared.json."""
-    return all(made.get(paths[part].name) == digest for part, digest in own.items() if digest)
+    return of_parts(made_from, name, folder_of_splits(folder, options.run.protocol), dislikes.ALL_PARTS)
 
 
 def origin_now(name, raw, folder, reading):
@@ -221,20 +197,16 @@ def of_events(made_from, options, name, raw):
             had[made_from["item_file"]] = made_from["items"]
         if had != now:
             return changed(which_differs(had, now, raw))
-    settings, of_items = options.recommender, made_from.get("vectors", {})
-    if "embeddings" in of_items and settings.conrec_embeddings:
-        path = Path(settings.conrec_embeddings)
-        if path.exists() and remembered_sha256(path) != of_items["embeddings"]:
-            return changed(path)
+    settings, of_items, digests = options.recommender, made_from.get("vectors", {}), {}
+    if settings.conrec_embeddings:
+        digests[Path(settings.conrec_embeddings)] = of_items.get("embeddings")
     for model, had in ((settings.conrec_encoder, of_items.get("encoder")), (settings.llm, made_from.get("backbone"))):
-        for file, digest in had.items() if isinstance(had, dict) else ():  # else the version of a public model
-            path = Path(model) / file
-            if path.exists() and remembered_sha256(path) != digest:
-                return changed(path)
-    return None
+        if isinstance(had, dict):  # else the version of a public model
+            digests |= {Path(model) / file: digest for file, digest in had.items()}
+    return of_digests(digests)
 
 
-# ------------------------------------------------------------------------------------- labels, vectors and runs
+# ------------------------------ labels, vectors and runs
 
 
 def of_labels(config, options, name, folder):
@@ -256,25 +228,7 @@ def of_labels(config, options, name, folder):
     source = Path(options.refinement.llm_labels or "") / f"{name}_train_augment.csv"
     if options.refinement.llm_labels and own and source.exists() and git_blob_id(source)[:8] not in own:
         return changed(source)
-    if own:
-        path = folder / "feedback" / own / f"{name}_train_augment.csv"
-        return changed(path) if path.exists() and remembered_sha256(path) != wanted else None
-    # A run of an older version does not say in which folder they lie, and not which ratings they were made of.
-    made = list(folder.glob(f"feedback/*/{name}_train_augment.csv"))
-    original = folder / f"{name}_train_original.csv"
-    for path in made:
-        if remembered_sha256(path) == wanted and was_made_of(path, original):
-            return None
-    return f"holds a finished run on refined ratings that are no longer in {folder}/feedback" if made else None
-
-
-def was_made_of(labels, original):
-    """Whether refined ratings were made of the ratings that are there now, as far as the answers beside them tell."""
-    answers = labels.with_name("answers.jsonl")
-    if not (answers.exists() and original.exists()):
-        return True
-    with open(answers, encoding="utf-8") as f:
-        return json.loads(f.readline() or "{}").get("ratings") == remembered_sha256(original)
+    return of_digests({folder / "feedback" / str(own) / f"{name}_train_augment.csv": wanted})
 
 
 def of_vectors(made_from, settings):
@@ -283,16 +237,9 @@ def of_vectors(made_from, settings):
     if not had:
         return None
     folder = Path(settings.hn_folder or had["folder"])
-    for file, digest in had["sha256"].items():
-        if (folder / file).exists() and remembered_sha256(folder / file) != digest:
-            return changed(folder / file)
-    return None
+    return of_digests({folder / file: digest for file, digest in had["sha256"].items()})
 
 
 def of_runs(hashes, folders):
     """Other runs that this one is made of.  Blends of older versions do not know their hashes."""
-    for digest, folder in zip(hashes, folders, strict=False):
-        path = Path(folder) / "summary.json"
-        if digest and path.exists() and remembered_sha256(path) != digest:
-            return changed(path)
-    return None
+    return of_digests({Path(folder) / "summary.json": digest for digest, folder in zip(hashes, folders, strict=False)})

@@ -14,10 +14,7 @@ FEW = 3  # flags that a run may differ in to be the one that was meant
 
 def refuse_where_another_is_meant(run, options):
     """Raises InputError where the folder of the run to resume holds none and one beside it may be meant, with the
-    command that goes on with that.
-
-    run: run_folder.Run.  options: command_line.Options, those of the data set filled in.
-    """
+    command that goes on with that."""
     if not options.run.resume or (run.folder / "config.json").exists():
         return
     found = []
@@ -43,10 +40,7 @@ def refuse_where_another_is_meant(run, options):
 
 
 def differences(settings, before):
-    """{flag: (value before, value now)} of the settings that differ, but for those that are left open now.
-
-    What only one of them has follows from another flag, or from the version.
-    """
+    """{flag: (value before, value now)} of what both have and that differs, but for what is left open now."""
     differing = {}
     for name in sorted(settings.keys() & before.keys() - NOT_COMPARED):
         if settings[name] not in (None, "auto") and settings[name] != before[name]:
@@ -61,10 +55,8 @@ def in_words(name, value):
 
 
 def command_of(options, folder, before):
-    """The command that goes on with the run in a folder: as this one was given, but for what differs.
-
-    before: the settings of that run.  Raises InputError where the flags do not lead to them.
-    """
+    """The command that goes on with the run in a folder: as this one was given, but for what differs from `before`.
+    Raises InputError where the flags do not lead to it."""
     given = {name: value for name, value in options.values().items() if name in options.given}
     for _ in range(2):  # a flag that is put back may bring others into use
         for name, (had, _) in differences(options.effective(), before).items():
@@ -77,16 +69,12 @@ def command_of(options, folder, before):
         options.fill_in_of_data_set(folder.parent.name)
     if differences(options.effective(), before).keys() - {"epochs"}:
         raise InputError(f"{folder}: was begun in another way")
-    return f"python main.py {shlex.join(words_of(given | {'path_name': folder.name, 'resume': True}))}"
-
-
-def words_of(given):
-    """{flag: value} as words of a command line."""
     words = []
-    for name, value in given.items():
-        values = value if isinstance(value, list) else [] if value is True else [value]
-        words += [f"--{name}", *map(str, values)]
-    return words
+    for name, value in (given | {"path_name": folder.name, "resume": True}).items():
+        words.append(f"--{name}")
+        if value is not True:
+            words += map(str, value if isinstance(value, list) else [value])
+    return f"python main.py {shlex.join(words)}"
 
 
 def can_do(folder, settings, had):

@@ -14,12 +14,11 @@ from machine import shell
 from machine.version import commit
 from options.command_line import names_that_are
 from options.run_name import without_commas
-from utils import InputError, is_first, lock_of, named, take, write_atomically, write_json
+from utils import InputError, is_first, lock_of, named, read_json, take, write_atomically, write_json
 
 FREE = names_that_are("free")  # the settings that a run may be resumed with other values of
-
-NEWER = ("raw", "train_original", "labels", "blended")  # of made_from, for finished.py: older runs lack them
-
+OF_ORIGINS = ("raw", "train_original", "labels", "blended")  # of made_from: what the run reads of them has other hashes
+IN_WORDS = {"sha256": "the train file", "texts": "the titles and genres", "negatives": "the hard negatives"}
 RULE = "#" * 77  # a line across the log
 
 
@@ -31,7 +30,7 @@ class Run:
 
     def __init__(self, folder, json=False, tensorboard=False):
         """json, tensorboard: the flags of these names."""
-        self.folder = Path(folder)
+        self.folder, self.metrics = Path(folder), Path(folder) / "metrics.csv"
         self.ends_in_json, self.for_tensorboard, self.scalars = json, tensorboard, None
         self.epochs = []  # the rows of metrics.csv; an epoch without evaluation has only epoch and loss
         self.unwritten = []  # log lines printed before open()
@@ -57,23 +56,17 @@ class Run:
             return
         another = "--path_name NAME starts another"
         if (self.folder / "summary.json").exists():
-            done = self._epochs_of_finished()
-            if done is None:
+            try:
+                done = int(read_json(self.folder / "summary.json")["epochs_run"])
+            except (ValueError, LookupError, TypeError):
+                done = None
+            if done is None or not (self.folder / "last.pt").exists():
                 raise InputError(f"{self.folder}: holds a finished run; {another}")
             if not resume or (epochs or 0) <= done:
                 more = f"--path_name {self.folder.name} --resume with --epochs above {done} goes on with it"
                 raise InputError(f"{self.folder}: holds a finished run; {another}, {more}")
         elif not resume:
             raise InputError(f"{self.folder}: holds a run; --resume goes on with it, {another}")
-
-    def _epochs_of_finished(self):
-        """How many epochs a finished run has done that can go on; None of one that cannot."""
-        if not (self.folder / "last.pt").exists():
-            return None
-        try:
-            return int(json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))["epochs_run"])
-        except (ValueError, LookupError, TypeError):
-            return None
 
     def check_settings(self, settings, settled=True):
         """Raises InputError where the folder holds a run with other settings.
@@ -127,35 +120,24 @@ class Run:
 
     def _check_origin(self, config, made_from):
         """The run to resume must have begun with the same files; that it began with other code is only said."""
-        now = commit()
+        now, (threads, processes) = commit(), count_threads_and_processes()
         if config.get("commit") != now:
             self.log(f"this run began with other code, commit {config.get('commit')}; now {now}")
-        threads = number_of_threads()
         if config.get("threads", threads) != threads:
             self.log(f"this run began with {config['threads']} threads, now {threads}: its last digits may differ")
-        processes = number_of_processes()
         if config.get("processes", 1) != processes:
             self.log(f"this run began with {config.get('processes', 1)} processes, now {processes}: so may these")
-        before, made_from = dict(config["made_from"]), dict(made_from)
-        hard, hard_now = before.pop("negatives", None), made_from.pop("negatives", None)
-        if hard and hard_now and (hard["sha256"], hard["width"]) != (hard_now["sha256"], hard_now["width"]):
-            raise InputError(
-                f"{hard_now['folder']}: are not the hard negatives that the run in {self.folder} began with (width "
-                f"{hard['width']}, now {hard_now['width']}); put them back, or use another --path_name"
-            )
-        for key in NEWER:  # what the run reads of them has hashes of its own
-            before.pop(key, None)
-            made_from.pop(key, None)
-        if before != made_from:
-            files, had = f"{made_from['train_csv']} or the validation or test file beside it", before["train_csv"]
-            if "texts" in made_from:  # EASE with words
-                files += ", or the titles and genres"
-            if "item_file" in made_from:  # CoNRec reads the raw files themselves
-                files = f"{made_from['train_csv']}, {made_from['item_file']} or a model's folder"
-            raise InputError(
-                f"{files}: not what the run in {self.folder} began with ({had}, or what they held then); put that "
-                "back, or use another --path_name"
-            )
+        before = config["made_from"]
+        for key in sorted((before.keys() | made_from.keys()) - set(OF_ORIGINS)):
+            had, has = before.get(key), made_from.get(key)
+            if isinstance(had, dict) and isinstance(has, dict):  # the folder they lie in may be another
+                had, has = had | {"folder": None}, has | {"folder": None}
+            if had != has:
+                what = IN_WORDS.get(key, f"the {key.replace('_', ' ')} file")
+                raise InputError(
+                    f"{what}: not what the run in {self.folder} began with (train file {before['train_csv']}); "
+                    "put that back, or use another --path_name"
+                )
 
     def log(self, *lines, shown=True):
         """Into log.txt and, where shown, to stdout."""
@@ -189,8 +171,7 @@ class Run:
     def _add_scalars(self, row):
         """Every figure of a row of metrics.csv as a scalar of its step: the epoch, of a closed form the solution.
 
-        The rows before it are written with the first one of this start.  purge_step has TensorBoard forget what earlier
-        starts wrote, some of it perhaps about epochs that were lost and are done again.
+        The first row of this start brings those before it: purge_step has TensorBoard forget what earlier starts wrote.
         """
         rows = enumerate([row], len(self.epochs))
         if self.scalars is None:
@@ -218,25 +199,20 @@ class Run:
             writer.writeheader()
         writer.writerows(rows)
 
-    @property
-    def metrics(self):
-        return self.folder / "metrics.csv"
-
     def read_epochs(self):
         """The rows of a metrics.csv that has all figures in every row; one that a kill cut short is left out."""
-        path = self.metrics
-        if not path.exists():
+        if not self.metrics.exists():
             return []
         epochs = []
         try:
-            whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
+            whole = self.metrics.read_text(encoding="utf-8").rpartition("\n")[0]
             header, *lines = csv.reader(whole.splitlines() or [""])
             if header and [without_commas(name) for name in header] != self.columns:  # older blends' names have some
                 raise ValueError
             for line in lines:
                 epochs.append(dict(zip(self.columns, map(float, line), strict=True)))
         except ValueError:
-            raise InputError(f"{path}: is not of this run; delete it to start over") from None
+            raise InputError(f"{self.metrics}: is not of this run; delete it to start over") from None
         return epochs
 
     def finish(self, summary, can_go_on):
@@ -254,17 +230,10 @@ class Run:
 class Onlooker(Run):
     """The run folder for the processes beside the first: they leave it alone."""
 
-    def check(self, resume, epochs=None):
+    def stay_away(self, *arguments, **more):
         pass
 
-    def check_settings(self, settings, settled=True):
-        pass
-
-    def open(self, settings, made_from, resume, columns):
-        pass
-
-    def log(self, *lines, shown=True):
-        pass
+    check = check_settings = open = log = stay_away
 
     def add_epoch(self, row):
         self.epochs.append(row)
@@ -308,7 +277,7 @@ def model_of(folder):
 def read_config(folder):
     """config.json of a run folder: {"settings", "made_from", ...}.  Raises InputError where it is none."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_json(folder / "config.json")
         return config | {key: dict(config[key]) for key in ("settings", "made_from")}
     except (ValueError, LookupError, TypeError):
         raise InputError(f"{folder}/config.json: is not JSON with settings; --path_name NAME starts another") from None
@@ -317,23 +286,20 @@ def read_config(folder):
 def environment():
     """Versions, commit and machine, for config.json: what a figure needs beside it."""
     packages = ("torch", "torch_geometric", "numpy", "pandas", "scikit-learn", "transformers")
+    threads, processes = count_threads_and_processes()
     return {
         "commit": commit(),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in packages},
-        "threads": number_of_threads(),
-        "processes": number_of_processes(),
+        "threads": threads,
+        "processes": processes,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
 
 
-def number_of_threads():
+def count_threads_and_processes():
     import torch  # not at the top: that a folder is taken is said before this takes its seconds
 
-    return torch.get_num_threads()
-
-
-def number_of_processes():
     from machine import processes
 
-    return processes.count()
+    return torch.get_num_threads(), processes.count()

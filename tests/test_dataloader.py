@@ -9,7 +9,7 @@ import dataloader
 from dataloader import Rows
 from utils import InputError
 
-# ------------------------------------------------------------------------------------------------ load
+# ------------------------------ load
 
 
 def pairs(rows, data):
@@ -36,32 +36,25 @@ def loaded(tmp_path):
     return dataloader.load(tmp_path, "tiny", refined, "cpu")
 
 
-def test_users_and_items_are_those_of_train_edges_in_id_order(loaded):
+def test_rows_are_told_apart_by_their_stars(loaded):
+    """Users and items are those of train edges in id order: 4.5 is a positive, 0.5 a confirmed negative, what is
+    neutral is no edge, but seen, and rows about others are left out."""
     assert (loaded.user_ids.tolist(), loaded.item_ids.tolist()) == (["a", "b"], ["x", "y", "z"])
     assert (loaded.n_users, loaded.n_items, len(loaded.users)) == (2, 3, 5)
-
-
-def test_4_5_is_a_positive_and_0_5_a_confirmed_negative(loaded):
-    assert pairs(loaded.positives, loaded) == {("b", "x"), ("a", "y"), ("a", "z")}
-    assert pairs(loaded.confirmed_negatives, loaded) == {("b", "y"), ("a", "x")}
+    positives, negatives = pairs(loaded.positives, loaded), pairs(loaded.confirmed_negatives, loaded)
+    assert positives == {("b", "x"), ("a", "y"), ("a", "z")} and negatives == {("b", "y"), ("a", "x")}
     edges = zip(loaded.users.tolist(), loaded.items.tolist(), loaded.positive.tolist(), strict=True)
     assert sorted(edges) == [(0, 0, False), (0, 1, True), (0, 2, True), (1, 0, True), (1, 1, False)]
+    assert pairs(loaded.seen, loaded) == positives | negatives | {("b", "z")}
+    assert pairs(loaded.validation, loaded) == {("b", "z")} and pairs(loaded.test, loaded) == {("b", "y")}
 
 
-def test_neutral_ratings_are_no_edges_but_seen(loaded):
-    edges = pairs(loaded.positives, loaded) | pairs(loaded.confirmed_negatives, loaded)
-    assert pairs(loaded.seen, loaded) - edges == {("b", "z")}
-    assert edges < pairs(loaded.seen, loaded)
-
-
-def test_validation_and_test_rows_of_unknown_users_and_items_are_left_out(loaded):
-    assert pairs(loaded.validation, loaded) == {("b", "z")}
-    assert pairs(loaded.test, loaded) == {("b", "y")}
-
-
-def test_train_file_without_positives_is_refused(tmp_path):
+def test_files_from_which_nothing_can_be_learned_or_ranked_are_refused(tmp_path):
     put_csvs(tmp_path, "a x 1, a y 3, b y 2", "a z 5", "b x 5")
     with pytest.raises(InputError, match=r"tiny_train_original\.csv: holds no rating of 4 or more"):
+        dataloader.load(tmp_path, "tiny", tmp_path / "tiny_train_original.csv", "cpu")
+    put_csvs(tmp_path, "a x 5, a y 4", "b z 5", "a x 5")
+    with pytest.raises(InputError, match=r"tiny_validation\.csv: no row"):
         dataloader.load(tmp_path, "tiny", tmp_path / "tiny_train_original.csv", "cpu")
 
 
@@ -83,7 +76,7 @@ def test_ml_100k_loads_with_the_published_counts(ml_100k):
     assert (data.n_users, data.n_items, len(data.validation.cols), len(data.test.cols)) == (938, 1008, 5018, 10514)
 
 
-# ----------------------------------------------------------------------------------- Rows and mini-batches
+# ------------------------------ Rows and mini-batches
 
 
 @pytest.mark.parametrize("rows", [[0, 1, 2, 3, 4, 5], [5, 0, 5, 2], [4], [3], []])
@@ -135,18 +128,14 @@ def test_an_epoch_holds_every_edge_once_with_its_sign(signs):
 
 
 @pytest.mark.parametrize("signs", SIGNS)
-def test_confirmed_negatives_of_a_batch_are_the_same_by_user_and_by_item(signs):
+def test_parts_of_a_batch_agree(signs):
+    """Confirmed negatives by user and by item, and distinct users with their positives."""
     for batch in signed(SIGNS[signs]).batches(32, torch.Generator().manual_seed(0)):
         by_user, by_item = batch.negatives_by_user, batch.negatives_by_item
         assert (densify(by_user, (23, 17)) == densify(by_item, (17, 23)).T).all()
         for sparse, ids in ((by_user, by_item.cols), (by_item, by_user.cols)):
             assert torch.equal(sparse.row_of, torch.arange(len(sparse.ids)).repeat_interleave(sparse.start[:-1].diff()))
             assert torch.equal(sparse.ids, ids.unique())
-
-
-@pytest.mark.parametrize("signs", SIGNS)
-def test_distinct_users_of_a_batch_lead_back_to_its_positives(signs):
-    for batch in signed(SIGNS[signs]).batches(32, torch.Generator().manual_seed(0)):
         assert torch.equal(batch.distinct_users, batch.users.unique())
         assert torch.equal(batch.distinct_users[batch.distinct_of], batch.users)
         assert batch.users_host.tolist() == batch.users.tolist()
@@ -167,12 +156,6 @@ def test_csv_rows_without_a_user_are_no_users(tmp_path):
     for part in PARTS:
         (tmp_path / f"tiny_{part}.csv").write_text("user_id,item_id,rating\na,x,5\n,y,5\n")
     assert dataloader.load(tmp_path, "tiny", tmp_path / "tiny_train_original.csv", "cpu").user_ids.tolist() == ["a"]
-
-
-def test_validation_without_a_usable_row_is_refused(tmp_path):
-    put_csvs(tmp_path, "a x 5, a y 4", "b z 5", "a x 5")
-    with pytest.raises(InputError, match=r"tiny_validation\.csv: no row"):
-        dataloader.load(tmp_path, "tiny", tmp_path / "tiny_train_original.csv", "cpu")
 
 
 def test_of_a_pair_in_a_csv_twice_the_last_row_counts(tmp_path):

@@ -324,8 +324,7 @@ def test_flag_changes_the_numbers_of_its_model(command, of_model, vectors, line)
 @pytest.mark.parametrize("model", [name for name in MODELS if name not in ("Blend", "CoNRec")])
 def test_every_model_leaves_the_same_files_and_says_what_it_is_made_of(command, finished, model):
     run = command("--dataset_augment", "augment", model=model)
-    lacking = {"last.pt"} if MODELS[model].closed_form else set()
-    lacking |= {"curves.png"} if model in ("Popularity", "ItemMean", "Random") else set()
+    lacking = {"last.pt", "curves.png"} if MODELS[model].closed_form else set()
     assert {path.name for path in run.iterdir()} == {path.name for path in finished.iterdir()} - lacking
     own = {"negatives"} if model == "HNLMRec" else set()
     assert set(summary(run)) == set(summary(finished)) | own and summary(run)["model"] == model
@@ -470,17 +469,6 @@ def test_controls_run_without_titles_or_a_model(command, world, tmp_path, contro
     assert content["refinement"]["answered"] == content["refinement"]["candidates"] > 0
 
 
-def test_half_stars_are_rounded_by_flag(world, tmp_path):
-    folder = shutil.copytree(world[0], tmp_path / "halves")
-    path = folder / "blocks.inter"
-    path.write_text(path.read_text().replace("\t3\n", "\t3.5\n"))
-    likes = []
-    for way in ("up", "down"):
-        main.main([*flags_for((folder,), tmp_path, "Popularity"), "--half_stars", way, "--path_name", way])
-        likes.append(summary(tmp_path / "result" / "halves" / way)["data"]["train"])
-    assert likes[0] > likes[1]  # 3.5 is a 4, or a 3
-
-
 def test_items_without_titles_are_trained_on_and_recommended_and_unanswered(command, world, tmp_path):
     """Three quarters of the items have no title or are not in .item at all."""
     path = world[0] / "blocks.item"
@@ -580,7 +568,7 @@ def test_shuffled_labels_need_labels_and_are_used(command, tmp_path):
 
 def test_every_flag_is_covered_here_and_has_a_help_line():
     elsewhere = {"dataset", "llm", "resume", "data_dir", "result_dir", "llm_url", "llm_concurrency", "llm_timeout"}
-    elsewhere |= {"model", "deterministic", "verbose", "blend", "half_stars", "threads"}
+    elsewhere |= {"model", "deterministic", "verbose", "blend", "threads"}
     elsewhere |= {"columns", "scale"}  # tests/preparation/test_own.py, tests/test_own_data.py
     elsewhere |= {"hold_out", "split", "dislike_cost", "llm_labels", "llm_shuffle"}  # tests/test_hold_out.py
     elsewhere |= {"llm_temperature", "llm_dry_run"}  # tests/feedback/test_asking.py
@@ -605,7 +593,7 @@ def test_every_flag_is_covered_here_and_has_a_help_line():
     text = "\n\n".join(help_on(model) for model in ("ReFINe++", *MODELS))
     switches = {"no_autoencoder", "no_alignment", "llm_constrained", "deterministic", "verbose", "resume"}
     switches |= {"json", "tensorboard", "llm_dry_run", "hn_official", "hn_unfiltered", "conrec_clean"}
-    none_given = {"dataset", "llm_url", "columns", "scale", "half_stars", "blend", "hn_url", "hn_folder"}
+    none_given = {"dataset", "llm_url", "columns", "scale", "blend", "hn_url", "hn_folder"}
     none_given |= {"llm_prompt", "llm_users"}
     none_given |= {"hold_out", "llm_labels", "conrec_embeddings", "recommend", "filter", "run"}
     none_given |= {"stars", "similar", "out"}

@@ -72,7 +72,7 @@ def test_conrec_reads_half_stars_as_it_reads_the_rounded_ones(tmp_path):
     text = (tmp_path / "whole" / "whole.inter").read_text().replace("\t4\t", "\t3.5\t")
     (tmp_path / "half" / "half.inter").write_text(text)
     (tmp_path / "half" / "half.item").write_text((tmp_path / "whole" / "whole.item").read_text())
-    with splits.brought("half", tmp_path / "half", tmp_path / "data", {"half_stars": "up"}) as atomic:
+    with splits.brought("half", tmp_path / "half", tmp_path / "data", {"scale": "0.5-5"}) as atomic:
         made = events.to_frame(events.read(atomic.folder)[0])
         assert len(item_table(atomic.folder)) == 200
     assert made.equals(events.to_frame(events.read(tmp_path / "whole")[0]))

@@ -29,7 +29,6 @@ import study
 import utils
 from machine import shell
 from options import command_line as flags_of_main
-from options.run import RunSettings
 from preparation.sources import DATASETS
 from runs import jobs
 from utils import InputError, write_json
@@ -102,30 +101,6 @@ def test_in_a_pipe_each_run_gets_a_line_when_it_has_ended(whole_study):
     text = (folder / "blocks" / "Popularity_1.out").read_text()  # what the run prints
     log = (folder / "blocks" / "Popularity_1" / "log.txt").read_text()
     assert text.startswith("Popularity on blocks, run folder ") and log in text
-
-
-METRICS = "epoch,loss,recall@20\n1,0.5,\n2,0.4,0.25\n3,0.3,0.125\n"
-
-
-@pytest.mark.parametrize(
-    ("metrics", "words"),
-    [
-        (None, "preparing"),
-        ("", "begun"),
-        (METRICS, "epoch 3, best validation Recall@20 0.2500"),
-        (METRICS + "4,0.2,0.", "epoch 3, best validation Recall@20 0.2500"),  # a line that is being written
-        ("epoch,loss,recall@20\n1,0.5,\n", "epoch 1"),
-        ("lambda,recall@20\n10.0,0.5\n20.0,0.75\n", "solution 2, best validation Recall@20 0.7500"),
-    ],
-)
-def test_how_far_a_run_has_come_is_read_off_its_metrics(tmp_path, metrics, words):
-    folder = tmp_path / "ML-100K" / "run"
-    folder.mkdir(parents=True)
-    if metrics is not None:
-        (folder / "metrics.csv").write_text(metrics)
-    options = SimpleNamespace(run=RunSettings())
-    trial = SimpleNamespace(folder=folder, model=["LightGCN", "--layers", "2"], seed=7, options=options)
-    assert jobs.in_flight(trial) == f"ML-100K LightGCN --layers 2, seed 7: {words}"
 
 
 def test_a_terminal_of_80_columns_shows_a_table_that_fits_and_names_the_whole_one(base, finished, capsys, monkeypatch):
@@ -222,6 +197,13 @@ def test_a_run_that_fails_is_named_with_its_reason_and_the_file_of_its_output(ba
     assert lines[1].startswith("2 of 2: blocks Popularity, seed 2024: test Recall@20 ")
 
 
+def wait_for(is_there, seconds=120):
+    until = time.monotonic() + seconds
+    while not is_there():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
 def read_until(terminal, pattern, seconds=120):
     """What is shown until the pattern is; with None all of it, until the other side has ended."""
     shown, until = "", time.monotonic() + seconds
@@ -236,7 +218,7 @@ def read_until(terminal, pattern, seconds=120):
     return shown
 
 
-def test_a_terminal_shows_how_far_each_run_has_come_and_ctrl_c_stops_each_once_so_that_it_saves(base, tmp_path):
+def test_ctrl_c_stops_each_run_once_so_that_it_saves(base, tmp_path):
     """SIGINT to the whole group, as a terminal sends it, while the one run trains."""
     more = ["--datasets", base / "blocks", "--data_dir", tmp_path / "data", "--result_dir", tmp_path / "result"]
     endless = "LightGCN --epochs 1000000 --early_stopping_step 1000000 --embedding_dim 4"
@@ -246,9 +228,8 @@ def test_a_terminal_shows_how_far_each_run_has_come_and_ctrl_c_stops_each_once_s
     termios.tcsetwinsize(terminal, (24, 200))
     process = subprocess.Popen(command, stderr=its_side, start_new_session=True, preexec_fn=heard)
     os.close(its_side)
-    progress = rf"blocks {endless}, seed 2024: epoch \d+, best validation Recall@20 [01]\.\d{{4}}"
     try:
-        read_until(terminal, progress)
+        wait_for(lambda: list(tmp_path.glob("result/blocks/*/metrics.csv")))
         os.killpg(process.pid, signal.SIGINT)
         assert "interrupted; the same command goes on" in read_until(terminal, None)
         assert process.wait(timeout=120) == 130
@@ -323,15 +304,6 @@ def copied(kept, tmp_path):
 PLAIN, RULE = "Popularity", "Popularity --dataset_augment augment --llm rule"
 
 
-def of_older_version(base):
-    """As versions left it whose config.json knew nothing of the raw files."""
-    for path in base.glob("result/blocks/*/config.json"):
-        config = json.loads(path.read_text())
-        for key in ("raw", "train_original", "labels", "blended"):
-            config["made_from"].pop(key, None)
-        path.write_text(json.dumps(config))
-
-
 def more_stars(path):
     """The first 1 or 2 becomes a 3: no positive, so validation and test rows stay as they are."""
     lines = path.read_text().splitlines(keepends=True)
@@ -356,26 +328,25 @@ def refused(base, capfd, *models):
     return said.err
 
 
-@pytest.mark.parametrize("older", [False, True])
 @pytest.mark.parametrize("model", [PLAIN, RULE])
-def test_a_finished_run_of_these_files_is_taken(copied, capfd, older, model):
-    if older:
-        of_older_version(copied)
+def test_a_finished_run_of_these_files_is_taken(copied, capfd, model):
     code, said = answer(copied, capfd, model)
     assert (code, said.out.strip(), said.err) == (0, "", "")
+    for path in copied.glob("result/blocks/*/config.json"):
+        config = json.loads(path.read_text())
+        del config["made_from"]["raw"]
+        path.write_text(json.dumps(config))
+    assert "of an older version" in refused(copied, capfd, model)
 
 
-@pytest.mark.parametrize("older", [False, True])
 @pytest.mark.parametrize("model", [PLAIN, RULE])
 @pytest.mark.parametrize("file", ["blocks.inter", "blocks.item"])
-def test_a_run_of_raw_files_that_were_replaced_is_not_taken(copied, capfd, older, model, file):
-    if older:
-        of_older_version(copied)
+def test_a_run_of_raw_files_that_were_replaced_is_not_taken(copied, capfd, model, file):
     path = copied / "blocks" / file
     more_stars(path) if file == "blocks.inter" else path.write_text(path.read_text().replace("Film", "Movie", 1))
     error = refused(copied, capfd, model)
     assert str(copied / "result" / "blocks" / "Popularity_") in error
-    assert str(path) in error or (older and "not known" in error)
+    assert str(path) in error
 
 
 def test_a_run_is_taken_again_once_its_files_are_back_whatever_was_prepared_meanwhile(copied, capfd, tmp_path):
@@ -412,8 +383,6 @@ def test_a_run_on_other_labels_is_not_taken(copied, capfd):
     labels.write_text(found.read_text().replace(",0.5", ",4.5", 1))
     (other / labels.name).unlink()
     assert str(labels) in refused(copied, capfd, RULE)
-    of_older_version(copied)
-    assert "refined ratings that are no longer in" in refused(copied, capfd, RULE)
 
 
 def test_a_run_on_somebodys_labels_is_told_from_one_on_others(copied, capfd):
@@ -446,13 +415,6 @@ def run_again(base):
     main.main(of_main(base, "--model", "Popularity", "--path_name", "Popularity_2024", "--top_k", "3"))
 
 
-def prepare_anew(base):
-    """From other ratings; validation and test are as before, the labels are the old ones."""
-    of_older_version(base)
-    more_stars(base / "blocks" / "blocks.inter")
-    main.main(of_main(base, "--model", "Popularity", "--path_name", "prepares"))
-
-
 RUN = "result/blocks/Popularity_2024"
 TRAIN = "data/blocks/blocks_train_original.csv"
 UNREADABLE = "summary.json or config.json cannot be read"
@@ -470,7 +432,6 @@ UNREADABLE = "summary.json or config.json cannot be read"
         (lambda base: (base / RUN / "summary.json").write_text("{"), [PLAIN], UNREADABLE),
         (lambda base: (base / RUN / "config.json").write_text("{"), [PLAIN], UNREADABLE),
         (lambda base: more_stars(base / "blocks" / "blocks.inter"), [PLAIN, RULE], "(1 more runs likewise)"),
-        (prepare_anew, [RULE], "refined ratings that are no longer in"),
     ],
 )  # fmt: skip
 def test_a_run_of_other_settings_or_files_is_not_taken(copied, capfd, change, models, words):
@@ -517,22 +478,17 @@ def test_a_blend_knows_the_runs_that_it_is_made_of(copied, capfd):
 
 
 def ended(folder, summary, code=0):
-    """(what is shown, failures) of Progress when a run has ended and left this summary.json."""
+    """how_it_ended of a run that has left this summary.json."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "summary.json").write_text(summary)
     trial = study.Trial.__new__(study.Trial)
-    trial.folder, trial.model, trial.seed, trial.arguments = folder, ["CoNRec"], 7, ["x"]
-    with contextlib.redirect_stderr(io.StringIO()) as said:
-        progress = jobs.Progress(2, 1)
-        failures = progress.end(trial, code, 3.2)
-        progress.close()
-    return said.getvalue(), failures
+    trial.folder, trial.model, trial.seed = folder, ["CoNRec"], 7
+    return jobs.how_it_ended(trial, code, 3.2)
 
 
 def test_a_run_is_judged_by_its_own_metric(tmp_path):
     summary = json.dumps({"primary": "fhr@20", "test": {"fhr@20": 0.25}})
-    said, failures = ended(tmp_path / "x" / "run", summary)
-    assert said == "1 of 2: x CoNRec, seed 7: test FHR@20 0.2500, 3 s\n" and not failures
+    assert ended(tmp_path / "x" / "run", summary) == ("x CoNRec, seed 7: test FHR@20 0.2500, 3 s", None)
     # so is the best of a grid
     grid = [SimpleNamespace(summary={"primary": "fhr@20", "validation": {"fhr@20": fhr}}) for fhr in (0.2, 0.4, 0.3)]
     assert max(grid, key=study.read_score) is grid[1]
@@ -540,7 +496,7 @@ def test_a_run_is_judged_by_its_own_metric(tmp_path):
 
 @pytest.mark.parametrize("summary", ["{", "[]", "{}", '{"test": 1}', '{"test": {"recall@20": "much"}}'])
 def test_a_run_whose_summary_cannot_be_read_has_failed_and_the_others_go_on(tmp_path, summary):
-    said, (failure,) = ended(tmp_path / "x" / "run", summary)
+    said, failure = ended(tmp_path / "x" / "run", summary)
     assert "failed: " in said and "summary.json: cannot be read" in failure and "run.out" in failure
     assert "killed by SIGKILL" in ended(tmp_path / "x" / "run", summary, -9)[0]
 

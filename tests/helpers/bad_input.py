@@ -137,12 +137,9 @@ CASES = {
     "text in ratings": Case(r"x\.inter, line 1802: rating 'good'", spoil=append("u1\ti1\tgood\n")),
     "a half star": Case(r"line 1802: rating '3\.5'.*half stars", spoil=append("u1\ti1\t3.5\n")),
     "a code for a star": Case(r"line 1802: rating '4\.5'.*half stars", spoil=append("u1\ti1\t4.5\n")),
-    "half stars of no use": Case(r"--half_stars up: .*x\.inter holds no half stars; leave it out", "--half_stars up"),
-    "half stars of a known data set": Case(
-        r"--half_stars up: .*ML-1M has whole stars", "--dataset ML-1M --half_stars up"
-    ),
-    "half stars of splits laid down by hand": Case(
-        r"--half_stars down: .*are used as found", "--half_stars down",
+    "a scale of a known data set": Case(r"--scale 0.5-5: .*ML-1M has whole stars", "--dataset ML-1M --scale 0.5-5"),
+    "a scale of splits laid down by hand": Case(
+        r"--scale 0.5-5: .*are used as found", "--scale 0.5-5",
         lambda base: (base / "data" / "x" / "prepared.json").unlink(), before=True,
     ),
     "a timestamp that is none": Case(
@@ -160,7 +157,7 @@ CASES = {
     "a file cut off": Case(r"x\.inter.*cut off", spoil=append("u1\ti1")),
     "two .inter files": Case(r"x\.inter, y\.inter may each hold the ratings", spoil=write("x/y.inter", HEADER)),
     "GroupLens' half stars": Case(
-        r"ratings\.csv, line 3: rating '3\.5', .*--half_stars up",
+        r"ratings\.csv, line 3: rating '3\.5', .*--scale 0\.5-5",
         spoil=both(lambda base: (base / "x" / "x.inter").unlink(),
                    write("x/ratings.csv", "userId,movieId,rating,timestamp\n1,1,4.0,964982703\n1,3,3.5,964981247\n")),
     ),

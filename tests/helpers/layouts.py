@@ -5,8 +5,9 @@ write(kind, folder) writes one.  EXPECTED says what must be understood of it.
 
 import csv
 import gzip
-import json
 from typing import NamedTuple
+
+import pandas as pd
 
 USERS, ITEMS = [f"u{n}" for n in range(20)], [f"B{n:02}" for n in range(25)]
 SECONDS = 1_400_000_000
@@ -35,130 +36,115 @@ class Kind(NamedTuple):
     reading: dict = {}
 
 
-def lines(path, rows, opener=open, encoding="utf-8"):
+TITLES, YEARS = [f"Title {n}" for n in range(25)], [1990 + n for n in range(25)]
+
+
+def ratings(user, item, stars, seconds=None, **more):
+    """RATINGS with columns of these names, and more columns."""
+    frame = pd.DataFrame(RATINGS, columns=[user, item, stars, seconds])
+    return (frame if seconds else frame.iloc[:, :3]).assign(**more)
+
+
+def save(path, frame, sep=",", **style):
     path.parent.mkdir(parents=True, exist_ok=True)
-    with opener(path, "wt", encoding=encoding, newline="") as f:
-        f.writelines(f"{row}\n" for row in rows)
-
-
-def json_lines(path, records, opener=open, dump=json.dumps):
-    lines(path, map(dump, records), opener)
-
-
-def table(path, header, rows, **style):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", encoding="utf-8", newline="") as f:
-        csv.writer(f, lineterminator="\n", **style).writerows([header, *rows])
+    if "json" in path.name:
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        frame.to_csv(path, sep=sep, index=False, **style)
 
 
 def recbole(folder):
-    lines(folder / "x.inter", ["user_id:token\titem_id:token\trating:float\ttimestamp:float"] + [
-        "\t".join(map(str, row)) for row in RATINGS
-    ])  # fmt: skip
-    lines(folder / "x.item", ["item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq"] + [
-        f"{item}\tTitle {n}\t{1990 + n}\tDrama War" for n, item in enumerate(ITEMS)
-    ])  # fmt: skip
+    save(folder / "x.inter", ratings("user_id:token", "item_id:token", "rating:float", "timestamp:float"), "\t")
+    items = {"item_id:token": ITEMS, "movie_title:token_seq": TITLES, "release_year:token": YEARS}
+    save(folder / "x.item", pd.DataFrame(items | {"class:token_seq": "Drama War"}), "\t")
 
 
 def grouplens(folder):
-    rows = [(user, item, f"{stars - 0.5}", seconds) for user, item, stars, seconds in RATINGS]
-    table(folder / "ratings.csv", ["userId", "movieId", "rating", "timestamp"], rows)
-    movies = [(item, f'Title {n}, "The" ({1990 + n})', "Drama|War" if n else "(no genres listed)")
-              for n, item in enumerate(ITEMS)]  # fmt: skip
-    table(folder / "movies.csv", ["movieId", "title", "genres"], movies)
-    table(folder / "tags.csv", ["userId", "movieId", "tag", "timestamp"], [("u1", "B01", "slow", "1")])
-    table(folder / "links.csv", ["movieId", "imdbId", "tmdbId"], [("B01", "7", "8")])
+    frame = ratings("userId", "movieId", "rating", "timestamp")
+    save(folder / "ratings.csv", frame.assign(rating=frame.rating - 0.5))
+    titles = [f'Title {n}, "The" ({1990 + n})' for n in range(25)]
+    genres = ["(no genres listed)", *["Drama|War"] * 24]
+    save(folder / "movies.csv", pd.DataFrame({"movieId": ITEMS, "title": titles, "genres": genres}))
+    save(folder / "tags.csv", pd.DataFrame({"userId": ["u1"], "movieId": "B01", "tag": "slow", "timestamp": "1"}))
+    save(folder / "links.csv", pd.DataFrame({"movieId": ["B01"], "imdbId": "7", "tmdbId": "8"}))
 
 
 def amazon_2014(folder):
-    json_lines(folder / "reviews_Toys_5.json.gz", (
-        {"reviewerID": user, "asin": item, "helpful": [0, 1], "reviewText": "a\nb", "overall": float(stars),
-         "summary": "fine", "unixReviewTime": seconds, "reviewTime": "09 13, 2009"}
-        for user, item, stars, seconds in RATINGS
-    ), gzip.open)  # fmt: skip
-    json_lines(folder / "meta_Toys.json.gz", (
-        {"asin": item, "title": f"Title's &amp; {n}", "categories": [["Toys", "Board Games"], ["Toys"]]}
-        for n, item in enumerate(ITEMS)
-    ), gzip.open, dump=str)  # as Python writes it: that is how they were published  # fmt: skip
+    frame = ratings("reviewerID", "asin", "overall", "unixReviewTime", reviewText="a\nb", reviewTime="09 13, 2009")
+    save(folder / "reviews_Toys_5.json.gz", frame.astype({"overall": float}).assign(helpful=[[0, 1]] * 500))
+    with gzip.open(folder / "meta_Toys.json.gz", "wt") as f:  # as Python writes it: that is how they were published
+        for n, item in enumerate(ITEMS):
+            categories = [["Toys", "Board Games"], ["Toys"]]
+            f.write(f"{({'asin': item, 'title': f'Title{chr(39)}s &amp; {n}', 'categories': categories})}\n")
 
 
 def amazon_2023(folder):
-    json_lines(folder / "Toys.jsonl", (
-        {"rating": float(stars), "title": f"My words {n}", "text": "x", "asin": f"V{item}", "parent_asin": item,
-         "user_id": user, "timestamp": seconds * 1000, "helpful_vote": 0, "verified_purchase": True}
-        for n, (user, item, stars, seconds) in enumerate(RATINGS)
-    ))  # fmt: skip
-    json_lines(folder / "meta_Toys.jsonl", (
-        {"main_category": "Toys", "title": f"Title {n}", "parent_asin": item, "categories": ["Toys", "Board Games"]}
-        for n, item in enumerate(ITEMS)
-    ))  # fmt: skip
+    titles, frame = [f"My words {n}" for n in range(500)], ratings("user_id", "parent_asin", "rating", "timestamp")
+    frame = frame.assign(timestamp=frame.timestamp * 1000, asin="V" + frame.parent_asin, title=titles, text="x")
+    save(folder / "Toys.jsonl", frame.astype({"rating": float}).assign(helpful_vote=0, verified_purchase=True))
+    items = {"title": TITLES, "parent_asin": ITEMS, "categories": [["Toys", "Board Games"]] * 25}
+    save(folder / "meta_Toys.jsonl", pd.DataFrame(items))
 
 
 def goodreads(folder):
-    json_lines(folder / "goodreads_interactions.json.gz", (
-        {"user_id": user, "book_id": item, "review_id": "7", "is_read": True, "rating": 0 if stars == 1 else stars,
-         "date_added": "Sun Jul 30 07:44:10 -0700 2017"}
-        for user, item, stars, _ in RATINGS
-    ), gzip.open)  # fmt: skip
-    json_lines(folder / "goodreads_books.json.gz", (
-        {"book_id": item, "title": f"Title {n}", "title_without_series": "-", "publication_year": f"{1990 + n}"}
-        for n, item in enumerate(ITEMS)
-    ), gzip.open)  # fmt: skip
+    frame = ratings("user_id", "book_id", "rating", review_id="7", is_read=True)
+    frame = frame.assign(rating=frame.rating.replace(1, 0), date_added="Sun Jul 30 07:44:10 -0700 2017")
+    save(folder / "goodreads_interactions.json.gz", frame)
+    items = {"book_id": ITEMS, "title": TITLES, "title_without_series": "-", "publication_year": map(str, YEARS)}
+    save(folder / "goodreads_books.json.gz", pd.DataFrame(items))
 
 
 def goodbooks(folder):
     """The ratings name books by a number that books.csv calls id; its book_id is another."""
-    rows = [(user, ITEMS.index(item) + 1, stars) for user, item, stars, _ in RATINGS]
-    table(folder / "ratings.csv", ["user_id", "book_id", "rating"], rows)
-    columns = ["id", "book_id", "best_book_id", "original_publication_year", "original_title", "title"]
-    books = [(n + 1, n + 90000, n + 90000, f"{1990 + n}.0", f"Titel {n}", f"Title {n}") for n in range(25)]
-    table(folder / "books.csv", columns, books)
-    table(folder / "to_read.csv", ["user_id", "book_id"], [("u1", 3)])
+    frame = ratings("user_id", "book_id", "rating")
+    save(folder / "ratings.csv", frame.assign(book_id=frame.book_id.map(ITEMS.index) + 1))
+    books = pd.DataFrame({"id": range(1, 26), "book_id": range(90000, 90025), "best_book_id": range(90000, 90025)})
+    books["original_publication_year"] = [f"{year}.0" for year in YEARS]
+    save(folder / "books.csv", books.assign(original_title=[f"Titel {n}" for n in range(25)], title=TITLES))
+    save(folder / "to_read.csv", pd.DataFrame({"user_id": ["u1"], "book_id": 3}))
 
 
 def steam(folder):
-    rows = [(item, "0", f"2022-12-{n % 28 + 1:02}", str(stars >= 3).lower(), "1.5", user)
-            for n, (user, item, stars, _) in enumerate(RATINGS)]  # fmt: skip
-    table(folder / "recommendations.csv", ["app_id", "helpful", "date", "is_recommended", "hours", "user_id"], rows)
-    games = [(item, f"Title {n}, the game", f"{1990 + n}-05-01", "true") for n, item in enumerate(ITEMS)]
-    table(folder / "games.csv", ["app_id", "title", "date_release", "win"], games)
+    frame = ratings("user_id", "app_id", "is_recommended", helpful="0", hours="1.5")
+    frame["is_recommended"] = (frame.is_recommended >= 3).map({True: "true", False: "false"})
+    save(folder / "recommendations.csv", frame.assign(date=[f"2022-12-{n % 28 + 1:02}" for n in range(500)]))
+    dates = [f"{year}-05-01" for year in YEARS]
+    games = {"app_id": ITEMS, "title": [f"{title}, the game" for title in TITLES], "date_release": dates, "win": "true"}
+    save(folder / "games.csv", pd.DataFrame(games))
 
 
 def book_crossing(folder):
-    lines(folder / "BX-Book-Ratings.csv", ['"User-ID";"ISBN";"Book-Rating"'] + [
-        f'"{user}";"{item}";"{0 if stars == 1 else 2 * stars - 1}"' for user, item, stars, _ in RATINGS
-    ])  # fmt: skip
-    lines(folder / "BX-Books.csv", ['"ISBN";"Book-Title";"Book-Author";"Year-Of-Publication"'] + [
-        f'"{item}";"Café; the \\"real\\" {n}";"A";"{1990 + n}"' for n, item in enumerate(ITEMS)
-    ], encoding="latin-1")  # fmt: skip
-    lines(folder / "BX-Users.csv", ['"User-ID";"Location";"Age"', '"u1";"x";NULL'])
+    style = {"sep": ";", "quoting": csv.QUOTE_NONNUMERIC, "encoding": "latin-1"}
+    style |= {"doublequote": False, "escapechar": "\\"}
+    frame = ratings("User-ID", "ISBN", "Book-Rating")
+    points = (2 * frame["Book-Rating"] - 1).where(frame["Book-Rating"] > 1, 0)
+    save(folder / "BX-Book-Ratings.csv", frame.assign(**{"Book-Rating": points.astype(str)}), **style)
+    books = {"ISBN": ITEMS, "Book-Title": [f'Café; the "real" {n}' for n in range(25)], "Book-Author": "A"}
+    save(folder / "BX-Books.csv", pd.DataFrame(books | {"Year-Of-Publication": list(map(str, YEARS))}), **style)
+    save(folder / "BX-Users.csv", pd.DataFrame({"User-ID": ["u1"], "Location": "x", "Age": "NULL"}), **style)
 
 
 def yelp(folder):
-    json_lines(folder / "yelp_academic_dataset_review.json", (
-        {"review_id": "x", "user_id": user, "business_id": item, "stars": float(stars), "date": "2018-07-07 22:09:11"}
-        for user, item, stars, _ in RATINGS
-    ))  # fmt: skip
-    json_lines(folder / "yelp_academic_dataset_business.json", (
-        {"business_id": item, "name": f"Title {n}", "stars": 4.5, "categories": "Pizza, Fast Food"}
-        for n, item in enumerate(ITEMS)
-    ))  # fmt: skip
+    frame = ratings("user_id", "business_id", "stars", review_id="x", date="2018-07-07 22:09:11")
+    save(folder / "yelp_academic_dataset_review.json", frame.astype({"stars": float}))
+    items = {"business_id": ITEMS, "name": TITLES, "stars": 4.5, "categories": "Pizza, Fast Food"}
+    save(folder / "yelp_academic_dataset_business.json", pd.DataFrame(items))
 
 
 def thumbs(folder):
-    rows = [(user, item, "up" if stars >= 3 else "down", seconds, f"Title {item}")
-            for user, item, stars, seconds in RATINGS]  # fmt: skip
-    table(folder / "votes.tsv", ["who", " item ", "thumb", "when", "title"], rows, delimiter="\t")
+    frame = ratings("who", " item ", "thumb", "when")
+    frame["thumb"] = (frame.thumb >= 3).map({True: "up", False: "down"})
+    save(folder / "votes.tsv", frame.assign(title="Title " + frame[" item "]), "\t")
 
 
 def ten_points(folder):
-    lines(folder / "ratings.dat", (
-        f"{user}::{item}::{2 * stars}::{seconds}" for user, item, stars, seconds in RATINGS
-    ))  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [f"{user}::{item}::{2 * stars}::{seconds}\n" for user, item, stars, seconds in RATINGS]
+    (folder / "ratings.dat").write_text("".join(rows))
 
 
 def clicks(folder):
-    table(folder / "log.csv", ["user_id", "item_id", "timestamp"], [(u, i, t) for u, i, _, t in RATINGS])
+    save(folder / "log.csv", ratings("user_id", "item_id", "stars", "timestamp").drop(columns="stars"))
 
 
 def by_day(seconds):
@@ -178,105 +164,69 @@ KINDS = {
         recbole,
         "user = user_id, item = item_id, rating = rating, time = timestamp of x.inter; item = item_id, "
         "title = movie_title, year = release_year, genre = class of x.item",
-        "stars as they are",
-        "Title 3",
-        "1993",
-        "Drama War",
+        "stars as they are", "Title 3", "1993", "Drama War",
     ),
     "GroupLens": Kind(
         grouplens,
         "user = userId, item = movieId, rating = rating, time = timestamp of ratings.csv (layout: GroupLens); "
         "item = movieId, title = title, genre = genres of movies.csv",
-        "half stars rounded up",
-        'Title 3, "The"',
-        "1993",
-        "Drama War",
-        reading={"half_stars": "up"},
+        "0.5-5", 'Title 3, "The"', "1993", "Drama War", reading={"scale": "0.5-5"},
     ),
     "Amazon 2014": Kind(
         amazon_2014,
         "user = reviewerID, item = asin, rating = overall, time = unixReviewTime of reviews_Toys_5.json.gz "
         "(layout: Amazon 2014 or 2018); item = asin, title = title, genre = categories of meta_Toys.json.gz",
-        "stars as they are",
-        "Title's & 3",
-        "",
-        "Toys Board-Games",
+        "stars as they are", "Title's & 3", "", "Toys Board-Games",
     ),
     "Amazon 2023": Kind(
         amazon_2023,
         "user = user_id, item = parent_asin, rating = rating, time = timestamp of Toys.jsonl (layout: Amazon "
         "2023); item = parent_asin, title = title, genre = categories of meta_Toys.jsonl",
-        "stars as they are",
-        "Title 3",
-        "",
-        "Toys Board-Games",
+        "stars as they are", "Title 3", "", "Toys Board-Games",
     ),
     "Goodreads": Kind(
         goodreads,
         "user = user_id, item = book_id, rating = rating, time = date_added of goodreads_interactions.json.gz "
         "(layout: Goodreads); item = book_id, title = title, year = publication_year of goodreads_books.json.gz",
-        "0=drop (what Goodreads means; --scale says otherwise)",
-        "Title 3",
-        "1993",
-        stars=drop_ones,
-        seconds=lambda _: 1501425850,
+        "0=drop (what Goodreads means; --scale says otherwise)", "Title 3", "1993",
+        stars=drop_ones, seconds=lambda _: 1501425850,
     ),
     "goodbooks": Kind(
         goodbooks,
         "user = user_id, item = book_id, rating = rating of ratings.csv; item = id, title = title, "
         "year = original_publication_year of books.csv",
-        "stars as they are",
-        "Title 3",
-        "1993",
-        seconds=None,
-        item=lambda item: str(ITEMS.index(item) + 1),
+        "stars as they are", "Title 3", "1993",
+        seconds=None, item=lambda item: str(ITEMS.index(item) + 1),
     ),
     "Steam": Kind(
         steam,
         "user = user_id, item = app_id, rating = is_recommended, time = date of recommendations.csv (layout: "
         "Steam); item = app_id, title = title, year = date_release of games.csv",
-        "true=5,false=2 (what Steam means; --scale says otherwise)",
-        "Title 3, the game",
-        "1993",
-        stars=lambda stars: 5 if stars >= 3 else 2,
-        seconds=by_day,
+        "true=5,false=2 (what Steam means; --scale says otherwise)", "Title 3, the game", "1993",
+        stars=lambda stars: 5 if stars >= 3 else 2, seconds=by_day,
     ),
     "Book-Crossing": Kind(
         book_crossing,
         "user = User-ID, item = ISBN, rating = Book-Rating of BX-Book-Ratings.csv (layout: Book-Crossing); "
         "item = ISBN, title = Book-Title, year = Year-Of-Publication of BX-Books.csv",
-        "1-10,0=drop (what Book-Crossing means; --scale says otherwise)",
-        'Café; the "real" 3',
-        "1993",
-        stars=drop_ones,
-        seconds=None,
+        "1-10,0=drop (what Book-Crossing means; --scale says otherwise)", 'Café; the "real" 3', "1993",
+        stars=drop_ones, seconds=None,
     ),
     "Yelp": Kind(
         yelp,
         "user = user_id, item = business_id, rating = stars, time = date of yelp_academic_dataset_review.json "
         "(layout: Yelp); item = business_id, title = name, genre = categories of yelp_academic_dataset_business.json",
-        "stars as they are",
-        "Title 3",
-        "",
-        "Pizza Fast-Food",
-        seconds=lambda _: 1531001351,
+        "stars as they are", "Title 3", "", "Pizza Fast-Food", seconds=lambda _: 1531001351,
     ),
     "thumbs": Kind(
-        thumbs,
-        "user = who, item = item, rating = thumb, time = when, title = title of votes.tsv",
-        "up=5,down=2",
-        "Title B03",
-        stars=lambda stars: 5 if stars >= 3 else 2,
-        reading=THUMBS,
+        thumbs, "user = who, item = item, rating = thumb, time = when, title = title of votes.tsv", "up=5,down=2",
+        "Title B03", stars=lambda stars: 5 if stars >= 3 else 2, reading=THUMBS,
     ),
     "ten points, no names": Kind(
         ten_points, "user = 1, item = 2, rating = 3, time = 4 of ratings.dat; no titles", "1-10", None, reading=NUMBERS
     ),
     "clicks": Kind(
-        clicks,
-        "user = user_id, item = item_id, time = timestamp of log.csv; no titles",
-        "no column of ratings, so every row is a like, 5 stars",
-        None,
-        stars=lambda _: 5,
+        clicks, "user = user_id, item = item_id, time = timestamp of log.csv; no titles",
+        "no column of ratings, so every row is a like, 5 stars", None, stars=lambda _: 5,
     ),
-}
+}  # fmt: skip

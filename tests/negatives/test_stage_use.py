@@ -152,7 +152,7 @@ def test_the_whole_command_says_what_it_was_made_with(world, tmp_path, monkeypat
     out = tmp_path / "data/x/negatives/original/template-encoder-tuned"
     array = np.load(out / "vectors.npy")
     np.save(out / "vectors.npy", array[::-1])
-    with pytest.raises(InputError, match=r"-tuned: are not the hard negatives that the run in \S+ began with"):
+    with pytest.raises(InputError, match=r"the hard negatives: not what the run in \S+ began with"):
         main.main(command(world, tmp_path, "--resume"))
     np.save(out / "vectors.npy", array)
     main.main(command(world, tmp_path, "--resume"))

@@ -43,17 +43,6 @@ def test_curves_by_epoch_mark_the_best_and_the_test_result(tmp_path, drawn):
     assert set(recall["test Recall@20, 0.2500"][1]) == {0.25}
 
 
-def test_curves_by_ridge_are_on_a_log_axis(tmp_path, drawn):
-    rows = [{"lambda": 10.0, "recall@20": 0.1}, {"lambda": 100.0, "recall@20": 0.3}]
-    summary = SUMMARY | {"model": "EASE", "dataset_augment": "original", "flags": {}, "chosen": {"lambda": 100.0}}
-    artefacts.plot_curves(tmp_path / "curves.png", rows, summary, None)
-    (figure,) = drawn
-    assert figure.get_suptitle() == "EASE, ML-100K, ratings as they are, seed 7"
-    (axis,) = figure.axes
-    assert axis.get_xscale() == "log" and lines_of(axis)["best, lambda 100"] == ([100], [0.3])
-    assert lines_of(axis)["this run"] == ([10, 100], [0.1, 0.3])
-
-
 def test_what_has_nothing_to_choose_has_no_picture(tmp_path, drawn):
     artefacts.plot_curves(tmp_path / "curves.png", [{"recall@20": 0.1}], SUMMARY | {"model": "Popularity"}, None)
     assert not (tmp_path / "curves.png").exists() and not drawn
