@@ -51,6 +51,16 @@ NAMED = [  # (the question, labels and flags beside LARGE_BATCHES, those that th
     ("confirmed negatives as edges, or not?", (LLAMA, WITHOUT), (LLAMA, WITHOUT | {"graph": "positive"})),
     ("gamma 1.5, or 1?", (LLAMA, WITHOUT), (LLAMA, WITHOUT | {"real_neg_samp_prob": 1.0})),
 ]
+CHOICES = {  # {what somebody wants: a kept run of the experiment on ML-100K that gives it}
+    "many likes, few dislikes": "rpp_rule_n_1000_kappa_3.0_graph_positive_stars_0.3_1_1.5_2024",
+    "the same, by a blend of several": "two_minus_cost_2_cost_2.0_2024",
+    "few dislikes, in seconds": "ease_w_-0.6_-0.6_0.3_1_1.2_words_2024",
+    "the published method": "rpp_llama_2024",
+    "the same, refined by a rule": "rpp_rule_2024",
+    "the same, not refined": "rpp_2024",
+    "a baseline": "lightgcn_2024",
+    "a baseline, in a second": "ease_2024",
+}
 METRICS = {"recall@20": "Recall@20", "dislikes@20": "dislikes shown"}  # what rows are compared in
 P_VALUES = [f"{title}, p, Holm" for title in METRICS.values()]
 TESTS = ["Recall@20, difference", P_VALUES[0], "dislikes shown, difference", P_VALUES[1]]
@@ -71,6 +81,18 @@ PRINTED = {  # {name of the CSV: (a sentence above the table, the columns that a
     ),
     "dislikes_one_seed": ("One seed each, of which no interval is known:", ["model", "labels", *TRIED]),
 }
+
+
+def show_choices():
+    """{name: Table} of which model to use for what: CHOICES, with the likes found and the dislikes shown."""
+    table = kept_runs.read_experiments(lambda run: run["dataset"] == "ML-100K", "hold_out_dislikes")
+    rows = []
+    for wish, name in CHOICES.items():
+        (found,) = table[[name in names for names in table["names"]]].to_dict("records")
+        rows.append({"you want": wish} | found)
+    rows = pd.DataFrame(rows).drop(columns="run")  # the flags of the names stand in docs/dislikes.md
+    columns = ["you want", "model", "labels", "seeds", "Recall@20", "dislikes shown", "train seconds"]
+    return {"choose": Table(rows, columns, headings=False)}
 
 
 def compare_dislikes():
@@ -139,18 +161,3 @@ def compare_goals(table):
 def find_labels(table, dataset, labels, flags):
     """The experiment of ReFINe++ with these labels, and these flags beside LARGE_BATCHES; None."""
     return find(table, dataset, "ReFINe++", LARGE_BATCHES.get(dataset, {}) | flags, labels)
-
-
-def find_held_out(held, row):
-    """The experiment with dislikes held out, of held, that is one of the published protocol else; None.
-
-    ReFINe++ at its defaults takes half an hour: its runs in large batches stand for it.
-    """
-    dataset, run = row["data set"], row["run"]
-    flags = run["flags"]
-    if run["model"] == "ReFINe++" and not flags:
-        flags = LARGE_BATCHES[dataset]
-    found = find(held, dataset, run["model"], flags, row["labels"])
-    if found is None:
-        found = find(held, dataset, run["model"], flags, mark_as_seen(row["labels"]))
-    return found

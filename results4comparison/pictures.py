@@ -79,7 +79,7 @@ def plot_differences(rows, names, title):
 
 
 def find_costs(dataset):
-    """The experiments of `table.py headline` and `beyond`, and the published runs."""
+    """The experiments of `table.py beyond`, the chosen systems, and the published runs."""
     rows = kept_runs.read_experiments(lambda run: table.is_beyond(run) or table.is_chosen_system(run))
     rows = rows[(rows["data set"] == dataset) & (rows["system"] != "Popularity")]
     seconds = [row["train seconds"] + count_parts(row) for _, row in rows.iterrows()]

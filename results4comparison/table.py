@@ -1,6 +1,6 @@
 """Runs as tables: mean and standard deviation over seeds, and tests over users and seeds.
 
-    python results4comparison/table.py headline     one row a system on ML-100K, for the front page
+    python results4comparison/table.py choose       which model for what, by likes and dislikes shown (held_out.py)
     python results4comparison/table.py systems      ReFINe++ and the systems it is compared with
     python results4comparison/table.py beyond       what goes beyond the published result
     python results4comparison/table.py labels       ReFINe++ trained on other labels, all compared
@@ -74,10 +74,6 @@ def is_system(run):
     if run["flags"]:
         return run["llm"] == "rule" and without(run, "no_autoencoder") == QUICK
     return run["dataset_augment"] == "original" or labels_of(run) == AUTHORS
-
-
-def is_headline(run):
-    return run["dataset"] == "ML-100K" and bool(is_chosen_system(run) or run["flags"].get("kappa"))
 
 
 def is_chosen_system(run):
@@ -157,20 +153,6 @@ def compare_beyond():
     }
 
 
-def show_headline():
-    """A system, what it reaches at what cost, and what it shows of dislikes where these are held out."""
-    table = kept_runs.read_experiments(is_headline)
-    held = kept_runs.read_experiments(lambda run: run["dataset"] == "ML-100K", "hold_out_dislikes")
-    columns = ["dislikes shown", "dislikes shown std"]
-    for place, row in table.iterrows():
-        found = held_out.find_held_out(held, row)
-        if found is not None:
-            table.loc[place, columns] = found[columns]
-    rows = add_published(table, ("ReFINe", "ReFINe++")).drop(columns="run")  # its flags stand in docs/results.md
-    columns = ["model", "labels", *FIGURES, "dislikes shown", "train seconds"]
-    return {"headline": Table(rows, columns, headings=False)}
-
-
 def compare_labels():
     """ReFINe++ with each kind of labels, and the differences between each two kinds on a data set."""
     table, pairs, found = kept_runs.read_experiments(is_about_labels), [], []
@@ -198,7 +180,7 @@ def compare_precisions():
 
 
 TABLES = {  # {name of the CSV: Table} of a command
-    "headline": show_headline,
+    "choose": held_out.show_choices,
     "systems": compare_systems,
     "beyond": compare_beyond,
     "labels": compare_labels,
