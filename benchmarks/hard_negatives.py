@@ -20,7 +20,7 @@ import time
 from itertools import islice
 from pathlib import Path
 
-import epoch as plus_plus
+import harness
 import numpy as np
 import torch
 
@@ -75,7 +75,7 @@ class AnonymousMemory:
 def epoch(path, options):
     """{"seconds" of a step, "megabytes"} of the steps of an epoch.  path: of the vectors; "" for none."""
     users, items = shape_of(options.pairs)
-    data = plus_plus.synthetic(users, items, options.pairs, 0.0, torch.device("cpu"))
+    data = harness.synthetic(users, items, options.pairs, 0.0, torch.device("cpu"))
     words = ["--dataset", "x", "--model", "HNLMRec", "--backbone", options.backbone]
     words += ["--hn_adapter", options.adapter] if path else ["--hard", "none"]
     of_model = command_line.parse(words)
@@ -85,7 +85,7 @@ def epoch(path, options):
         data.hard = HardNegatives(np.arange(len(mapped)), np.ones(len(mapped), bool), mapped, documents, "cpu")
     torch.manual_seed(0)
     model = HNLMRec(data, of_model.recommender, torch.Generator().manual_seed(0))
-    step = plus_plus.fast_step(model, torch.optim.Adam(model.parameter_groups(), lr=1e-3, fused=True))
+    step = harness.training_step(model, harness.fused_adam(model))
     model.start_epoch(1)
     batches = data.batches(of_model.run.batch_size, torch.Generator().manual_seed(0), model.trains_on)
     step(next(batches))  # makes Adam's moments

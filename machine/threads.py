@@ -5,8 +5,8 @@
     choose_threads    the number for a run, and why
 
 A step has some 300 parallel regions, and each waits for the last of its threads.  Where other processes have the cores,
-that thread waits for its turn, and a step with two threads takes not twice but twenty times as long as with one
-(benchmarks/threads.py).  Nothing here takes long to import.
+that thread waits for its turn: a step with two threads was measured to take up to twelve times as long as with one
+(docs/speed.md).  Nothing here takes long to import.
 """
 
 import os
