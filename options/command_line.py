@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from machine import shell, version
-from options.flag import check_value, declaration, default_of, names_of, refuse_idle
+from options.flag import check_value, declaration, names_of, refuse_idle
 from options.models import (
     MODELS,
     OFFICIAL,
     ConfirmedNegatives,
     Embeddings,
     Graph,
-    HnlmrecSettings,
     Penalty,
     ReFINePlusPlusSettings,
     Sampler,
@@ -45,7 +44,7 @@ ORDER = (  # of the classes that declare flags, in help, log and config.json; th
 )  # fmt: skip
 
 
-def declared():
+def find_flags():
     """{name: Declaration} of every flag, in the order of help, log and config.json."""
     found = {}
     for cls in CLASSES:
@@ -56,7 +55,7 @@ def declared():
     return {each.name: each for each in in_order}
 
 
-FLAGS = declared()
+FLAGS = find_flags()
 
 
 def names_that_are(mark):
@@ -188,15 +187,13 @@ def build(given):
 
 def refuse_foreign(given, options):
     """Raises InputError for a flag of another model, and for one of every run that this model ignores."""
-    for name in options.row.ignores.split():
-        if name in given:
-            raise InputError(f"--{name}: {options.run.model} has no use for it; leave it out")
-    for name in sorted(given.keys() - options.values().keys()):
-        why = f"{given.get('model', MODEL)} has no use for it; leave it out"
+    used = options.values().keys() - set(options.row.ignores.split())
+    for name in sorted(given.keys() - used):
+        why = f"{options.run.model} has no use for it; leave it out"
         if name in names_of(Looking):
             why = f"has no use without {'--filter' if name == 'filter_pool' else '--run'}"
         elif name in names_of(RefinementSettings):
-            why = f"{given['model']} refines no ratings; leave it out"  # CoNRec
+            why = f"{options.run.model} refines no ratings; leave it out"  # CoNRec
         raise InputError(f"--{name}: {why}")
 
 
@@ -297,36 +294,24 @@ class Help(argparse.RawDescriptionHelpFormatter):
 
 def with_defaults(made, model):
     """The parser's help as text, each flag with the default that a model has."""
+    usual = vars(LookingSettings()) | build({"model": model}).values() | {"model": MODEL}
     for action in made._actions:
-        default = default_in_words(action.dest, model) if action.dest in FLAGS else None
-        if default:
-            action.help += f" (default: {default})"
+        default = usual.get(action.dest)
+        if default in (None, []) and action.dest in FLAGS:
+            default = FLAGS[action.dest].more.get("default_words")
+        if default is None or default is False:  # 0 is a default
+            continue
+        words = [" ".join(map(str, default)) if isinstance(default, list) else str(default)]
+
+        # where it is another
+        others = {data_set: known.defaults for data_set, known in DATASETS.items()}
+        if model == "HNLMRec":
+            others["--hn_official"] = OFFICIAL
+        for other, defaults in others.items():
+            if defaults.get(action.dest, default) != default:
+                words.append(f"{other}: {defaults[action.dest]}")
+        action.help += f" (default: {'; '.join(words)})"
     return made.format_help().rstrip()
-
-
-def default_in_words(name, model):
-    """The default that a model has of a flag, and where data sets have another; None where there is none."""
-    row, more = MODELS[model], FLAGS[name].more
-    default = default_for(row, name)
-    if default is None or default == []:
-        default = more.get("default_words")
-    if default is None or default is False:  # 0 is a default
-        return None
-    others = {data_set: known.defaults.get(name, default) for data_set, known in DATASETS.items()}
-    if row.settings is HnlmrecSettings:
-        others["--hn_official"] = OFFICIAL.get(name, default)
-    words = " ".join(map(str, default)) if isinstance(default, list) else str(default)
-    return "; ".join([words, *(f"{other}: {value}" for other, value in others.items() if value != default)])
-
-
-def default_for(row, name):
-    """The default that a model has of a flag.  row: of MODELS."""
-    if name in row.defaults:
-        return row.defaults[name]
-    for cls in (row.run_settings, row.settings):
-        if name in names_of(cls):
-            return default_of(cls, name)
-    return default_of(FLAGS[name].owner, name)
 
 
 def short_help(examples):

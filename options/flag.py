@@ -65,13 +65,10 @@ def flag(default, help, **more):
 
 def shared(cls, name, default=MISSING):
     """A flag that another class declares, and this one reads, too.  default: where this class has another."""
-    original = cls.__dataclass_fields__[name]
-    metadata = {"shared": cls}
+    original, metadata = cls.__dataclass_fields__[name], {"shared": cls}
     if default is not MISSING:
         return field(default=default, metadata=metadata)
-    if original.default is MISSING:
-        return field(default_factory=original.default_factory, metadata=metadata)
-    return field(default=original.default, metadata=metadata)
+    return field(default=original.default, default_factory=original.default_factory, metadata=metadata)
 
 
 def declaration(cls, name):
@@ -104,12 +101,6 @@ def names_of(cls):
 def own_names_of(cls):
     """The flags of a class of settings that it does not share with another class."""
     return [each.name for each in fields(cls) if "shared" not in each.metadata]
-
-
-def default_of(cls, name):
-    """The default that a class of settings has of a flag."""
-    found = cls.__dataclass_fields__[name]
-    return found.default_factory() if found.default is MISSING else found.default
 
 
 def beside(words):

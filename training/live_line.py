@@ -24,7 +24,7 @@ class LiveLine:
         self.began, self.epochs_before = time.perf_counter(), state.epoch
         form = "{desc} {percentage:.0f}%{postfix}"
         self.bar = tqdm(total=state.n_steps, bar_format=form, leave=False, disable=None, dynamic_ncols=True)
-        self.shows_epochs = settings.verbose or not on_terminal(self.bar)
+        self.shows_epochs = not on_terminal(self.bar)
 
     def __enter__(self):
         return self
@@ -42,21 +42,15 @@ class LiveLine:
 
     def end_epoch(self, row):
         """row: of metrics.csv; state.epoch has counted it."""
-        stopping = self.state.stopping
-        seconds = (time.perf_counter() - self.began) / (self.state.epoch - self.epochs_before)
-        left = tqdm.format_interval(seconds * epochs_left(self.state, self.settings))
-        words = [f"at most {left} more", f"{seconds:.2g} s/epoch"]
-        if "recall@20" in row:
-            words.append(f"{self.settings.chosen_by} {self.settings.score_of(row):.4f}")
-        if stopping.best_epoch:
-            words.append(f"best {stopping.best_score:.4f} in {stopping.best_epoch}")
-        words += [f"patience {stopping.counter}/{stopping.patience}", f"loss {row['loss']:.4f}"]
+        epoch, stopping = self.state.epoch, self.state.stopping
+        epochs_left = min(stopping.patience - stopping.counter, self.settings.epochs - epoch)
+        seconds = (time.perf_counter() - self.began) / (epoch - self.epochs_before)
+        words = [
+            f"at most {tqdm.format_interval(seconds * epochs_left)} more",
+            f"{seconds:.2g} s/epoch",
+            f"{self.settings.chosen_by} {self.settings.score_of(row):.4f}",
+            f"best {stopping.best_score:.4f} in {stopping.best_epoch}",
+            f"patience {stopping.counter}/{stopping.patience}",
+            f"loss {row['loss']:.4f}",
+        ]
         self.bar.set_postfix_str(", ".join(words), refresh=False)
-
-
-def epochs_left(state, settings):
-    """How many more epochs there will be at most, if none is better than the best."""
-    stopping = state.stopping
-    evaluations = stopping.patience - stopping.counter
-    until_stopped = evaluations * settings.evaluation_step - state.epoch % settings.evaluation_step
-    return min(until_stopped, settings.epochs - state.epoch)

@@ -76,22 +76,20 @@ def train(model, data, settings, run):
                     )
                 ended = f"diverged in {where}: the loss is not finite; the best epoch before is kept"
                 break
-            row = {"epoch": epoch, "loss": float(state.loss_sum) / state.step}
+
+            # evaluate on validation, and keep the weights if they are the best so far
+            with state.average.in_place():
+                metrics = evaluation.means(measure(model, data, "validation", settings))
+                best = stopping.update(settings.score_of(metrics), epoch, model.state_dict())
+            row = {"epoch": epoch, "loss": float(state.loss_sum) / state.step, **metrics}
             lines = ["", f"Epoch: {epoch:03d}, Loss: {row['loss']:.4f}"]
             if state.note:
                 lines.append(state.note)
-
-            # once in a while: evaluate on validation, and keep the weights if they are the best so far
-            if epoch % settings.evaluation_step == 0 or epoch == settings.epochs:
-                with state.average.in_place():
-                    metrics = evaluation.means(measure(model, data, "validation", settings))
-                    best = stopping.update(settings.score_of(metrics), epoch, model.state_dict())
-                row |= metrics
-                lines += evaluation.metric_lines(metrics, settings.top_k)
-                if best:
-                    lines.append(f"Best so far: validation {settings.chosen_by} {stopping.best_score:.4f}")
-                else:
-                    lines.append(f"EarlyStopping counter: {stopping.counter} out of {stopping.patience}")
+            lines += evaluation.metric_lines(metrics, settings.top_k)
+            if best:
+                lines.append(f"Best so far: validation {settings.chosen_by} {stopping.best_score:.4f}")
+            else:
+                lines.append(f"EarlyStopping counter: {stopping.counter} out of {stopping.patience}")
             run.log(*lines, shown=live.shows_epochs)
             run.add_epoch(row)
 
@@ -160,14 +158,13 @@ def solve(model, data, settings, run):
     solved = None  # the setting that the model holds the solution of
     left = list(enumerate(model.grid, 1))[len(run.epochs) :]
     bar = tqdm(left, "solving", unit="solution", leave=False, disable=None)
-    shown = settings.verbose or not on_terminal(bar)
     for number, setting in bar:
         model.solve(setting)
         solved = setting
         metrics = evaluation.means(measure(model, data, "validation", settings))
         words = ", ".join(f"{name} {value:g}" for name, value in setting.items()) or "closed form"
         lines = evaluation.metric_lines(metrics, settings.top_k)
-        run.log("", f"Solution {number} of {len(model.grid)}: {words}", *lines, shown=shown)
+        run.log("", f"Solution {number} of {len(model.grid)}: {words}", *lines, shown=not on_terminal(bar))
         run.add_epoch(setting | metrics)
 
     scores = [settings.score_of(row) for row in run.epochs]

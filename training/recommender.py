@@ -245,6 +245,8 @@ def penalty(optimizer):
     total = 0
     for group in optimizer.param_groups:
         if group["weight_decay"]:
-            square = nn.utils.get_total_norm(processes.counted_here(group["params"])) ** 2
+            # in the sum over processes, what is not cut the first counts alone
+            counted = [weight for weight in group["params"] if processes.cut_of(weight) or processes.number() == 0]
+            square = nn.utils.get_total_norm(counted) ** 2
             total = total + group["weight_decay"] / 2 * processes.total(square)
     return total

@@ -29,7 +29,7 @@ import main
 from machine import processes, shell
 from model import ReFINePlusPlus
 from training import checkpoint, loop
-from training.checkpoint import TrainingState, of_weights
+from training.checkpoint import TrainingState, map_weights
 from training.recommender import penalty
 from utils import InputError
 
@@ -67,7 +67,7 @@ def build(case, data, *more):
 
 def whole_gradients(model):
     gradients = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
-    return of_weights(processes.whole, model, gradients)
+    return map_weights(processes.whole, model, gradients)
 
 
 def steps(case, data):
@@ -86,7 +86,7 @@ def steps(case, data):
                 loss.backward()
                 gradients.append(whole_gradients(model))
                 optimizer.step()
-    return losses, gradients, of_weights(processes.whole, model, model.state_dict())
+    return losses, gradients, map_weights(processes.whole, model, model.state_dict())
 
 
 def train(case, folder, epochs, *more, stop=None):
@@ -101,7 +101,7 @@ def train(case, folder, epochs, *more, stop=None):
         loop.train(model, data, settings, run)
     except shell.Stopped:
         return [], {}
-    return run.epochs, of_weights(processes.whole, model, model.state_dict())
+    return run.epochs, map_weights(processes.whole, model, model.state_dict())
 
 
 class Recorded(Silent):
