@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from machine import shell, version
-from options.flag import check_value, declaration, names_of, refuse_idle
+from options.flag import check_value, declared_by, default_of, names_of, refuse_idle
 from options.models import (
     MODELS,
     OFFICIAL,
@@ -29,33 +29,27 @@ from options.models import (
 )
 from options.negatives import StageSettings
 from options.refinement import RefinementSettings
-from options.run import GIVE_ONE, MODEL, Looking, LookingSettings, RunSettings, Training, TrainingSettings, WhatToRun
+from options.run import (
+    GIVE_ONE,
+    MODEL,
+    Evaluation,
+    Files,
+    Looking,
+    LookingSettings,
+    RunSettings,
+    Training,
+    WhatToRun,
+)
 from preparation.sources import DATASETS
 from utils import InputError
 
 ABOUT = "ReFINe++: a recommender that models negative feedback refined by a language model."
 USAGE = "python main.py --dataset NAME [--model NAME] [flags]"
-CLASSES = (
-    RunSettings, TrainingSettings, RefinementSettings, *(row.settings for row in MODELS.values()), LookingSettings
-)  # fmt: skip
-ORDER = (  # of the classes that declare flags, in help, log and config.json; the others follow
+CLASSES = (  # that declare flags, in the order of help, log and config.json
     WhatToRun, RefinementSettings, Embeddings, Graph, ConfirmedNegatives, Penalty, ReFINePlusPlusSettings,
-    Sampler, *(row.settings for row in MODELS.values()), StageSettings, Training,
+    Sampler, *(row.settings for row in MODELS.values()), StageSettings, Training, Evaluation, Files, Looking,
 )  # fmt: skip
-
-
-def find_flags():
-    """{name: Declaration} of every flag, in the order of help, log and config.json."""
-    found = {}
-    for cls in CLASSES:
-        for name in names_of(cls):
-            found[name] = declaration(cls, name)
-    place = {owner: ORDER.index(owner) for owner in ORDER}
-    in_order = sorted(found.values(), key=lambda each: place.get(each.owner, len(ORDER)))
-    return {each.name: each for each in in_order}
-
-
-FLAGS = find_flags()
+FLAGS = {each.name: each for cls in CLASSES for each in declared_by(cls)}
 
 
 def names_that_are(mark):
@@ -103,21 +97,16 @@ class Options:
         """
         without_use, in_use = {}, set()
         for part in self.parts:
-            found = self.idle_in(part)
+            found = part.without_use()
+            if part is self.refinement and self.run.dataset_augment == "original":
+                why = "nothing is refined, the ratings are used as they are; add --dataset_augment augment"
+                found = dict.fromkeys(vars(part), why)
+            if part is self.run:
+                found |= dict.fromkeys(self.row.ignores.split(), f"{self.run.model} has no use for it; leave it out")
             in_use |= vars(part).keys() - found.keys()
             for name, why in found.items():
                 without_use[name] = without_use.get(name) or why
         return {name: why for name, why in without_use.items() if name not in in_use}
-
-    def idle_in(self, part):
-        """{flag: why it changes nothing} of one of the parts."""
-        if part is self.refinement and self.run.dataset_augment == "original":
-            why = "nothing is refined, the ratings are used as they are; add --dataset_augment augment"
-            return dict.fromkeys(vars(part), why)
-        found = part.without_use()
-        if part is self.run:
-            found |= dict.fromkeys(self.row.ignores.split(), f"{self.run.model} has no use for it; leave it out")
-        return found
 
     def effective(self):
         """The effective settings, as plain JSON values: what the run uses, and nothing that it ignores."""
@@ -268,21 +257,17 @@ def parser(names=None, title=None, **style):
         section = title or each.owner.title
         if section not in groups:
             groups[section] = made.add_argument_group(section)
-        groups[section].add_argument(f"--{name}", **arguments_of(each))
+        more = {key: each.more[key] for key in ("choices", "nargs", "metavar", "help") if key in each.more}
+        if name == "model":
+            more |= {"choices": list(MODELS), "metavar": "NAME"}
+        if each.kind is bool:
+            more["action"] = "store_true"
+        else:
+            more["type"] = each.more.get("type", each.kind)
+        groups[section].add_argument(f"--{name}", default=argparse.SUPPRESS, **more)
     made.add_argument("-h", "--help", action="store_true", default=argparse.SUPPRESS, help="this help")
     made.add_argument("--version", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return made
-
-
-def arguments_of(flag):
-    """What argparse is told of a flag.  flag: its Declaration."""
-    more = {key: flag.more[key] for key in ("choices", "nargs", "metavar", "type") if key in flag.more}
-    if flag.name == "model":
-        more |= {"choices": list(MODELS), "metavar": "NAME"}
-    more |= {"help": flag.more["help"], "default": argparse.SUPPRESS}
-    if flag.kind is bool:
-        return more | {"action": "store_true"}
-    return {"type": flag.kind} | more
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
@@ -294,10 +279,11 @@ class Help(argparse.RawDescriptionHelpFormatter):
 
 def with_defaults(made, model):
     """The parser's help as text, each flag with the default that a model has."""
-    usual = vars(LookingSettings()) | build({"model": model}).values() | {"model": MODEL}
     for action in made._actions:
-        default = usual.get(action.dest)
-        if default in (None, []) and action.dest in FLAGS:
+        if action.dest not in FLAGS:  # --help
+            continue
+        default = default_for(MODELS[model], action.dest)
+        if default in (None, []):
             default = FLAGS[action.dest].more.get("default_words")
         if default is None or default is False:  # 0 is a default
             continue
@@ -312,6 +298,16 @@ def with_defaults(made, model):
                 words.append(f"{other}: {defaults[action.dest]}")
         action.help += f" (default: {'; '.join(words)})"
     return made.format_help().rstrip()
+
+
+def default_for(row, name):
+    """The default that a model has of a flag.  row: of MODELS."""
+    if name in row.defaults:
+        return row.defaults[name]
+    for cls in (row.run_settings, row.settings):
+        if name in names_of(cls):
+            return default_of(cls, name)
+    return default_of(FLAGS[name].owner, name)
 
 
 def short_help(examples):

@@ -71,17 +71,14 @@ def shared(cls, name, default=MISSING):
     return field(default=original.default, default_factory=original.default_factory, metadata=metadata)
 
 
-def declaration(cls, name):
-    """The Declaration of a flag that a class of settings has."""
-    for owner in cls.__mro__:
-        if name not in inspect.get_annotations(owner):
-            continue
-        found = owner.__dataclass_fields__[name]
-        if "shared" in found.metadata:
-            return declaration(found.metadata["shared"], name)
-        if found.metadata:  # else a subclass has another default, and says nothing more
-            return Declaration(name, owner, kind_of(found.type), dict(found.metadata))
-    raise AttributeError(name)
+def declared_by(cls):
+    """The Declarations of a class: not of what it shares with another, or has another default of."""
+    found = []
+    for name in inspect.get_annotations(cls):
+        own = cls.__dataclass_fields__[name]
+        if "help" in own.metadata:
+            found.append(Declaration(name, cls, kind_of(own.type), dict(own.metadata)))
+    return found
 
 
 def kind_of(annotation):
@@ -101,6 +98,12 @@ def names_of(cls):
 def own_names_of(cls):
     """The flags of a class of settings that it does not share with another class."""
     return [each.name for each in fields(cls) if "shared" not in each.metadata]
+
+
+def default_of(cls, name):
+    """The default that a class of settings has of a flag."""
+    found = cls.__dataclass_fields__[name]
+    return found.default_factory() if found.default is MISSING else found.default
 
 
 def beside(words):
