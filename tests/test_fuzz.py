@@ -71,15 +71,6 @@ def test_any_bytes_are_a_table_or_one_clear_line(folder, read, content):
         assert str(folder / "any") in str(error)
 
 
-@given(rows=ROWS, at=st.integers(0, 400), byte=st.binary(min_size=1, max_size=3))
-def test_a_damaged_file_is_a_table_or_one_clear_line(folder, rows, at, byte):
-    content = as_tsv(rows).encode()
-    at %= len(content)
-    test_any_bytes_are_a_table_or_one_clear_line.hypothesis.inner_test(
-        folder, lambda path: read_ratings(path, "\t", (1, 2, 3, 4, 5)), content[:at] + byte + content[at + 1 :]
-    )
-
-
 @given(tokens=st.lists(IDS | st.integers(-50, 50).map(str), min_size=1, unique=True))
 def test_sorting_ids_loses_none_and_does_not_depend_on_their_order(tokens):
     found = sort_ids(tokens).tolist()
@@ -101,12 +92,6 @@ WORDS += ["none", "these", "final", "analysis", '"']
 def test_whatever_a_model_says_is_about_the_items_of_the_question_or_no_answer(text, finished, n):
     said = parse(text, finished, [f"Film {number} ({1989 + number})" for number in range(1, n + 1)])
     assert said is None or (len(said) == n and set(said) <= {True, False, None} and set(said) != {None})
-
-
-@given(chosen=st.sets(st.integers(1, 9), min_size=1), separator=st.sampled_from([", ", ",", " and ", "\n"]))
-def test_a_plain_list_of_numbers_is_understood(chosen, separator):
-    text = separator.join(map(str, sorted(chosen)))
-    assert parse(text + "\n", True, ["A film"] * 9) == [number in chosen for number in range(1, 10)]
 
 
 @given(
@@ -167,11 +152,6 @@ def test_preparation_leaks_nothing_and_accounts_for_every_row(folder, rows):
         n = sum(row[0] == user for row in kept)
         assert sum(row[0] == user for row in test) == int(0.2 * n)
         assert sum(row[0] == user for row in validation) == int(0.1 * n)
-
-
-@given(rows=dense_ratings())
-def test_preparing_again_changes_nothing(folder, rows):
-    assert prepared(folder, rows) == prepared(folder, rows)
 
 
 @given(rows=dense_ratings(), at=st.integers(0, 1000))

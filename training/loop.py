@@ -6,6 +6,7 @@ solve        a closed-form model, one solution for each setting of its grid
 measure      the metrics of the model's present weights
 """
 
+import sys
 import time
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,7 +18,6 @@ from machine import processes
 from machine.shell import Stopped, deferred_signals
 from training import evaluation
 from training.checkpoint import TrainingState
-from training.live_line import LiveLine, on_terminal
 from training.recommender import penalty
 from utils import InputError
 
@@ -59,11 +59,12 @@ def train(model, data, settings, run):
     if settings.resume:
         state.load(run)
 
-    with deferred_signals() as signals, LiveLine(state, settings) as live:
+    shown = {"unit": "epoch", "leave": False, "disable": None, "dynamic_ncols": True}
+    with deferred_signals() as signals, tqdm(total=settings.epochs, initial=state.epoch, **shown) as bar:
         ended = why_over(state, settings)
         while not ended:
             epoch = state.epoch + 1
-            run_epoch(state, data, settings, run, signals, live)
+            run_epoch(state, data, settings, run, signals)
 
             # a loss that is not finite: go back to the best epoch, if there was one
             bad_step = state.first_bad_step()
@@ -90,12 +91,14 @@ def train(model, data, settings, run):
                 lines.append(f"Best so far: validation {settings.chosen_by} {stopping.best_score:.4f}")
             else:
                 lines.append(f"EarlyStopping counter: {stopping.counter} out of {stopping.patience}")
-            run.log(*lines, shown=live.shows_epochs)
+            run.log(*lines, shown=not on_terminal(bar))
             run.add_epoch(row)
+            progress = f"{settings.chosen_by} {settings.score_of(row):.4f}, best {stopping.best_score:.4f}"
+            bar.set_postfix_str(f"{progress}, patience {stopping.counter}/{stopping.patience}", refresh=False)
+            bar.update()
 
             state.epoch = epoch
             state.start_epoch()
-            live.end_epoch(row)
             ended = why_over(state, settings)
             if ended:
                 state.save(run)
@@ -119,7 +122,12 @@ def why_over(state, settings):
     return None
 
 
-def run_epoch(state, data, settings, run, signals, live):
+def on_terminal(bar):
+    """Whether somebody looks at this tqdm bar (stderr) and at what is printed (stdout).  Then the bar must do."""
+    return not bar.disable and sys.stdout.isatty()
+
+
+def run_epoch(state, data, settings, run, signals):
     """The steps of an epoch that are left: all, unless the run was resumed in the middle of it."""
     model, optimizer = state.model, state.optimizer
     model.train()
@@ -129,7 +137,6 @@ def run_epoch(state, data, settings, run, signals, live):
 
     state.shuffle.set_state(state.shuffle_before)
     batches = data.batches(settings.batch_size, state.shuffle, model.trains_on)
-    live.start_epoch()
     for batch in islice(batches, state.step, None):
         loss = model.loss(batch)
         state.count_step(loss.detach(), penalty(optimizer))
@@ -138,7 +145,6 @@ def run_epoch(state, data, settings, run, signals, live):
             loss.backward()
             optimizer.step()
             state.average.update()
-        live.step()
         state.save_if_due(run, signals)
 
 

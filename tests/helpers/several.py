@@ -35,9 +35,8 @@ from utils import InputError
 
 USERS, ITEMS = 31, 50  # no multiples of 2 and 3
 CASES = (
-    "ReFINe++", "ReFINe++ --negatives per_user --star_weights 1 2 3", "ReFINe++ --loss bpr --graph positive",
-    "ReFINe++ --no_autoencoder", "ReFINe++ --no_alignment", "LightGCN", "LightGCN --sampler dns",
-    "LightGCN --sampler mixgcf", "MF --sampler ahns", "ReFINe",
+    "ReFINe++", "ReFINe++ --negatives per_user --star_weights 1 2 3 --no_alignment",
+    "ReFINe++ --loss bpr --graph positive --no_autoencoder", "LightGCN --sampler mixgcf", "MF --sampler ahns", "ReFINe",
 )  # fmt: skip
 STOP = 9  # a signal to one process in this step, in the middle of an epoch
 KILL = 12

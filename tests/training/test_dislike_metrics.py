@@ -126,9 +126,3 @@ def test_ratios_are_of_means_and_a_cost_weighs_what_is_chosen_by():
     plain, costly = RunSettings(), RunSettings(dislike_cost=2)
     assert plain.score_of(figures | {"recall@20": 0.1}) == 0.1 and costly.score_of(figures) == 2 - 2 * 0.5
     assert plain.chosen_by == "Recall@20" and costly.chosen_by == "likes@20 less 2 x dislikes@20"
-
-
-def test_what_is_said_of_nobody_is_no_number():
-    assert np.isnan(evaluation.means({"like_auc": np.array([np.nan])})["like_auc"])
-    figures = evaluation.means({"likes@20": np.array([0.0]), "dislikes@20": np.array([0.0])})
-    assert np.isnan(figures["dislikes_per_like@20"])
