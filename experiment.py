@@ -57,11 +57,11 @@ class Csvs(NamedTuple):
 def fit(name, raw, folder, options, run):
     """The three stages on one data set.
 
-    name, raw, folder: of locate.  options: command_line.Options; what is left open in them is filled in here.
-    run: run_folder.Run.
+    name, raw, folder: of locate.  run: run_folder.Run.  options: command_line.Options; what is left open in them is
+    filled in here.
 
-    All processes of a run go through it (machine/processes.py).  Prepare, refine and a closed form are the first one's
-    alone.
+    All processes of a run go through it (machine/processes.py).  The first one alone prepares, refines, and does a
+    closed form.
     """
     closed_form = options.row.closed_form
     if closed_form and not utils.is_first():
@@ -70,7 +70,8 @@ def fit(name, raw, folder, options, run):
     hardware.use_threads(options.run, run)  # for what comes before training, such as a language model
     if not closed_form:
         processes.join(device)  # from here on several processes know of each other
-        processes.refuse_what_is_not_shared(model_class(options.run.model), options.run.model, options.recommender)
+        kind = model_class(options.run.model)
+        processes.refuse_what_is_not_shared(kind, options.run.model, options.recommender)
     asked = deepcopy(options)
     run.check_settings(options.effective(), settled=False)
 
@@ -93,8 +94,8 @@ def fit(name, raw, folder, options, run):
         runs = options.recommender.blend
         made_from["blended"] = [utils.sha256(Path(blended) / "summary.json") for blended in runs]
     settings = options.effective() | model.settled()
-    columns = [*model.columns, *evaluation.metric_names(options.run.cut_offs, bool(options.run.protocol))]
-    run.open(settings, made_from, options.run.resume, columns)
+    metrics = evaluation.metric_names(options.run.cut_offs, bool(options.run.protocol))
+    run.open(settings, made_from, options.run.resume, [*model.columns, *metrics])
     counts = count(data, model)
     log_header(run, settings, csvs.train, counts, data)
     run.log(threads, f"{options.run.model}: {', '.join(model.terms())}")
@@ -107,11 +108,19 @@ def fit(name, raw, folder, options, run):
         return
     test = evaluation.means(per_user)
     summary = {
-        "dataset": name, "model": options.run.model, "random_seed": options.run.random_seed, "data": counts,
-        **outcome.figures(), "validation": in_json(validation), "test": in_json(test), "lists": lists,
-        "peak_memory_mb": peak_memory_mb, "device": processes.in_words(device),
-        "dataset_augment": options.run.dataset_augment, **csvs.labels,
-    }  # fmt: skip
+        "dataset": name,
+        "model": options.run.model,
+        "random_seed": options.run.random_seed,
+        "data": counts,
+        **outcome.figures(),
+        "validation": in_json(validation),
+        "test": in_json(test),
+        "lists": lists,
+        "peak_memory_mb": peak_memory_mb,
+        "device": processes.in_words(device),
+        "dataset_augment": options.run.dataset_augment,
+        **csvs.labels,
+    }
     if options.run.protocol:
         summary |= {"protocol": options.run.protocol, "chosen_by": options.run.chosen_by}
     changed = options.ablation(name)
@@ -123,7 +132,7 @@ def fit(name, raw, folder, options, run):
 
 
 def make_csvs(name, raw, folder, options, device, run):
-    """Prepare and refine.  What was picked where options left it open is filled in there.  Returns Csvs."""
+    """Prepare and refine: Csvs.  What was picked where options left it open is filled in there."""
     with utils.locked(folder, run.log):
         own = folder_of_splits(folder, options.run.protocol)
         if options.run.protocol and options.run.split == "time":
@@ -207,7 +216,7 @@ def refuse_labels_from_later(asking, settings, labels):
 
 
 def hashes_of_splits(name, folder, protocol):
-    """{part: SHA-256}: a run that is resumed, or that waited for a language model, must find the same CSVs again."""
+    """{part: SHA-256}: a run that is resumed, or waited for a language model, must find the same CSVs."""
     return {part: utils.sha256(folder / f"{name}_{part}.csv") for part in parts_of(protocol)}
 
 
@@ -227,7 +236,7 @@ def cf_vectors(name, raw, folder, train_csv, data, asked, device):
     options.fill_in_of_data_set(name)
     protocol = options.run.protocol
     ratings = stage.ratings_name(folder_of_splits(folder, protocol), train_csv)
-    options.run.path_name = "_".join(["cf", *([protocol] if protocol else []), ratings, str(seed)])
+    options.run.path_name = "_".join(filter(None, ["cf", protocol, ratings, str(seed)]))
     with run_folder.Run(options.run.result_dir / name / options.run.path_name) as run:
         if not (run.folder / "summary.json").exists():
             options.run.resume = (run.folder / "config.json").exists()
@@ -249,7 +258,7 @@ def in_json(figures):
 
 
 def count(data, model):
-    """The header counts of the published logs; train counts the interactions that the model learns from."""
+    """The header counts of the published logs; train: the interactions that the model learns from."""
     counts = {
         "users": data.n_users,
         "items": data.n_items,
@@ -315,7 +324,7 @@ def memory_that_may_not_suffice(settings, device):
 
 
 def train_and_test(model, data, options, device, run):
-    """(Outcome, {metric: mean} on validation, {metric: of each user} on test), of the weights that were best there."""
+    """(Outcome, {metric: mean} on validation, {metric: (users,)} on test), both of the best weights."""
     learn = loop.solve if options.row.closed_form else loop.train
     with memory_that_may_not_suffice(options.run, device):
         outcome = learn(model, data, options.run, run)
@@ -346,11 +355,13 @@ def leave_behind(model, data, items, outcome, per_user, block, run):
 
 
 def show(summary, test, settings, run):
-    """Draw the curves, and print the comparison with published figures and the test results.  settings: RunSettings."""
+    """Draw the curves; print the comparison with published figures, and the test results."""
     published = None if settings.protocol else compare.published(summary["dataset"], settings.model)
     artefacts.plot_curves(run.folder / "curves.png", run.epochs, summary, published)
+    run.log("", f"Run folder: {run.folder}", "")
     comparison = compare.table(summary, published)
-    run.log("", f"Run folder: {run.folder}", "", *([*comparison, ""] if comparison else []))
+    if comparison:
+        run.log(*comparison, "")
     results = evaluation.metric_lines(test, settings.top_k)
     lists = evaluation.line_of_lists(summary["lists"])
     run.log(RULE, "Final Test Results", *results, lists, RULE)  # what people look for, last

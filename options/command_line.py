@@ -116,8 +116,9 @@ class Options:
 
     def fill_in_of_data_set(self, name):
         """Fill in what the data set decides, where no flag does.  name: of the data set."""
-        decided = DATASETS[name].defaults if name in DATASETS else {}
-        for flag, value in decided.items():
+        if name not in DATASETS:
+            return
+        for flag, value in DATASETS[name].defaults.items():
             for part in self.parts:
                 if hasattr(part, flag) and flag not in self.given:
                     setattr(part, flag, value)
@@ -136,8 +137,10 @@ class Options:
 
     def usual(self):
         """The Options of the same model on the same data set where no other flag is given but --hn_official."""
-        official = {"hn_official": True} if getattr(self.recommender, "hn_official", False) else {}
-        return build({"dataset": self.run.dataset, "model": self.run.model, **official})
+        given = {"dataset": self.run.dataset, "model": self.run.model}
+        if getattr(self.recommender, "hn_official", False):
+            given["hn_official"] = True
+        return build(given)
 
     def ablation(self, name):
         """The changed model and training flags: what makes this run another experiment than its model's default."""
@@ -165,7 +168,9 @@ def make(given):
 def build(given):
     """Options of {flag: value}, without any check."""
     row = MODELS[given.get("model", MODEL)]
-    values = row.defaults | (OFFICIAL if given.get("hn_official") else {}) | given
+    values = row.defaults | given
+    if given.get("hn_official"):
+        values = row.defaults | OFFICIAL | given
 
     def filled(cls):
         return cls(**{name: value for name, value in values.items() if name in names_of(cls)})
@@ -179,8 +184,10 @@ def refuse_foreign(given, options):
     used = options.values().keys() - set(options.row.ignores.split())
     for name in sorted(given.keys() - used):
         why = f"{options.run.model} has no use for it; leave it out"
-        if name in names_of(Looking):
-            why = f"has no use without {'--filter' if name == 'filter_pool' else '--run'}"
+        if name == "filter_pool":
+            why = "has no use without --filter"
+        elif name in names_of(Looking):
+            why = "has no use without --run"
         elif name in names_of(RefinementSettings):
             why = f"{options.run.model} refines no ratings; leave it out"  # CoNRec
         raise InputError(f"--{name}: {why}")
@@ -194,7 +201,7 @@ def parse(argv=None, examples=""):
     """
     given = vars(parser().parse_args(argv))
     if given.pop("help", False):
-        print((help_on(given["model"]) if "model" in given else short_help(examples)).rstrip())
+        print(help_on(given["model"]) if "model" in given else short_help(examples))
         sys.exit(0)
     if given.pop("version", False):
         print(version.in_words())

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 import torch.utils._python_dispatch as dispatch
-from synthetic import Silent, flags_of, made, train_data
+from synthetic import Silent, made, train_data, words_of
 
 from machine import hardware
 from options.models import MODELS, model_class
@@ -42,9 +42,7 @@ def ratings(device="cpu", kept=slice(None)):
 def build(words, data, *more):
     """The model with small sizes and, of ReFINe, similar items weighted from epoch 2 on."""
     sizes = {"embedding_dim": 8, "hidden_dim": 12, "batch_size": 100, "t": 2, "r": 3, "epochs": 4}
-    usable = flags_of(words[0]) - ({"hidden_dim"} if "--no_autoencoder" in words else set())
-    small = [word for name, size in sizes.items() if name in usable for word in (f"--{name}", str(size))]
-    return made(words[0], data, *words[1:], *small, *more)
+    return made(words[0], data, *words[1:], *words_of(words[0], sizes, words), *more)
 
 
 # -------------------------------------------------------------------------- without a device, on the CPU

@@ -51,13 +51,13 @@ def flags(world, vectors, tmp_path):
     """(model, more flags) -> a command line of a run of four epochs."""
 
     def flags(model="ReFINe++", *more):
-        paths = {"--dataset": world, "--data_dir": tmp_path / "data", "--result_dir": tmp_path / "result"}
         sizes = {"epochs": 4, "batch_size": 80, "embedding_dim": 8, "hidden_dim": 12, "t": 2, "r": 3}
-        sizes = [f"--{flag}={size}" for flag, size in sizes.items() if flag in synthetic.flags_of(model)]
-        llm = ["--llm", "rule"] if MODELS[model].defaults.get("dataset_augment") else []
-        hard = ["--hn_folder", str(vectors)] if model == "HNLMRec" else []
-        own = ["--model", model, *llm, *hard, "--device", "cpu", *sizes, *more]
-        return [*(str(part) for pair in paths.items() for part in pair), *own]
+        words = [*synthetic.paths_of(world, tmp_path), "--model", model, "--device", "cpu"]
+        if MODELS[model].defaults.get("dataset_augment"):
+            words += ["--llm", "rule"]
+        if model == "HNLMRec":
+            words += ["--hn_folder", str(vectors)]
+        return [*words, *synthetic.words_of(model, sizes), *more]
 
     return flags
 
@@ -370,11 +370,14 @@ def test_the_same_command_gives_identical_files_and_other_threads_close_ones(fla
 
 def test_a_lock_keeps_two_runs_from_preparing_one_folder_at_once(flags, tmp_path):
     """Two processes start together on a folder that neither has prepared; both end well, with the same numbers."""
-    commands = [[sys.executable, "main.py", *flags("Popularity", "--path_name", name)] for name in "ab"]
-    processes = [subprocess.Popen(c, cwd=ROOT, stdout=subprocess.PIPE, text=True) for c in commands]
-    outputs = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    assert sum("splits: prepared" in output for output in outputs) == 1
+    started, prepared = [], 0
+    for name in "ab":
+        command = [sys.executable, "main.py", *flags("Popularity", "--path_name", name)]
+        started.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True))
+    for process in started:
+        prepared += "splits: prepared" in process.communicate()[0]
+        assert process.returncode == 0
+    assert prepared == 1
     assert_same_end(*(tmp_path / "result" / "blocks" / name for name in "ab"))
 
 

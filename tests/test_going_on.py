@@ -23,12 +23,11 @@ KEPT |= {"summary.json"}
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """run(name, flag, ...) trains LightGCN on a constructed data set -> run folder."""
-    folder = synthetic.write_data_set(tmp_path / "x")
-    paths = ["--dataset", folder, "--data_dir", tmp_path / "data", "--result_dir", tmp_path / "result"]
+    paths = synthetic.paths_of(synthetic.write_data_set(tmp_path / "x"), tmp_path)
 
-    def run(name, *flags, model="LightGCN"):
-        sizes = [] if model == "EASE" else ["--embedding_dim", "8", "--batch_size", "200"]
-        main.main([*map(str, paths), "--model", model, *sizes, "--path_name", name, *map(str, flags)])
+    def run(name, *flags):
+        sizes = ["--embedding_dim", "8", "--batch_size", "200"]
+        main.main([*paths, "--model", "LightGCN", *sizes, "--path_name", name, *map(str, flags)])
         return tmp_path / "result" / "x" / name
 
     return run
@@ -135,9 +134,7 @@ def test_a_folder_with_the_settings_of_an_older_version_is_refused_in_one_line(r
 @pytest.fixture
 def interrupted(tmp_path, monkeypatch):
     """refused(flag, ...) of a resumed run -> the message, beside a run of LightGCN that was stopped in its step 3."""
-    folder = synthetic.write_data_set(tmp_path / "x")
-    paths = ["--dataset", folder, "--data_dir", tmp_path / "data", "--result_dir", tmp_path / "result"]
-    words = [*map(str, paths), "--batch_size", "200"]
+    words = [*synthetic.paths_of(synthetic.write_data_set(tmp_path / "x"), tmp_path), "--batch_size", "200"]
     with monkeypatch.context() as patch:
         interrupts.count_steps(patch, "LightGCN", interrupts.signal_at(3, signal.SIGTERM))
         with pytest.raises(shell.Stopped):

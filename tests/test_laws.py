@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from blocks import ITEMS, USERS, block_data, withheld
-from synthetic import Silent, flags_of, made, options_of
+from synthetic import Silent, made, options_of, words_of
 
 from options.flag import names_of, own_names_of
 from options.models import MODELS, model_class
@@ -35,11 +35,7 @@ def trained(name, data, folder, **changes):
     """The model after training, with its best weights, and its options."""
     numbers = {"embedding_dim": 16, "hidden_dim": 24, "batch_size": 64, "learning_rate": 0.02, "r": 5, "t": 10}
     numbers |= {"siren_dropout": 0.1, "epochs": EPOCHS.get(name, 60), "early_stopping_step": 1000} | changes
-    usable = flags_of(name) | {"random_seed"}
-    if "no_autoencoder" in changes:
-        usable -= {"hidden_dim"}
-    words = [word for key, value in numbers.items() if key in usable for word in (f"--{key}", *str(value).split())]
-    options = options_of(name, *words)
+    options = options_of(name, *words_of(name, numbers, [f"--{flag}" for flag in changes]))
     torch.manual_seed(options.run.random_seed)
     generator = torch.Generator().manual_seed(options.run.random_seed)
     model = model_class(name)(data, options.recommender, generator)
@@ -151,7 +147,8 @@ FLAGS_OF["LightGCN"] += sorted({*names_of(Training)} - NOT_HERE)
 @pytest.mark.parametrize(("name", "flag"), [(name, flag) for name in ALONE for flag in FLAGS_OF[name]])
 def test_every_flag_of_a_model_changes_what_it_learns(data, tmp_path, name, flag):
     value, _, both = OTHER[flag].partition(" WITH ")
-    short = {"epochs": 2, "t": 1} | ({both.split("=")[0]: both.split("=")[1]} if both else {})
+    beside, _, its_value = both.partition("=")
+    short = {"epochs": 2, "t": 1, beside: its_value}
     one, other = (trained(name, data, tmp_path, **short | changed)[0] for changed in ({}, {flag: value}))
     with torch.no_grad():
         assert not torch.equal(torch.cat(one.embeddings()), torch.cat(other.embeddings()))

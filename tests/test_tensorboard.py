@@ -15,10 +15,9 @@ from options import run as options_of_runs
 @pytest.fixture
 def arguments(tmp_path):
     """(flag, ...) -> the command line of a run of LightGCN."""
-    folder = synthetic.write_data_set(tmp_path / "x")
-    paths = ["--dataset", folder, "--data_dir", tmp_path / "data", "--result_dir", tmp_path / "result"]
+    paths = synthetic.paths_of(synthetic.write_data_set(tmp_path / "x"), tmp_path)
     sizes = ["--model", "LightGCN", "--embedding_dim", "8", "--path_name", "a", "--tensorboard"]
-    return lambda *flags: [*map(str, paths), *sizes, *flags]
+    return lambda *flags: [*paths, *sizes, *flags]
 
 
 def rows_of(folder):

@@ -48,11 +48,11 @@ class Outcome:
 
 
 def train(model, data, settings, run):
-    """Train by gradient until early stopping; returns the Outcome.  The model is left with its best epoch's weights.
+    """Train by gradient until early stopping.  Returns Outcome; the model has the weights of its best epoch.
 
-    settings: TrainingSettings.  Each epoch logs what the published logs hold.  last.pt is written now and then, and
-    when a signal asks to stop, between two steps, so that --resume goes on from there.  A loss that is not finite ends
-    training.
+    settings: TrainingSettings.  Each epoch logs what the published logs hold.  last.pt is written now and then,
+    and between two steps when a signal asks to stop: --resume goes on from there.  A loss that is not finite
+    ends training.
     """
     state = TrainingState(model, settings, run.folder / "last.pt")
     stopping = state.stopping
@@ -93,8 +93,9 @@ def train(model, data, settings, run):
                 lines.append(f"EarlyStopping counter: {stopping.counter} out of {stopping.patience}")
             run.log(*lines, shown=not on_terminal(bar))
             run.add_epoch(row)
-            progress = f"{settings.chosen_by} {settings.score_of(row):.4f}, best {stopping.best_score:.4f}"
-            bar.set_postfix_str(f"{progress}, patience {stopping.counter}/{stopping.patience}", refresh=False)
+            now = f"{settings.chosen_by} {settings.score_of(row):.4f}, best {stopping.best_score:.4f}"
+            patience = f"patience {stopping.counter}/{stopping.patience}"
+            bar.set_postfix_str(f"{now}, {patience}", refresh=False)
             bar.update()
 
             state.epoch = epoch
@@ -123,7 +124,7 @@ def why_over(state, settings):
 
 
 def on_terminal(bar):
-    """Whether somebody looks at this tqdm bar (stderr) and at what is printed (stdout).  Then the bar must do."""
+    """Whether somebody looks at this tqdm bar (stderr) and at what is printed (stdout)."""
     return not bar.disable and sys.stdout.isatty()
 
 
@@ -149,10 +150,10 @@ def run_epoch(state, data, settings, run, signals):
 
 
 def solve(model, data, settings, run):
-    """Try each setting of a closed-form model's grid; returns the Outcome.  The model is left with the best solution.
+    """Try each setting of a closed-form model's grid.  Returns Outcome; the model has the best solution.
 
-    settings: RunSettings.  A ridge penalty is chosen on validation, by Recall@20 where --dislike_cost does not say
-    otherwise; a tie goes to the later one.  metrics.csv keeps what was tried, and --resume goes on with the rest.
+    settings: RunSettings.  It is chosen on validation, by Recall@20 where --dislike_cost does not say otherwise;
+    a tie goes to the later one.  metrics.csv keeps what was tried, and --resume goes on with the rest.
     """
     started = time.perf_counter()
     if settings.resume:

@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import numpy as np
 import torch
-from synthetic import Silent, flags_of, made, train_data
+from synthetic import Silent, made, train_data, words_of
 
 import experiment  # noqa: F401, before the processes fork
 import main
@@ -56,11 +56,7 @@ def build(case, data, *more):
     """The model in float64, so that what several processes add up differs from one's sums by next to nothing."""
     name, *words = case.split()
     sizes = {"embedding_dim": 12, "hidden_dim": 7, "batch_size": 60, "t": 2, "r": 3, "lambda_ae": 0.1}
-    usable = flags_of(name)
-    if "--no_autoencoder" in words:
-        usable -= {"hidden_dim", "lambda_ae"}
-    words += [word for flag, size in sizes.items() if flag in usable for word in (f"--{flag}", str(size))]
-    model, settings = made(name, data, *words, *more)
+    model, settings = made(name, data, *words, *words_of(name, sizes, words), *more)
     return processes.cut(model.double()), settings
 
 

@@ -42,8 +42,7 @@ def world(tmp_path_factory):
 
 
 def of_main(base):
-    paths = ["--dataset", base / "x", "--data_dir", base / "data", "--result_dir", base / "result"]
-    return [*map(str, paths), "--model", "Popularity"]
+    return [*synthetic.paths_of(base / "x", base), "--model", "Popularity"]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)  # forest, seconds and groups print their help as table does

@@ -18,10 +18,9 @@ import main
 @pytest.fixture
 def arguments(tmp_path):
     """(name, flag, ...) -> the command line of a run with six epochs."""
-    folder = synthetic.write_data_set(tmp_path / "x")
-    paths = ["--dataset", folder, "--data_dir", tmp_path / "data", "--result_dir", tmp_path / "result"]
+    paths = synthetic.paths_of(synthetic.write_data_set(tmp_path / "x"), tmp_path)
     sizes = ["--model", "LightGCN", "--embedding_dim", "8", "--epochs", "6", "--early_stopping_step", "40"]
-    return lambda name, *flags: [*map(str, paths), *sizes, "--path_name", name, *flags]
+    return lambda name, *flags: [*paths, *sizes, "--path_name", name, *flags]
 
 
 def on_a_terminal(monkeypatch, arguments, columns=200):
