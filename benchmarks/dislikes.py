@@ -18,7 +18,7 @@ def measure(shape, rounds, device):
     data = harness.ratings_of(shape, device)
     random = np.random.RandomState(1)
     pairs = random.choice(data.n_users * data.n_items, len(data.users) // 8, replace=False)
-    likes, dislikes = np.split(pairs, [len(pairs) * 2 // 3])
+    likes, dislikes = np.split(pairs, [len(pairs) * 2 // 3])  # about as in MovieLens
     likes = data.by_user(likes // data.n_items, likes % data.n_items)
     rows = data.by_user(dislikes // data.n_items, dislikes % data.n_items)
     held_out = HeldOutDislikes(rows, np.zeros(data.n_users, int))

@@ -81,7 +81,7 @@ class PlainReFINe(PlainLightGCN):
         self.weight = torch.ones(data.n_users, data.n_items, device=data.device)
         self.weight[data.users[data.positive], data.items[data.positive]] = 0
         self.weight[data.users[~data.positive], data.items[~data.positive]] = o.real_neg_samp_prob
-        for user in range(data.n_users):
+        for user in range(data.n_users):  # one by one, as one writes it first
             row, own = self.weight[user], data.users == user
             for sign, n, value in ((data.positive, o.s, o.q), (~data.positive, o.r, o.p)):
                 similar = near[data.items[own & sign], :n].flatten()
@@ -128,7 +128,7 @@ def measure(name, shape, steps, device):
     """Print the table of a model's forms at one size."""
     data = harness.ratings_of(shape, device)
     fast = build(name, data, shape)
-    first = getattr(fast.settings, "t", 1)
+    first = getattr(fast.settings, "t", 1)  # ReFINe weights similar items from epoch t on
     starts = {"fast": lambda _: fast.start_epoch(first)}
     forms = {"fast": training_step(fast, fused_adam(fast))}
     if name == "ReFINe++":
@@ -140,6 +140,7 @@ def measure(name, shape, steps, device):
         starts["plain"] = lambda _: plain.start_epoch()
         forms["plain"] = training_step(plain, torch.optim.Adam(plain.parameters(), lr=1e-3))
 
+    # the start of an epoch twice, of which the first warms up, then the steps
     of_starts = harness.compare(starts, range(2), device)
     batches = data.batches(BATCH, torch.Generator().manual_seed(0), fast.trains_on)
     table = harness.compare(forms, islice(batches, steps + 1), device)

@@ -38,7 +38,7 @@ def parser_for(doc, shapes=("ML-100K", "ML-1M")):
 
 def start(options):
     """Set the device up as a run does, say what it is, and return it."""
-    torch.set_flush_denormal(True)
+    torch.set_flush_denormal(True)  # else Adam's small moments slow an Intel core down
     hardware.keep_freed_memory()
     device = hardware.pick_device(options.device)
     print(f"{hardware.device_name(device)}, torch {torch.__version__}, commit {run_folder.commit()}")
@@ -55,13 +55,14 @@ def synthetic(n_users, n_items, n_edges, confirmed, device):
     random = np.random.RandomState(0)
     popularity = 1 / np.arange(10, n_items + 10)
     pairs = np.zeros(0, np.int64)
-    while len(pairs) < n_edges:
+    while len(pairs) < n_edges:  # popular pairs are drawn twice
         users = random.randint(n_users, size=n_edges)
         items = random.choice(n_items, n_edges, p=popularity / popularity.sum())
         pairs = np.unique(np.concatenate((pairs, users * n_items + items)))
     pairs = random.permutation(pairs)[:n_edges]
     rating = np.where(random.rand(n_edges) >= confirmed, 5.0, 1.0)
     train = Interactions(pairs // n_items, pairs % n_items, rating)
+    # nothing is held out: a step does not look at it
     nobody = Interactions(np.zeros(0, int), np.zeros(0, int), np.zeros(0))
     return TrainData(np.arange(n_users), np.arange(n_items), train, nobody, nobody, device)
 
@@ -89,7 +90,7 @@ def training_step(model, optimizer):
 
     def step(batch):
         loss = model.loss(batch)
-        reported = loss.detach() + penalty(optimizer)
+        reported = loss.detach() + penalty(optimizer)  # which training logs
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
