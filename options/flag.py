@@ -65,14 +65,15 @@ def flag(default, help, **more):
 
 def shared(cls, name, default=MISSING):
     """A flag that another class declares, and this one reads, too.  default: where this class has another."""
-    original, metadata = cls.__dataclass_fields__[name], {"shared": cls}
+    metadata = {"shared": cls}
     if default is not MISSING:
         return field(default=default, metadata=metadata)
-    return field(default=original.default, default_factory=original.default_factory, metadata=metadata)
+    its = cls.__dataclass_fields__[name]
+    return field(default=its.default, default_factory=its.default_factory, metadata=metadata)
 
 
 def declared_by(cls):
-    """The Declarations of a class: not of what it shares with another, or has another default of."""
+    """The Declarations of a class, without what it shares with another or changes the default of."""
     found = []
     for name in inspect.get_annotations(cls):
         own = cls.__dataclass_fields__[name]

@@ -221,7 +221,8 @@ class TrainingState:
         self.optimizer.load_state_dict(map_moments(processes.own, self.optimizer, state["optimizer"]))
         self.average.load(state["average"])
         stopping = state["stopping"]
-        self.stopping.best_score, self.stopping.best_epoch = stopping["best_score"], stopping["best_epoch"]
+        self.stopping.best_score = stopping["best_score"]
+        self.stopping.best_epoch = stopping["best_epoch"]
         self.stopping.counter = stopping["counter"]
         if stopping["best_state"]:
             self.stopping.best_state = map_weights(processes.own, self.model, stopping["best_state"])

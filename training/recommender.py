@@ -245,8 +245,9 @@ def penalty(optimizer):
     total = 0
     for group in optimizer.param_groups:
         if group["weight_decay"]:
-            # in the sum over processes, what is not cut the first counts alone
-            counted = [weight for weight in group["params"] if processes.cut_of(weight) or processes.number() == 0]
-            square = nn.utils.get_total_norm(counted) ** 2
+            weights = group["params"]
+            if processes.number():  # in the sum over processes, the first alone counts what is not cut
+                weights = filter(processes.cut_of, weights)
+            square = nn.utils.get_total_norm(weights) ** 2
             total = total + group["weight_decay"] / 2 * processes.total(square)
     return total
