@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shlex
 import signal
 
@@ -111,21 +110,6 @@ def test_fewer_epochs_than_a_run_began_with_are_refused(run):
     (folder / "summary.json").unlink()
     with pytest.raises(InputError, match=r"--epochs 2: the run to resume in .* has 3; only more are possible"):
         run("a", "--epochs", 2, "--resume")
-
-
-def test_a_folder_with_the_settings_of_an_older_version_is_refused_in_one_line(run):
-    folder = run("a", "--epochs", 2)
-    config = json.loads((folder / "config.json").read_text())
-    config["settings"] |= {"llm": "auto", "llm_mode": "auto", "resume": False, "n_negatives": None}
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "summary.json").unlink()
-    with pytest.raises(InputError) as caught:
-        run("a", "--epochs", 2, "--resume")
-    assert re.fullmatch(
-        r"\S*a: the run to resume knows other flags \(--llm\), so it was begun in another way or by another version "
-        r"of this program; --path_name NAME starts another",
-        str(caught.value),
-    )
 
 
 # ------------------------------------------------------------- --resume with flags that name no run

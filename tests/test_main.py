@@ -331,19 +331,6 @@ def test_an_llm_is_asked_although_labels_lie_in_the_data_folder_and_auto_takes_t
     assert "as found; no language model asked" in capsys.readouterr().out
 
 
-def test_shuffled_labels_need_labels_and_are_used(command, tmp_path):
-    with pytest.raises(utils.InputError, match=r"--llm shuffled: needs .*blocks_train_augment\.csv"):
-        command("--llm", "shuffled")
-    data = tmp_path / "data" / "blocks"
-    command("--llm", "random")
-    labels = data / "feedback" / "random-2024" / "blocks_train_augment.csv"
-    shutil.copy(labels, data)
-    before, after = summary(command("--llm", "auto")), summary(command("--llm", "shuffled"))
-    assert after["llm"] == "shuffled" and after["data"] == before["data"]
-    assert after["refinement"]["changed"] == before["refinement"]["changed"]
-    assert after["validation"] != before["validation"]
-
-
 # -------------------------------------------------------------------------------------------- bad input
 
 

@@ -88,18 +88,19 @@ def test_every_model_flag_is_some_models():
         assert all(options.values()[flag] == value for flag, value in MODELS[name].defaults.items())
 
 
-def test_what_the_data_set_decides_and_what_makes_an_ablation():
-    options = command_line.parse(["--dataset", "Amazon_Books", "--model", "ReFINe", "--q", ".5", "--random_seed", "3"])
-    options.fill_in_of_data_set("Amazon_Books")
-    own = options.recommender
-    assert (own.layers, own.r) == (2, 100) and options.ablation("Amazon_Books") == {"q": 0.5}
-    options = command_line.parse(["--dataset", "ML-1M", "--model", "ReFINe"])
-    options.fill_in_of_data_set("ML-1M")
-    own = options.recommender
-    assert (own.layers, own.r) == (4, 250) and options.ablation("ML-1M") == {}
-    options = command_line.parse(["--dataset", "ML-1M", "--model", "ReFINe", "--r", "100"])
-    options.fill_in_of_data_set("ML-1M")
-    assert options.recommender.r == 100 and options.ablation("ML-1M") == {"r": 100}
+@pytest.mark.parametrize(
+    ("data_set", "words", "layers", "r", "ablation"),
+    [
+        ("Amazon_Books", "--q .5 --random_seed 3", 2, 100, {"q": 0.5}),
+        ("ML-1M", "", 4, 250, {}),
+        ("ML-1M", "--r 100", 4, 100, {"r": 100}),
+    ],
+)
+def test_what_the_data_set_decides_and_what_makes_an_ablation(data_set, words, layers, r, ablation):
+    options = command_line.parse(["--dataset", data_set, "--model", "ReFINe", *words.split()])
+    options.fill_in_of_data_set(data_set)
+    assert (options.recommender.layers, options.recommender.r) == (layers, r)
+    assert options.ablation(data_set) == ablation
 
 
 def words_of(text):
