@@ -106,21 +106,14 @@ def peak_memory_mb(device):
     """Peak since reset_peak_memory, in MB: allocated on the card with CUDA, resident in the process otherwise."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20)
-    kilobytes = figure_in(PROCESS / "status", "VmHWM:")
-    if kilobytes is None:
+    try:
+        kilobytes = int((PROCESS / "status").read_text().split("VmHWM:")[1].split()[0])
+    except (OSError, IndexError):  # not Linux
         import resource  # of Unix
 
         kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # since the process began
         kilobytes /= 2**10 if platform.system() == "Darwin" else 1  # which counts bytes
     return round(kilobytes / 2**10)
-
-
-def figure_in(path, name):
-    """The number behind a name in one of Linux's own files, None where there is none."""
-    try:
-        return int(path.read_text().split(name)[1].split()[0])
-    except (OSError, IndexError, ValueError):
-        return None
 
 
 def available_memory(device):
