@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 
 import dataloader
@@ -32,7 +34,7 @@ from results4comparison import compare
 from runs import artefacts, run_folder
 from runs.run_folder import RULE
 from training import evaluation, loop
-from training.checkpoint import of_weights, save
+from training.checkpoint import map_weights, save
 from utils import InputError, hash_of
 
 OF_RATINGS = (  # flags that the run of cf_vectors has from the run that it is made for, beside the refinement's
@@ -41,22 +43,32 @@ OF_RATINGS = (  # flags that the run of cf_vectors has from the run that it is m
 )  # fmt: skip
 
 
+class Csvs(NamedTuple):
+    """What prepare and refine made."""
+
+    raw_files: dict  # what prepare says of the raw files
+    splits: dict  # {part: SHA-256}
+    items: pd.DataFrame  # the rated items
+    train: Path  # the train CSV, refined or not
+    labels: dict  # what summary.json says of labels
+
+
 @processes.together()
 def fit(name, raw, folder, options, run):
     """The three stages on one data set.
 
-    name, raw, folder: of locate.  options: command_line.Options; what is left open in them is filled in here.
-    run: run_folder.Run.
+    name, raw, folder: of locate.  run: run_folder.Run.  options: command_line.Options; what is left open in them is
+    filled in here.
 
-    All processes of a run go through it (machine/processes.py).  Prepare, refine and a closed form are the first one's
-    alone.
+    All processes of a run go through it (machine/processes.py).  The first one alone prepares, refines, and does a
+    closed form.
     """
-    row = options.row
-    if row.closed_form and not utils.is_first():
+    closed_form = options.row.closed_form
+    if closed_form and not utils.is_first():
         return
     device = hardware.set_up(options.run)
     hardware.use_threads(options.run, run)  # for what comes before training, such as a language model
-    if not row.closed_form:
+    if not closed_form:
         processes.join(device)  # from here on several processes know of each other
         kind = model_class(options.run.model)
         processes.refuse_what_is_not_shared(kind, options.run.model, options.recommender)
@@ -64,30 +76,16 @@ def fit(name, raw, folder, options, run):
     run.check_settings(options.effective(), settled=False)
 
     # prepare and refine: files in, CSVs out
-    made = processes.by_first(make_csvs, name, raw, folder, options, device, run)
-    raw_files, splits, items, train_csv, labels = made
-    own = folder_of_splits(folder, options.run.protocol)
+    csvs = processes.by_first(make_csvs, name, raw, folder, options, device, run)
 
     # load and build; once the input is known to be usable, the run folder is taken
-    train_hash = utils.sha256(train_csv)
-    data = dataloader.load(own, name, train_csv, device, bool(options.run.protocol))
-    if (utils.sha256(train_csv), hashes_of_splits(name, own, options.run.protocol)) != (train_hash, splits):
-        raise InputError(f"{own}: its CSVs changed while this run was reading them; start it again")
-    if options.run.cut_offs[-1] > data.n_items:
-        few = f"{name} has only {data.n_items} items to rank (and needs 20)"
-        raise InputError(f"--top_k {options.run.top_k[-1]}: {few}")
-    made_from = {"train_csv": train_csv.name, "sha256": train_hash, "llm": labels.get("llm")}
-    made_from |= {**splits, "raw": raw_files}
-    if train_csv.parent.parent.name == "feedback":
-        made_from["labels"] = train_csv.parent.name
-    if options.run.model == "EASE" and any(options.recommender.ease_words):
-        data.texts = item_texts(items, data.item_ids, genres=True)
-        made_from["texts"] = hash_of(data.texts)
+    data, made_from = load(name, folder, csvs, options, device)
     processes.agree("flags and files", repr((sorted(asked.effective().items()), made_from)).encode())
     if options.run.model == "HNLMRec" and options.recommender.wants_vectors:
-        cf = partial(cf_vectors, name, raw, folder, train_csv, data, asked, device)
-        found = stage.prepare(name, own, items, train_csv, data, cf, options.recommender, device, run.log)
-        data.hard, labels["negatives"], made_from["negatives"] = found
+        own = folder_of_splits(folder, options.run.protocol)
+        cf = partial(cf_vectors, name, raw, folder, csvs.train, data, asked, device)
+        made = stage.prepare(name, own, csvs.items, csvs.train, data, cf, options.recommender, device, run.log)
+        data.hard, csvs.labels["negatives"], made_from["negatives"] = made
     work = len(data.edges("all")) * getattr(options.recommender, "embedding_dim", data.n_items)  # EASE: items x items
     threads = hardware.use_threads(options.run, run, work)
     with memory_that_may_not_suffice(options.run, device):
@@ -96,55 +94,45 @@ def fit(name, raw, folder, options, run):
         runs = options.recommender.blend
         made_from["blended"] = [utils.sha256(Path(blended) / "summary.json") for blended in runs]
     settings = options.effective() | model.settled()
-    columns = [*model.columns, *evaluation.metric_names(options.run.cut_offs, bool(options.run.protocol))]
-    run.open(settings, made_from, options.run.resume, columns)
+    metrics = evaluation.metric_names(options.run.cut_offs, bool(options.run.protocol))
+    run.open(settings, made_from, options.run.resume, [*model.columns, *metrics])
     counts = count(data, model)
-    log_header(run, settings, train_csv, counts, data)
+    log_header(run, settings, csvs.train, counts, data)
     run.log(threads, f"{options.run.model}: {', '.join(model.terms())}")
 
-    # train: the model is left with the weights that were best on validation
-    learn = loop.solve if row.closed_form else loop.train
-    with memory_that_may_not_suffice(options.run, device):
-        outcome = learn(model, data, options.run, run)
-    run.log("", f"Training completed in {outcome.seconds:.1f} seconds ({outcome.ended}).")
-    run.log(f"Best {outcome.unit} {outcome.best_epoch}, validation {options.run.chosen_by} {outcome.best_score:.4f}")
-
-    # test
-    validation = evaluation.means(loop.measure(model, data, "validation", options.run))
-    per_user = loop.measure(model, data, "test", options.run)
-    test = evaluation.means(per_user)
-
-    # what is left behind
-    lists = leave_behind(model, data, items, outcome, per_user, options.run.test_batch_size, run)
+    # train, test, leave behind
+    outcome, validation, per_user = train_and_test(model, data, options, device, run)
+    lists = leave_behind(model, data, csvs.items, outcome, per_user, options.run.test_batch_size, run)
     (peak_memory_mb,) = processes.largest(hardware.peak_memory_mb(device))
     if not utils.is_first():
         return
-    summary = {"dataset": name, "model": options.run.model, "random_seed": options.run.random_seed, "data": counts}
-    summary |= outcome.figures()
-    summary |= {"validation": in_json(validation), "test": in_json(test), "lists": lists}
-    summary |= {"peak_memory_mb": peak_memory_mb, "device": processes.in_words(device)}
-    summary |= {"dataset_augment": options.run.dataset_augment, **labels}
+    test = evaluation.means(per_user)
+    summary = {
+        "dataset": name,
+        "model": options.run.model,
+        "random_seed": options.run.random_seed,
+        "data": counts,
+        **outcome.figures(),
+        "validation": in_json(validation),
+        "test": in_json(test),
+        "lists": lists,
+        "peak_memory_mb": peak_memory_mb,
+        "device": processes.in_words(device),
+        "dataset_augment": options.run.dataset_augment,
+        **csvs.labels,
+    }
+    if options.run.protocol:
+        summary |= {"protocol": options.run.protocol, "chosen_by": options.run.chosen_by}
     changed = options.ablation(name)
     if options.run.model == "Blend":
         changed["blend"] = model.terms()  # of which runs and seeds: config.json
-    if options.run.protocol:
-        summary |= {"protocol": options.run.protocol, "chosen_by": options.run.chosen_by}
     summary |= {"flags": changed, "commit": run_folder.commit()}
-    published = None if options.run.protocol else compare.published(name, options.run.model)
-    artefacts.plot_curves(run.folder / "curves.png", run.epochs, summary, published)
-    comparison = compare.write_table(summary, published)
-    run.log("", f"Run folder: {run.folder}", "", *([*comparison, ""] if comparison else []))
-    results = evaluation.metric_lines(test, options.run.top_k)
-    run.log(RULE, "Final Test Results", *results, evaluation.line_of_lists(lists), RULE)  # what people look for, last
+    show(summary, test, options.run, run)
     run.finish(summary, outcome.can_go_on)
 
 
 def make_csvs(name, raw, folder, options, device, run):
-    """Prepare and refine: (what prepare returns, hashes_of_splits, the rated items' table, the train CSV, what
-    summary.json says of labels).
-
-    What was picked where options left it open is filled in there.
-    """
+    """Prepare and refine: Csvs.  What was picked where options left it open is filled in there."""
     with utils.locked(folder, run.log):
         own = folder_of_splits(folder, options.run.protocol)
         if options.run.protocol and options.run.split == "time":
@@ -169,7 +157,28 @@ def make_csvs(name, raw, folder, options, device, run):
         asking.llm, asking.llm_mode = labels["llm"], labels["llm_mode"]  # what was picked, for the settings
     else:
         train_csv, labels = own / f"{name}_train_original.csv", {"llm": None, "llm_mode": None}
-    return raw_files, splits, items, train_csv, labels
+    return Csvs(raw_files, splits, items, train_csv, labels)
+
+
+def load(name, folder, csvs, options, device):
+    """(TrainData, what config.json says the run is made from)."""
+    protocol = options.run.protocol
+    own = folder_of_splits(folder, protocol)
+    train_hash = utils.sha256(csvs.train)
+    data = dataloader.load(own, name, csvs.train, device, bool(protocol))
+    if (utils.sha256(csvs.train), hashes_of_splits(name, own, protocol)) != (train_hash, csvs.splits):
+        raise InputError(f"{own}: its CSVs changed while this run was reading them; start it again")
+    if options.run.cut_offs[-1] > data.n_items:
+        few = f"{name} has only {data.n_items} items to rank (and needs 20)"
+        raise InputError(f"--top_k {options.run.top_k[-1]}: {few}")
+    made_from = {"train_csv": csvs.train.name, "sha256": train_hash, "llm": csvs.labels.get("llm")}
+    made_from |= {**csvs.splits, "raw": csvs.raw_files}
+    if csvs.train.parent.parent.name == "feedback":
+        made_from["labels"] = csvs.train.parent.name
+    if options.run.model == "EASE" and any(options.recommender.ease_words):
+        data.texts = item_texts(csvs.items, data.item_ids, genres=True)
+        made_from["texts"] = hash_of(data.texts)
+    return data, made_from
 
 
 def refuse_without_dislikes(original, options):
@@ -207,7 +216,7 @@ def refuse_labels_from_later(asking, settings, labels):
 
 
 def hashes_of_splits(name, folder, protocol):
-    """{part: SHA-256}: a run that is resumed, or that waited for a language model, must find the same CSVs again."""
+    """{part: SHA-256}: a run that is resumed, or waited for a language model, must find the same CSVs."""
     return {part: utils.sha256(folder / f"{name}_{part}.csv") for part in parts_of(protocol)}
 
 
@@ -227,7 +236,7 @@ def cf_vectors(name, raw, folder, train_csv, data, asked, device):
     options.fill_in_of_data_set(name)
     protocol = options.run.protocol
     ratings = stage.ratings_name(folder_of_splits(folder, protocol), train_csv)
-    options.run.path_name = "_".join(["cf", *([protocol] if protocol else []), ratings, str(seed)])
+    options.run.path_name = "_".join(filter(None, ["cf", protocol, ratings, str(seed)]))
     with run_folder.Run(options.run.result_dir / name / options.run.path_name) as run:
         if not (run.folder / "summary.json").exists():
             options.run.resume = (run.folder / "config.json").exists()
@@ -249,7 +258,7 @@ def in_json(figures):
 
 
 def count(data, model):
-    """The header counts of the published logs; train counts the interactions that the model learns from."""
+    """The header counts of the published logs; train: the interactions that the model learns from."""
     counts = {
         "users": data.n_users,
         "items": data.n_items,
@@ -314,12 +323,23 @@ def memory_that_may_not_suffice(settings, device):
         raise InputError(f"training does not fit into the memory of {where}; {cure}") from None
 
 
+def train_and_test(model, data, options, device, run):
+    """(Outcome, {metric: mean} on validation, {metric: (users,)} on test), both of the best weights."""
+    learn = loop.solve if options.row.closed_form else loop.train
+    with memory_that_may_not_suffice(options.run, device):
+        outcome = learn(model, data, options.run, run)
+    run.log("", f"Training completed in {outcome.seconds:.1f} seconds ({outcome.ended}).")
+    run.log(f"Best {outcome.unit} {outcome.best_epoch}, validation {options.run.chosen_by} {outcome.best_score:.4f}")
+    validation = evaluation.means(loop.measure(model, data, "validation", options.run))
+    return outcome, validation, loop.measure(model, data, "test", options.run)
+
+
 def leave_behind(model, data, items, outcome, per_user, block, run):
     """The best weights, the metrics of each user, and what is recommended to whom.  block: users ranked at once.
 
     Returns evaluation.beyond_accuracy of what is recommended, None in a process beside the first.
     """
-    weights = of_weights(processes.whole, model, model.state_dict())
+    weights = map_weights(processes.whole, model, model.state_dict())
     users = np.arange(data.n_users)
     with torch.no_grad():
         ranked = list(evaluation.rank(*model.embeddings(), data.seen, users, 20, block))  # all processes have a part
@@ -332,3 +352,16 @@ def leave_behind(model, data, items, outcome, per_user, block, run):
     artefacts.write_recommendations(run.folder / "recommendations.csv", ranked, data, items)
     n_positives = np.bincount(data.positives.cols, minlength=data.n_items)
     return evaluation.beyond_accuracy(listed, scores > -np.inf, n_positives)
+
+
+def show(summary, test, settings, run):
+    """Draw the curves; print the comparison with published figures, and the test results."""
+    published = None if settings.protocol else compare.published(summary["dataset"], settings.model)
+    artefacts.plot_curves(run.folder / "curves.png", run.epochs, summary, published)
+    run.log("", f"Run folder: {run.folder}", "")
+    comparison = compare.write_table(summary, published)
+    if comparison:
+        run.log(*comparison, "")
+    results = evaluation.metric_lines(test, settings.top_k)
+    lists = evaluation.line_of_lists(summary["lists"])
+    run.log(RULE, "Final Test Results", *results, lists, RULE)  # what people look for, last

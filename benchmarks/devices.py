@@ -1,31 +1,31 @@
 """One run over several processes: seconds and bytes a step.
 
-    python benchmarks/devices.py                              ML-1M's and Amazon_Books' shapes, 1 and 2 processes
-    python benchmarks/devices.py ML-1M --processes 1 2 4      with one core each, or one card each with --device cuda
+    python benchmarks/devices.py                                       ML-1M's shape, 1 and 2 processes
+    python benchmarks/devices.py --shapes Amazon_Books --processes 1 2 4
+    python benchmarks/devices.py --device cuda                         one card each instead of one core each
 
-ReFINe++ on the synthetic ratings of benchmarks/epoch.py, with its default settings.
+ReFINe++ on synthetic ratings, with its default settings.
 
-    ms a step      median of the wall clock, of process 0
-    CPU ms         what each process computed meanwhile (median), waiting left out: holds on a busy machine, too
-    MB a step      what each process hands to all-reduce, which sends 2 (W - 1) / W times as much
-    exchanges      calls of all-reduce a step
-    peak MB        of the largest process
+    ms           of a step: median of the wall clock, of process 0
+    CPU ms       what each process computed meanwhile (median), waiting left out: holds on a busy machine, too
+    peak MB      of the largest process
+    MB sent      what each process hands to all-reduce in a step, which sends 2 (W - 1) / W times as much
+    exchanges    calls of all-reduce a step
 """
 
-import argparse
 import statistics
 import tempfile
 import time
 from itertools import islice
 from pathlib import Path
 
-import epoch
+import harness
+import pandas as pd
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from machine import hardware, processes
-from runs import run_folder
 
 WARM_UP = 2  # steps
 
@@ -45,57 +45,53 @@ class Exchanged:
 
 
 @processes.together()
-def measure(number, size, shape, steps, device, folder):
-    """One of `size` processes.  The first writes its figures to folder/figures.pt."""
-    if device == "cuda":
+def measure(number, size, shape, options, folder):
+    """One of `size` processes.  The first writes its row of the table to folder/row.pt."""
+    device = torch.device(options.device)
+    if device.type == "cuda":
         torch.cuda.set_device(number)
-    else:
-        torch.set_num_threads(1)
+    torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     hardware.keep_freed_memory()
-    device = torch.device(device)
     if size > 1:
         processes.join(device, f"file://{folder}/meet?rank={number}&world_size={size}")
 
-    *sizes, layers = epoch.SHAPES[shape]
-    data = epoch.synthetic(*sizes, device)
+    data = harness.ratings_of(shape, device)
     hardware.reset_peak_memory(device)
-    model = processes.cut(epoch.build(data, layers))
-    step = epoch.fast_step(model, torch.optim.Adam(model.parameter_groups(), lr=1e-3, fused=True))
+    model = processes.cut(harness.build("ReFINe++", data, shape))
+    step = harness.training_step(model, harness.fused_adam(model))
     exchanged = Exchanged()
     seconds, computed = [], []
-    for batch in islice(data.batches(1024, torch.Generator().manual_seed(0)), steps + WARM_UP):
+    for batch in islice(data.batches(1024, torch.Generator().manual_seed(0)), options.steps + WARM_UP):
         processes.largest(0)  # as training agrees on whether to save
-        began = time.process_time()
-        seconds += epoch.seconds_of(lambda batch=batch: step(batch), 1, device)
+        began, started = time.process_time(), time.perf_counter()
+        step(batch)
+        harness.wait_for(device)
+        seconds.append(time.perf_counter() - started)
         computed.append(time.process_time() - began)
-    milliseconds = [round(1e3 * statistics.median(taken[WARM_UP:])) for taken in (seconds, computed)]
-    figures = processes.largest(*milliseconds, hardware.peak_memory_mb(device))
+    ms = [round(1000 * statistics.median(taken[WARM_UP:])) for taken in (seconds, computed)]
+    wall, cpu, peak = processes.largest(*ms, hardware.peak_memory_mb(device))
     if number == 0:
-        per_step = exchanged.bytes / (steps + WARM_UP), exchanged.calls / (steps + WARM_UP)
-        torch.save((*figures, *per_step), Path(folder) / "figures.pt")
+        n = options.steps + WARM_UP
+        row = {"ms": wall, "CPU ms": cpu, "peak MB": peak}
+        torch.save(row | {"MB sent": exchanged.bytes / 1e6 / n, "exchanges": exchanged.calls / n}, folder / "row.pt")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("shapes", nargs="*", default=["ML-1M", "Amazon_Books"], help=f"of {', '.join(epoch.SHAPES)}")
+    parser = harness.parser_for(__doc__, ["ML-1M"])
+    parser.set_defaults(device="cpu")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--steps", type=int, default=12)
     options = parser.parse_args()
-    if set(options.shapes) - set(epoch.SHAPES):
-        parser.error(f"shapes are {', '.join(epoch.SHAPES)}")
-    name = hardware.device_name(torch.device(options.device)) if options.device == "cuda" else "cpu (1 thread each)"
-    print(f"{name}, torch {torch.__version__}, commit {run_folder.commit()}")
+    harness.start(options)
     for shape in options.shapes:
-        users, items, edges, _, layers = epoch.SHAPES[shape]
-        print(f"\n{shape}: {users} users, {items} items, {edges} edges, {layers} layers")
-        print("  processes  ms a step     CPU ms    peak MB  MB a step  exchanges")
+        harness.print_shape(shape)
+        rows = {}
         for size in options.processes:
             with tempfile.TemporaryDirectory() as folder:
-                mp.spawn(measure, (size, shape, options.steps, options.device, folder), size)
-                wall, computed, memory, handed, calls = torch.load(Path(folder) / "figures.pt")
-            print(f"  {size:9} {wall:10} {computed:10} {memory:10} {handed / 1e6:10.2f} {calls:10.1f}", flush=True)
+                mp.spawn(measure, (size, shape, options, Path(folder)), size)
+                rows[f"{size} processes"] = torch.load(Path(folder) / "row.pt")
+        harness.print_table(pd.DataFrame(rows).T)
 
 
 if __name__ == "__main__":

@@ -1,158 +1,168 @@
 """How much faster, and in how much less memory, the fast form trains than the plain form of the same mathematics.
 
-    python benchmarks/epoch.py                    all shapes (about three minutes on two cores)
-    python benchmarks/epoch.py ML-100K --steps 20
+    python benchmarks/epoch.py                                     ReFINe++ at three sizes (minutes on two cores)
+    python benchmarks/epoch.py --shapes ML-100K --models MF LightGCN ReFINe SiReN
 
-All forms run in this process, taking turns, on synthetic ratings of the real sizes; the plain form is the one the
-tests hold the fast form to (tests/helpers/oracle.py: PyG's LGConv, dense autoencoders over all rows, a dense matrix of
-sampling weights).  bf16 is the fast form with --precision bfloat16.  Seconds of an epoch are the median step times
-the steps of an epoch.  Memory is the process's peak while the form runs (Linux), or the card's with CUDA.
+Plain is what one writes first.  Of ReFINe++ it is what the tests hold the fast form to (tests/helpers/oracle.py: PyG's
+LGConv, dense autoencoders over all rows, a dense matrix of sampling weights); of the others it is
+torch_geometric.nn.models.LightGCN and torch.multinomial on the rows of such a matrix.  bf16 is the fast form of
+ReFINe++ with --precision bfloat16.  An epoch is what happens at its start (of ReFINe from epoch t on) and the median
+step times the steps.  Memory is the process's peak while the form runs (Linux), or the card's with CUDA.
 """
 
-import argparse
-import statistics
-import sys
-import time
 from itertools import islice
-from pathlib import Path
 
-import numpy as np
-import torch
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers")]
-
+import harness
 import oracle
+import torch
+import torch.nn.functional as F
+from harness import build, fused_adam, training_step
+from torch_geometric.nn.models import LightGCN as PygLightGCN
 
-from dataloader import Interactions, TrainData
-from machine import hardware
-from model import ReFINePlusPlus
-from options.models import ReFINePlusPlusSettings
-from runs import run_folder
-from training.recommender import penalty
-
-SHAPES = {  # users, items, train edges, share of confirmed negatives among them (Amazon_Books': assumed), layers
-    "ML-100K": (938, 1008, 65_841, 0.195, 4),
-    "ML-1M": (6034, 3125, 581_250, 0.175, 4),
-    "Amazon_Books": (28_623, 29_948, 1_169_780, 0.2, 2),
-}
 PLAIN_LIMIT = 2**25  # users x items; beyond it the plain form needs tens of gigabytes and is not run
+BATCH = 1024
 
 
-def synthetic(n_users, n_items, n_edges, confirmed, device):
-    """Random ratings with a long tail of items, as real ones have."""
-    random = np.random.RandomState(0)
-    popularity = 1 / np.arange(10, n_items + 10)
-    pairs = np.zeros(0, np.int64)
-    while len(pairs) < n_edges:
-        users = random.randint(n_users, size=n_edges)
-        items = random.choice(n_items, n_edges, p=popularity / popularity.sum())
-        pairs = np.unique(np.concatenate((pairs, users * n_items + items)))
-    pairs = random.permutation(pairs)[:n_edges]
-    rating = np.where(random.rand(n_edges) >= confirmed, 5.0, 1.0)
-    train = Interactions(pairs // n_items, pairs % n_items, rating)
-    nobody = Interactions(np.zeros(0, int), np.zeros(0, int), np.zeros(0))
-    return TrainData(np.arange(n_users), np.arange(n_items), train, nobody, nobody, device)
+class PlainReFINePlusPlus:
+    """oracle.plain_loss of the model."""
 
+    def __init__(self, model):
+        data = model.data
+        self.model = model
+        graph = data.users, data.items, data.n_users, model.settings.layers
+        self.propagation = oracle.PygPropagation(*graph).to(data.device)
 
-def seconds_of(run, times, device):
-    """Seconds of each of several runs; with CUDA their mean, since waiting for each would hide what overlaps."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        started = time.perf_counter()
-        for _ in range(times):
-            run()
-        torch.cuda.synchronize(device)
-        return [(time.perf_counter() - started) / times]
-    taken = []
-    for _ in range(times):
-        started = time.perf_counter()
-        run()
-        taken.append(time.perf_counter() - started)
-    return taken
+    def parameters(self):
+        return self.model.parameters()
 
+    def start_epoch(self):
+        pass
 
-def fast_step(model, optimizer):
-    def step(batch):
-        loss = model.loss(batch)
-        reported = loss.detach() + penalty(optimizer)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return reported
-
-    return step
-
-
-def plain_step(model):
-    data = model.data
-    propagation = oracle.PygPropagation(data.users, data.items, data.n_users, model.settings.layers).to(data.device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-
-    def step(batch):
+    def loss(self, batch):
         rows = batch.negatives_by_user
         confirmed = rows.ids[rows.row_of], rows.cols
-        loss = oracle.plain_loss(model, propagation, (batch.users, batch.items), confirmed)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
-
-    return step
+        return oracle.plain_loss(self.model, self.propagation, (batch.users, batch.items), confirmed)
 
 
-def build(data, layers, precision="float32"):
-    settings = ReFINePlusPlusSettings(layers=layers, precision=precision)
-    torch.manual_seed(0)
-    return ReFINePlusPlus(data, settings, torch.Generator(data.device).manual_seed(0)).to(data.device)
+class PlainLightGCN(torch.nn.Module):
+    """PyG's LightGCN over the positive edges, one multinomial draw a positive from dense rows."""
+
+    def __init__(self, model):
+        super().__init__()
+        data, settings = model.data, model.settings
+        self.data, self.settings = data, settings
+        users, items = data.users[data.positive], data.items[data.positive] + data.n_users
+        self.edge_index = torch.cat((torch.stack((users, items)), torch.stack((items, users))), 1)
+        layers = getattr(settings, "layers", 0)  # MF has none
+        self.pyg = PygLightGCN(data.n_users + data.n_items, settings.embedding_dim, layers).to(data.device)
+        self.weight = torch.ones(data.n_users, data.n_items, device=data.device)
+        self.weight[data.seen.all_entries()] = 0
+
+    def start_epoch(self):
+        pass
+
+    def loss(self, batch):
+        negatives = torch.multinomial(self.weight[batch.users], 1)[:, 0] + self.data.n_users
+        pairs = [torch.stack((batch.users, items)) for items in (batch.items + self.data.n_users, negatives)]
+        ranks = self.pyg(self.edge_index, edge_label_index=torch.cat(pairs, 1)).chunk(2)
+        nodes = torch.cat((*pairs[0], negatives)).unique()
+        return self.pyg.recommendation_loss(*ranks, node_id=nodes, lambda_reg=self.settings.lambda_reg)
 
 
-def measure(name, steps, device):
-    n_users, n_items, n_edges, confirmed, layers = SHAPES[name]
-    data = synthetic(n_users, n_items, n_edges, confirmed, device)
-    per_epoch = -(-n_edges // 1024)
-    forms = {}
-    for form, precision in (("fast", "float32"), ("bf16", "bfloat16")):
-        model = build(data, layers, precision)
-        forms[form] = fast_step(model, torch.optim.Adam(model.parameter_groups(), lr=1e-3, fused=True))
-    if n_users * n_items <= PLAIN_LIMIT:
-        forms["plain"] = plain_step(build(data, layers))
-    seconds, memory = {form: [] for form in forms}, dict.fromkeys(forms, 0.0)
-    batches = data.batches(1024, torch.Generator().manual_seed(0))
-    for batch in islice(batches, steps):
-        for form, step in forms.items():
-            hardware.reset_peak_memory(device)
-            times = 1 if form == "plain" else 3 if device.type == "cpu" else 30
-            seconds[form] += seconds_of(lambda step=step, batch=batch: step(batch), times, device)
-            memory[form] = max(memory[form], hardware.peak_memory_mb(device))
-    print(f"\n{name}: {n_users} users, {n_items} items, {n_edges} edges, {layers} layers, {per_epoch} steps an epoch")
-    for form in forms:
-        step = statistics.median(seconds[form][1:])
-        print(f"  {form:6} {step * 1e3:9.1f} ms a step {step * per_epoch:9.2f} s an epoch {memory[form]:8.0f} MB peak")
-    if "plain" in forms:
-        ratio = statistics.median(seconds["plain"][1:]) / statistics.median(seconds["fast"][1:])
-        print(f"  ratio  {ratio:9.1f} x faster (fast than plain)")
-    else:
-        size = n_users * n_items * 4 / 2**30
-        print(f"  plain  not run: a dense users x items matrix takes {size:.1f} GiB, and a step makes ten")
+class PlainReFINe(PlainLightGCN):
+    """The weights of all users in one dense matrix, made anew every epoch, user by user."""
+
+    def start_epoch(self):
+        data, o = self.data, self.settings
+        with torch.no_grad():
+            z_items = self.pyg.get_embedding(self.edge_index)[data.n_users :]
+        similarity = (z_items @ z_items.t()).fill_diagonal_(-torch.inf)
+        near = similarity.topk(max(o.r, o.s), dim=1).indices
+        self.weight = torch.ones(data.n_users, data.n_items, device=data.device)
+        self.weight[data.users[data.positive], data.items[data.positive]] = 0
+        self.weight[data.users[~data.positive], data.items[~data.positive]] = o.real_neg_samp_prob
+        for user in range(data.n_users):  # one by one, as one writes it first
+            row, own = self.weight[user], data.users == user
+            for sign, n, value in ((data.positive, o.s, o.q), (~data.positive, o.r, o.p)):
+                similar = near[data.items[own & sign], :n].flatten()
+                row[similar[row[similar] == 1]] = value
+
+
+class PlainSiReN(PlainLightGCN):
+    """PyG's LightGCN for the positive branch, embeddings of all negatives fetched, drawn from dense rows."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        data, d = self.data, self.settings.embedding_dim
+        n = data.n_users + data.n_items
+        self.table = torch.nn.Parameter(torch.randn(n, d, device=data.device) * (2 / (n + d)) ** 0.5)
+        layers = [(torch.nn.Linear(d, d), torch.nn.ReLU(), torch.nn.Dropout(0.5)) for _ in range(2)]
+        self.mlp = torch.nn.Sequential(*layers[0], *layers[1]).to(data.device)
+        self.attention = torch.nn.Sequential(
+            torch.nn.Linear(d, d), torch.nn.Tanh(), torch.nn.Dropout(0.5), torch.nn.Linear(d, 1, bias=False)
+        ).to(data.device)
+        self.weight *= torch.bincount(data.seen.all_entries()[1], minlength=data.n_items) ** 0.75
+
+    def loss(self, batch):
+        branches = torch.stack((self.pyg.get_embedding(self.edge_index), self.mlp(self.table)))
+        z = (self.attention(branches).softmax(0) * branches).sum(0)
+        z_users, z_items = z[: self.data.n_users], z[self.data.n_users :]
+        disliked = batch.negatives_by_user.entries()
+        users, items = torch.cat((batch.users, disliked[0])), torch.cat((batch.items, disliked[1]))
+        c = torch.ones(len(users), device=z.device)
+        c[len(batch.users) :] = self.settings.siren_neg_coef
+        negatives = torch.multinomial(self.weight[users], self.settings.n_negatives, replacement=True)
+        z_u, z_i, z_j = z_users[users], z_items[items], z_items[negatives]
+        scores = (c * (z_u * z_i).sum(1))[:, None] - (z_u[:, None] * z_j).sum(2)
+        norms = z_u.square().sum() + z_i.square().sum() + z_j.square().sum()
+        return -F.logsigmoid(scores).sum() + self.settings.lambda_reg * norms
+
+
+PLAIN = {
+    "ReFINe++": PlainReFINePlusPlus, "MF": PlainLightGCN, "LightGCN": PlainLightGCN, "ReFINe": PlainReFINe,
+    "SiReN": PlainSiReN,
+}  # fmt: skip
+
+
+def measure(name, shape, steps, device):
+    """Print the table of a model's forms at one size."""
+    data = harness.ratings_of(shape, device)
+    fast = build(name, data, shape)
+    first = getattr(fast.settings, "t", 1)  # ReFINe weights similar items from epoch t on
+    starts = {"fast": lambda _: fast.start_epoch(first)}
+    forms = {"fast": training_step(fast, fused_adam(fast))}
+    if name == "ReFINe++":
+        half = build(name, data, shape, precision="bfloat16")
+        starts["bf16"] = lambda _: half.start_epoch(first)
+        forms["bf16"] = training_step(half, fused_adam(half))
+    if data.n_users * data.n_items <= PLAIN_LIMIT:
+        plain = PLAIN[name](build(name, data, shape))
+        starts["plain"] = lambda _: plain.start_epoch()
+        forms["plain"] = training_step(plain, torch.optim.Adam(plain.parameters(), lr=1e-3))
+
+    # the start of an epoch twice, of which the first warms up, then the steps
+    of_starts = harness.compare(starts, range(2), device)
+    batches = data.batches(BATCH, torch.Generator().manual_seed(0), fast.trains_on)
+    table = harness.compare(forms, islice(batches, steps + 1), device)
+    n_steps = data.n_batches(BATCH, fast.trains_on)
+    table["s an epoch"] = (of_starts["ms"] + n_steps * table["ms"]) / 1000
+    print(f"{name}, {n_steps} steps an epoch")
+    harness.print_table(table)
+    if "plain" not in forms:
+        size = data.n_users * data.n_items * 4 / 2**30
+        print(f"plain not run: a dense users x items matrix takes {size:.1f} GiB, and a step makes ten")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("shapes", nargs="*", default=list(SHAPES), help=f"of {', '.join(SHAPES)}; default: all")
-    parser.add_argument("--steps", type=int, default=10, help="steps measured of each form (the fast ones: thrice)")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--keep_memory", action="store_true", help="as main.py does; the plain form gains most by it")
+    parser = harness.parser_for(__doc__, list(harness.SHAPES))
+    parser.add_argument("--models", nargs="+", default=["ReFINe++"], choices=PLAIN)
+    parser.add_argument("--steps", type=int, default=20, help="steps measured of each form")
     options = parser.parse_args()
-    unknown = set(options.shapes) - set(SHAPES)
-    if unknown or options.steps < 2:
-        parser.error(f"shapes are {', '.join(SHAPES)}; --steps is at least 2")
-    device = hardware.pick_device(options.device)
-    if options.keep_memory:
-        hardware.keep_freed_memory()
-    print(f"{hardware.device_name(device)}, torch {torch.__version__}, commit {run_folder.commit()}")
-    for name in options.shapes:
-        measure(name, options.steps, device)
+    device = harness.start(options)
+    for shape in options.shapes:
+        harness.print_shape(shape)
+        for name in options.models:
+            measure(name, shape, options.steps, device)
 
 
 if __name__ == "__main__":

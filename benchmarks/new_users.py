@@ -60,6 +60,7 @@ def compare(options, base):
         figures = [recall(popularity.recommend(user, K), wanted[user]) for user in drawn]
         print(f"Popularity, {part}: Recall@{K} {np.mean(figures):.4f}")
     for words in options.models:
+        # one run has learned from the users, the other knows only the stars that they give it
         name = file_name(words.replace("/", "_"))
         train(base, options.dataset, words, name, options.seed)
         train(base, str(base / NAME), words, name, options.seed)

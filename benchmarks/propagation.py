@@ -1,30 +1,26 @@
 """Which kernel propagates fastest on this device: Z = mean of E, ÂE, ..., Â^4 E, and its gradient.
 
-    python benchmarks/propagation.py                     ML-100K's and ML-1M's shape
-    python benchmarks/propagation.py ML-1M --device cuda
+    python benchmarks/propagation.py                               ML-100K's and ML-1M's shape
+    python benchmarks/propagation.py --shapes ML-1M --device cuda
 
 Â is symmetric, so the gradient is the same polynomial once more: every form but PyG's is timed as two passes.  All
 forms are first held to ours.  Long rows: on CUDA one thread a feature walks a bag from end to end, so that the most
 popular item is the tail of every layer; the chunked form cuts bags into pieces and sums twice.
 """
 
-import argparse
 import importlib.util
-import statistics
 
-import epoch
+import harness
 import numpy as np
 import oracle
 import torch
 import torch.nn.functional as F
-from epoch import SHAPES, seconds_of
 
-from machine import hardware
-from runs import run_folder
 from training.recommender import Propagation
 
 CHUNK = 64  # longest bag of the chunked form
 DENSE_NODES = 12_000  # beyond, the dense matrix takes more than half a gigabyte
+ROUNDS = 10
 
 
 def chunked_layer(bag):
@@ -76,10 +72,10 @@ def polynomial(layer, layers):
 
 
 def measure(shape, device):
-    n_users, n_items, n_edges, confirmed, layers = SHAPES[shape]
-    data = epoch.synthetic(n_users, n_items, n_edges, confirmed, device)
+    data = harness.ratings_of(shape, device)
+    n_users, n_items, n_nodes = data.n_users, data.n_items, data.n_users + data.n_items
+    layers = harness.SHAPES[shape][-1]
     bag = Propagation(data.users, data.items, n_users, n_items, layers).to(device)
-    n_nodes = n_users + n_items
     forms = {
         "embedding_bag (ours)": bag.polynomial,
         f"bags in chunks of {CHUNK}": polynomial(chunked_layer(bag), layers),
@@ -92,37 +88,19 @@ def measure(shape, device):
         dense = bag.polynomial(torch.eye(n_nodes, device=device))  # (N, N), made once
         forms["one dense matrix"] = lambda x: dense @ x
 
-    x = torch.randn(n_nodes, 64, device=device)
-    for name, form in forms.items():
-        torch.testing.assert_close(form(x), bag.polynomial(x), atol=1e-5, rtol=1e-4, msg=name)
-    runs = {name: lambda x, form=form: form(form(x)) for name, form in forms.items()}
+    inputs = [torch.randn(n_nodes, 64, device=device) for _ in range(ROUNDS + 1)]
     pyg = oracle.PygPropagation(data.users, data.items, n_users, layers).to(device)
-    torch.testing.assert_close(pyg(x), bag.polynomial(x), atol=1e-5, rtol=1e-4)
-    runs["PyG LGConv"] = lambda x: pyg(x.requires_grad_()).sum().backward()
-
-    seconds = {name: [] for name in runs}
-    for _ in range(10):
-        for name, run in runs.items():
-            x = torch.randn(n_nodes, 64, device=device)
-            times = 1 if device.type == "cpu" else 20
-            seconds[name] += seconds_of(lambda run=run, x=x: run(x), times, device)
-    ours = statistics.median(seconds["embedding_bag (ours)"])
-    print(f"\n{shape}: {n_nodes} nodes, {n_edges} edges, {layers} layers, forward and backward")
-    for name, taken in seconds.items():
-        median = statistics.median(taken)
-        print(f"  {name:22} {median * 1e3:8.2f} ms   {median / ours:6.1f} x ours")
+    for name, form in {**forms, "PyG": pyg}.items():
+        torch.testing.assert_close(form(inputs[0]), bag.polynomial(inputs[0]), atol=1e-5, rtol=1e-4, msg=name)
+    both_ways = {name: lambda x, form=form: form(form(x)) for name, form in forms.items()}
+    both_ways["PyG LGConv"] = lambda x: pyg(x.detach().requires_grad_()).sum().backward()
+    harness.print_shape(shape)
+    harness.print_table(harness.compare(both_ways, inputs, device).drop(columns="peak MB"))
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("shapes", nargs="*", default=["ML-100K", "ML-1M"], help=f"of {', '.join(SHAPES)}")
-    parser.add_argument("--device", default="auto")
-    options = parser.parse_args()
-    unknown = set(options.shapes) - set(SHAPES)
-    if unknown:
-        parser.error(f"shapes are {', '.join(SHAPES)}")
-    device = hardware.pick_device(options.device)
-    print(f"{hardware.device_name(device)}, torch {torch.__version__}, commit {run_folder.commit()}")
+    options = harness.parser_for(__doc__).parse_args()
+    device = harness.start(options)
     for shape in options.shapes:
         measure(shape, device)
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 
 from machine import threads
@@ -39,7 +40,7 @@ def use_threads(settings, run, work=None):
     """
     number, why = threads.choose_threads(settings.threads, run.threads_of_resumed(settings.resume), work)
     torch.set_num_threads(number)
-    return threads.in_words(number, why)
+    return f"threads: {number} of {threads.usable_cores()} cores ({why})"
 
 
 def pick_device(name):
@@ -52,7 +53,13 @@ def pick_device(name):
     if name.split(":")[0] not in ("cpu", "cuda"):
         raise InputError(f"--device {name}: must be auto, cpu, cuda or cuda:NUMBER")
     if "LOCAL_RANK" in os.environ and name.startswith("cuda"):
-        return own_card(name, int(os.environ["LOCAL_RANK"]))
+        place, cards = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if name != "cuda":
+            raise InputError(f"--device {name}: each process takes a card of its own, so give auto, cuda or cpu")
+        if place >= cards:
+            raise InputError(f"--device cuda: no card for process {place + 1} here, of {cards}; start fewer")
+        torch.cuda.set_device(place)
+        return torch.device("cuda")
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -61,17 +68,6 @@ def pick_device(name):
     if device.index is not None and device.type == "cuda":
         torch.cuda.set_device(device)  # for the streams and generators that name no device
     return device
-
-
-def own_card(name, place):
-    """The card of the process at this place among those of this machine, made the one that `cuda` means."""
-    cards = torch.cuda.device_count()
-    if name != "cuda":
-        raise InputError(f"--device {name}: each process takes a card of its own, so give auto, cuda or cpu")
-    if place >= cards:
-        raise InputError(f"--device cuda: no card for process {place + 1} here, of {cards}; start fewer")
-    torch.cuda.set_device(place)
-    return torch.device("cuda")
 
 
 def be_deterministic(device, asked):
@@ -110,8 +106,9 @@ def peak_memory_mb(device):
     """Peak since reset_peak_memory, in MB: allocated on the card with CUDA, resident in the process otherwise."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20)
-    kilobytes = figure_in(PROCESS / "status", "VmHWM:")
-    if kilobytes is None:
+    try:
+        kilobytes = int((PROCESS / "status").read_text().split("VmHWM:")[1].split()[0])
+    except (OSError, IndexError):  # not Linux
         import resource  # of Unix
 
         kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # since the process began
@@ -119,26 +116,17 @@ def peak_memory_mb(device):
     return round(kilobytes / 2**10)
 
 
-def figure_in(path, name):
-    """The number behind a name in one of Linux's own files, None where there is none."""
-    try:
-        return int(path.read_text().split(name)[1].split()[0])
-    except (OSError, IndexError, ValueError):
-        return None
-
-
 def available_memory(device):
-    """Free bytes of the card or the machine; None where the system does not say (macOS)."""
+    """Free bytes of the card or the machine."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    kilobytes = figure_in(Path("/proc/meminfo"), "MemAvailable:")
-    return None if kilobytes is None else kilobytes * 2**10
+    return psutil.virtual_memory().available
 
 
 def require_memory(needed, device, what, cure):
     """Raises InputError where so many bytes are not free.  what: takes them, a plural; cure: what to do instead."""
     free = available_memory(device)
-    if free is not None and needed > free:
+    if needed > free:
         gib = 2**30
         raise InputError(f"{what} take {needed / gib:.1f} GiB, of which {free / gib:.1f} are free; {cure}")
 

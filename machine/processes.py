@@ -95,20 +95,17 @@ def together():
                 dist.barrier()  # gloo aborts a process whose neighbour has gone
     except BaseException:
         if count() > 1:
-            if first_to_fail():
+            try:
+                first_to_fail = store.add("failed", 1) == 1
+            except RuntimeError:  # the process that kept the store is the one that has gone
+                first_to_fail = True
+            if first_to_fail:
                 sys.stderr = sys.__stderr__
             else:
                 shell.be_silent()
         raise
     if count() > 1:
         dist.destroy_process_group()
-
-
-def first_to_fail():
-    try:
-        return store.add("failed", 1) == 1
-    except RuntimeError:  # the process that kept the store is the one that has gone
-        return True
 
 
 @contextmanager
@@ -227,11 +224,6 @@ def whole(tensor, cut):
         with connected():
             dist.recv(parts[-1], sender)
     return torch.cat(parts, along)
-
-
-def counted_here(weights):
-    """Those of the parameters that this process counts in a sum over all: what is not cut the first counts alone."""
-    return [weight for weight in weights if cut_of(weight) or number() == 0]
 
 
 # ------------------------------------------------------------------------------------------- agreements of the hosts

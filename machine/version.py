@@ -11,8 +11,10 @@ ROOT = Path(__file__).resolve().parents[1]
 def in_words():
     """ReFINe++ 1.0.0, commit 1a2b3c4d5e6f, torch 2.13.0.  The version stands in CITATION.cff alone."""
     (own,) = re.findall(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
-    code = commit()
-    return ", ".join([f"ReFINe++ {own}", *([f"commit {code}"] if code else []), f"torch {version('torch')}"])
+    words, code = [f"ReFINe++ {own}"], commit()
+    if code:
+        words.append(f"commit {code}")
+    return ", ".join([*words, f"torch {version('torch')}"])
 
 
 def commit():

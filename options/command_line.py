@@ -16,47 +16,40 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from machine import shell, version
-from options.flag import check_value, declaration, default_of, names_of, refuse_idle
+from options.flag import check_value, declared_by, default_of, names_of, refuse_idle
 from options.models import (
     MODELS,
     OFFICIAL,
     ConfirmedNegatives,
     Embeddings,
     Graph,
-    HnlmrecSettings,
     Penalty,
     ReFINePlusPlusSettings,
     Sampler,
 )
 from options.negatives import StageSettings
 from options.refinement import RefinementSettings
-from options.run import GIVE_ONE, MODEL, Looking, LookingSettings, RunSettings, Training, TrainingSettings, WhatToRun
+from options.run import (
+    GIVE_ONE,
+    MODEL,
+    Evaluation,
+    Files,
+    Looking,
+    LookingSettings,
+    RunSettings,
+    Training,
+    WhatToRun,
+)
 from preparation.sources import DATASETS
 from utils import InputError
 
 ABOUT = "ReFINe++: a recommender that models negative feedback refined by a language model."
 USAGE = "python main.py --dataset NAME [--model NAME] [flags]"
-CLASSES = (
-    RunSettings, TrainingSettings, RefinementSettings, *(row.settings for row in MODELS.values()), LookingSettings
-)  # fmt: skip
-ORDER = (  # of the classes that declare flags, in help, log and config.json; the others follow
+CLASSES = (  # that declare flags, in the order of help, log and config.json
     WhatToRun, RefinementSettings, Embeddings, Graph, ConfirmedNegatives, Penalty, ReFINePlusPlusSettings,
-    Sampler, *(row.settings for row in MODELS.values()), StageSettings, Training,
+    Sampler, *(row.settings for row in MODELS.values()), StageSettings, Training, Evaluation, Files, Looking,
 )  # fmt: skip
-
-
-def declared():
-    """{name: Declaration} of every flag, in the order of help, log and config.json."""
-    found = {}
-    for cls in CLASSES:
-        for name in names_of(cls):
-            found[name] = declaration(cls, name)
-    place = {owner: ORDER.index(owner) for owner in ORDER}
-    in_order = sorted(found.values(), key=lambda each: place.get(each.owner, len(ORDER)))
-    return {each.name: each for each in in_order}
-
-
-FLAGS = declared()
+FLAGS = {each.name: each for cls in CLASSES for each in declared_by(cls)}
 
 
 def names_that_are(mark):
@@ -104,21 +97,16 @@ class Options:
         """
         without_use, in_use = {}, set()
         for part in self.parts:
-            found = self.idle_in(part)
+            found = part.without_use()
+            if part is self.refinement and self.run.dataset_augment == "original":
+                why = "nothing is refined, the ratings are used as they are; add --dataset_augment augment"
+                found = dict.fromkeys(vars(part), why)
+            if part is self.run:
+                found |= dict.fromkeys(self.row.ignores.split(), f"{self.run.model} has no use for it; leave it out")
             in_use |= vars(part).keys() - found.keys()
             for name, why in found.items():
                 without_use[name] = without_use.get(name) or why
         return {name: why for name, why in without_use.items() if name not in in_use}
-
-    def idle_in(self, part):
-        """{flag: why it changes nothing} of one of the parts."""
-        if part is self.refinement and self.run.dataset_augment == "original":
-            why = "nothing is refined, the ratings are used as they are; add --dataset_augment augment"
-            return dict.fromkeys(vars(part), why)
-        found = part.without_use()
-        if part is self.run:
-            found |= dict.fromkeys(self.row.ignores.split(), f"{self.run.model} has no use for it; leave it out")
-        return found
 
     def effective(self):
         """The effective settings, as plain JSON values: what the run uses, and nothing that it ignores."""
@@ -128,8 +116,9 @@ class Options:
 
     def fill_in_of_data_set(self, name):
         """Fill in what the data set decides, where no flag does.  name: of the data set."""
-        decided = DATASETS[name].defaults if name in DATASETS else {}
-        for flag, value in decided.items():
+        if name not in DATASETS:
+            return
+        for flag, value in DATASETS[name].defaults.items():
             for part in self.parts:
                 if hasattr(part, flag) and flag not in self.given:
                     setattr(part, flag, value)
@@ -148,8 +137,10 @@ class Options:
 
     def usual(self):
         """The Options of the same model on the same data set where no other flag is given but --hn_official."""
-        official = {"hn_official": True} if getattr(self.recommender, "hn_official", False) else {}
-        return build({"dataset": self.run.dataset, "model": self.run.model, **official})
+        given = {"dataset": self.run.dataset, "model": self.run.model}
+        if getattr(self.recommender, "hn_official", False):
+            given["hn_official"] = True
+        return build(given)
 
     def ablation(self, name):
         """The changed model and training flags: what makes this run another experiment than its model's default."""
@@ -177,7 +168,9 @@ def make(given):
 def build(given):
     """Options of {flag: value}, without any check."""
     row = MODELS[given.get("model", MODEL)]
-    values = row.defaults | (OFFICIAL if given.get("hn_official") else {}) | given
+    values = row.defaults | given
+    if given.get("hn_official"):
+        values = row.defaults | OFFICIAL | given
 
     def filled(cls):
         return cls(**{name: value for name, value in values.items() if name in names_of(cls)})
@@ -188,15 +181,15 @@ def build(given):
 
 def refuse_foreign(given, options):
     """Raises InputError for a flag of another model, and for one of every run that this model ignores."""
-    for name in options.row.ignores.split():
-        if name in given:
-            raise InputError(f"--{name}: {options.run.model} has no use for it; leave it out")
-    for name in sorted(given.keys() - options.values().keys()):
-        why = f"{given.get('model', MODEL)} has no use for it; leave it out"
-        if name in names_of(Looking):
-            why = f"has no use without {'--filter' if name == 'filter_pool' else '--run'}"
+    used = options.values().keys() - set(options.row.ignores.split())
+    for name in sorted(given.keys() - used):
+        why = f"{options.run.model} has no use for it; leave it out"
+        if name == "filter_pool":
+            why = "has no use without --filter"
+        elif name in names_of(Looking):
+            why = "has no use without --run"
         elif name in names_of(RefinementSettings):
-            why = f"{given['model']} refines no ratings; leave it out"  # CoNRec
+            why = f"{options.run.model} refines no ratings; leave it out"  # CoNRec
         raise InputError(f"--{name}: {why}")
 
 
@@ -208,7 +201,7 @@ def parse(argv=None, examples=""):
     """
     given = vars(parser().parse_args(argv))
     if given.pop("help", False):
-        print((help_on(given["model"]) if "model" in given else short_help(examples)).rstrip())
+        print(help_on(given["model"]) if "model" in given else short_help(examples))
         sys.exit(0)
     if given.pop("version", False):
         print(version.in_words())
@@ -271,21 +264,17 @@ def parser(names=None, title=None, **style):
         section = title or each.owner.title
         if section not in groups:
             groups[section] = made.add_argument_group(section)
-        groups[section].add_argument(f"--{name}", **arguments_of(each))
+        more = {key: each.more[key] for key in ("choices", "nargs", "metavar", "help") if key in each.more}
+        if name == "model":
+            more |= {"choices": list(MODELS), "metavar": "NAME"}
+        if each.kind is bool:
+            more["action"] = "store_true"
+        else:
+            more["type"] = each.more.get("type", each.kind)
+        groups[section].add_argument(f"--{name}", default=argparse.SUPPRESS, **more)
     made.add_argument("-h", "--help", action="store_true", default=argparse.SUPPRESS, help="this help")
     made.add_argument("--version", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return made
-
-
-def arguments_of(flag):
-    """What argparse is told of a flag.  flag: its Declaration."""
-    more = {key: flag.more[key] for key in ("choices", "nargs", "metavar", "type") if key in flag.more}
-    if flag.name == "model":
-        more |= {"choices": list(MODELS), "metavar": "NAME"}
-    more |= {"help": flag.more["help"], "default": argparse.SUPPRESS}
-    if flag.kind is bool:
-        return more | {"action": "store_true"}
-    return {"type": flag.kind} | more
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
@@ -298,25 +287,24 @@ class Help(argparse.RawDescriptionHelpFormatter):
 def with_defaults(made, model):
     """The parser's help as text, each flag with the default that a model has."""
     for action in made._actions:
-        default = default_in_words(action.dest, model) if action.dest in FLAGS else None
-        if default:
-            action.help += f" (default: {default})"
+        if action.dest not in FLAGS:  # --help
+            continue
+        default = default_for(MODELS[model], action.dest)
+        if default in (None, []):
+            default = FLAGS[action.dest].more.get("default_words")
+        if default is None or default is False:  # 0 is a default
+            continue
+        words = [" ".join(map(str, default)) if isinstance(default, list) else str(default)]
+
+        # where it is another
+        others = {data_set: known.defaults for data_set, known in DATASETS.items()}
+        if model == "HNLMRec":
+            others["--hn_official"] = OFFICIAL
+        for other, defaults in others.items():
+            if defaults.get(action.dest, default) != default:
+                words.append(f"{other}: {defaults[action.dest]}")
+        action.help += f" (default: {'; '.join(words)})"
     return made.format_help().rstrip()
-
-
-def default_in_words(name, model):
-    """The default that a model has of a flag, and where data sets have another; None where there is none."""
-    row, more = MODELS[model], FLAGS[name].more
-    default = default_for(row, name)
-    if default is None or default == []:
-        default = more.get("default_words")
-    if default is None or default is False:  # 0 is a default
-        return None
-    others = {data_set: known.defaults.get(name, default) for data_set, known in DATASETS.items()}
-    if row.settings is HnlmrecSettings:
-        others["--hn_official"] = OFFICIAL.get(name, default)
-    words = " ".join(map(str, default)) if isinstance(default, list) else str(default)
-    return "; ".join([words, *(f"{other}: {value}" for other, value in others.items() if value != default)])
 
 
 def default_for(row, name):

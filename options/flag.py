@@ -65,26 +65,21 @@ def flag(default, help, **more):
 
 def shared(cls, name, default=MISSING):
     """A flag that another class declares, and this one reads, too.  default: where this class has another."""
-    original = cls.__dataclass_fields__[name]
     metadata = {"shared": cls}
     if default is not MISSING:
         return field(default=default, metadata=metadata)
-    if original.default is MISSING:
-        return field(default_factory=original.default_factory, metadata=metadata)
-    return field(default=original.default, metadata=metadata)
+    its = cls.__dataclass_fields__[name]
+    return field(default=its.default, default_factory=its.default_factory, metadata=metadata)
 
 
-def declaration(cls, name):
-    """The Declaration of a flag that a class of settings has."""
-    for owner in cls.__mro__:
-        if name not in inspect.get_annotations(owner):
-            continue
-        found = owner.__dataclass_fields__[name]
-        if "shared" in found.metadata:
-            return declaration(found.metadata["shared"], name)
-        if found.metadata:  # else a subclass has another default, and says nothing more
-            return Declaration(name, owner, kind_of(found.type), dict(found.metadata))
-    raise AttributeError(name)
+def declared_by(cls):
+    """The Declarations of a class, without what it shares with another or changes the default of."""
+    found = []
+    for name in inspect.get_annotations(cls):
+        own = cls.__dataclass_fields__[name]
+        if "help" in own.metadata:
+            found.append(Declaration(name, cls, kind_of(own.type), dict(own.metadata)))
+    return found
 
 
 def kind_of(annotation):

@@ -25,7 +25,8 @@ def run_name(options, name, folder):
     prompt = getattr(options.refinement, "llm_prompt", None)
     if prompt:  # by what it says, wherever it lies
         path = Path(prompt)
-        words.append(f"prompt_{path.stem}-{git_blob_id(path)[:8] if path.is_file() else short_hash(prompt)}")
+        digest = git_blob_id(path)[:8] if path.is_file() else short_hash(prompt)
+        words.append(f"prompt_{path.stem}-{digest}")
     for flag, value in options.changed(name).items():
         if FLAGS[flag].more.get("named", True):
             words.append(flag if value is True else f"{flag}_{in_word(value)}")

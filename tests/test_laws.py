@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 import torch
 from blocks import ITEMS, USERS, block_data, withheld
-from synthetic import Silent, flags_of, made, options_of
+from synthetic import Silent, made, options_of, words_of
 
+from options.flag import names_of, own_names_of
 from options.models import MODELS, model_class
+from options.negatives import StageSettings
+from options.refinement import RefinementSettings
+from options.run import RunSettings, Training
 from training import checkpoint, evaluation, loop
 
 EPOCHS = {"SiReN": 150}  # of the others 60; sums instead of means and dropout make it slower to settle
@@ -31,9 +35,7 @@ def trained(name, data, folder, **changes):
     """The model after training, with its best weights, and its options."""
     numbers = {"embedding_dim": 16, "hidden_dim": 24, "batch_size": 64, "learning_rate": 0.02, "r": 5, "t": 10}
     numbers |= {"siren_dropout": 0.1, "epochs": EPOCHS.get(name, 60), "early_stopping_step": 1000} | changes
-    usable = flags_of(name) | {"random_seed"}
-    words = [word for key, value in numbers.items() if key in usable for word in (f"--{key}", str(value))]
-    options = options_of(name, *words)
+    options = options_of(name, *words_of(name, numbers, [f"--{flag}" for flag in changes]))
     torch.manual_seed(options.run.random_seed)
     generator = torch.Generator().manual_seed(options.run.random_seed)
     model = model_class(name)(data, options.recommender, generator)
@@ -120,6 +122,36 @@ def test_the_same_seed_gives_the_same_numbers_bit_for_bit_and_another_seed_other
 @pytest.mark.parametrize("name", ALONE)
 def test_embeddings_are_finite_after_training(models, name):
     assert all(torch.isfinite(z).all() and z.abs().sum() > 0 for z in models[name][0].embeddings())
+
+
+# of each model's flags another value, and what both runs are given
+OTHER = {
+    "embedding_dim": "6", "layers": "1", "lambda_reg": "10", "real_neg_samp_prob": "40", "backbone": "MF",
+    "sampler": "dns", "sampler_candidates": "3 WITH sampler=dns", "sampler_top": "9 WITH sampler=dns",
+    "ahns": "1 0 -2 WITH sampler=ahns", "t": "2", "s": "20", "q": "0", "r": "20", "p": "40", "n_negatives": "7",
+    "loss": "bpr", "negatives": "per_user", "kappa": "5", "graph": "positive", "star_weights": "1 1 2",
+    "hidden_dim": "5", "lambda_ae": "10", "precision": "bfloat16", "rejection": "2", "no_autoencoder": "",
+    "no_alignment": "", "siren_neg_coef": "-1", "siren_mlp_layers": "3", "siren_dropout": "0",
+    "ease_weights": "-1 -1 0 1 1.2", "ease_lambdas": "3 4", "ease_denoising": "1", "ease_alphas": ".5",
+    "ease_side": "user", "stars_lambda": "1", "hard": "none", "hn_alpha": ".9", "hn_lambda": "5",
+    "hn_adapter": "joint", "rank_loss": "hinge", "hn_margin": "2 WITH rank_loss=hinge",
+    "hn_temperature": "5 WITH hn_lambda=1", "hn_official": "", "learning_rate": ".05", "batch_size": "50",
+    "average_decay": ".9", "epochs": "1",
+}  # fmt: skip
+NOT_HERE = {"ease_words", "hn_unfiltered", "early_stopping_step"}  # tests/baselines; test_evaluation.py
+NOT_HERE |= {*names_of(RunSettings), *own_names_of(StageSettings), *own_names_of(RefinementSettings)}
+FLAGS_OF = {name: sorted({*names_of(MODELS[name].settings)} - NOT_HERE) for name in ALONE}
+FLAGS_OF["LightGCN"] += sorted({*names_of(Training)} - NOT_HERE)
+
+
+@pytest.mark.parametrize(("name", "flag"), [(name, flag) for name in ALONE for flag in FLAGS_OF[name]])
+def test_every_flag_of_a_model_changes_what_it_learns(data, tmp_path, name, flag):
+    value, _, both = OTHER[flag].partition(" WITH ")
+    beside, _, its_value = both.partition("=")
+    short = {"epochs": 2, "t": 1, beside: its_value}
+    one, other = (trained(name, data, tmp_path, **short | changed)[0] for changed in ({}, {flag: value}))
+    with torch.no_grad():
+        assert not torch.equal(torch.cat(one.embeddings()), torch.cat(other.embeddings()))
 
 
 def test_without_alignment_the_autoencoders_have_no_say_in_the_ranking(data, tmp_path):

@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import types
@@ -86,34 +87,22 @@ def test_every_link_of_the_docs_leads_somewhere(name, text):
         assert (ROOT / "docs" / target).exists(), f"{name}: {target}"
 
 
-def test_the_benchmarks_run(ml_100k, films):
-    done = run(["-W", "ignore", "benchmarks/epoch.py", "ML-100K", "--steps", "2", "--device", "cpu"])
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"fast .* s an epoch .* MB peak\n +bf16 .*\n +plain .*\n +ratio", done.stdout)
-    done = run(["-W", "ignore", "benchmarks/propagation.py", "ML-100K", "--device", "cpu"])
-    assert done.returncode == 0, done.stderr
-    assert len(re.findall(r" ms +[\d.]+ x ours", done.stdout)) >= 6
-    done = run(["benchmarks/growth.py", "--models", "LightGCN", "EASE", "--factors", "1", "--steps", "1"])
-    assert done.returncode == 0, done.stderr
-    assert len(re.findall(r"^(LightGCN|EASE) .* s ", done.stdout, re.MULTILINE)) == 2
-    done = run(["-W", "ignore", "benchmarks/models.py", "--steps", "1", "--device", "cpu"])
-    assert done.returncode == 0, done.stderr
-    assert re.findall(r"^  (\S+) .* s an epoch, plain", done.stdout, re.MULTILINE) == GRADIENT
-    done = run(["-W", "ignore", "benchmarks/dislikes.py", "ML-100K", "--rounds", "1"])
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"^ML-100K: held out in [\d.]+ s, once; .* times as long$", done.stdout, re.MULTILINE)
-    done = run(["benchmarks/books.py", "--divide", "100", "Popularity"])
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"^Popularity\n +\d+ s +\d+ MB   users \d+  items \d+  train \d+", done.stdout, re.MULTILINE)
-    done = run(["benchmarks/new_users.py", "Popularity", "--users", "20"])
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"^Popularity, test: .* trained on, .* folded in, difference [+-]", done.stdout, re.MULTILINE)
-    flags = ["--data_dir", str(ml_100k.parent), "--users", "2", "--kills", "0"]
-    done = run(["-W", "ignore", "benchmarks/refine.py", str(films.llm / "trained"), *flags])
-    assert done.returncode == 0, done.stderr
-    assert re.findall(r"(\w+): \d+ questions", done.stdout) == ["score", "generate"]
-    counts = re.findall(r"equal to those of one question at a time: (\d+) of (\d+)", done.stdout)
-    assert len(counts) == 2 and all(same == every for same, every in counts)
+def test_the_benchmarks_run(ml_100k, tmp_path):
+    def printed(name, *flags):
+        done = run(["-W", "ignore", f"benchmarks/{name}.py", *map(str, flags)])
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    small = ["--shapes", "ML-100K", "--device", "cpu"]
+    forms = re.findall(r"^(\S+)(?: +[\d.]+){4}$", printed("epoch", *small, "--steps", 1, "--models", *GRADIENT), re.M)
+    assert sorted(forms) == ["bf16", *["fast"] * len(GRADIENT), *["plain"] * len(GRADIENT)]
+    assert len(re.findall(r"^\S.* [\d.]+ +[\d.]+$", printed("propagation", *small), re.M)) >= 6
+    assert re.search(r"^likes and dislikes +[\d.]+ +[\d.]+ ", printed("dislikes", *small, "--rounds", 1), re.M)
+    devices = printed("devices", *small, "--processes", 1, "--steps", 1)
+    assert re.search(r"^1 processes +[\d.]+ ", devices, re.M)
+    shutil.copytree(ml_100k, tmp_path / "data" / "ML-100K")
+    folded_in = printed("new_users", "Popularity", "--users", 20, "--folder", tmp_path)
+    assert re.search(r"^Popularity, test: .* trained on, .* folded in, difference [+-]", folded_in, re.M)
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"python study\.py[^`\n>]*--[^`\n>]*", TEXT))))

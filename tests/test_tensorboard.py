@@ -10,16 +10,14 @@ import synthetic
 import main
 from machine import shell
 from options import run as options_of_runs
-from runs import run_folder
 
 
 @pytest.fixture
 def arguments(tmp_path):
     """(flag, ...) -> the command line of a run of LightGCN."""
-    folder = synthetic.write_data_set(tmp_path / "x")
-    paths = ["--dataset", folder, "--data_dir", tmp_path / "data", "--result_dir", tmp_path / "result"]
+    paths = synthetic.paths_of(synthetic.write_data_set(tmp_path / "x"), tmp_path)
     sizes = ["--model", "LightGCN", "--embedding_dim", "8", "--path_name", "a", "--tensorboard"]
-    return lambda *flags: [*map(str, paths), *sizes, *flags]
+    return lambda *flags: [*paths, *sizes, *flags]
 
 
 def rows_of(folder):
@@ -55,20 +53,12 @@ def installed(monkeypatch):
 
 
 def test_every_figure_of_metrics_csv_is_a_scalar_also_of_a_run_that_goes_on(arguments, tmp_path, installed):
-    main.main(arguments("--epochs", "3", "--evaluation_step", "3"))
+    main.main(arguments("--epochs", "3"))
     folder = tmp_path / "result" / "x" / "a"
     assert Writer.shown == rows_of(folder) and {("loss", 1), ("loss", 3), ("recall@20", 3)} <= Writer.shown.keys()
     Writer.shown["loss", 4] = 99.0  # of an epoch that a kill lost
-    main.main(arguments("--epochs", "6", "--evaluation_step", "3", "--resume"))
+    main.main(arguments("--epochs", "6", "--resume"))
     assert Writer.shown == rows_of(folder) and ("loss", 6) in Writer.shown and Writer.closed == 2
-
-
-def test_a_closed_form_has_a_point_for_each_solution(tmp_path, installed):
-    with run_folder.Run(tmp_path / "run", tensorboard=True) as run:
-        run.open({}, {}, False, ["lambda", "recall@20"])
-        for row in ({"lambda": 10.0, "recall@20": 0.1}, {"lambda": 20.0, "recall@20": 0.2}):
-            run.add_epoch(row)
-    assert Writer.shown == {("lambda", 1): 10, ("recall@20", 1): 0.1, ("lambda", 2): 20, ("recall@20", 2): 0.2}
 
 
 def test_where_it_is_not_installed_that_is_said_before_anything_is_read(monkeypatch, capsys):
@@ -77,16 +67,3 @@ def test_where_it_is_not_installed_that_is_said_before_anything_is_read(monkeypa
     said = capsys.readouterr()
     assert said.err == "error: --tensorboard: needs a package that is not installed; pip install tensorboard\n"
     assert not said.out
-
-
-def test_tensorboard_itself_shows_one_point_an_epoch(arguments, tmp_path):
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    main.main(arguments("--epochs", "3"))
-    main.main(arguments("--epochs", "5", "--resume"))
-    folder = tmp_path / "result" / "x" / "a"
-    read = accumulator.EventAccumulator(str(folder))
-    read.Reload()
-    points = [(name, event.step, event.value) for name in read.Tags()["scalars"] for event in read.Scalars(name)]
-    expected = rows_of(folder)
-    assert len(points) == len(expected) > 5
-    assert {(name, step): value for name, step, value in points} == pytest.approx(expected, rel=1e-6)

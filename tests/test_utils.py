@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import utils
-from machine import hardware
 from runs import run_folder
 
 
@@ -54,20 +53,13 @@ block = torch.ones(2**26)  # 256 MiB
 assert 200 < hardware.peak_memory_mb(cpu) - before < 400 and block[0] == 1
 hardware.PROCESS = Path("nowhere")  # macOS, some containers
 hardware.reset_peak_memory(cpu)
-assert hardware.peak_memory_mb(cpu) > before
-assert hardware.available_memory(cpu) is None or hardware.available_memory(cpu) > 2**20
-assert hardware.figure_in(Path("nowhere"), "x") is None
+assert hardware.peak_memory_mb(cpu) > before and hardware.available_memory(cpu) > 2**20
 """
 
 
 def test_peak_memory_is_measured_anew_where_the_system_lets_us_and_since_the_start_elsewhere():
     """In a process of its own: one that has trained keeps freed memory."""
     subprocess.run([sys.executable, "-c", PEAK], cwd=Path(utils.__file__).parent, check=True)
-
-
-def test_a_device_this_machine_lacks_is_refused_in_one_line():
-    with pytest.raises(utils.InputError, match="--device cuda:99"):
-        hardware.pick_device("cuda:99")
 
 
 def holder(folder):
@@ -99,10 +91,9 @@ def test_a_killed_process_leaves_no_lock_behind(tmp_path):
     lock.release()
 
 
-@pytest.mark.parametrize("error", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_is_said_and_not_fatal(tmp_path, monkeypatch, error):
+def test_a_file_system_without_locks_is_said_and_not_fatal(tmp_path, monkeypatch):
     def flock(*given):
-        raise OSError(error, "no locks here")
+        raise OSError(errno.ENOLCK, "no locks here")
 
     monkeypatch.setattr("fcntl.flock", flock)
     lines = []

@@ -28,13 +28,13 @@ def save(path, state):
     write_atomically(path, lambda temporary: temporary.write_bytes(content.getbuffer()))
 
 
-def of_weights(change, model, weights):
+def map_weights(change, model, weights):
     """A state_dict of the model, {name: change(tensor, how it is cut)}.  change: processes.whole or processes.own."""
     cuts = {name: processes.cut_of(weight) for name, weight in model.named_parameters()}
     return {name: change(tensor, cuts.get(name)) for name, tensor in weights.items()}
 
 
-def of_moments(change, optimizer, state):
+def map_moments(change, optimizer, state):
     """The same for a state_dict of the optimiser."""
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     moments = {}
@@ -53,13 +53,13 @@ class AveragedWeights:
 
     def __init__(self, model, decay):
         """decay: 0 leaves the weights as they are."""
-        self.weights = list(model.parameters())
         self.decay, self.steps = decay, 0
-        self.means = [weight.detach().clone() for weight in self.weights] if decay else []
+        self.weights = list(model.parameters()) if decay else []
+        self.means = [weight.detach().clone() for weight in self.weights]
 
     @torch.no_grad()
     def update(self):
-        if not self.decay:
+        if not self.weights:
             return
         self.steps += 1
         share = max(1 - self.decay, 1 / self.steps)
@@ -68,13 +68,13 @@ class AveragedWeights:
 
     def state(self):
         """For last.pt: (steps, whole means)."""
-        pairs = zip(self.means, self.weights, strict=False)  # without a decay there are no means
+        pairs = zip(self.means, self.weights, strict=True)
         return self.steps, [processes.whole(mean, processes.cut_of(weight)) for mean, weight in pairs]
 
     def load(self, state):
         self.steps, means = state
-        for place, (mean, saved) in enumerate(zip(self.means, means, strict=True)):
-            mean.copy_(processes.own(saved, processes.cut_of(self.weights[place])))
+        for mean, weight, saved in zip(self.means, self.weights, means, strict=True):
+            mean.copy_(processes.own(saved, processes.cut_of(weight)))
 
     @contextmanager
     def in_place(self):
@@ -86,9 +86,8 @@ class AveragedWeights:
             self._exchange()
 
     def _exchange(self):
-        if self.decay:
-            for place, weight in enumerate(self.weights):
-                weight.data, self.means[place] = self.means[place], weight.data
+        for place, weight in enumerate(self.weights):
+            weight.data, self.means[place] = self.means[place], weight.data
 
 
 class TrainingState:
@@ -176,11 +175,11 @@ class TrainingState:
             generators["cuda"] = torch.cuda.get_rng_state(self.device)
         best = self.stopping.best_state
         state = {
-            "model": of_weights(processes.whole, self.model, self.model.state_dict()),
+            "model": map_weights(processes.whole, self.model, self.model.state_dict()),
             "epoch_state": self.model.epoch_state(),
-            "optimizer": of_moments(processes.whole, self.optimizer, self.optimizer.state_dict()),
+            "optimizer": map_moments(processes.whole, self.optimizer, self.optimizer.state_dict()),
             "average": self.average.state(),
-            "stopping": vars(self.stopping) | {"best_state": best and of_weights(processes.whole, self.model, best)},
+            "stopping": vars(self.stopping) | {"best_state": best and map_weights(processes.whole, self.model, best)},
             "generators": generators,
             "epoch": self.epoch,
             "step": self.step,
@@ -217,13 +216,16 @@ class TrainingState:
         run.log(f"going on after epoch {self.epoch}{step}")
 
     def _restore(self, state):
-        self.model.load_state_dict(of_weights(processes.own, self.model, state["model"]))
+        self.model.load_state_dict(map_weights(processes.own, self.model, state["model"]))
         self.model.load_epoch_state(state["epoch_state"])
-        self.optimizer.load_state_dict(of_moments(processes.own, self.optimizer, state["optimizer"]))
+        self.optimizer.load_state_dict(map_moments(processes.own, self.optimizer, state["optimizer"]))
         self.average.load(state["average"])
-        vars(self.stopping).update(state["stopping"])
-        best = self.stopping.best_state
-        self.stopping.best_state = best and of_weights(processes.own, self.model, best)
+        stopping = state["stopping"]
+        self.stopping.best_score = stopping["best_score"]
+        self.stopping.best_epoch = stopping["best_epoch"]
+        self.stopping.counter = stopping["counter"]
+        if stopping["best_state"]:
+            self.stopping.best_state = map_weights(processes.own, self.model, stopping["best_state"])
 
         generators = state["generators"]
         self.shuffle.set_state(generators["shuffle"])

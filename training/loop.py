@@ -6,6 +6,7 @@ solve        a closed-form model, one solution for each setting of its grid
 measure      the metrics of the model's present weights
 """
 
+import sys
 import time
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,7 +18,6 @@ from machine import processes
 from machine.shell import Stopped, deferred_signals
 from training import evaluation
 from training.checkpoint import TrainingState
-from training.live_line import LiveLine, on_terminal
 from training.recommender import penalty
 from utils import InputError
 
@@ -48,22 +48,23 @@ class Outcome:
 
 
 def train(model, data, settings, run):
-    """Train by gradient until early stopping; returns the Outcome.  The model is left with its best epoch's weights.
+    """Train by gradient until early stopping.  Returns Outcome; the model has the weights of its best epoch.
 
-    settings: TrainingSettings.  Each epoch logs what the published logs hold.  last.pt is written now and then, and
-    when a signal asks to stop, between two steps, so that --resume goes on from there.  A loss that is not finite ends
-    training.
+    settings: TrainingSettings.  Each epoch logs what the published logs hold.  last.pt is written now and then,
+    and between two steps when a signal asks to stop: --resume goes on from there.  A loss that is not finite
+    ends training.
     """
     state = TrainingState(model, settings, run.folder / "last.pt")
     stopping = state.stopping
     if settings.resume:
         state.load(run)
 
-    with deferred_signals() as signals, LiveLine(state, settings) as live:
+    shown = {"unit": "epoch", "leave": False, "disable": None, "dynamic_ncols": True}
+    with deferred_signals() as signals, tqdm(total=settings.epochs, initial=state.epoch, **shown) as bar:
         ended = why_over(state, settings)
         while not ended:
             epoch = state.epoch + 1
-            run_epoch(state, data, settings, run, signals, live)
+            run_epoch(state, data, settings, run, signals)
 
             # a loss that is not finite: go back to the best epoch, if there was one
             bad_step = state.first_bad_step()
@@ -76,28 +77,29 @@ def train(model, data, settings, run):
                     )
                 ended = f"diverged in {where}: the loss is not finite; the best epoch before is kept"
                 break
-            row = {"epoch": epoch, "loss": float(state.loss_sum) / state.step}
+
+            # evaluate on validation, and keep the weights if they are the best so far
+            with state.average.in_place():
+                metrics = evaluation.means(measure(model, data, "validation", settings))
+                best = stopping.update(settings.score_of(metrics), epoch, model.state_dict())
+            row = {"epoch": epoch, "loss": float(state.loss_sum) / state.step, **metrics}
             lines = ["", f"Epoch: {epoch:03d}, Loss: {row['loss']:.4f}"]
             if state.note:
                 lines.append(state.note)
-
-            # once in a while: evaluate on validation, and keep the weights if they are the best so far
-            if epoch % settings.evaluation_step == 0 or epoch == settings.epochs:
-                with state.average.in_place():
-                    metrics = evaluation.means(measure(model, data, "validation", settings))
-                    best = stopping.update(settings.score_of(metrics), epoch, model.state_dict())
-                row |= metrics
-                lines += evaluation.metric_lines(metrics, settings.top_k)
-                if best:
-                    lines.append(f"Best so far: validation {settings.chosen_by} {stopping.best_score:.4f}")
-                else:
-                    lines.append(f"EarlyStopping counter: {stopping.counter} out of {stopping.patience}")
-            run.log(*lines, shown=live.shows_epochs)
+            lines += evaluation.metric_lines(metrics, settings.top_k)
+            if best:
+                lines.append(f"Best so far: validation {settings.chosen_by} {stopping.best_score:.4f}")
+            else:
+                lines.append(f"EarlyStopping counter: {stopping.counter} out of {stopping.patience}")
+            run.log(*lines, shown=not on_terminal(bar))
             run.add_epoch(row)
+            now = f"{settings.chosen_by} {settings.score_of(row):.4f}, best {stopping.best_score:.4f}"
+            patience = f"patience {stopping.counter}/{stopping.patience}"
+            bar.set_postfix_str(f"{now}, {patience}", refresh=False)
+            bar.update()
 
             state.epoch = epoch
             state.start_epoch()
-            live.end_epoch(row)
             ended = why_over(state, settings)
             if ended:
                 state.save(run)
@@ -121,7 +123,12 @@ def why_over(state, settings):
     return None
 
 
-def run_epoch(state, data, settings, run, signals, live):
+def on_terminal(bar):
+    """Whether somebody looks at this tqdm bar (stderr) and at what is printed (stdout)."""
+    return not bar.disable and sys.stdout.isatty()
+
+
+def run_epoch(state, data, settings, run, signals):
     """The steps of an epoch that are left: all, unless the run was resumed in the middle of it."""
     model, optimizer = state.model, state.optimizer
     model.train()
@@ -131,7 +138,6 @@ def run_epoch(state, data, settings, run, signals, live):
 
     state.shuffle.set_state(state.shuffle_before)
     batches = data.batches(settings.batch_size, state.shuffle, model.trains_on)
-    live.start_epoch()
     for batch in islice(batches, state.step, None):
         loss = model.loss(batch)
         state.count_step(loss.detach(), penalty(optimizer))
@@ -140,15 +146,14 @@ def run_epoch(state, data, settings, run, signals, live):
             loss.backward()
             optimizer.step()
             state.average.update()
-        live.step()
         state.save_if_due(run, signals)
 
 
 def solve(model, data, settings, run):
-    """Try each setting of a closed-form model's grid; returns the Outcome.  The model is left with the best solution.
+    """Try each setting of a closed-form model's grid.  Returns Outcome; the model has the best solution.
 
-    settings: RunSettings.  A ridge penalty is chosen on validation, by Recall@20 where --dislike_cost does not say
-    otherwise; a tie goes to the later one.  metrics.csv keeps what was tried, and --resume goes on with the rest.
+    settings: RunSettings.  It is chosen on validation, by Recall@20 where --dislike_cost does not say otherwise;
+    a tie goes to the later one.  metrics.csv keeps what was tried, and --resume goes on with the rest.
     """
     started = time.perf_counter()
     if settings.resume:
@@ -160,14 +165,13 @@ def solve(model, data, settings, run):
     solved = None  # the setting that the model holds the solution of
     left = list(enumerate(model.grid, 1))[len(run.epochs) :]
     bar = tqdm(left, "solving", unit="solution", leave=False, disable=None)
-    shown = settings.verbose or not on_terminal(bar)
     for number, setting in bar:
         model.solve(setting)
         solved = setting
         metrics = evaluation.means(measure(model, data, "validation", settings))
         words = ", ".join(f"{name} {value:g}" for name, value in setting.items()) or "closed form"
         lines = evaluation.metric_lines(metrics, settings.top_k)
-        run.log("", f"Solution {number} of {len(model.grid)}: {words}", *lines, shown=shown)
+        run.log("", f"Solution {number} of {len(model.grid)}: {words}", *lines, shown=not on_terminal(bar))
         run.add_epoch(setting | metrics)
 
     scores = [settings.score_of(row) for row in run.epochs]

@@ -245,6 +245,9 @@ def penalty(optimizer):
     total = 0
     for group in optimizer.param_groups:
         if group["weight_decay"]:
-            square = nn.utils.get_total_norm(processes.counted_here(group["params"])) ** 2
+            weights = group["params"]
+            if processes.number():  # in the sum over processes, the first alone counts what is not cut
+                weights = filter(processes.cut_of, weights)
+            square = nn.utils.get_total_norm(weights) ** 2
             total = total + group["weight_decay"] / 2 * processes.total(square)
     return total

@@ -89,6 +89,10 @@ class UnratedSampler:
     is left, moved right by the pieces before it, names the item.  How many pieces those are is one binary search over
     all users' cuts, so nothing is rejected and no (users x items) matrix is needed.  Weights are whole numbers here,
     so that no rounding can ever name a rated item.
+
+    Four items of weights 2, 1, 3, 2 end at 2, 3, 6, 8.  A user has rated the second and the fourth, so
+    2 + 3 = 5 is left.  On what is left the cuts lie at 2 and at 5, so one cut, of length 1, comes before
+    point 3.  Point 3 becomes 4, which lies on the third item.
     """
 
     def __init__(self, data, weight):

@@ -22,22 +22,21 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import numpy as np
 import torch
-from synthetic import Silent, flags_of, made, train_data
+from synthetic import Silent, made, train_data, words_of
 
 import experiment  # noqa: F401, before the processes fork
 import main
 from machine import processes, shell
 from model import ReFINePlusPlus
 from training import checkpoint, loop
-from training.checkpoint import TrainingState, of_weights
+from training.checkpoint import TrainingState, map_weights
 from training.recommender import penalty
 from utils import InputError
 
 USERS, ITEMS = 31, 50  # no multiples of 2 and 3
 CASES = (
-    "ReFINe++", "ReFINe++ --negatives per_user --star_weights 1 2 3", "ReFINe++ --loss bpr --graph positive",
-    "ReFINe++ --no_autoencoder", "ReFINe++ --no_alignment", "LightGCN", "LightGCN --sampler dns",
-    "LightGCN --sampler mixgcf", "MF --sampler ahns", "ReFINe",
+    "ReFINe++", "ReFINe++ --negatives per_user --star_weights 1 2 3 --no_alignment",
+    "ReFINe++ --loss bpr --graph positive --no_autoencoder", "LightGCN --sampler mixgcf", "MF --sampler ahns", "ReFINe",
 )  # fmt: skip
 STOP = 9  # a signal to one process in this step, in the middle of an epoch
 KILL = 12
@@ -57,17 +56,13 @@ def build(case, data, *more):
     """The model in float64, so that what several processes add up differs from one's sums by next to nothing."""
     name, *words = case.split()
     sizes = {"embedding_dim": 12, "hidden_dim": 7, "batch_size": 60, "t": 2, "r": 3, "lambda_ae": 0.1}
-    usable = flags_of(name)
-    if "--no_autoencoder" in words:
-        usable -= {"hidden_dim", "lambda_ae"}
-    words += [word for flag, size in sizes.items() if flag in usable for word in (f"--{flag}", str(size))]
-    model, settings = made(name, data, *words, *more)
+    model, settings = made(name, data, *words, *words_of(name, sizes, words), *more)
     return processes.cut(model.double()), settings
 
 
 def whole_gradients(model):
     gradients = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
-    return of_weights(processes.whole, model, gradients)
+    return map_weights(processes.whole, model, gradients)
 
 
 def steps(case, data):
@@ -86,7 +81,7 @@ def steps(case, data):
                 loss.backward()
                 gradients.append(whole_gradients(model))
                 optimizer.step()
-    return losses, gradients, of_weights(processes.whole, model, model.state_dict())
+    return losses, gradients, map_weights(processes.whole, model, model.state_dict())
 
 
 def train(case, folder, epochs, *more, stop=None):
@@ -101,7 +96,7 @@ def train(case, folder, epochs, *more, stop=None):
         loop.train(model, data, settings, run)
     except shell.Stopped:
         return [], {}
-    return run.epochs, of_weights(processes.whole, model, model.state_dict())
+    return run.epochs, map_weights(processes.whole, model, model.state_dict())
 
 
 class Recorded(Silent):

@@ -40,6 +40,23 @@ def flags_of(name):
     return {*names_of(row.settings), *names_of(row.run_settings)} - {*names_of(RunSettings)}
 
 
+def words_of(name, sizes, given=()):
+    """The words of main.py for those sizes, {flag: value}, that a model has a use for beside the words given."""
+    usable = flags_of(name) | {"random_seed"}
+    if "--no_autoencoder" in given:
+        usable -= {"hidden_dim", "lambda_ae"}
+    words = []
+    for flag, value in sizes.items():
+        if flag in usable:
+            words += [f"--{flag}", *str(value).split()]
+    return words
+
+
+def paths_of(folder, base):
+    """The words of main.py that have it read a data set, and write below base."""
+    return ["--dataset", str(folder), "--data_dir", str(base / "data"), "--result_dir", str(base / "result")]
+
+
 def built(name, data, *words):
     """A model with these flags of main.py, its weights and draws the same every time."""
     return made(name, data, *words)[0]

@@ -177,10 +177,9 @@ def test_a_card_belongs_to_one_process(monkeypatch):
 
 def test_a_dead_process_ends_all_with_one_line_and_another_number_goes_on(tmp_path):
     world = synthetic.write_data_set(tmp_path / "x")
-    flags = ["--dataset", world, "--data_dir", tmp_path / "data", "--result_dir", tmp_path / "result", "--llm", "rule"]
-    flags += ["--epochs", 3, "--embedding_dim", 12, "--hidden_dim", 9, "--batch_size", 80, "--device", "cpu"]
-    flags += ["--path_name"]
-    main.main([*map(str, flags), "whole"])
+    flags = [*synthetic.paths_of(world, tmp_path), "--llm", "rule", "--epochs", "3", "--embedding_dim", "12"]
+    flags += ["--hidden_dim", "9", "--batch_size", "80", "--device", "cpu", "--path_name"]
+    main.main([*flags, "whole"])
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     launcher += ["--monitor-interval", "5"]  # s: time for the one left to speak before it is ended
     ended = command("several.py", *flags, "shared", launcher=launcher)

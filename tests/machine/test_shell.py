@@ -9,11 +9,9 @@ import pytest
 import synthetic
 
 import main
-from machine import shell
 from runs.run_folder import RULE
 
 ROOT = Path(main.__file__).parent
-COMPARISONS = ["table", "compare", "forest", "seconds", "groups"]
 PROGRAMS = ["main.py", "study.py", "blend.py", "llm_feedback.py"]
 PROGRAMS += ["results4comparison/table.py", "results4comparison/compare.py"]
 
@@ -44,15 +42,7 @@ def world(tmp_path_factory):
 
 
 def of_main(base):
-    paths = ["--dataset", base / "x", "--data_dir", base / "data", "--result_dir", base / "result"]
-    return [*map(str, paths), "--model", "Popularity"]
-
-
-@pytest.mark.parametrize("name", COMPARISONS)  # the others: tests/options/test_command_line.py
-def test_help_is_printed(name):
-    done = command(f"results4comparison/{name}.py", "--help")
-    assert done.returncode == 0 and not done.stderr, done.stderr
-    assert f"{name}.py".encode() in done.stdout
+    return [*synthetic.paths_of(base / "x", base), "--model", "Popularity"]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)  # forest, seconds and groups print their help as table does
@@ -61,26 +51,13 @@ def test_every_program_works_without_docstrings(program):
     assert done.returncode == 0 and not done.stderr and done.stdout, done.stderr
 
 
-def test_a_run_works_without_docstrings(world, tmp_path):
-    done = command("-OO", "main.py", *of_main(world), "--result_dir", tmp_path, "--path_name", "b")
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "x" / "b" / "summary.json").exists()
-
-
 @pytest.mark.parametrize("program", ["forest", "seconds"])
-@pytest.mark.parametrize("words", [[], ["--help"], ["-h", "x"]])
+@pytest.mark.parametrize("words", [[], ["-h", "x"]])
 def test_pictures_are_written_where_a_folder_is_named_alone(program, words):
     before = {path: path.stat().st_mtime_ns for path in (ROOT / "docs").iterdir()}
     done = command(f"results4comparison/{program}.py", *words)
     assert done.returncode == 0 and b"FOLDER" in done.stdout
     assert before == {path: path.stat().st_mtime_ns for path in (ROOT / "docs").iterdir()}
-
-
-@pytest.mark.parametrize("words", [["nowhere"], ["--out", "docs"], ["docs", "docs"]])
-def test_pictures_go_into_one_folder_that_is_there(words):
-    done = command("results4comparison/forest.py", *words)
-    assert done.returncode == 2 and done.stderr.count(b"\n") == 1
-    assert " ".join(words).encode() in done.stderr and b"expected one folder" in done.stderr
 
 
 @pytest.mark.parametrize("words", ["main.py --help", "results4comparison/table.py systems"])
@@ -138,16 +115,3 @@ def test_what_the_terminal_cannot_show_is_written_in_ascii(world, environment):
     assert done.returncode == 0 and b"Mis\\xe9rables" in done.stdout, done.stderr
     done = command("results4comparison/table.py", "systems", environment=environment)
     assert done.returncode == 0 and b" \\xb1 " in done.stdout, done.stderr
-
-
-def test_a_report_card_and_a_comparison_are_printed_in_ascii(tmp_path):
-    published = ["--dataset", "ML-100K", "--model", "ReFINe++"]
-    for words in (["llm_feedback.py", "report"], ["results4comparison/compare.py", *published]):
-        done = command(*words, tmp_path / "Misérables", environment=ASCII)
-        assert done.returncode == 2 and done.stderr.count(b"\n") == 1 and b"Mis\\xe9rables" in done.stderr
-
-
-def test_the_code_of_a_job_is_that_of_the_program():
-    assert shell.cli(lambda argv: 3) == 3
-    assert shell.cli(lambda argv: None) == 0
-    assert shell.cli(lambda argv: sys.exit(2)) == 2

@@ -1,9 +1,10 @@
-"""The number of threads, on fake files of Linux, masks and loads."""
+"""The number of threads, on made-up masks, quotas and loads."""
 
 import json
 import os
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 
@@ -13,72 +14,41 @@ from runs.run_folder import Run
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """Sets up a machine: cores in the mask, idle share of them, load average, cgroup files by path."""
+    """Sets up a machine: cores in the mask, the idle share of them, and files of the cgroup by path."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(threads, "SYSTEM", tmp_path)
+    monkeypatch.setattr(threads, "CGROUP", tmp_path)
 
-    def set_up(cores=4, idle=1.0, load=None, cgroup="0::/\n", **files):
+    def set_up(cores=4, idle=1.0, **files):
         monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
-        write("proc/self/cgroup", cgroup)
+        own, others = SimpleNamespace(idle=100 * idle, iowait=0), SimpleNamespace(idle=0, iowait=0)
+        monkeypatch.setattr(psutil, "cpu_times_percent", lambda seconds, percpu: [own] * cores + [others] * 4)
         for path, text in files.items():
-            write(path, text)
-        now = [0]
-
-        def sleep(seconds):
-            now[0] += 1000
-            tick()
-
-        def tick():
-            others = "".join(f"cpu{core} {now[0]} 0 0 0 0 0 0 0 0 0\n" for core in range(cores, cores + 4))
-            busy, free = round(now[0] * (1 - idle)), round(now[0] * idle)
-            own = "".join(f"cpu{core} 0 0 {busy} {free} 0 0 0 0 0 0\n" for core in range(cores))
-            write("proc/stat", f"cpu  1 2 3 4 5 6 7 8 9 10\n{own}{others}intr 1 2 3\n")
-
-        tick()
-        monkeypatch.setattr(threads.time, "sleep", sleep)
-        if load is not None:
-            (tmp_path / "proc/stat").unlink()
-            monkeypatch.setattr(threads.time, "sleep", lambda seconds: None)
-            monkeypatch.setattr(os, "getloadavg", lambda: (load, 0, 0))
-
-    def write(path, text):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(text)
+            (tmp_path / path).parent.mkdir(exist_ok=True)
+            (tmp_path / path).write_text(text)
 
     return set_up
 
 
-VERSION_1 = "4:memory:/\n2:cpu,cpuacct:/docker/x\n"
-
-
 @pytest.mark.parametrize(
-    ("cores", "cgroup", "files", "usable"),
+    ("cores", "files", "usable"),
     [
-        (64, "0::/\n", {}, 64),
-        (64, "0::/\n", {"sys/fs/cgroup/cpu.max": "max 100000\n"}, 64),
-        (64, "0::/\n", {"sys/fs/cgroup/cpu.max": "200000 100000\n"}, 2),
-        (64, "0::/\n", {"sys/fs/cgroup/cpu.max": "250000 100000\n"}, 3),
-        (64, "0::/\n", {"sys/fs/cgroup/cpu.max": "10000 100000\n"}, 1),
-        (2, "0::/\n", {"sys/fs/cgroup/cpu.max": "800000 100000\n"}, 2),
-        # the limit of a cgroup above, the least of several, and a path of the host, unknown in the container
-        (64, "0::/a/b\n", {"sys/fs/cgroup/a/cpu.max": "400000 100000\n"}, 4),
-        (64, "0::/a/b\n", {"sys/fs/cgroup/a/cpu.max": "4 1", "sys/fs/cgroup/a/b/cpu.max": "3 1"}, 3),
-        (64, "0::/of/the/host\n", {"sys/fs/cgroup/cpu.max": "200000 100000\n"}, 2),
-        (64, "0::/../x\n", {"sys/fs/cgroup/cpu.max": "broken"}, 64),
-        (64, VERSION_1, {"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "1"}, 64),
-        (64, VERSION_1, {"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "5", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "2"}, 3),
-        (64, VERSION_1, {"sys/fs/cgroup/cpu,cpuacct/docker/x/cpu.cfs_quota_us": "8",
-                         "sys/fs/cgroup/cpu,cpuacct/docker/x/cpu.cfs_period_us": "2"}, 4),
+        (64, {}, 64),
+        (64, {"cpu.max": "max 100000\n"}, 64),
+        (64, {"cpu.max": "250000 100000\n"}, 3),
+        (64, {"cpu.max": "10000 100000\n"}, 1),
+        (2, {"cpu.max": "800000 100000\n"}, 2),
+        (64, {"cpu.max": "broken"}, 64),
+        (64, {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "1"}, 64),
+        (64, {"cpu/cpu.cfs_quota_us": "5", "cpu/cpu.cfs_period_us": "2"}, 3),
     ],
-)  # fmt: skip
-def test_usable_cores_are_what_mask_and_quota_allow(machine, cores, cgroup, files, usable):
-    machine(cores, cgroup=cgroup, **files)
+)
+def test_usable_cores_are_what_mask_and_quota_allow(machine, cores, files, usable):
+    machine(cores, **files)
     assert threads.usable_cores() == usable
 
 
-def test_a_system_without_masks_and_cgroups_has_its_cores(machine, monkeypatch, tmp_path):
+def test_a_system_without_masks_and_cgroups_has_its_cores(machine, monkeypatch):
     machine()
-    (tmp_path / "proc/self/cgroup").unlink()
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert threads.usable_cores() == 6
@@ -90,15 +60,11 @@ MUCH = 100 * threads.WORK
 @pytest.mark.parametrize(
     ("cores", "idle", "work", "number", "why"),
     [
-        (2, 1.0, None, 2, "nobody else uses them"),
         (2, 1.0, MUCH, 2, "nobody else uses them"),
         (2, 0.95, MUCH, 2, "nobody else uses them"),  # a machine is never quite at rest
         (2, 0.5, MUCH, 1, "the machine is busy: others use 1.0 of them"),
-        (2, 0.0, MUCH, 1, "the machine is busy: others use 2.0 of them"),
         (8, 0.6, MUCH, 4, "the machine is busy: others use 3.2 of them"),
-        (6, 0.5, MUCH, 3, "the machine is busy: others use 3.0 of them"),
         (8, 1.0, 3 * threads.WORK, 3, "what the model has a use for"),
-        (8, 0.5, 3 * threads.WORK, 3, "what the model has a use for"),
         (8, 1.0, threads.WORK, 1, "so small a model has no use for more"),
         (8, 0.0, 1, 1, "so small a model has no use for more"),
         (1, 0.0, MUCH, 1, "there are no more"),
@@ -110,15 +76,8 @@ def test_threads_are_what_the_model_uses_and_others_leave(machine, cores, idle, 
 
 
 def test_a_quota_leaves_as_much_as_it_allows_on_a_host_that_is_half_busy(machine):
-    machine(64, 0.5, **{"sys/fs/cgroup/cpu.max": "2 1"})
+    machine(64, 0.5, **{"cpu.max": "2 1"})
     assert threads.choose_threads(work=MUCH) == (2, "nobody else uses them")
-
-
-def test_where_no_idle_time_is_counted_the_load_average_must_do(machine):
-    machine(2, load=0.1)
-    assert threads.choose_threads(work=MUCH)[0] == 2
-    machine(2, load=5.1)
-    assert threads.choose_threads(work=MUCH)[0] == 1
 
 
 def test_what_is_asked_for_or_remembered_comes_first(machine, monkeypatch):
@@ -131,7 +90,6 @@ def test_what_is_asked_for_or_remembered_comes_first(machine, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
     assert threads.choose_threads(remembered=4) == (3, "OMP_NUM_THREADS")
     assert threads.choose_threads(asked=7, remembered=4) == (7, "--threads")
-    assert threads.in_words(7, "--threads") == "threads: 7 of 4 cores (--threads)"
 
 
 def test_a_resumed_run_computes_with_as_many_threads_as_it_began_with(machine, monkeypatch, tmp_path):

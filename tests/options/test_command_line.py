@@ -1,7 +1,5 @@
 """Flags: which a model has a use for, what fills in those not given.  What each changes: tests/test_main.py."""
 
-import ast
-import inspect
 import re
 import subprocess
 import sys
@@ -12,10 +10,10 @@ import synthetic
 
 from feedback.prompts import DOMAINS
 from options import command_line
-from options.flag import own_names_of
+from options.flag import declared_by, names_of, own_names_of
 from options.models import MODELS
 from options.refinement import RefinementSettings
-from options.run import Looking
+from options.run import Looking, LookingSettings, TrainingSettings
 from utils import InputError
 
 ROOT = Path(command_line.__file__).parents[1]
@@ -35,7 +33,6 @@ HEAVY |= {"requests"}
         ("--dataset_augment original --llm_url http://x", "--llm_url: nothing is refined"),
         ("--dataset_augment original --unasked_twos ask", "--unasked_twos: nothing is refined"),
         ("--llm rule --llm_mode score", "--llm_mode: --llm rule leaves it without a use; leave one of them out"),
-        ("--llm rule --llm_seed 1", "--llm_seed: --llm rule leaves it"),
         ("--llm random --unasked_twos ask", "--unasked_twos: --llm random leaves it"),
         ("--llm shuffled --llm_url http://x", "--llm_url: --llm shuffled leaves it"),
         ("--llm_timeout 9", "--llm_timeout: has no use without --llm_url"),
@@ -53,6 +50,18 @@ HEAVY |= {"requests"}
         ("--device cpu --deterministic", "--deterministic: --device cpu leaves it without a use"),
         ("--model EASE --deterministic", "--deterministic: EASE has no use for it; leave it out"),
         ("--model SiReN --siren_neg_coef nan", "--siren_neg_coef nan: must be a finite number"),
+        ("--layers -1", "--layers -1: must be a number of at least 0"),
+        ("--lambda_reg inf", "--lambda_reg inf: must be a number of at least 0"),
+        ("--random_seed 4294967296", "--random_seed 4294967296: must be at most"),
+        ("--star_weights 0 1 1", r"--star_weights 0\.0: must be"),
+        ("--model EASE --ease_weights 0 0 0 0 0", "--ease_weights 0 0 0 0 0: must be"),
+        ("--model MF --sampler ahns --ahns 1 1 1", "--ahns 1 1 1: must be three finite numbers"),
+        ("--model EASE --dislike_cost 2", "--dislike_cost: has no use without --hold_out dislikes"),
+        ("--llm_shuffle user", "--llm_shuffle: has no use without --llm shuffled"),
+        ("--model HNLMRec --hard none --hn_alpha 1", "--hn_alpha: --hard none leaves it"),
+        ("--model HNLMRec --backbone MF --layers 2", "--layers: --backbone MF leaves it"),
+        ("--model LightGCN --hn_pairs 2", "--hn_pairs: LightGCN has no use"),
+        ("--out lists.csv", "--out: has no use without --run"),
     ],
 )
 def test_a_flag_that_would_change_nothing_is_refused(words, message):
@@ -60,28 +69,38 @@ def test_a_flag_that_would_change_nothing_is_refused(words, message):
         command_line.parse(["--dataset", "x", *words.split()])
 
 
-def test_every_model_flag_is_some_models(capsys):
+def at_defaults(model):
+    given = {"dataset": "x", "model": model}
+    if model == "Blend":
+        given["blend"] = ["a"]
+    return command_line.make(given)
+
+
+def test_every_model_flag_is_some_models():
     of_models = set().union(*map(synthetic.flags_of, MODELS))
     assert {"embedding_dim", "p", "siren_dropout", "ease_lambdas", "negatives"} <= of_models
-    for name in MODELS:
-        options = command_line.make({"dataset": "x", "model": name, **({"blend": ["a"]} if name == "Blend" else {})})
-        assert set(options.ablation("x")) == ({"blend"} if name == "Blend" else set())
-        assert options.run.dataset_augment == ("augment" if name.startswith("ReFINe") else "original")
+    for name, row in MODELS.items():
+        options = at_defaults(name)
+        named_in_rules = options.idle().keys() | set(row.ignores.split())
+        assert named_in_rules <= command_line.FLAGS.keys()
+        assert options.ablation("x").keys() <= {"blend"}
+        assert (options.run.dataset_augment == "augment") == name.startswith("ReFINe")
         assert all(options.values()[flag] == value for flag, value in MODELS[name].defaults.items())
 
 
-def test_what_the_data_set_decides_and_what_makes_an_ablation():
-    options = command_line.parse(["--dataset", "Amazon_Books", "--model", "ReFINe", "--q", ".5", "--random_seed", "3"])
-    options.fill_in_of_data_set("Amazon_Books")
-    own = options.recommender
-    assert (own.layers, own.r) == (2, 100) and options.ablation("Amazon_Books") == {"q": 0.5}
-    options = command_line.parse(["--dataset", "ML-1M", "--model", "ReFINe"])
-    options.fill_in_of_data_set("ML-1M")
-    own = options.recommender
-    assert (own.layers, own.r) == (4, 250) and options.ablation("ML-1M") == {}
-    options = command_line.parse(["--dataset", "ML-1M", "--model", "ReFINe", "--r", "100"])
-    options.fill_in_of_data_set("ML-1M")
-    assert options.recommender.r == 100 and options.ablation("ML-1M") == {"r": 100}
+@pytest.mark.parametrize(
+    ("data_set", "words", "layers", "r", "ablation"),
+    [
+        ("Amazon_Books", "--q .5 --random_seed 3", 2, 100, {"q": 0.5}),
+        ("ML-1M", "", 4, 250, {}),
+        ("ML-1M", "--r 100", 4, 100, {"r": 100}),
+    ],
+)
+def test_what_the_data_set_decides_and_what_makes_an_ablation(data_set, words, layers, r, ablation):
+    options = command_line.parse(["--dataset", data_set, "--model", "ReFINe", *words.split()])
+    options.fill_in_of_data_set(data_set)
+    assert (options.recommender.layers, options.recommender.r) == (layers, r)
+    assert options.ablation(data_set) == ablation
 
 
 def words_of(text):
@@ -99,9 +118,10 @@ def test_the_short_help_fits_on_two_screens_and_ends_with_examples(monkeypatch):
 @pytest.mark.parametrize("model", MODELS)
 def test_the_help_on_a_model_has_the_flags_that_it_uses_and_no_others(model):
     shown = set(re.findall(r"^  --([a-z_]+)", command_line.help_on(model), re.MULTILINE))
-    options = command_line.make({"dataset": "x", "model": model, **({"blend": ["a"]} if model == "Blend" else {})})
+    options = at_defaults(model)
     expected = set(options.values()) - set(MODELS[model].ignores.split())
-    expected |= set(own_names_of(Looking)) if model == "CoNRec" else set()  # --filter
+    if model == "CoNRec":
+        expected |= set(own_names_of(Looking))  # --filter
     if not MODELS[model].defaults.get("dataset_augment"):  # those of the refinement are one line
         asking = set(vars(RefinementSettings()))
         expected -= asking - set(vars(options.run)) - set(vars(options.recommender))
@@ -135,36 +155,10 @@ def test_a_typo_is_told_what_it_may_have_meant(words, hint, capsys):
 
 def test_a_flag_is_declared_once():
     """Everything that is known of a flag comes from one field: no class declares what another one has declared."""
-    places = {}
-    for cls in command_line.CLASSES:
-        for owner in cls.__mro__:
-            for name, field in vars(owner).get("__dataclass_fields__", {}).items():
-                if name in inspect.get_annotations(owner) and "help" in field.metadata:
-                    places.setdefault(name, set()).add(owner)
-    assert places.keys() == command_line.FLAGS.keys() and all(len(owners) == 1 for owners in places.values())
-
-
-LISTS_OF_FLAGS = {"TUNING", "OF_IDS", "OF_GRPO"}
-
-
-def test_flags_that_are_named_in_rules_exist():
-    """idle() and the constants it uses name flags in strings, where a typo would change nothing."""
-    named = set()
-    for path in (ROOT / "options").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            rule = isinstance(node, ast.Yield) and isinstance(node.value, ast.Tuple) and node.value.elts[0]
-            is_list = isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in LISTS_OF_FLAGS
-            words = node.value if is_list else rule
-            if isinstance(words, ast.Constant):
-                named.update(words.value.split())
-    named |= {name for row in MODELS.values() for name in row.ignores.split()}
-    assert len(named) > 40 and named <= command_line.FLAGS.keys()
-
-
-def test_an_argument_that_is_empty_is_one_line(capsys):
-    with pytest.raises(SystemExit) as ended:
-        command_line.parse(["--dataset", "x", ""])
-    assert ended.value.code == 2 and capsys.readouterr().err.count("\n") == 1
+    declared = [flag.name for cls in set(command_line.CLASSES) for flag in declared_by(cls)]
+    assert sorted(declared) == sorted(command_line.FLAGS)
+    settings = [TrainingSettings, LookingSettings, RefinementSettings, *(row.settings for row in MODELS.values())]
+    assert {name for cls in settings for name in names_of(cls)} == command_line.FLAGS.keys()
 
 
 def test_the_domains_to_choose_from_are_those_that_prompts_know():
@@ -239,11 +233,13 @@ def test_what_is_going_to_run_is_said_before_torch_is_imported(tmp_path):
     assert said == "experiment\n"
 
 
+MODULES = [row.module for row in MODELS.values() if row.module]
+
+
 @pytest.mark.parametrize(
     ("modules", "imported"),
     [
-        ("experiment", "numpy pandas torch"),
-        (", ".join(row.module for row in MODELS.values() if row.module), "numpy pandas torch"),
+        (", ".join({"experiment", *MODULES}), "numpy pandas torch"),
         ("conrec.run", "numpy pandas scipy torch"),
     ],
 )

@@ -81,7 +81,7 @@ def test_they_agree_with_loops_over_users_and_pairs(seed):
     np.testing.assert_allclose(metrics_of(scores, data)["like_auc"], plain(scores, data)["like_auc"], atol=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(4))
 def test_a_model_that_knows_the_true_taste_shows_no_dislike(seed):
     data, stars = world(seed)
     figures = evaluation.means(metrics_of(stars.astype(float), data))
@@ -92,7 +92,7 @@ def test_a_model_that_knows_the_true_taste_shows_no_dislike(seed):
     assert worst["like_auc"] < 0.5 and unrated.min() >= 20  # those that cannot be ranked lie below all the same
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(4))
 def test_a_model_that_takes_no_notice_of_stars_shows_both_kinds_alike(seed):
     """Of each kind the same share, but for chance: four standard deviations of a binomial count."""
     data, _ = world(seed)
@@ -107,7 +107,7 @@ def test_a_model_that_takes_no_notice_of_stars_shows_both_kinds_alike(seed):
     assert abs(auc.mean() - 0.5) < 4 * auc.std() / np.sqrt(len(auc))
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(4))
 def test_other_dislikes_change_their_own_metrics_and_nothing_else(seed):
     data, stars = world(seed)
     rows, random = data.test_dislikes.rows, np.random.default_rng(seed)
@@ -126,9 +126,3 @@ def test_ratios_are_of_means_and_a_cost_weighs_what_is_chosen_by():
     plain, costly = RunSettings(), RunSettings(dislike_cost=2)
     assert plain.score_of(figures | {"recall@20": 0.1}) == 0.1 and costly.score_of(figures) == 2 - 2 * 0.5
     assert plain.chosen_by == "Recall@20" and costly.chosen_by == "likes@20 less 2 x dislikes@20"
-
-
-def test_what_is_said_of_nobody_is_no_number():
-    assert np.isnan(evaluation.means({"like_auc": np.array([np.nan])})["like_auc"])
-    figures = evaluation.means({"likes@20": np.array([0.0]), "dislikes@20": np.array([0.0])})
-    assert np.isnan(figures["dislikes_per_like@20"])

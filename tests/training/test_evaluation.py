@@ -53,17 +53,6 @@ def test_metrics_agree_with_pyg_whatever_the_block(data, embeddings, block):
             assert metrics[f"{name}@{k}"].mean() == pytest.approx(reference.compute().item(), abs=1e-6)
 
 
-def test_metrics_by_hand():
-    """Hits at ranks 1 and 3 of 4; 2 relevant items for the first user, 5 for the second."""
-    hits = np.array([[1, 0, 1, 0], [1, 0, 1, 0]], bool)
-    metrics = evaluation.ranking_metrics(hits, np.array([2, 5]), [2, 4])
-    assert metrics["precision@2"].tolist() == [0.5, 0.5]
-    assert metrics["recall@4"].tolist() == [1.0, 0.4]
-    ideal_2 = 1 + 1 / np.log2(3)
-    assert metrics["ndcg@4"][0] == pytest.approx((1 + 1 / 2) / ideal_2)
-    assert metrics["ndcg@2"][1] == pytest.approx(1 / ideal_2)
-
-
 def test_train_items_are_never_recommended_and_validation_items_are(data, embeddings, tmp_path):
     """Also where a user has fewer than k items left: the list is then shorter."""
     items = pd.DataFrame({"title": [f"title {i}" for i in range(50)]}, index=data.item_ids)
@@ -100,14 +89,6 @@ def test_coverage_gini_and_popularity_by_hand():
     assert found == pytest.approx({"coverage@2": 3 / 5, "gini@2": 0.7, "popularity@2": (15 + 20 + 10) / 3})
 
 
-def test_gini_is_0_where_all_items_are_recommended_alike_and_1_where_it_is_always_one():
-    positives = np.ones(4)
-    whole = evaluation.beyond_accuracy(np.array([[0, 1], [2, 3]]), np.ones((2, 2), bool), positives)
-    one = evaluation.beyond_accuracy(np.array([[2], [2], [2]]), np.ones((3, 1), bool), positives)
-    assert (whole["coverage@2"], whole["gini@2"]) == (1, pytest.approx(0))
-    assert (one["coverage@1"], one["gini@1"]) == (1 / 4, pytest.approx(1))
-
-
 @settings(derandomize=True, deadline=None)
 @given(st.integers(2, 8).flatmap(lambda n: st.tuples(st.just(n), lists_of(n))))
 def test_beyond_accuracy_is_that_of_plain_loops(case):
@@ -139,40 +120,20 @@ def plain_beyond_accuracy(lists, positives, k):
 # --------------------------------------------------------------------------------------- early stopping
 
 
-def follow(stopping, scores):
-    """Feed scores until the stopping is over; the state is the epoch itself.  Returns the epochs run."""
+@pytest.mark.parametrize(
+    ("patience", "scores", "epochs", "best"),
+    [
+        (3, [0.1, 0.3, 0.2, 0.2, 0.2, 0.9], 5, 2),
+        (2, [0.3, 0.3, 0.1, 0.3, 0.1, 0.1, 0.1], 6, 4),  # a tie counts as an improvement
+        (2, [0.1, float("nan"), float("nan"), 0.2], 3, 1),  # no number is none
+    ],
+)
+def test_stops_after_patience_evaluations_without_improvement_and_keeps_the_best(patience, scores, epochs, best):
+    stopping, weight = evaluation.EarlyStopping(patience), torch.zeros(())
     for epoch, score in enumerate(scores, start=1):
-        stopping.update(score, epoch, {"epoch": torch.tensor(epoch)})
+        weight += 1
+        stopping.update(score, epoch, {"epoch": weight})
         if stopping.over:
             break
-    return epoch
-
-
-def test_stops_after_patience_evaluations_without_improvement_and_keeps_the_best():
-    stopping = evaluation.EarlyStopping(3)
-    assert follow(stopping, [0.1, 0.3, 0.2, 0.2, 0.2, 0.9]) == 5
-    assert (stopping.best_epoch, stopping.best_score, stopping.best_state["epoch"]) == (2, 0.3, 2)
-
-
-def test_a_tie_counts_as_an_improvement():
-    stopping = evaluation.EarlyStopping(2)
-    assert follow(stopping, [0.3, 0.3, 0.1, 0.3, 0.1, 0.1, 0.1]) == 6
-    assert stopping.best_epoch == 4
-
-
-def test_without_early_stop_the_best_is_still_there():
-    stopping = evaluation.EarlyStopping(50)
-    assert follow(stopping, [0.1, 0.4, 0.2]) == 3 and not stopping.over
-    assert stopping.best_state["epoch"] == 2
-
-
-def test_the_kept_weights_are_a_copy():
-    stopping, weight = evaluation.EarlyStopping(5), torch.ones(3)
-    stopping.update(1.0, 1, {"w": weight})
-    weight.zero_()
-    assert stopping.best_state["w"].tolist() == [1, 1, 1]
-
-
-def test_a_score_that_is_no_number_is_no_improvement():
-    stopping = evaluation.EarlyStopping(5)
-    assert stopping.update(0.1, 1, {}) and not stopping.update(float("nan"), 2, {})
+    assert (epoch, stopping.best_epoch, stopping.best_score) == (epochs, best, scores[best - 1])
+    assert stopping.best_state["epoch"] == best  # a copy
