@@ -216,7 +216,7 @@ def test_a_stage_whose_loss_is_no_number_is_not_finished(world, tmp_path, monkey
     words = r"warmup: the loss of step 3 is not finite; try lower --conrec_rates \(it learns at 0\.001\)"
     for resume in ([], ["--resume"]):
         with pytest.raises(InputError, match=words):
-            main.main(arguments(world, tmp_path, "--path_name", "a", "--conrec_stages", "warmup", *resume))
+            main.main(arguments(world, tmp_path, "--conrec_stages", "warmup", "both", "--path_name", "a", *resume))
     (left,) = tmp_path.rglob("warmup-*")
     assert not (left / DONE).exists() and not (folder_of(tmp_path) / "summary.json").exists()
 
