@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from preparation import splits
 from preparation.files import CONFIRMED, LIKED, STARS, encode, read_items, read_ratings, require_timestamps, sort_ids
 from preparation.rules import TEST, TRAIN, VALIDATION, cut_in_time, is_complete, newest, of_drawn_users
 from preparation.sources import DATASETS
-from preparation.splits import NOTHING_SAID, PARTS, atomic_files, brought, fingerprint, refuse_reading_of_known, write
+from preparation.splits import NOTHING_SAID, PARTS, atomic_files, brought, fingerprint, paths_of
 from preparation.stamp import is_up_to_date
 from utils import InputError, sha256
 
@@ -45,7 +46,7 @@ def hold_out(name, folder, own, log=print):
 
     Raises InputError where train holds no dislike for one of the parts.
     """
-    sources = [folder / f"{name}_{part}.csv" for part in PARTS]
+    sources = paths_of(name, folder, PARTS)
     made_from = {path.name: sha256(path) for path in sources} | {"rules": RULES_VERSION}
     if are_there(name, own, made_from):
         return log(f"dislikes: {own}/{name}_*.csv, held out earlier from the same files")
@@ -65,14 +66,10 @@ def hold_out(name, folder, own, log=print):
 
 def are_there(name, own, made_from):
     """Whether the five CSVs lie in the folder and were made of these files; foreign ones are refused."""
-    paths, stamp = csvs_of(name, own), own / "prepared.json"
+    paths, stamp = paths_of(name, own, ALL_PARTS), own / "prepared.json"
     if not stamp.exists() and any(map(Path.exists, paths)):
         raise InputError(f"{own}: holds CSVs that were not made here (no prepared.json); move them to make them anew")
     return is_up_to_date(paths, stamp, made_from)
-
-
-def csvs_of(name, own):
-    return [own / f"{name}_{part}.csv" for part in ALL_PARTS]
 
 
 def write_parts(name, own, parts, made_from, what_there_is):
@@ -80,7 +77,7 @@ def write_parts(name, own, parts, made_from, what_there_is):
     for part, table in zip(ALL_PARTS, parts, strict=True):
         if not len(table):
             raise InputError(f"--hold_out dislikes: {what_there_is}, which leave none for the {part} part")
-    write(parts, csvs_of(name, own), made_from)
+    splits.write(parts, paths_of(name, own, ALL_PARTS), made_from)
 
 
 def hold_out_by_time(name, raw, own, log=print, reading=NOTHING_SAID):
@@ -91,7 +88,7 @@ def hold_out_by_time(name, raw, own, log=print, reading=NOTHING_SAID):
     where CoNRec cuts (conrec/data/events.py).  Raises InputError for ratings without timestamps.
     """
     known = DATASETS.get(name)
-    refuse_reading_of_known(name, reading)
+    splits.refuse_reading_of_known(name, reading)
     with brought(name, raw, own.parent, reading, log) as atomic:
         made_from = atomic.files | {"rules": RULES_VERSION} | reading
         if are_there(name, own, made_from):

@@ -257,9 +257,8 @@ def rows_of_other_length(path, sep, n, encoding):
 
 def column_names(line, sep):
     """The names on a first line, without blanks and quotation marks around them."""
-    if sep in QUOTED:
-        return [name.strip() for name in next(csv.reader([line], delimiter=sep))]
-    return [name.strip() for name in line.split(sep)]
+    names = next(csv.reader([line], delimiter=sep)) if sep in QUOTED else line.split(sep)
+    return list(map(str.strip, names))
 
 
 def first_line_of(path):

@@ -208,7 +208,7 @@ def write_atomic_file(path, table, names):
     """RecBole's form: tabs, no quotation marks."""
     columns = [role for role in names if role in table]
     with open(path, "w", encoding="utf-8", newline="\n") as f:
-        table[columns].to_csv(f, sep="\t", index=False, header=[names[role] for role in columns], quoting=3)
+        table[columns].to_csv(f, sep="\t", index=False, header=list(map(names.get, columns)), quoting=3)
 
 
 def columns_in_words(source, has_items):

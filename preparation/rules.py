@@ -75,7 +75,7 @@ def is_complete(ratings, items):
     if items is None:
         return complete
     items = items.drop_duplicates("item", keep="last")
-    columns = [name for name in ("title", "year", "genre") if name in items]
+    columns = items.columns.intersection(["title", "year", "genre"])
     lacking = items[columns].isin(MISSING).any(axis=1)
     return complete & ratings.item.isin(items.item[~lacking])
 

@@ -55,7 +55,7 @@ def parse(words):
 
 def step_of(ends):
     """From one value of a range to the next: half a star where one of its ends is one."""
-    return 1 if all(end.is_integer() for end in ends) else 0.5
+    return 1 if all(map(float.is_integer, ends)) else 0.5
 
 
 def compared(token):
@@ -124,7 +124,7 @@ def suggested(values):
         return f'--scale "{",".join(parts)}"'
     least, most = values[0], values[-1]
     top = next(end for end in (5, 10, 100, math.ceil(most)) if end >= most)
-    if least in (0, -1) and all(value.is_integer() for value in values):
+    if least in (0, -1) and all(map(float.is_integer, values)):
         rated = "" if top == 5 else f"1-{top},"
         drop = f'--scale "{rated}{least:g}=drop" if {least:g} means not rated'
         return drop + (f", --scale 0-{top} if it is the worst" if least == 0 else "")

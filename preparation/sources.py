@@ -45,9 +45,8 @@ def converted(convert, read, wanted):
     These are the same rows, but not the same bytes, so the files get names of their own.
     """
     inter, item = convert(read)
-    contents = {"grouplens.inter": inter, "grouplens.item": item}
-    suffixes = {Path(file).suffix for file in wanted}
-    return {name: content for name, content in contents.items() if Path(name).suffix in suffixes}
+    contents = {".inter": inter, ".item": item}
+    return {f"grouplens{Path(file).suffix}": contents[Path(file).suffix] for file in wanted}
 
 
 def reader_by_base_name(archive):

@@ -36,7 +36,7 @@ def prepare(name, raw, folder, log=print, reading=NOTHING_SAID):
     Returns what they are made from, as origin().
     """
     known = DATASETS.get(name)  # None for a user's own data set
-    paths = [folder / f"{name}_{part}.csv" for part in PARTS]
+    paths = paths_of(name, folder, PARTS)
     refuse_reading_of_known(name, reading)
     if by_hand(name, folder):
         refuse_reading(reading, f"{folder}/{name}_*.csv are used as found")
@@ -63,6 +63,11 @@ def prepare(name, raw, folder, log=print, reading=NOTHING_SAID):
         log(f"splits: prepared {folder}/{name}_*.csv from {atomic.rated}")
     say_whether_published(name, folder, log)
     return made_from
+
+
+def paths_of(name, folder, parts):
+    """The CSVs of these parts."""
+    return [folder / f"{name}_{part}.csv" for part in parts]
 
 
 @contextmanager
@@ -103,7 +108,7 @@ def by_hand(name, folder):
     """Whether the CSVs of `folder` are used as they are: all there, and not prepared here."""
     if (folder / "prepared.json").exists():
         return False
-    paths = [folder / f"{name}_{part}.csv" for part in PARTS]
+    paths = paths_of(name, folder, PARTS)
     missing = [path for path in paths if not path.exists()]
     if 0 < len(missing) < len(paths):
         how = "add it, or delete those to prepare all anew"
