@@ -5,7 +5,6 @@ import csv
 import itertools
 import json
 import re
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
