@@ -6,10 +6,13 @@ in them may end a list or a message.
 """
 
 import re
+from functools import partial
 
 import numpy as np
 
+from feedback import reading
 from llm.messages import CUE, answer
+from llm.request import Request
 from utils import InputError
 
 # raised when a wording changes, so that answers to other words are not mixed
@@ -57,16 +60,25 @@ def pick(domain, question, texts, chat, template=None):
     return about(domain, question, texts) + "\n".join(lines) + ending(chat)
 
 
+def which_of_these(domain, question, texts, chat, template, room):
+    """pick() as a Request.  room: tokens of an answer."""
+
+    def write(kept, *said):
+        messages = [pick(domain, question.shortened(kept), texts, chat, template)]
+        if said:
+            messages += [*said, REMINDER if chat else f"\n{REMINDER}\n{CUE}"]
+        return messages
+
+    titles = [texts[item] for item in question.items]
+    return Request(question, write, question.profile, partial(reading.parse, titles=titles), room, len(titles))
+
+
 def whether(domain, text, chat, template=None):
     """Would this person like it?  Follows the profile."""
     if template:
         return fill(halves(template)[1], domain, item=text) + ending(chat)
     one = DOMAINS[domain][0]
     return f"Would this person like the {one} {text}? Answer Yes or No." + ending(chat)
-
-
-def reminder(chat):
-    return REMINDER if chat else f"\n{REMINDER}\n{CUE}"
 
 
 def ending(chat):

@@ -120,6 +120,11 @@ class Question:
     def key(self):
         return self.user, self.permutation, self.part
 
+    @property
+    def profile(self):
+        """Items that may be left out for lack of room."""
+        return len(self.likes) + len(self.dislikes)
+
     def record(self, train, **answer):
         """The line of answers.jsonl."""
         names = {"user": self.user, "permutation": self.permutation, "part": self.part}
@@ -215,14 +220,15 @@ def strongest(train, user, side, number):
 # ---------------------------------------------------------------------------------------- records
 
 
-def picked(question, train, liked, raw, **more):
-    """The record of a question whose answer says of each item whether it is liked (None: nothing).
-
-    liked None: no readable answer.
-    """
+def picked(request, train, **more):
+    """The record of a Request about a question: whether each item is liked, in so far as the answer says so."""
+    question, raw = request.about, request.raw
+    if not raw:
+        return too_long(question, train)
+    liked, more = request.said, {"profile_left_out": request.left_out} | more
     if liked is None:
         liked = [None] * len(question.items)
-        thinking = raw and drop_reasoning(raw[-1]) is None
+        thinking = drop_reasoning(raw[-1]) is None
         more["reason"] = "reasoning without an end" if thinking else "no readable answer"
     words = {True: "liked", False: "disliked", None: "unanswered"}
     verdicts = [words[verdict] for verdict in liked]

@@ -1,17 +1,18 @@
 """A causal language model through transformers, run in batches.
 
-    complete           prompts -> greedy answers                       (mode generate)
+    ask                Requests -> the same, answered                  (mode generate)
     yes_minus_no       a shared profile, items after it -> logits      (mode score)
-
-What it is asked is up to causal.py.
 """
 
 import copy
+from functools import partial
 
 import torch
 
 from llm.batches import batches, padded, places
 from llm.messages import ANSWER_TOKENS
+from llm.replies import in_short
+from llm.request import most_that_fits
 from llm.tokens import PromptTokens
 from llm.weights import dtype_of, load
 from machine.hardware import out_of_memory
@@ -29,19 +30,15 @@ class LanguageModel:
         """
         from transformers import GenerationConfig
 
-        self.name, self.device = f"{flag} {weights}", device
-        self.mode = mode
+        self.name, self.device, self.mode = f"{flag} {weights}", device, mode
         self.budget, self.constrained = settings.llm_batch_tokens, constrained
         dtype = dtype_of(settings, device)
         self.tokenizer, self.model = load("AutoModelForCausalLM", weights, dtype, device, flag)
         self.eos = self.end_tokens()
         self.pad = self.padding_token()
         # a fresh configuration: the model's own may ask for sampling or penalties
-        self.model.generation_config = GenerationConfig(
-            do_sample=False,
-            pad_token_id=self.pad,
-            eos_token_id=self.eos,
-        )
+        greedy = {"do_sample": False, "pad_token_id": self.pad, "eos_token_id": self.eos}
+        self.model.generation_config = GenerationConfig(**greedy)
         positions = getattr(self.model.config, "max_position_embeddings", None)
         limits = (positions, self.tokenizer.model_max_length)
         self.context = min(limit for limit in limits if limit)
@@ -51,9 +48,7 @@ class LanguageModel:
             self.no = self.tokens.continuation("No")[0]
             # their first tokens must be words of their own
             if self.yes == self.no or self.tokenizer.unk_token_id in (self.yes, self.no):
-                raise InputError(
-                    f"{self.name}: its tokenizer cannot tell Yes from No; use --llm_mode generate"
-                )
+                raise InputError(f"{self.name}: its tokenizer cannot tell Yes from No; use --llm_mode generate")
             self.keep_two_words()
 
     def keep_two_words(self):
@@ -74,10 +69,8 @@ class LanguageModel:
         if eos is None:
             eos = self.tokenizer.eos_token_id
         if eos is None:
-            raise InputError(
-                f"{self.name}: names no end-of-sequence token in generation_config.json "
-                "or its tokenizer"
-            )
+            where = "generation_config.json or its tokenizer"
+            raise InputError(f"{self.name}: names no end-of-sequence token in {where}")
         return eos if isinstance(eos, list) else [eos]
 
     def padding_token(self):
@@ -87,6 +80,54 @@ class LanguageModel:
         if pad is None or pad >= vocabulary:
             return self.eos[0]
         return pad
+
+    def ask(self, requests):
+        """Yields each Request as it is answered, batch by batch, and first of all those that do not fit."""
+        waiting = []  # (request, tokens of its prompt)
+        for request in requests:
+            fitted = self.fit(request)
+            if fitted:
+                ids, kept = fitted
+                request.left_out = request.profile - kept
+                waiting.append((request, ids))
+            else:
+                yield request
+
+        # by length, for little padding; the longest first, so that a lack of memory shows at once
+        waiting.sort(key=lambda pair: -len(pair[1]))
+        for batch in batches(waiting, lambda pair: (1, len(pair[1]) + pair[0].room), lambda: self.budget):
+            self.say(batch)
+
+            # what cannot be read is asked for once more, with a reminder of how to answer
+            again = []
+            for request, _ in batch:
+                if request.said is not None:
+                    continue
+                fitted = self.fit(request, in_short(request.raw[0]))
+                if fitted:
+                    again.append((request, fitted[0]))
+            self.say(again)
+
+            for request, _ in batch:
+                request.batch = len(batch)
+                yield request
+
+    def fit(self, request, *said):
+        """(tokens of a request's prompt, items of its profile in it), None where not even the question alone fits."""
+
+        def build(kept):
+            return self.tokens.conversation(*request.write(kept, *said))
+
+        return most_that_fits(build, request.profile, self.context - request.room)
+
+    def say(self, batch):
+        """Let the model answer (request, tokens) pairs."""
+        if not batch:
+            return
+        rows, choices = [ids for _, ids in batch], [request.choices for request, _ in batch]
+        complete = partial(self.complete, new_tokens=batch[0][0].room)
+        for (request, _), answer in zip(batch, self.in_halves(complete, rows, choices), strict=True):
+            request.take(*answer)
 
     @torch.no_grad()
     def complete(self, rows, sizes, new_tokens=ANSWER_TOKENS):
@@ -187,9 +228,7 @@ class LanguageModel:
         try:
             cache.batch_select_indices(owner)
         except AttributeError:
-            raise InputError(
-                f"{self.name}: its cache cannot be shared out; use --llm_mode generate"
-            ) from None
+            raise InputError(f"{self.name}: its cache cannot be shared out; use --llm_mode generate") from None
         # Padded on the right: between profile and question it would use up a sliding window.
         ids, after = padded(rows, self.pad, self.device, left=False)  # (r, tokens)
         before = mask[owner]  # (r, profile tokens)
@@ -212,9 +251,7 @@ class LanguageModel:
             if not out_of_memory(error):
                 raise
             if len(columns[0]) == 1 and self.budget < 64:
-                raise InputError(
-                    f"{self.name}: one question does not fit into the memory of {self.device}"
-                ) from None
+                raise InputError(f"{self.name}: one question does not fit into the memory of {self.device}") from None
         # not in the handler, where the error still holds on to tensors
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

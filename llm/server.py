@@ -17,6 +17,7 @@ import requests
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from llm.messages import ANSWER_TOKENS, turns
+from llm.replies import in_short
 from utils import InputError
 
 VERSIONED = r"/v\d+\w*$"  # the end of an address such as http://host/v1
@@ -27,7 +28,6 @@ ABOUT_THE_REQUEST = {400, 413, 422}  # statuses of a request that will not do as
 TOO_LONG = r"context|max(imum)?[ _](model[ _])?len|too long|too many tokens"  # how servers say so
 FILTERED = r"content[ _-]?(management[ _-]?)?(filter|policy)|moderation|safety (system|policy)"  # and this
 LONGEST_PAUSE = 60  # seconds, also where the server asks for more
-PROBE = "Say yes."  # asked of a model that a server does not list
 LISTED = 10  # models named in a message
 CONNECTING = 10  # seconds in which a server must take a connection; an answer may take longer
 
@@ -110,16 +110,14 @@ class Server:
         self.reached = False  # whether the server has ever replied
         self.found = False  # whether the address is one that answers
         self.answered = False  # whether a question of this start has been
-        self.has_model = False  # whether that is known
+        self.has_model = False  # whether its list of models has been looked at
         self.ended = threading.Event()  # nobody waits for answers any more
         self.llm = llm
         if self.llm == "auto":
-            self.llm, self.has_model = self.request("GET", "models", self.first_model), True
+            self.llm, self.has_model = self.send("GET", "models", self.first_model), True
 
     def ask_all(self, ask, questions):
         """Yields ask(question) of each, in the order in which the answers come.
-
-        Raises InputError before the first one where the server does not have the model (check_model).
 
         After the first failure, or where nobody wants more, no further question is asked, and nobody waits for the
         answers on their way: a server may hang.  What was answered is kept, the rest is asked at the next start.
@@ -161,58 +159,59 @@ class Server:
         return reply["data"][0]["id"]
 
     def check_model(self):
-        """Raises InputError where the server lists models without this one, and does not answer for it, either.
+        """Warn where the server lists models without this one.
 
-        Some servers take models that they do not list: there one short question decides.  What else is wrong with the
-        list, or that question, is left to the questions to come.
+        Some servers answer for models that they do not list, under whatever name.  The others refuse the first question.
         """
-        base, listed = (None, None) if self.has_model else self.listed_models()
+        listed = None if self.has_model else self.listed_models()
         self.has_model = True
         if listed is None or self.llm in listed:
             return
-        names = ", ".join(listed[:LISTED]) + (", ..." if len(listed) > LISTED else "")
-        has = f"it lists only {names}" if listed else "it lists no model"
-        try:
-            body = self.dialect.translate(self.body([PROBE], max_tokens=16))
-            reply = self.session.request("POST", f"{base}/chat/completions", json=body, timeout=self.timeout)
-            if reply.status_code == 200:
-                return warn(f"{self.flag} {self.url}: answers as {self.llm}, although {has}")
-            about_model = reply.status_code not in ABOUT_THE_REQUEST or self.llm in reply.text
-            if reply.status_code in PASSING or not about_model:
-                return
-            said = f"HTTP {reply.status_code} {' '.join(reply.text.split())[:200]}"
-        except requests.ReadTimeout:  # it may be loading the model
-            return
-        except requests.RequestException as error:
-            said = in_words(error)
-        raise InputError(f"{self.flag} {self.url}: has no model {self.llm}; {has}, and asked for it replies {said}")
+        names = ", ".join(listed[:LISTED]) or "no model"
+        warn(f"{self.flag} {self.url}: is asked for {self.llm}, which it does not list; it lists {names}")
 
     def listed_models(self):
-        """(address, names) of the models that the server lists; the names are None where it gives no list."""
+        """The names of the models that the server lists, None where it gives no list."""
         bases = [self.url] if re.search(VERSIONED, self.url) else [self.url, f"{self.url}/v1"]
         for base in bases:
             try:
                 reply = self.session.request("GET", f"{base}/models", timeout=self.timeout[0])
                 self.reached = True
                 if reply.status_code == 200:
-                    return base, [str(model["id"]) for model in reply.json()["data"] or []]
+                    return [str(model["id"]) for model in reply.json()["data"] or []]
             except requests.RequestException as error:  # among them a reply that is no JSON
                 if not self.reached:
                     self.refuse_nobody(error)
             except (KeyError, TypeError):  # a reply that is no list of models
                 pass
-        return None, None
+        return None
 
-    def shorten(self, question, ask):
-        """(answer, items of the profile left out), None where not even the question alone fits.
+    def ask(self, request):
+        """The Request, answered; raises Filtered where a content filter keeps the answer back."""
 
-        The profile is halved each time the server says that the prompt is longer than its context.
+        def say(*said):
+            return self.shorten(request.profile, lambda kept: self.say(request.write(kept, *said), request.room))
+
+        fitted = say()
+        if fitted:
+            answer, request.left_out = fitted
+            request.take(*answer)
+            # what cannot be read is asked for once more, with a reminder of how to answer
+            if request.said is None:
+                fitted = say(in_short(request.raw[0]))
+                if fitted:
+                    request.take(*fitted[0])
+        return request
+
+    def shorten(self, most, ask):
+        """(ask(kept), most - kept) for what of `most` items can be kept, None where not even the question alone fits.
+
+        They are halved each time the server says that the prompt is longer than its context.
         """
-        whole = len(question.likes) + len(question.dislikes)
-        kept = whole
+        kept = most
         while True:
             try:
-                return ask(question.shortened(kept)), whole - kept
+                return ask(kept), most - kept
             except Refused as error:
                 if not error.is_too_long():
                     raise
@@ -222,7 +221,7 @@ class Server:
 
     def say(self, messages, max_tokens=ANSWER_TOKENS):
         """(text, whether it came to an end): the answer to messages and answers in turn."""
-        return self.request("POST", "chat/completions", message_of, self.body(messages, max_tokens))
+        return self.send("POST", "chat/completions", message_of, self.body(messages, max_tokens))
 
     def body(self, messages, max_tokens=ANSWER_TOKENS):
         body = {"model": self.llm, "messages": turns(messages)}
@@ -230,7 +229,7 @@ class Server:
         # vLLM and transformers understand this
         return body | {"chat_template_kwargs": {"enable_thinking": False}}
 
-    def request(self, method, path, read, body=None):
+    def send(self, method, path, read, body=None):
         """read(JSON reply).
 
         What may pass is tried again after a pause: a broken connection, a time-out, a busy or
@@ -297,9 +296,8 @@ class Server:
         """Raises InputError where there was nobody to connect to: waiting would not change that."""
         why = unreachable(error)
         if why:
-            raise InputError(
-                f"{self.flag} {self.url}: no server answers there ({why}); start it, or mend the address"
-            ) from None
+            what = f"no server answers there ({why}); start it, or mend the address"
+            raise InputError(f"{self.flag} {self.url}: {what}") from None
 
 
 def unreachable(error):
