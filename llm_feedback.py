@@ -20,7 +20,6 @@ examples:
   python llm_feedback.py show 42 data/ML-100K/feedback/NAME               what was decided about user 42, and why
   python llm_feedback.py page data/ML-100K/feedback/NAME RUN_FOLDER       all users as one page for a browser
   python llm_feedback.py export data/ML-100K/feedback/NAME --format csv --out labels.csv"""
-NEWEST = Path("data")  # below it `show` looks for the newest refinement where no folder is given
 
 
 class Parser(argparse.ArgumentParser):
@@ -45,10 +44,7 @@ def look(argv):
 
     command = commands.add_parser("show", help="print what was decided about one user", allow_abbrev=False)
     command.add_argument("user", metavar="USER", help="a user id")
-    command.add_argument(
-        "folders", type=Path, nargs="*", metavar="FOLDER",
-        help=f"of a refinement, or two to compare; left out: the newest below {NEWEST}/",
-    )  # fmt: skip
+    command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="of a refinement, or two to compare")
     add_dataset(command)
 
     command = commands.add_parser("page", help="write a page for a browser", allow_abbrev=False)
@@ -101,18 +97,9 @@ def card_of(path, unasked_twos):
 
 
 def print_user(options):
-    from feedback.decisions import refinements_below
     from feedback.decisions_text import show_lines
 
-    folders = options.folders
-    if not folders:
-        found = refinements_below(NEWEST)
-        if not found:
-            raise InputError(f"show {options.user}: no refinement lies below {NEWEST}/; name its folder")
-        folders = found[:1]
-        print(f"{found[0]}: the newest of {len(found)} refinement(s) below {NEWEST}/")
-        print(*(f"another: {folder}" for folder in found[1:]), "", sep="\n")
-    refinements, runs = sort_folders(folders)
+    refinements, runs = sort_folders(options.folders)
     if runs:
         raise InputError(f"{runs[0]}: is a run; main.py --recommend {options.user} --run {runs[0]} looks at it")
     train, refinements = read_all(refinements, options.dataset)
@@ -176,7 +163,7 @@ def read_all(folders, raw):
     from preparation.titles import item_files
 
     if not 1 <= len(folders) <= 2:
-        raise InputError(f"give one or two folders of refinements, such as {NEWEST}/ML-100K/feedback/NAME")
+        raise InputError("give one or two folders of refinements, such as data/ML-100K/feedback/NAME")
     if raw and not item_files(raw):
         raise InputError(f"--dataset {raw}: no .item file lies there")
     train = read_train(folders[0], raw)

@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 
 from feedback.decisions import VERDICTS, decisions_of
-from feedback.report_text import sentences
+from feedback.report_text import report_rows
 from preparation.files import CONFIRMED, LIKED
 from preparation.titles import on_one_line
 
@@ -74,7 +74,7 @@ def about(refinement):
     return {
         "folder": on_one_line(str(refinement.folder)),
         "asked": refinement.asked_by if refinement.settings else "",
-        "card": sentences(refinement.card) if refinement.card else [],
+        "card": report_rows(refinement.card) if refinement.card else [],
         "notes": [on_one_line(note) for note in refinement.notes],
     }
 
@@ -83,7 +83,7 @@ def row_of(user, refinements, runs):
     """[id, train ratings, a profile for each refinement, decisions, a list for each run] of a user."""
     profiles, decisions = decisions_of(refinements, user)
     stars_of = refinements[0].train.stars_of(user)
-    numbers = refinements[0].number
+    numbers = refinements[0].train.number
     lists = []
     for run in runs:
         its = run.lists.get(user)

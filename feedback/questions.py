@@ -1,8 +1,4 @@
-"""Whom to ask about what.
-
-Each user's likes, dislikes and candidates, the questions made of them, and the records made of
-answers.
-"""
+"""Whom to ask about what: each user's likes, dislikes and candidates, questions made of them, records of answers."""
 
 import math
 from dataclasses import dataclass, replace
@@ -16,6 +12,7 @@ from preparation.titles import item_texts
 
 # A model is measured on known ratings hidden among a user's candidates: likes at most, and dislikes.
 HIDDEN = 5
+QUESTION_SIZE = 5  # items a question of mode generate at most
 # why a question was not answered
 TOO_LONG = "longer than the model's context"
 FILTERED = "content filter"
@@ -32,6 +29,11 @@ class TrainRatings:
     item_count: np.ndarray  # (I,) ratings an item has
     item_sum: np.ndarray  # (I,) sum of them
     has_title: np.ndarray  # (I,) bool; without one, nobody can be told of the item
+
+    @cached_property
+    def number(self):
+        """{item token: its number}"""
+        return {item: number for number, item in enumerate(self.item_ids)}
 
     @cached_property
     def pairs(self):
@@ -70,9 +72,8 @@ class TrainRatings:
 def whom_to_ask(ratings, unasked_twos, item_table=None):
     """TrainRatings of a table of train rows.
 
-    Candidates are a user's 3s, and 2s too when the user's mean train rating is below 3 (or all
-    2s, with "ask").  item_table: titles.item_table, which says what has a title; None: no
-    titles are needed.
+    Candidates are a user's 3s, and 2s too when the user's mean train rating is below 3 (or all 2s, with "ask").
+    item_table: titles.item_table, which says what has a title; None: no titles are needed.
     """
     user_ids, item_ids = sort_ids(ratings.user.unique()), sort_ids(ratings.item.unique())
     users, items = encode(ratings.user, user_ids), encode(ratings.item, item_ids)
@@ -91,15 +92,12 @@ def whom_to_ask(ratings, unasked_twos, item_table=None):
         if is_candidate.any():
             candidates[user] = items[rows][is_candidate]
 
-    item_count = np.bincount(items, minlength=len(item_ids))
-    item_sum = np.bincount(items, stars, minlength=len(item_ids))
+    item_count, item_sum = np.bincount(items), np.bincount(items, stars)  # every item has a rating
     has_title = np.ones(len(item_ids), bool)
     if item_table is not None:
         texts = item_texts(item_table, item_ids, genres=False)
         has_title = np.array([text != "" for text in texts], bool)
-    return TrainRatings(
-        user_ids, item_ids, ratings_of, candidates, item_count, item_sum, has_title
-    )
+    return TrainRatings(user_ids, item_ids, ratings_of, candidates, item_count, item_sum, has_title)
 
 
 # -------------------------------------------------------------------------------------- questions
@@ -156,11 +154,10 @@ def one_each(train):
 def questions(train, mode, options):
     """Every question to a causal model, in a fixed order.
 
-    Some known ratings of a user are kept out of the profile and asked about like the candidates
-    (see hide_some).  Each of --llm_permutations orders then shuffles the profile within equal
-    ratings and shuffles what is asked about.  Mode generate splits that into questions of like
-    size, at most --llm_question_size.  Mode score makes one question of it, whose items are judged
-    one by one.
+    Some known ratings of a user are kept out of the profile and asked about like the candidates (see hide_some).
+    Each of --llm_permutations orders then shuffles the profile within equal ratings and shuffles what is asked about.
+    Mode generate splits that into questions of like size.  Mode score makes one question of it, whose items are
+    judged one by one.
     """
     made = []
     for number, user in enumerate(train.user_ids):
@@ -171,13 +168,12 @@ def questions(train, mode, options):
         (likes, dislikes), hidden = hide_some(train, user, generator)
         # those hidden are asked about in every order
         asked_about = np.concatenate([train.askable(user), *hidden])
-        parts = 1 if mode == "score" else math.ceil(len(asked_about) / options.llm_question_size)
+        parts = 1 if mode == "score" else math.ceil(len(asked_about) / QUESTION_SIZE)
         for permutation in range(options.llm_permutations):
             generator = np.random.default_rng([options.llm_seed, number, permutation + 1])
-            profile = [
-                strongest(train, user, generator.permutation(likes), options.llm_profile),
-                strongest(train, user, generator.permutation(dislikes), options.llm_profile),
-            ]
+            profile = []
+            for side in (likes, dislikes):
+                profile.append(strongest(train, user, generator.permutation(side), options.llm_profile))
             shuffled = generator.permutation(asked_about)
             for part, items in enumerate(np.array_split(shuffled, parts)):
                 made.append(Question(user, permutation, part, items, *profile))
@@ -196,10 +192,7 @@ def of_some_users(train, number, seed):
 
 
 def hide_some(train, user, generator):
-    """(likes and dislikes to show, likes and dislikes to hide).
-
-    Of each side at most HIDDEN are hidden, and at most half.
-    """
+    """(likes and dislikes to show, likes and dislikes to hide): of each at most HIDDEN are hidden, and at most half."""
     shown, hidden = [], []
     for side in train.likes_and_dislikes(user):
         shuffled = generator.permutation(side)
@@ -270,9 +263,9 @@ def verdicts_of(scores, threshold):
 def calibrate(question, train, scores):
     """The user's threshold: it would call as large a share of the known ratings liked as the user.
 
-    The known ratings hidden in the question stand for all known likes and dislikes of the user,
-    so each weighs as many as its side has for every hidden one.  Without hidden dislikes it is the
-    lowest score of a hidden like.  Without any it is 0, where Yes and No are as likely.
+    The known ratings hidden in the question stand for all known likes and dislikes of the user, so each weighs as many
+    as its side has for every hidden one.  Without hidden dislikes it is the lowest score of a hidden like.  Without any
+    it is 0, where Yes and No are as likely.
     """
     # (items,) each, in the order of the question
     has_score = np.array([score is not None for score in scores])
@@ -294,5 +287,4 @@ def calibrate(question, train, scores):
     order = known[np.argsort(known_scores, kind="stable")]
     summed = np.cumsum(weight[order])
     rank = np.searchsorted(summed, below + 1e-9)  # sums of fractions are not to be compared exactly
-    rank = min(rank, len(order) - 1)
-    return float(scores[order[rank]])
+    return float(scores[order[min(rank, len(order) - 1)]])

@@ -3,8 +3,7 @@
     merge       answer records -> one verdict a candidate     (over the orders asked)
     apply       verdicts -> refined ratings                   (what training sees)
 
-Verdicts are liked, disliked or unanswered, by item id, never by title (45 ids of ML-100K share a
-title).
+Verdicts are liked, disliked or unanswered, by item id, never by title (45 ids of ML-100K share a title).
 """
 
 from collections import defaultdict
@@ -38,8 +37,8 @@ def outcome(train, records, ratings, unasked_twos):
 def merge(records):
     """{(user, item): (verdict, margin)} of everything that was judged.
 
-    Where an item was judged in several orders, the mean margin decides.  What is unanswered does
-    not count, and the margin is None if nothing does.  A draw of votes is unanswered.
+    Where an item was judged in several orders, the mean margin decides.  What is unanswered does not count, and the
+    margin is None if nothing does.  A draw of votes is unanswered.
     """
     # all that was said of a pair, one margin for each order
     margins = defaultdict(list)
@@ -51,17 +50,19 @@ def merge(records):
     judged = {}
     for pair, of_orders in margins.items():
         given = [margin for margin in of_orders if margin is not None]
-        mean = float(np.mean(given)) if given else None
-        judged[pair] = verdict_of(mean, with_scores), mean
+        if not given:
+            judged[pair] = "unanswered", None
+            continue
+        mean = float(np.mean(given))
+        verdict = "liked" if mean >= 0 else "disliked"
+        if mean == 0 and not with_scores:  # as many votes for as against
+            verdict = "unanswered"
+        judged[pair] = verdict, mean
     return judged
 
 
 def item_margins(record):
-    """(item, margin) pairs of a record.
-
-    Score minus threshold where the model gave scores (0 is liked), else 1 for liked and -1 for
-    disliked.
-    """
+    """(item, margin) pairs of a record: score minus threshold, where 0 is liked; without scores 1 or -1."""
     if "scores" not in record:
         votes = [VOTES[verdict] for verdict in record["verdicts"]]
         return zip(record["items"], votes, strict=True)
@@ -74,23 +75,14 @@ def item_margins(record):
     return zip(items, margins, strict=True)
 
 
-def verdict_of(mean, with_scores):
-    if mean is None:
-        return "unanswered"
-    if mean == 0 and not with_scores:  # as many votes for as against
-        return "unanswered"
-    return "liked" if mean >= 0 else "disliked"
-
-
 def apply(ratings, verdicts, unasked_twos):
     """Refined ratings (rows,) from {(user, item): verdict} of the candidates.
 
-    Liked 2s and 3s become 4.5, disliked ones 0.5.  Unanswered ones stay as they are: neutral, so
-    that a model's silence teaches nothing.
+    Liked 2s and 3s become 4.5, disliked ones 0.5.  Unanswered ones stay as they are: neutral, so that a model's silence
+    teaches nothing.
 
-    unasked_twos: "confirmed" makes the 2s that were not asked about 0.5 for every user with a
-    verdict, as the released labels have it (such a 2 lies below the user's mean); "neutral"
-    leaves them.
+    unasked_twos: "confirmed" makes the 2s that were not asked about 0.5 for every user with a verdict, as the released
+    labels have it (such a 2 lies below the user's mean); "neutral" leaves them.
     """
     refined = ratings.rating.to_numpy().copy()
     # who was asked in vain keeps the 2s
@@ -114,17 +106,15 @@ def apply(ratings, verdicts, unasked_twos):
 def labels_of(path, ratings, original):
     """The refined ratings in a train_augment CSV, in the order of the train rows (rows,).
 
-    Raises InputError unless it is about the same (user, item) pairs as `ratings`, the
-    train_original CSV.
+    Raises InputError unless it is about the same (user, item) pairs as `ratings`, the train_original CSV.
     """
     labels = read_ratings(path, ",", (CONFIRMED, *STARS, LIKED))
     pairs, train_pairs = pairs_of(labels), pairs_of(ratings)
     differing = len(pairs.symmetric_difference(train_pairs))
     if differing:
         raise InputError(
-            f"{path}: is not about the same user-item pairs as {original.name} "
-            f"({differing} pairs are in one of them only); put the whole file there, "
-            "or take it away to have the ratings refined here"
+            f"{path}: is not about the same user-item pairs as {original.name} ({differing} pairs are in one of "
+            "them only); put the whole file there, or take it away to have the ratings refined here"
         )
     rows = pairs.get_indexer(train_pairs)  # the file may have another order
     return labels.rating.to_numpy()[rows]
@@ -137,8 +127,7 @@ def pairs_of(ratings):
 def report_on(path, unasked_twos):
     """The report card of an answers.jsonl or a train_augment CSV.  Raises InputError.
 
-    It is set against the train_original CSV of its data set, which is looked for in the folders
-    above.
+    It is set against the train_original CSV of its data set, which is looked for in the folders above.
     """
     path = path / "answers.jsonl" if path.is_dir() else path
     if not path.is_file():
@@ -157,15 +146,10 @@ def report_on(path, unasked_twos):
 
 
 def answers_about(path, original):
-    """(settings, records) of an answers.jsonl.
-
-    Raises InputError unless its questions were made from the train_original CSV `original`.
-    """
+    """(settings, records) of an answers.jsonl, whose questions were made from the train_original CSV `original`."""
     settings, records, _ = read(path)
     if settings.get("ratings") != sha256(original):
-        raise InputError(
-            f"{path}: its questions were not made from {original}, or that has changed since"
-        )
+        raise InputError(f"{path}: its questions were not made from {original}, or that has changed since")
     return settings, list(latest(records).values())
 
 
@@ -184,6 +168,4 @@ def original_of(path):
         originals = sorted(folder.glob("*_train_original.csv"))
         if originals:
             return originals[0]
-    raise InputError(
-        f"{path}: no ..._train_original.csv in its folder or the two above to compare with"
-    )
+    raise InputError(f"{path}: no ..._train_original.csv in its folder or the two above to compare with")

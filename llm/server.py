@@ -161,7 +161,7 @@ class Server:
     def check_model(self):
         """Warn where the server lists models without this one.
 
-        Some servers answer for models that they do not list, under whatever name.  The others refuse the first question.
+        Some servers answer for models that they do not list.  The others refuse the first question.
         """
         listed = None if self.has_model else self.listed_models()
         self.has_model = True
