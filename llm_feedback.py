@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from machine import shell
-from options.refinement import UNASKED
 from utils import InputError, write_atomically
 
 ABOUT = "What a language model made, to be looked at or taken elsewhere: refined ratings, or hard negatives."
@@ -38,9 +37,6 @@ def look(argv):
 
     command = commands.add_parser("report", help="print a report card", allow_abbrev=False)
     command.add_argument("path", type=Path, help="a file or folder, as in the examples")
-    command.add_argument(
-        "--unasked_twos", default="confirmed", choices=UNASKED, help="as in main.py; default: confirmed"
-    )
 
     command = commands.add_parser("show", help="print what was decided about one user", allow_abbrev=False)
     command.add_argument("user", metavar="USER", help="a user id")
@@ -76,24 +72,22 @@ def add_dataset(command):
 
 
 def print_report(options):
-    print(*card_of(options.path, options.unasked_twos), sep="\n")
-
-
-def card_of(path, unasked_twos):
-    """The report card, as lines.  Raises InputError for a path to neither."""
-    # What takes long to import is imported here, so that --help and a typo are answered at once.
+    # What takes long to import is imported in functions, so that --help and a typo are answered at once.
+    path = options.path
     if (path / "status.npy").exists():
         from negatives.report import report_lines
         from negatives.stage import read_card
 
-        return report_lines(read_card(path))
-    from feedback.report_text import report_lines
-    from feedback.verdicts import report_on
+        card = read_card(path)
+    else:
+        from feedback.report_text import report_lines
+        from feedback.verdicts import report_on
 
-    labels = sorted(path.glob("*_train_augment.csv"))
-    if labels and not (path / "answers.jsonl").exists():  # those of --llm shuffled, say
-        path = labels[0]
-    return report_lines(report_on(path, unasked_twos))
+        labels = sorted(path.glob("*_train_augment.csv"))
+        if labels and not (path / "answers.jsonl").exists():  # those of --llm shuffled, say
+            path = labels[0]
+        card = report_on(path)
+    print(*report_lines(card), sep="\n")
 
 
 def print_user(options):
@@ -120,9 +114,8 @@ def write_page(options):
         runs = [load_run(folder, device="cpu") for folder in run_folders]
         raw = raw or locate_splits(run_folders[0], read_config(run_folders[0])["settings"])[1]
     train, refinements = read_all(folders, raw)
-    shown = [shown_of(run, train, refinements) for run in runs]
     path = options.out or options.folders[0] / "report.html"
-    page = page_of(train, refinements, shown)
+    page = page_of(train, refinements, runs)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda p: p.write_text(page, encoding="utf-8"))
     size = path.stat().st_size / 1e6
@@ -170,29 +163,6 @@ def read_all(folders, raw):
     for folder in folders[1:]:
         require_same_ratings(folder, folder / "answers.jsonl", train)
     return train, [read_refinement(folder, train) for folder in folders]
-
-
-def shown_of(run, train, refinements):
-    """What the page shows of a finished run, a page.Run.  Raises InputError where it was trained on other ratings."""
-    from feedback.decisions import labels_in, require_same_ratings
-    from feedback.page import List, Run
-
-    require_same_ratings(run.folder, run.train_csv, train)
-    trained_on = labels_in(run.train_csv, train)
-    compared = []
-    for name, refinement in zip("AB" if len(refinements) > 1 else ["this page"], refinements, strict=True):
-        if refinement.labels:
-            differing = sum(refinement.labels[pair] != label for pair, label in trained_on.items())
-            compared.append(f"{differing} labels are not those of {name}" if differing else f"the labels of {name}")
-    notes = [f"{run.name}, trained on {run.train_csv}: {'; '.join(compared) or 'labels of its own'}."]
-    if not run.data.test_dislikes:
-        notes.append("This run holds out no dislikes, so its lists can show none of them.")
-    lists = {}
-    for user, items in run.recommend_all().groupby("user", sort=False).item:
-        liked, disliked = run.withheld(user, ""), run.withheld(user, "_dislikes")
-        marked = [(item, "liked" if item in liked else "disliked" if item in disliked else "") for item in items]
-        lists[user] = List(marked, len(liked), len(disliked))
-    return Run(run.folder, notes, lists)
 
 
 if __name__ == "__main__":

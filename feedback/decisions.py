@@ -8,7 +8,7 @@
 """
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from feedback.prompts import PROMPT_VERSION
 from feedback.questions import TOO_LONG, TrainRatings, of_some_users, one_each, questions, whom_to_ask
 from feedback.report import mean_by_others, report
 from feedback.settings import answers_of_labels
-from feedback.verdicts import LABELS as LABEL_OF
 from feedback.verdicts import answers_about, labels_of, merge, original_of, says_so
 from llm.answers import key
 from options.refinement import RefinementSettings
@@ -70,9 +69,9 @@ class Refinement:
 
 @dataclass
 class Profile:
-    """What a model read about a user: items with the number of questions that showed them, strongest first."""
+    """What a model read about a user."""
 
-    likes: list  # of (item number, questions)
+    likes: list  # numbers of the items that one of the questions showed, strongest first
     dislikes: list
     questions: int
     answers: list  # of (number of the question, what the model said to it or why there is no answer)
@@ -211,15 +210,8 @@ def add_notes(refinement, labels, train):
             "There are answers but no labels here: the refinement has not come to its end, or its labels lie in a "
             "folder beside this one, whose name begins as this one's does."
         )
-        return
-    if says_so(labels):
+    elif says_so(labels):
         notes.append("Whoever made these labels had the held-out dislikes at hand.")
-    at_odds = 0
-    for pair in refinement.judged.keys() & refinement.train.pairs:
-        verdict, _ = refinement.judged[pair]
-        at_odds += refinement.labels[pair] != LABEL_OF.get(verdict, train.stars[pair])
-    if at_odds:
-        notes.append(f"{at_odds} labels are not what these answers make of the ratings: one of the files changed.")
 
 
 def questions_asked(refinement, records, train):
@@ -298,18 +290,16 @@ def said_of(refinement, user, item, places):
 def profile_of(refinement, user):
     """The Profile of a user."""
     records = refinement.records.get(user, [])
-    likes, dislikes = Counter(), Counter()  # how many questions showed an item, in the order of the first
-    answers = []
+    likes, dislikes, answers = {}, {}, []  # the items as keys, in the order in which they are first shown
     for number, record in enumerate(records, 1):
         said = answer_in_words(record)
         if said:
             answers.append((number, said))
         question = refinement.asked.get(key(record))
         if question and record.get("reason") != TOO_LONG:
-            likes.update(question.likes.tolist())
-            dislikes.update(question.dislikes.tolist())
-    missing = why_no_profile(refinement, user)
-    return Profile(list(likes.items()), list(dislikes.items()), len(records), answers, missing)
+            likes |= dict.fromkeys(question.likes.tolist())
+            dislikes |= dict.fromkeys(question.dislikes.tolist())
+    return Profile(list(likes), list(dislikes), len(records), answers, why_no_profile(refinement, user))
 
 
 def answer_in_words(record):

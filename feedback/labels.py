@@ -7,6 +7,7 @@ What they mean: docs/refinement.md.  Refined ratings in other libraries' formats
 """
 
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -31,8 +32,7 @@ NOT_HERE = {"llm", "llm_dry_run", "llm_labels", "llm_shuffle"}  # flags that are
 MODELS_BELOW = Path(__file__).resolve().parents[1] / "data"  # where main.py keeps the files of language models, too
 
 
-def say(*lines):
-    print(*lines, sep="\n")
+say = partial(print, sep="\n")
 
 
 def refine(ratings, items=None, llm="rule", folder=None, device="auto", log=say, **flags):
@@ -107,8 +107,9 @@ def table_of_items(items):
     require_columns("items", items, ("item", "title"))
     table = pd.DataFrame({"item": tokens(items["item"], "items, column item")})
     for name in ("title", "year", "genre"):
-        cells = items[name].to_numpy() if name in items else [""] * len(items)
-        table[name] = [on_one_line(in_words(cell)) for cell in cells]
+        table[name] = ""
+        if name in items:
+            table[name] = [on_one_line(in_words(cell)) for cell in items[name]]
     table["genre"] = table.genre.str.replace("|", " ", regex=False)
     return table
 
@@ -122,10 +123,12 @@ def require_columns(what, table, names):
 
 def tokens(column, where):
     """Ids as text, (rows,).  Raises InputError for one that is missing, or that a table with tabs cannot hold."""
-    ids = [in_words(cell) for cell in column]
-    for row, token in zip(column.index, ids, strict=True):
+    ids = []
+    for row, cell in zip(column.index, column, strict=True):
+        token = in_words(cell)
         if not token.strip() or token != on_one_line(token):
             raise InputError(f"{where}, row {row}: {token!r} is no id: it is on one line, without spaces around it")
+        ids.append(token)
     return ids
 
 
@@ -151,17 +154,15 @@ def table_of(refined, train):
     as it was is neutral.  Raises InputError where there are no labels yet.
     """
     if not refined.labels:
-        raise InputError(f"{refined.folder}: holds answers but no labels (..._train_augment.csv) yet; {WHERE_LABELS}")
+        where = "the same command of main.py goes on, or they lie in a folder beside it whose name begins as this one's"
+        raise InputError(f"{refined.folder}: holds answers but no labels (..._train_augment.csv) yet; {where}")
     asked = refined.train.pairs if refined.settings else set()
-    users, items = zip(*train.stars, strict=True)
-    rating, labels = (np.array(list(values.values())) for values in (train.stars, refined.labels))
-    was_asked = [pair in asked for pair in train.stars]
-    decision = np.select(
-        [rating >= 4, labels >= 4, labels <= 1, was_asked], ["positive", "liked", "confirmed negative", "unanswered"],
-        "neutral",
-    )  # fmt: skip
-    columns = {"user": users, "item": items, "rating": rating, "refined": labels, "decision": decision}
-    return pd.DataFrame(columns)
-
-
-WHERE_LABELS = "the same command of main.py goes on, or they lie in a folder beside it whose name begins as this one's"
+    table = pd.DataFrame(list(train.stars), columns=["user", "item"])
+    table["rating"], table["refined"] = list(train.stars.values()), list(refined.labels.values())
+    cases = {
+        "positive": table.rating >= 4,
+        "liked": table.refined >= 4,
+        "confirmed negative": table.refined <= 1,
+        "unanswered": [pair in asked for pair in train.stars],
+    }
+    return table.assign(decision=np.select(list(cases.values()), list(cases), "neutral"))

@@ -8,11 +8,9 @@ import base64
 import hashlib
 import json
 import re
-from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
-from feedback.decisions import VERDICTS, decisions_of
+from feedback.decisions import VERDICTS, decisions_of, labels_in, require_same_ratings
 from feedback.report_text import report_rows
 from preparation.files import CONFIRMED, LIKED
 from preparation.titles import on_one_line
@@ -20,34 +18,19 @@ from preparation.titles import on_one_line
 TEMPLATE = Path(__file__).with_name("page.html")
 LABELS = (None, LIKED, CONFIRMED)  # a label's code is its place; AS_GIVEN for any other
 AS_GIVEN = len(LABELS)
-MARKS = ("", "liked", "disliked")  # of an item in a run's list
-
-
-@dataclass
-class List:
-    """What a run recommends to a user."""
-
-    items: list  # of (item id, one of MARKS), best first
-    likes: int  # held-out likes of the user, in the list or not
-    dislikes: int
-
-
-@dataclass
-class Run:
-    folder: Path
-    notes: list  # sentences
-    lists: dict  # user id -> List
 
 
 def page_of(train, refinements, runs):
-    """The page as HTML.  train: decisions.Train; refinements: one or two; runs: of Run, at most two."""
+    """The page as HTML.  train: decisions.Train; refinements: one or two; runs: at most two recommend.FinishedRun."""
+    number = refinements[0].train.number
+    lists = [lists_of(run, number) for run in runs]
     content = {
         "original": train.original.name,
         "titles": train.titles,
         "verdicts": VERDICTS,
         "refinements": [about(refinement) for refinement in refinements],
-        "runs": [{"folder": on_one_line(str(run.folder)), "notes": run.notes, "card": []} for run in runs],
-        "users": [row_of(user, refinements, runs) for user in refinements[0].train.user_ids],
+        "runs": [about_run(run, train, refinements) for run in runs],
+        "users": [row_of(user, refinements, lists) for user in refinements[0].train.user_ids],
     }
     page = TEMPLATE.read_text(encoding="utf-8")
     page = page.replace("{{policy}}", policy_of(page), 1)
@@ -79,41 +62,58 @@ def about(refinement):
     }
 
 
-def row_of(user, refinements, runs):
+def about_run(run, train, refinements):
+    """Raises InputError where the run was trained on other ratings."""
+    require_same_ratings(run.folder, run.train_csv, train)
+    trained_on = labels_in(run.train_csv, train)
+    compared = []
+    names = ["A", "B"] if len(refinements) > 1 else ["this page"]
+    for name, refinement in zip(names, refinements, strict=True):
+        if refinement.labels:
+            differing = sum(refinement.labels[pair] != label for pair, label in trained_on.items())
+            compared.append(f"{differing} labels are not those of {name}" if differing else f"the labels of {name}")
+    notes = [f"{run.name}, trained on {run.train_csv}: {'; '.join(compared) or 'labels of its own'}."]
+    if not run.data.test_dislikes:
+        notes.append("This run holds out no dislikes, so its lists can show none of them.")
+    return {"folder": on_one_line(str(run.folder)), "notes": notes, "card": []}
+
+
+def lists_of(run, number):
+    """{user: [[[item, mark], ...], held-out likes, held-out dislikes]} of what a run recommends, best first.
+
+    mark: 1 of a held-out like, 2 of a held-out dislike, 0 of any other item.  number: {item id: its number}.
+    """
+    lists = {}
+    for user, items in run.recommend_all().groupby("user", sort=False).item:
+        marks = dict.fromkeys(run.withheld(user, ""), 1) | dict.fromkeys(run.withheld(user, "_dislikes"), 2)
+        rows = [[number[item], marks.get(item, 0)] for item in items]
+        counts = list(marks.values())
+        lists[user] = [rows, counts.count(1), counts.count(2)]
+    return lists
+
+
+def row_of(user, refinements, lists):
     """[id, train ratings, a profile for each refinement, decisions, a list for each run] of a user."""
     profiles, decisions = decisions_of(refinements, user)
     stars_of = refinements[0].train.stars_of(user)
-    numbers = refinements[0].train.number
-    lists = []
-    for run in runs:
-        its = run.lists.get(user)
-        rows = its and [[numbers[item], MARKS.index(mark)] for item, mark in its.items]
-        lists.append(its and [rows, its.likes, its.dislikes])
     return [
         on_one_line(user),
         len(stars_of),
         [packed_profile(profile, stars_of) for profile in profiles],
         [packed(decision) for decision in decisions],
-        lists,
+        [of_run.get(user) for of_run in lists],
     ]
 
 
 def packed_profile(profile, stars_of):
-    """[likes, dislikes, questions, answers, what is missing].
-
-    likes, dislikes: groups [stars, number of questions that showed them, items].
-    """
-
-    def kind(entry):
-        item, questions = entry
-        return -abs(stars_of[item] - 3), questions  # as strongest first, the order of prompts
-
+    """[likes, dislikes, answers, what is missing].  likes, dislikes: groups [stars, items]."""
     sides = []
-    for entries in (profile.likes, profile.dislikes):
-        groups = groupby(sorted(entries, key=kind), kind)
-        groups = [(key[1], [item for item, _ in group]) for key, group in groups]
-        sides.append([[int(stars_of[items[0]]), questions, items] for questions, items in groups])
-    return [*sides, profile.questions, profile.answers, profile.missing]
+    for items in (profile.likes, profile.dislikes):
+        groups = {}
+        for item in items:
+            groups.setdefault(int(stars_of[item]), []).append(item)
+        sides.append(list(groups.items()))
+    return [*sides, profile.answers, profile.missing]
 
 
 def packed(decision):

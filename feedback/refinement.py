@@ -91,7 +91,7 @@ def labels_as_found(labels, name, folder, held_out, options, log):
     saw = {}
     if held_out:
         labels, saw = labels_of_split(labels, name, folder, log), {SAW: True}
-    card = report_on(labels, "confirmed") | saw
+    card = report_on(labels) | saw
     if held_out:
         write_json(labels.with_name("report.json"), card)
     log(f"refined ratings: {labels}, {whose}; no language model asked", *report_lines(card))

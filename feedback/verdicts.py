@@ -124,7 +124,7 @@ def pairs_of(ratings):
     return pd.MultiIndex.from_arrays([ratings.user.astype(object), ratings.item.astype(object)])
 
 
-def report_on(path, unasked_twos):
+def report_on(path):
     """The report card of an answers.jsonl or a train_augment CSV.  Raises InputError.
 
     It is set against the train_original CSV of its data set, which is looked for in the folders above.
@@ -140,9 +140,8 @@ def report_on(path, unasked_twos):
         return report(whom_to_ask(ratings, "confirmed"), [], {}, ratings, labels)
     # answers: what was asked follows from their settings
     settings, records = answers_about(path, original)
-    train = whom_to_ask(ratings, "ask" if settings.get("all_twos") else unasked_twos)
-    _, card = outcome(train, records, ratings, unasked_twos)
-    return card
+    train = whom_to_ask(ratings, "ask" if settings.get("all_twos") else "confirmed")
+    return outcome(train, records, ratings, "confirmed")[1]
 
 
 def answers_about(path, original):

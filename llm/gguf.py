@@ -3,6 +3,7 @@
 The quantised weights are unpacked to float32, the same numbers in four to eight times the room.
 """
 
+import importlib.util
 import shutil
 import sys
 import tempfile
@@ -25,16 +26,23 @@ def convert(file, parent, flag="--llm", log=print):
     """The folder of a GGUF file's model below `parent`, made where it is not there yet.
 
     Its name holds the beginning of the file's SHA-256, so another file of that name is another folder.  A kill leaves
-    no half a folder.  Raises InputError for a file that is none, for an architecture that transformers cannot
-    unpack, and where the package gguf is missing.
+    no half a folder.  Raises InputError for a file that is none or cannot be unpacked, and without the package gguf.
     """
     file = Path(file)
-    refuse_none(file, flag)
+    try:
+        with open(file, "rb") as f:
+            begins = f.read(len(MAGIC))
+    except OSError as error:
+        raise InputError(f"{flag} {file}: cannot be read ({error.strerror}); give the path of a .gguf file") from None
+    if begins != MAGIC:
+        raise InputError(f"{flag} {file}: is no GGUF file (its first bytes are not GGUF); fetch it anew")
     digest = remembered_sha256(file)
     folder = Path(parent) / f"{file.stem}-{digest[:8]}"
     with locked(folder, log):  # another process may be converting it
         if not (folder / SOURCE).exists():
-            import_gguf(file, flag)
+            if importlib.util.find_spec("gguf") is None:  # transformers imports it
+                how = f"install it with `pip install {GGUF}`"
+                raise InputError(f"{flag} {file}: a GGUF file needs the package gguf; {how}")
             log(f"{file}: is converted to {folder}, once (minutes)")
             with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
                 half = Path(temporary) / folder.name  # a folder inside, which has the usual rights
@@ -44,24 +52,6 @@ def convert(file, parent, flag="--llm", log=print):
                 shutil.rmtree(folder, ignore_errors=True)
                 half.rename(folder)
     return folder
-
-
-def refuse_none(file, flag):
-    try:
-        with open(file, "rb") as f:
-            begins = f.read(len(MAGIC))
-    except OSError as error:
-        raise InputError(f"{flag} {file}: cannot be read ({error.strerror}); give the path of a .gguf file") from None
-    if begins != MAGIC:
-        raise InputError(f"{flag} {file}: is no GGUF file (its first bytes are not GGUF); fetch it anew")
-
-
-def import_gguf(file, flag):
-    try:
-        import gguf  # noqa: F401, transformers imports it
-    except ImportError:
-        how = f"install it with `pip install {GGUF}`"
-        raise InputError(f"{flag} {file}: a GGUF file needs the package gguf; {how}") from None
 
 
 def unpack(file, folder, flag):

@@ -65,21 +65,17 @@ class LanguageModel:
         self.model.set_output_embeddings(two)
 
     def end_tokens(self):
-        eos = self.model.generation_config.eos_token_id
-        if eos is None:
-            eos = self.tokenizer.eos_token_id
-        if eos is None:
-            where = "generation_config.json or its tokenizer"
-            raise InputError(f"{self.name}: names no end-of-sequence token in {where}")
-        return eos if isinstance(eos, list) else [eos]
+        for eos in (self.model.generation_config.eos_token_id, self.tokenizer.eos_token_id):
+            if eos is not None:
+                return eos if isinstance(eos, list) else [eos]
+        where = "generation_config.json or its tokenizer"
+        raise InputError(f"{self.name}: names no end-of-sequence token in {where}")
 
     def padding_token(self):
         """Always masked, but it must be a token the model has."""
         pad = self.tokenizer.pad_token_id
         vocabulary = self.model.get_input_embeddings().weight.shape[0]
-        if pad is None or pad >= vocabulary:
-            return self.eos[0]
-        return pad
+        return self.eos[0] if pad is None or pad >= vocabulary else pad
 
     def ask(self, requests):
         """Yields each Request as it is answered, batch by batch, and first of all those that do not fit."""
@@ -157,10 +153,7 @@ class LanguageModel:
         return answers
 
     def only_answers(self, start, sizes):
-        """For generate(): the tokens with which a row stays the beginning of a valid answer.
-
-        start: the place where the answers begin.
-        """
+        """For generate(): the tokens with which a row stays a valid answer's beginning.  start: where answers begin."""
 
         def allowed(row, ids):
             node = self.tokens.answer_tree(sizes[row])
@@ -220,10 +213,7 @@ class LanguageModel:
         return batches(order, lambda row: (1, before + len(rows[row])), lambda: self.budget, beside)
 
     def read_on(self, cache, mask, owner, rows):
-        """Yes minus No of questions (token ids), each after the profile `owner` of the cache.
-
-        mask: of the profiles.
-        """
+        """Yes minus No of questions (token ids), each after the profile `owner` of the cache, with its mask."""
         owner = torch.tensor(owner, device=self.device)  # (r,)
         try:
             cache.batch_select_indices(owner)
@@ -242,8 +232,7 @@ class LanguageModel:
     def in_halves(self, run, *columns):
         """run(*columns), which returns a list of one result a row.
 
-        Where the device's memory does not suffice, the token budget is halved from now on, and so
-        are the rows.
+        Where the device's memory does not suffice, the token budget is halved from now on, and so are the rows.
         """
         try:
             return run(*columns)

@@ -110,11 +110,10 @@ class Server:
         self.reached = False  # whether the server has ever replied
         self.found = False  # whether the address is one that answers
         self.answered = False  # whether a question of this start has been
-        self.has_model = False  # whether its list of models has been looked at
         self.ended = threading.Event()  # nobody waits for answers any more
         self.llm = llm
-        if self.llm == "auto":
-            self.llm, self.has_model = self.send("GET", "models", self.first_model), True
+        if llm == "auto":
+            self.llm = self.send("GET", "models", self.first_model)
 
     def ask_all(self, ask, questions):
         """Yields ask(question) of each, in the order in which the answers come.
@@ -122,7 +121,6 @@ class Server:
         After the first failure, or where nobody wants more, no further question is asked, and nobody waits for the
         answers on their way: a server may hang.  What was answered is kept, the rest is asked at the next start.
         """
-        self.check_model()
         waiting, answers = queue.SimpleQueue(), queue.SimpleQueue()
         self.ended.clear()
         questions = list(questions)
@@ -148,6 +146,8 @@ class Server:
                 record, error = answers.get()
                 if error:
                     raise error
+                if not self.answered:
+                    self.warn_of_other_models()
                 self.answered = True
                 yield record
         finally:
@@ -158,33 +158,16 @@ class Server:
             raise Refused(f"{self.flag} {self.url}: lists no model; give the name of one, or have it load one")
         return reply["data"][0]["id"]
 
-    def check_model(self):
-        """Warn where the server lists models without this one.
-
-        Some servers answer for models that they do not list.  The others refuse the first question.
-        """
-        listed = None if self.has_model else self.listed_models()
-        self.has_model = True
-        if listed is None or self.llm in listed:
+    def warn_of_other_models(self):
+        """Some servers answer for models that they do not list, under whatever name; the others refuse."""
+        try:
+            reply = self.session.request("GET", f"{self.url}/models", timeout=self.timeout[0])
+            listed = [str(model["id"]) for model in reply.json()["data"] or []]
+        except (requests.RequestException, KeyError, TypeError):  # it makes no list
             return
-        names = ", ".join(listed[:LISTED]) or "no model"
-        warn(f"{self.flag} {self.url}: is asked for {self.llm}, which it does not list; it lists {names}")
-
-    def listed_models(self):
-        """The names of the models that the server lists, None where it gives no list."""
-        bases = [self.url] if re.search(VERSIONED, self.url) else [self.url, f"{self.url}/v1"]
-        for base in bases:
-            try:
-                reply = self.session.request("GET", f"{base}/models", timeout=self.timeout[0])
-                self.reached = True
-                if reply.status_code == 200:
-                    return [str(model["id"]) for model in reply.json()["data"] or []]
-            except requests.RequestException as error:  # among them a reply that is no JSON
-                if not self.reached:
-                    self.refuse_nobody(error)
-            except (KeyError, TypeError):  # a reply that is no list of models
-                pass
-        return None
+        if self.llm not in listed:
+            names = ", ".join(listed[:LISTED]) or "no model"
+            warn(f"{self.flag} {self.url}: answers as {self.llm}, although it lists {names}")
 
     def ask(self, request):
         """The Request, answered; raises Filtered where a content filter keeps the answer back."""
@@ -258,8 +241,10 @@ class Server:
                 asked_pause = retry_after(reply)
             except requests.RequestException as error:  # among them a reply that is no JSON
                 problem = in_words(error)
-                if not self.reached:
-                    self.refuse_nobody(error)
+                why = None if self.reached else unreachable(error)
+                if why:  # there is nobody to connect to, and waiting would not change that
+                    what = f"no server answers there ({why}); start it, or mend the address"
+                    raise InputError(f"{self.flag} {self.url}: {what}") from None
             except (KeyError, IndexError, TypeError, AttributeError):  # of read()
                 problem = f"an unusable reply: {reply.text[:200]!r}"
             attempt += 1
@@ -291,13 +276,6 @@ class Server:
         if reply.status_code == 404 and not self.found:
             problem += f"; is there a model {self.llm}, and is the address right, as in http://host/v1?"
         return Refused(f"{self.flag} {url}: {problem}", reply.status_code, said)
-
-    def refuse_nobody(self, error):
-        """Raises InputError where there was nobody to connect to: waiting would not change that."""
-        why = unreachable(error)
-        if why:
-            what = f"no server answers there ({why}); start it, or mend the address"
-            raise InputError(f"{self.flag} {self.url}: {what}") from None
 
 
 def unreachable(error):

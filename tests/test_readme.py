@@ -107,7 +107,7 @@ def test_the_benchmarks_run(ml_100k, films):
     done = run(["benchmarks/new_users.py", "Popularity", "--users", "20"])
     assert done.returncode == 0, done.stderr
     assert re.search(r"^Popularity, test: .* trained on, .* folded in, difference [+-]", done.stdout, re.MULTILINE)
-    flags = ["--data_dir", str(ml_100k.parent), "--users", "2", "--kills", "0"]
+    flags = ["--data_dir", str(ml_100k.parent), "--users", "2"]
     done = run(["-W", "ignore", "benchmarks/refine.py", str(films.llm / "trained"), *flags])
     assert done.returncode == 0, done.stderr
     assert re.findall(r"(\w+): \d+ questions", done.stdout) == ["score", "generate"]
