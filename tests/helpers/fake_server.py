@@ -84,3 +84,10 @@ def no_waiting(monkeypatch):
 
 def said(text, reason="stop"):
     return 200, {}, {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": reason}]}
+
+
+def listed(**logprobs):
+    """A reply that lists these tokens with their log-probabilities, as mode score asks for."""
+    tokens = [{"token": token, "logprob": logprob} for token, logprob in logprobs.items()]
+    content = {"content": [{"top_logprobs": tokens}]}
+    return 200, {}, {"choices": [{"message": {"content": ""}, "logprobs": content}]}
