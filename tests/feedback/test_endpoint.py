@@ -143,7 +143,7 @@ def test_a_key_is_not_shown_and_one_sent_in_the_open_is_warned_of(monkeypatch, c
     said = capsys.readouterr().err
     assert ("OPENAI_API_KEY goes to far unencrypted" in said) == warned and "sk-secret" not in said
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret\nsecond line")
-    with pytest.raises(InputError, match="OPENAI_API_KEY: holds characters that no key has$"):
+    with pytest.raises(InputError, match=r"OPENAI_API_KEY: holds characters that no key has$"):
         Endpoint(options(url), "auto", "movies")
 
 

@@ -176,8 +176,6 @@ def test_the_table_has_what_refine_returns(world, tmp_path, export):
     pd.testing.assert_frame_equal(pd.read_csv(path), expected, check_dtype=False)
     counts = expected.decision.value_counts()
     assert all(f"{n} {decision}" in printed for decision, n in counts.items()) and counts["neutral"]
-    path, _ = export("csv", "labels.jsonl")
-    pd.testing.assert_frame_equal(pd.read_json(path, lines=True), expected, check_dtype=False)
 
 
 def test_the_atomic_file_is_read_by_our_reader_and_has_the_timestamps_of_the_raw_one(world, export):
