@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 from machine import shell
-from utils import InputError, write_atomically
+from utils import InputError, read_json, write_atomically
 
 ABOUT = "What a language model made, to be looked at or taken elsewhere: refined ratings, or hard negatives."
 EXAMPLES = """\
 examples:
-  python llm_feedback.py report data/ML-100K/feedback/NAME                refined ratings, by their answers.jsonl
+  python llm_feedback.py report data/ML-100K/feedback/NAME                refined ratings, a folder
   python llm_feedback.py report data/ML-100K/ML-100K_train_augment.csv    refined ratings as a file
   python llm_feedback.py report data/ML-100K/negatives/RATINGS/NAME       hard negatives, a folder of vectors
   python llm_feedback.py show 42 data/ML-100K/feedback/NAME               what was decided about user 42, and why
@@ -83,10 +83,7 @@ def print_report(options):
         from feedback.report_text import report_lines
         from feedback.verdicts import report_on
 
-        labels = sorted(path.glob("*_train_augment.csv"))
-        if labels and not (path / "answers.jsonl").exists():  # those of --llm shuffled, say
-            path = labels[0]
-        card = report_on(path)
+        card = read_json(path / "report.json") if (path / "report.json").exists() else report_on(path)
     print(*report_lines(card), sep="\n")
 
 
@@ -131,7 +128,7 @@ def export(options):
     if runs:
         raise InputError(f"{runs[0]}: is a run; main.py --recommend all --run {runs[0]} --out FILE writes its lists")
     train, (refined,) = read_all(refinements, options.dataset)
-    print(*FORMATS[options.format](table_of(refined, train), options.out, train.raw), sep="\n")
+    print(*FORMATS[options.format](table_of(refined, train), options.out), sep="\n")
 
 
 def sort_folders(folders):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from feedback import prompts
-from feedback.questions import TOO_LONG, Question, picked, scored, too_long
+from feedback.questions import TOO_LONG, Question, picked, scored, unanswered
 from llm.batches import batches, longest
 from llm.language_model import LanguageModel
 from llm.messages import ANSWER_TOKENS
@@ -68,7 +68,7 @@ class CausalLM(LanguageModel):
                 ids, kept = fitted
                 waiting.append(Profile(question, ids, question.profile - kept, endings))
             else:
-                yield too_long(question, train)
+                yield unanswered(question, train, TOO_LONG)
 
         # by length, for little padding; the longest first, so that a lack of memory shows at once
         waiting.sort(key=lambda profile: -len(profile.ids))

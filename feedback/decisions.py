@@ -12,7 +12,6 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from feedback.prompts import PROMPT_VERSION
@@ -38,7 +37,6 @@ class Train:
     """The train ratings as users gave them."""
 
     original: Path  # their CSV
-    raw: Path  # the folder of the .item file
     ratings: pd.DataFrame
     stars: dict  # (user, item) -> rating, in the order of the rows
     items: pd.DataFrame  # titles.item_table
@@ -130,7 +128,7 @@ def read_train(folder, raw=None):
     texts = item_texts(items, item_ids, genres=False)
     titles = [text or f"item {on_one_line(item)}" for text, item in zip(texts, item_ids, strict=True)]
     stars = dict(zip(zip(ratings.user, ratings.item, strict=True), ratings.rating, strict=True))
-    return Train(original, raw, ratings, stars, items, titles, texts.count(""))
+    return Train(original, ratings, stars, items, titles, texts.count(""))
 
 
 def require_same_ratings(folder, labels, train):
@@ -182,17 +180,9 @@ def fill_in(refinement, records, labels, train):
     if refinement.settings.get("mode"):
         refinement.asked = questions_asked(refinement, records, train)
     if labels:
-        refinement.labels = labels_in(labels, train)
-        refined = np.array(list(refinement.labels.values()))
+        refined = labels_of(labels, train.ratings, train.original)
+        refinement.labels = dict(zip(train.stars, refined, strict=True))
         refinement.card = report(refinement.train, records, refinement.judged, train.ratings, refined)
-
-
-def labels_in(path, train):
-    """{(user, item): rating} of a train CSV, refined or not, in the order of the train rows.
-
-    Raises InputError unless it is about the same pairs.
-    """
-    return dict(zip(train.stars, labels_of(path, train.ratings, train.original), strict=True))
 
 
 def add_notes(refinement, labels, train):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from feedback import prompts
-from feedback.questions import FILTERED, picked, scored, too_long, unanswered
+from feedback.questions import FILTERED, TOO_LONG, picked, scored, unanswered
 from llm.messages import defused
 from llm.server import Filtered, Refused, Server, choice_of
 from utils import InputError
@@ -75,7 +75,7 @@ class Endpoint(Server):
 
         fitted = self.shorten(question.profile, ask)
         if not fitted:
-            return too_long(question, train)
+            return unanswered(question, train, TOO_LONG)
         score_of, left_out = fitted
         scores = [score_of[texts[item]] for item in question.items]
         return scored(question, train, scores, profile_left_out=left_out)

@@ -10,7 +10,7 @@ import json
 import re
 from pathlib import Path
 
-from feedback.decisions import VERDICTS, decisions_of, labels_in, require_same_ratings
+from feedback.decisions import VERDICTS, decisions_of, require_same_ratings
 from feedback.report_text import report_rows
 from preparation.files import CONFIRMED, LIKED
 from preparation.titles import on_one_line
@@ -29,7 +29,7 @@ def page_of(train, refinements, runs):
         "titles": train.titles,
         "verdicts": VERDICTS,
         "refinements": [about(refinement) for refinement in refinements],
-        "runs": [about_run(run, train, refinements) for run in runs],
+        "runs": [about_run(run, train) for run in runs],
         "users": [row_of(user, refinements, lists) for user in refinements[0].train.user_ids],
     }
     page = TEMPLATE.read_text(encoding="utf-8")
@@ -62,17 +62,10 @@ def about(refinement):
     }
 
 
-def about_run(run, train, refinements):
+def about_run(run, train):
     """Raises InputError where the run was trained on other ratings."""
     require_same_ratings(run.folder, run.train_csv, train)
-    trained_on = labels_in(run.train_csv, train)
-    compared = []
-    names = ["A", "B"] if len(refinements) > 1 else ["this page"]
-    for name, refinement in zip(names, refinements, strict=True):
-        if refinement.labels:
-            differing = sum(refinement.labels[pair] != label for pair, label in trained_on.items())
-            compared.append(f"{differing} labels are not those of {name}" if differing else f"the labels of {name}")
-    notes = [f"{run.name}, trained on {run.train_csv}: {'; '.join(compared) or 'labels of its own'}."]
+    notes = [f"{run.name}, trained on {run.train_csv}."]
     if not run.data.test_dislikes:
         notes.append("This run holds out no dislikes, so its lists can show none of them.")
     return {"folder": on_one_line(str(run.folder)), "notes": notes, "card": []}

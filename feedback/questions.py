@@ -217,7 +217,7 @@ def picked(request, train, **more):
     """The record of a Request about a question: whether each item is liked, in so far as the answer says so."""
     question, raw = request.about, request.raw
     if not raw:
-        return too_long(question, train)
+        return unanswered(question, train, TOO_LONG)
     liked, more = request.said, {"profile_left_out": request.left_out} | more
     if liked is None:
         liked = [None] * len(question.items)
@@ -230,17 +230,11 @@ def picked(request, train, **more):
 
 def scored(question, train, scores, **more):
     """The record of a question whose items have scores, None where a score could not be had."""
-    usable = []
-    for score in scores:
-        overflown = score is not None and not math.isfinite(score)  # as float16 may
-        usable.append(None if overflown else score)
+    # float16 may overflow
+    usable = [score if score is not None and math.isfinite(score) else None for score in scores]
     threshold = calibrate(question, train, usable)
     verdicts = verdicts_of(usable, threshold)
     return question.record(train, verdicts=verdicts, scores=usable, threshold=threshold, **more)
-
-
-def too_long(question, train):
-    return unanswered(question, train, TOO_LONG)
 
 
 def unanswered(question, train, reason):

@@ -131,16 +131,11 @@ def from_json(answer, n):
     """(whether the answer is JSON, what it says).  Words around it must be known beside a list, not negative else."""
     text = re.sub(r"^\s*```\w*|```\s*$", "", answer.strip(), flags=re.MULTILINE)
     found, begin, end = find_json(text, "{[")
-    if found is None:
+    outside = f"{text[:begin]} {text[end:]}".lower()
+    if found is None or re.search(r"[\d\[{]", outside):
         return False, None
-    outside = text[:begin] + " " + text[end:]
-    if re.search(r"[\d\[{]", outside):
-        return False, None
-    if isinstance(found, list) and not is_positive(outside.lower(), bare=True):
-        return True, None
-    if NEGATION.search(outside.lower()):
-        return True, None
-    return True, from_value(found, n)
+    known = isinstance(found, dict) or is_positive(outside, bare=True)
+    return True, from_value(found, n) if known and not NEGATION.search(outside) else None
 
 
 def from_value(found, n):
@@ -159,10 +154,9 @@ def from_value(found, n):
         return None
     (value,) = (values[name] for name in names)
     if isinstance(value, str):
-        numbers = RUN.fullmatch(value.strip())
         if value.lower().strip(" .") in ("none", "nothing", ""):
             return [False] * n
-        return liked_alone(re.findall(r"\d+", value), n) if numbers else None
+        return liked_alone(re.findall(r"\d+", value), n) if RUN.fullmatch(value.strip()) else None
     return from_value(value if isinstance(value, list) else [value], n)
 
 
@@ -233,10 +227,11 @@ def from_lines(lines, titles):
     denied = set()  # numbers below or among words that negate
     understood, is_answer, unclear, comment = True, False, False, ""
     for line in lines:
-        numbers, match = numbers_in(line), LISTED.fullmatch(line)
         if not line:
             continue
-        if match and says_something(*match.groups(), titles):
+        numbers, match = numbers_in(line), LISTED.fullmatch(line)
+        is_title, verdict, _ = beside_number(*match.groups(), titles) if match else (False, None, "")
+        if is_title or verdict is not None:
             listed.append((match[1], match[2], understood))
             comment = ""
         elif numbers:
@@ -276,18 +271,19 @@ def from_lines(lines, titles):
     return from_listed(listed, titles) if listed else None
 
 
-def says_something(number, rest, titles):
-    """Whether a line that begins with a number goes on with a verdict, or with the title of that number."""
-    is_title, rest = split_title(rest.strip(GAP), title_of(number, titles))
-    return is_title or verdict_of(rest) is not None
+def beside_number(number, rest, titles):
+    """(whether a line goes on with its number's title, the verdict in it or None, what is said beside the title)."""
+    place = number_in_list(number, len(titles))
+    title = "" if place is None else " ".join(clean_lines(titles[place])).strip(GAP)
+    is_title, rest = split_title(rest.strip(GAP), title)
+    return is_title, verdict_of(rest), rest
 
 
 def from_listed(listed, titles):
     """What lines that begin with a number say, None where one of them is unclear."""
     verdicts, named = {}, []
     for number, rest, understood in listed:
-        _, rest = split_title(rest.strip(GAP), title_of(number, titles))
-        verdict = verdict_of(rest)
+        _, verdict, rest = beside_number(number, rest, titles)
         if verdict is None and NEGATION.search(rest):
             return None
         if verdict is not None:
@@ -299,12 +295,6 @@ def from_listed(listed, titles):
         return None if named else from_verdicts(verdicts, len(titles))
     # all of them: perhaps the question said again
     return None if len(named) == len(titles) else liked_alone(named, len(titles))
-
-
-def title_of(number, titles):
-    """The title of a number as it would stand in a line, "" where there is none."""
-    place = number_in_list(number, len(titles))
-    return "" if place is None else " ".join(clean_lines(titles[place])).strip(GAP)
 
 
 def split_title(text, title):

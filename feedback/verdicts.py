@@ -85,18 +85,15 @@ def apply(ratings, verdicts, unasked_twos):
     labels have it (such a 2 lies below the user's mean); "neutral" leaves them.
     """
     refined = ratings.rating.to_numpy().copy()
-    # who was asked in vain keeps the 2s
-    users_with_verdict = {user for (user, _), verdict in verdicts.items() if verdict in LABELS}
-    users = ratings.user.astype(object).to_numpy()
-    items = ratings.item.astype(object).to_numpy()
-    for row in np.flatnonzero((refined == 2) | (refined == 3)):
-        verdict = verdicts.get((users[row], items[row]))
-        # an unanswered one has a verdict, too, and is left alone
-        unasked_two = verdict is None and refined[row] == 2
-        if verdict in LABELS:
-            refined[row] = LABELS[verdict]
-        elif unasked_two and unasked_twos == "confirmed" and users[row] in users_with_verdict:
-            refined[row] = CONFIRMED
+    pairs = zip(ratings.user, ratings.item, strict=True)
+    of_row = np.array([verdicts.get(pair, "not asked") for pair in pairs])  # (rows,)
+    is_low = (refined == 2) | (refined == 3)
+    if unasked_twos == "confirmed":  # but who was asked in vain keeps the 2s
+        users_with_verdict = {user for (user, _), verdict in verdicts.items() if verdict in LABELS}
+        unasked = (refined == 2) & (of_row == "not asked") & ratings.user.isin(users_with_verdict).to_numpy()
+        refined[unasked] = CONFIRMED
+    for verdict, label in LABELS.items():
+        refined[is_low & (of_row == verdict)] = label
     return refined
 
 
@@ -125,23 +122,13 @@ def pairs_of(ratings):
 
 
 def report_on(path):
-    """The report card of an answers.jsonl or a train_augment CSV.  Raises InputError.
-
-    It is set against the train_original CSV of its data set, which is looked for in the folders above.
-    """
-    path = path / "answers.jsonl" if path.is_dir() else path
+    """The report card of a train_augment CSV, set against the train_original CSV in the folders above."""
     if not path.is_file():
-        raise InputError(f"{path}: is neither an answers.jsonl, a train_augment CSV nor a finished folder of vectors")
+        raise InputError(f"{path}: is neither a train_augment CSV nor a finished folder of refined ratings or vectors")
     original = original_of(path)
     ratings = read_ratings(original, ",", STARS)
-    # labels: nothing is known of how they came about
-    if path.suffix != ".jsonl":
-        labels = labels_of(path, ratings, original)
-        return report(whom_to_ask(ratings, "confirmed"), [], {}, ratings, labels)
-    # answers: what was asked follows from their settings
-    settings, records = answers_about(path, original)
-    train = whom_to_ask(ratings, "ask" if settings.get("all_twos") else "confirmed")
-    return outcome(train, records, ratings, "confirmed")[1]
+    labels = labels_of(path, ratings, original)
+    return report(whom_to_ask(ratings, "confirmed"), [], {}, ratings, labels)
 
 
 def answers_about(path, original):
