@@ -41,7 +41,6 @@ def look(argv):
     command = commands.add_parser("show", help="print what was decided about one user", allow_abbrev=False)
     command.add_argument("user", metavar="USER", help="a user id")
     command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="of a refinement, or two to compare")
-    add_dataset(command)
 
     command = commands.add_parser("page", help="write a page for a browser", allow_abbrev=False)
     command.add_argument(
@@ -49,7 +48,6 @@ def look(argv):
         help="one or two of refinements, and of up to two finished runs of main.py, whose lists are shown beside them",
     )  # fmt: skip
     command.add_argument("--out", type=Path, help="where to write it; default: report.html in the first FOLDER")
-    add_dataset(command)
 
     command = commands.add_parser("export", help="write refined ratings for other libraries", allow_abbrev=False)
     command.add_argument("folder", type=Path, metavar="FOLDER", help="of a refinement")
@@ -58,17 +56,13 @@ def look(argv):
         help="a table with every decision (.csv, .jsonl, .parquet), RecBole's .inter, or a signed sparse matrix (.npz)",
     )  # fmt: skip
     command.add_argument("--out", type=Path, required=True, help="a file; of recbole a folder, named as the data set")
-    add_dataset(command)
+    for name in ("show", "page", "export"):
+        where = "the folder of the .item file, where none is in the data folder"
+        commands.choices[name].add_argument("--dataset", type=Path, metavar="FOLDER", help=where)
 
     options = parser.parse_args(argv)
     jobs = {"report": print_report, "show": print_user, "page": write_page, "export": export}
     jobs[options.command](options)
-
-
-def add_dataset(command):
-    command.add_argument(
-        "--dataset", type=Path, metavar="FOLDER", help="the folder of the .item file, where none is in the data folder"
-    )
 
 
 def print_report(options):

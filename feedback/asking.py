@@ -22,10 +22,13 @@ def ask(way, train, path, settings, labels, log):
     What a server refused to answer is asked again, until there are labels (their path): runs are trained on these.
     Raises InputError where a model answers too little to be trained on.
     """
+    checked = way.mode in ("generate", "score")  # the others answer whatever they are asked
     with Answers(path, settings) as answers:
         wanted = {question.key for question in way.questions}
-        earlier = latest(answers.records)
-        refused = {question for question, record in earlier.items() if is_refusal(record, settings)} & wanted
+        earlier, refused = latest(answers.records), set()
+        if settings.get("through") == "endpoint":  # whose reasons may have passed or been mended
+            refused = {key(record) for record in earlier.values() if record.get("reason") in (TOO_LONG, FILTERED)}
+            refused &= wanted
         if refused and labels.exists():
             log(f"{len(refused)} refused questions stay unanswered; delete {labels} to ask them again")
             refused = set()
@@ -36,60 +39,46 @@ def ask(way, train, path, settings, labels, log):
             again = f", {len(refused)} of them refused before" if refused else ""
             number = len(way.questions) - len(left)
             log(f"refining with {way.llm}: {len(left)} questions to ask{again}, {number} answered earlier")
-            coverage = Coverage(way, path, [earlier[question] for question in kept])
-            coverage.check_so_far()
+            so_far = [earlier[question] for question in kept]
+            if checked and len(so_far) >= FIRST_LOOK:
+                check(path, so_far, f"of the first {len(so_far)} questions")
             for record in tqdm(way.answer(left, train), "asking", len(left), unit="question", disable=None):
                 answers.add(record)
-                coverage.records.append(record)
-                if len(coverage.records) == FIRST_LOOK:
-                    coverage.check_so_far()
+                so_far.append(record)
+                if checked and len(so_far) == FIRST_LOOK:
+                    check(path, so_far, f"of the first {FIRST_LOOK} questions")
         # the file may hold answers to more --llm_permutations than are wanted now
         records = [record for question, record in latest(answers.records).items() if question in wanted]
-    Coverage(way, path, records).check_whole(log)
+    if checked and records:
+        share = check(path, records, "of all questions")
+        if share < ENOUGH:
+            log(f"WARNING: only {share:.0%} of the items asked about are answered; one reply: {example(records)}")
     return records
 
 
-def is_refusal(record, settings):
-    """Whether a record stands for a server's refusal, which may have had passing or mended reasons."""
-    return settings.get("through") == "endpoint" and record.get("reason") in (TOO_LONG, FILTERED)
+def check(path, records, of_what):
+    """The share of items that have a verdict.  Raises InputError where it is below LEAST.
+
+    A model that does not answer must not look like one.
+    """
+    verdicts = [verdict for record in records for verdict in record["verdicts"]]
+    share = 1 - verdicts.count("unanswered") / max(len(verdicts), 1)
+    if share < LEAST:
+        raise InputError(
+            f"{path}: {of_what} only {share:.0%} of the items are answered, too few to train on (less "
+            f"than {LEAST:.0%}); one reply: {example(records)}; a model that thinks first needs some thousand "
+            "--llm_answer_tokens, others --llm_constrained, --llm_mode score or a --llm_prompt of their own; "
+            "delete the folder to ask anew"
+        )
+    return share
 
 
-class Coverage:
-    """How much of what a causal model is asked it answers.  A model that does not answer must not look like one."""
-
-    def __init__(self, way, path, records):
-        self.counts = way.mode in ("generate", "score")  # the others answer whatever they are asked
-        self.path, self.records = path, records
-
-    def check_so_far(self):
-        if self.counts and len(self.records) >= FIRST_LOOK:
-            self.check(f"of the first {len(self.records)} questions")
-
-    def check_whole(self, log):
-        if self.counts and self.records:
-            share = self.check("of all questions")
-            if share < ENOUGH:
-                log(f"WARNING: only {share:.0%} of the items asked about are answered; one reply: {self.example()}")
-
-    def check(self, of_what):
-        """The share of items that have a verdict.  Raises InputError where it is below LEAST."""
-        verdicts = [verdict for record in self.records for verdict in record["verdicts"]]
-        share = 1 - verdicts.count("unanswered") / max(len(verdicts), 1)
-        if share < LEAST:
-            raise InputError(
-                f"{self.path}: {of_what} only {share:.0%} of the items are answered, too few to train on (less "
-                f"than {LEAST:.0%}); one reply: {self.example()}; a model that thinks first needs some thousand "
-                "--llm_answer_tokens, others --llm_constrained, --llm_mode score or a --llm_prompt of their own; "
-                "delete the folder to ask anew"
-            )
-        return share
-
-    def example(self):
-        """One reply that could not be read, in short, or why there was none."""
-        record = next(record for record in self.records if "unanswered" in record["verdicts"])
-        raw = " ".join((record.get("raw") or [""])[0].split())
-        reason = record.get("reason", "not every item was judged")
-        return f"{raw[:300]!r} ({reason})" if raw else f"none ({reason})"
+def example(records):
+    """One reply that could not be read, in short, or why there was none."""
+    record = next(record for record in records if "unanswered" in record["verdicts"])
+    raw = " ".join((record.get("raw") or [""])[0].split())
+    reason = record.get("reason", "not every item was judged")
+    return f"{raw[:300]!r} ({reason})" if raw else f"none ({reason})"
 
 
 def rehearse(way, train, log):

@@ -55,7 +55,11 @@ def refine(ratings, items=None, llm="rule", folder=None, device="auto", log=say,
     where = TemporaryDirectory() if folder is None else nullcontext(folder)
     with where as path:
         base = Path(path)
-        write_once(base / f"{NAME}_train_original.csv", train)
+        base.mkdir(parents=True, exist_ok=True)
+        original = base / f"{NAME}_train_original.csv"
+        if original.exists() and original.read_text(encoding="utf-8") != train:
+            raise InputError(f"{base}: was begun with other ratings; give another folder, or delete it to ask anew")
+        write_atomically(original, lambda p: p.write_text(train, encoding="utf-8"))
         if items is not None:
             write_atomically(base / f"{NAME}.item", lambda p: write_atomic_file(p, described, ITEM))
         device = hardware.pick_device(device)
@@ -137,14 +141,6 @@ def in_words(cell):
     if pd.isna(cell):
         return ""
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
-
-
-def write_once(path, text):
-    """Write the ratings that a folder is about.  Raises InputError where it is about others."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise InputError(f"{path.parent}: was begun with other ratings; give another folder, or delete it to ask anew")
-    write_atomically(path, lambda p: p.write_text(text, encoding="utf-8"))
 
 
 def table_of(refined, train):

@@ -18,10 +18,6 @@ MAGIC = b"GGUF"
 SOURCE = "from_gguf.json"  # of a converted folder: which file it came from
 
 
-def is_gguf(llm):
-    return Path(llm).suffix.lower() == ".gguf"
-
-
 def convert(file, parent, flag="--llm", log=print):
     """The folder of a GGUF file's model below `parent`, made where it is not there yet.
 

@@ -34,8 +34,17 @@ class LanguageModel:
         self.budget, self.constrained = settings.llm_batch_tokens, constrained
         dtype = dtype_of(settings, device)
         self.tokenizer, self.model = load("AutoModelForCausalLM", weights, dtype, device, flag)
-        self.eos = self.end_tokens()
-        self.pad = self.padding_token()
+        eos = self.model.generation_config.eos_token_id
+        if eos is None:
+            eos = self.tokenizer.eos_token_id
+        if eos is None:
+            where = "generation_config.json or its tokenizer"
+            raise InputError(f"{self.name}: names no end-of-sequence token in {where}")
+        self.eos = eos if isinstance(eos, list) else [eos]
+        # padding is always masked, but it must be a token the model has
+        self.pad = self.tokenizer.pad_token_id
+        if self.pad is None or self.pad >= self.model.get_input_embeddings().weight.shape[0]:
+            self.pad = self.eos[0]
         # a fresh configuration: the model's own may ask for sampling or penalties
         greedy = {"do_sample": False, "pad_token_id": self.pad, "eos_token_id": self.eos}
         self.model.generation_config = GenerationConfig(**greedy)
@@ -63,19 +72,6 @@ class LanguageModel:
         if head.bias is not None:
             two.bias = torch.nn.Parameter(head.bias[words].detach().clone(), requires_grad=False)
         self.model.set_output_embeddings(two)
-
-    def end_tokens(self):
-        for eos in (self.model.generation_config.eos_token_id, self.tokenizer.eos_token_id):
-            if eos is not None:
-                return eos if isinstance(eos, list) else [eos]
-        where = "generation_config.json or its tokenizer"
-        raise InputError(f"{self.name}: names no end-of-sequence token in {where}")
-
-    def padding_token(self):
-        """Always masked, but it must be a token the model has."""
-        pad = self.tokenizer.pad_token_id
-        vocabulary = self.model.get_input_embeddings().weight.shape[0]
-        return self.eos[0] if pad is None or pad >= vocabulary else pad
 
     def ask(self, requests):
         """Yields each Request as it is answered, batch by batch, and first of all those that do not fit."""

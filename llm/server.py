@@ -113,7 +113,10 @@ class Server:
         self.ended = threading.Event()  # nobody waits for answers any more
         self.llm = llm
         if llm == "auto":
-            self.llm = self.send("GET", "models", self.first_model)
+            listed = self.send("GET", "models", names_in)
+            if not listed:
+                raise Refused(f"{flag} {self.url}: lists no model; give the name of one, or have it load one")
+            self.llm = listed[0]
 
     def ask_all(self, ask, questions):
         """Yields ask(question) of each, in the order in which the answers come.
@@ -153,16 +156,11 @@ class Server:
         finally:
             self.ended.set()
 
-    def first_model(self, reply):
-        if not reply["data"]:
-            raise Refused(f"{self.flag} {self.url}: lists no model; give the name of one, or have it load one")
-        return reply["data"][0]["id"]
-
     def warn_of_other_models(self):
         """Some servers answer for models that they do not list, under whatever name; the others refuse."""
         try:
             reply = self.session.request("GET", f"{self.url}/models", timeout=self.timeout[0])
-            listed = [str(model["id"]) for model in reply.json()["data"] or []]
+            listed = names_in(reply.json())
         except (requests.RequestException, KeyError, TypeError):  # it makes no list
             return
         if self.llm not in listed:
@@ -238,7 +236,8 @@ class Server:
                     continue
                 if reply.status_code not in PASSING:
                     raise refusal
-                asked_pause = retry_after(reply)
+                seconds = reply.headers.get("Retry-After", "")
+                asked_pause = float(seconds) if seconds.isdigit() else 0.0
             except requests.RequestException as error:  # among them a reply that is no JSON
                 problem = in_words(error)
                 why = None if self.reached else unreachable(error)
@@ -319,10 +318,9 @@ def session_for(url, workers):
     return session
 
 
-def retry_after(reply):
-    """Seconds that the server asks to wait."""
-    seconds = reply.headers.get("Retry-After", "")
-    return float(seconds) if seconds.isdigit() else 0.0
+def names_in(reply):
+    """The models in a server's list."""
+    return [str(model["id"]) for model in reply["data"] or []]
 
 
 def code_and_message(reply):

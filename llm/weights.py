@@ -34,7 +34,7 @@ def model_folder(llm, data_dir, flag="--llm"):
     checked against the official SHA-256. Where that fails, and for any other name, from the Hugging Face hub.
     Pickled weights and remote code are never loaded.  Raises InputError, which names the flag.
     """
-    if gguf.is_gguf(llm):
+    if Path(llm).suffix.lower() == ".gguf":
         return gguf.convert(llm, Path(data_dir) / "llm", flag)
     if Path(llm).is_dir():
         if not list(Path(llm).glob("*.safetensors")):
