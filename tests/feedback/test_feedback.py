@@ -17,6 +17,7 @@ from llm import encoder
 from llm_feedback import main
 from options.refinement import RefinementSettings
 from preparation.sources import DATASETS, DataSet
+from preparation.titles import item_texts
 from utils import InputError, git_blob_id
 
 # Two kinds of items, a* and b*.  anna likes a and dislikes b; bert the reverse; carl has no dislike; dora is harsh.
@@ -383,6 +384,12 @@ def test_the_report_command_says_in_one_line_what_is_wrong(tmp_path, capsys):
         assert main(["report", str(path)]) == 2
         error = capsys.readouterr().err
         assert error.startswith("error: ") and error.count("\n") == 1 and message in error
+
+
+def test_item_texts_hold_title_year_and_genres_and_miss_nothing_that_is_absent():
+    rows = [("Arrival", "2016", "Drama Sci-Fi"), ("X", "", "")]
+    items = pd.DataFrame(rows, columns=["title", "year", "genre"], index=["7", "8"])
+    assert item_texts(items, ["8", "7", "9"], genres=True) == ["X", "Arrival (2016), Drama, Sci-Fi", ""]
 
 
 @pytest.mark.parametrize(("labels", "llm"), [("4.5", "published"), ("0.5", "file")])
