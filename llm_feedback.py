@@ -1,4 +1,4 @@
-"""Looks at what a language model made, or exports it: report cards, decisions user by user, labels for other libraries.
+"""Looks at what a language model made, or exports it: report cards, decisions, labels for other libraries.
 
 The stages themselves are in feedback/ and negatives/; main.py calls them.
 """
@@ -126,7 +126,7 @@ def export(options):
 
 
 def sort_folders(folders):
-    """([folders of refinements], [run folders]).  Raises InputError for a folder that is neither."""
+    """([folders of refinements], [run folders])"""
     from feedback.decisions import is_refinement
 
     refinements, runs = [], []
@@ -142,7 +142,7 @@ def sort_folders(folders):
 
 
 def read_all(folders, raw):
-    """(Train, [Refinement]) of one or two folders.  raw: the folder of the .item file, None: the data set's own."""
+    """(Train, [Refinement]) of one or two folders.  raw: the folder of the .item file, if not the data set's."""
     from feedback.decisions import read_refinement, read_train, require_same_ratings
     from preparation.titles import item_files
 

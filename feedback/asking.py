@@ -1,4 +1,4 @@
-"""Asking: every question once, answers kept as they come, and a model that does not answer stopped early."""
+"""Every question is asked once.  Answers are kept as they come, and a model that does not answer is stopped."""
 
 import json
 import time
@@ -19,8 +19,8 @@ REHEARSED = 10  # questions of --llm_dry_run
 def ask(way, train, path, settings, labels, log):
     """The records of all questions, those of earlier starts among them.
 
-    What a server refused to answer is asked again, until there are labels (their path): runs are trained on these.
-    Raises InputError where a model answers too little to be trained on.
+    What a server refused to answer is asked again, until there are labels (their path).  Raises InputError where
+    a model answers too little to be trained on.
     """
     checked = way.mode in ("generate", "score")  # the others answer whatever they are asked
     with Answers(path, settings) as answers:
@@ -82,7 +82,7 @@ def example(records):
 
 
 def rehearse(way, train, log):
-    """--llm_dry_run: ask ten questions, show one prompt and reply, and how long all would take.  Keeps no answer."""
+    """--llm_dry_run: ask ten questions, show one prompt and reply, and how long all would take."""
     if not way.questions:
         log("there is nothing to ask")
         return

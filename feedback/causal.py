@@ -29,7 +29,7 @@ class CausalLM(LanguageModel):
     def __init__(
         self, weights, device, settings, mode, domain, constrained=False, template=None, room=ANSWER_TOKENS
     ):  # fmt: skip
-        """template: of --llm_prompt.  room: tokens of an answer in mode generate.  The rest as LanguageModel has it."""
+        """template: of --llm_prompt.  room: tokens of an answer.  The rest as LanguageModel has it."""
         super().__init__(weights, device, settings, mode, constrained)
         self.domain, self.template, self.room = domain, template, room
         self.ending = cache(self.ending)  # many users are asked about the same item, in the same words
@@ -45,7 +45,7 @@ class CausalLM(LanguageModel):
         return prompts.which_of_these(self.domain, question, texts, self.tokens.chat, self.template, self.room)
 
     def show(self, question, texts):
-        """(prompt of a question as it is read, tokens of it, 1 request); mode score: with the first of its items."""
+        """(prompt of a question, its tokens, 1 request); in mode score the text has the first item alone."""
         endings = [[]]
         if self.mode == "generate":
             fitted = self.fit(self.request(question, texts))
@@ -82,10 +82,7 @@ class CausalLM(LanguageModel):
                 yield scored(profile.question, train, scores, **more)
 
     def profile(self, question, texts, room):
-        """(tokens of the profile, items in it) before questions about items, which take `room` tokens each.
-
-        None where not even an empty one fits.
-        """
+        """(tokens of the profile, items in it), None where no profile leaves `room` tokens for the longest item."""
 
         def build(kept):
             return self.tokens.before(prompts.about(self.domain, question.shortened(kept), texts, self.template))
@@ -93,7 +90,7 @@ class CausalLM(LanguageModel):
         return most_that_fits(build, question.profile, self.context - room)
 
     def endings(self, question, texts):
-        """{item text: tokens of the question about it}; items with the same text share a question."""
+        """{item text: tokens of the question about it}"""
         return {texts[item]: self.ending(texts[item]) for item in question.items}
 
     def ending(self, text):

@@ -53,8 +53,8 @@ class Refinement:
     settings: dict  # what its answers were made with, {} without answers
     records: dict = field(default_factory=dict)  # user -> records of answers
     judged: dict = field(default_factory=dict)  # of verdicts.merge
-    asked: dict = field(default_factory=dict)  # key -> Question, {} where they cannot be made again
-    labels: dict = field(default_factory=dict)  # (user, item) -> refined rating, {} before there are any
+    asked: dict = field(default_factory=dict)  # key -> Question; empty: they cannot be made again
+    labels: dict = field(default_factory=dict)  # (user, item) -> refined rating
     card: dict = field(default_factory=dict)  # of report.report, {} before there are labels
     notes: list = field(default_factory=list)  # what is missing or unusual, in whole sentences
 
@@ -113,8 +113,7 @@ def is_refinement(folder):
 def read_train(folder, raw=None):
     """The Train of a refinement's folder.
 
-    raw: the folder of the .item file, None: the data set's own.  Raises InputError where no train_original CSV lies
-    in the folder or the two above it.
+    raw: the folder of the .item file, None: the data set's own.  Raises InputError without a train_original CSV.
     """
     original = original_of(folder / ANSWERS)
     if raw is None:
@@ -132,7 +131,7 @@ def read_train(folder, raw=None):
 
 
 def require_same_ratings(folder, labels, train):
-    """Raises InputError where labels, a file of a folder that was given, refine other ratings than those of `train`."""
+    """Raises InputError where labels, a file in the folder, refine other ratings than those of `train`."""
     original = original_of(labels)
     if original.read_bytes() != train.original.read_bytes():
         raise InputError(f"{folder}: is about {original}, and not {train.original}; give folders of one split")
@@ -232,8 +231,8 @@ def questions_asked(refinement, records, train):
 def decisions_of(refinements, user):
     """([Profile of each refinement], [Decision]) of a user.
 
-    The decisions are about all that was asked of the user and every other 2 and 3.  Those on which two refinements
-    disagree come first, and known ratings that were hidden among the candidates last.
+    They are about all that was asked of the user and every other 2 and 3.  Those on which two refinements disagree
+    come first, and known ratings that were hidden among the candidates last.
     """
     train = refinements[0].train
     stars_of = train.stars_of(user)
@@ -254,7 +253,7 @@ def rank_of(decision):
 
 
 def places_of(refinement, user):
-    """{item number: [(number of the question, number in its list)]}, both from 1, of what was asked about a user."""
+    """{item number: [(number of the question, number in its list)]}, both from 1"""
     places = defaultdict(list)
     for question, record in enumerate(refinement.records.get(user, []), 1):
         for place, item in enumerate(record["items"], 1):
@@ -280,7 +279,7 @@ def said_of(refinement, user, item, places):
 def profile_of(refinement, user):
     """The Profile of a user."""
     records = refinement.records.get(user, [])
-    likes, dislikes, answers = {}, {}, []  # the items as keys, in the order in which they are first shown
+    likes, dislikes, answers = {}, {}, []  # the items as keys, in the order in which they are shown
     for number, record in enumerate(records, 1):
         said = answer_in_words(record)
         if said:

@@ -35,9 +35,10 @@ def to_recbole(table, path):
 
 
 def to_implicit(table, path):
-    """Write a scipy.sparse CSR matrix (users, items) of 1 and -1, and the ids of its rows and columns beside it."""
+    """Write a CSR matrix (users, items) of 1 and -1, and the ids of its rows and columns beside it."""
     user_ids, item_ids = sort_ids(table.user.unique()), sort_ids(table.item.unique())
-    users, items = encode(table.user.astype("category"), user_ids), encode(table.item.astype("category"), item_ids)
+    users = encode(table.user.astype("category"), user_ids)
+    items = encode(table.item.astype("category"), item_ids)
     sign = np.select([table.refined >= 4, table.refined <= 1], [1, -1], 0).astype(np.float32)
     kept = sign != 0
     shape = len(user_ids), len(item_ids)

@@ -36,16 +36,17 @@ say = partial(print, sep="\n")
 
 
 def refine(ratings, items=None, llm="rule", folder=None, device="auto", log=say, **flags):
-    """Ratings with two more columns: refined, the rating that training would see, and decision, what became of it.
+    """Ratings with two more columns: refined, the rating that training would see, and decision.
 
-    ratings: a DataFrame with user, item and rating (whole stars, 1 to 5), each pair once; other columns, such as
-    timestamp, stay.  items: a DataFrame with item, title and, if known, year and genre; rule, twos and random do
-    without.  llm: as --llm of main.py.  folder: where answers are kept, so that the same call goes on where it was
-    interrupted; a language model needs one, and llm_feedback.py looks at what lies in it.  flags: those of main.py for
-    refinement, such as llm_mode="score", unasked_twos="ask" or llm_url; data_dir, the folder of downloaded models.
+    ratings: a DataFrame with user, item and rating (whole stars, 1 to 5), each pair once; other columns stay.
+    items: a DataFrame with item, title and, if known, year and genre; rule, twos and random do without.
+    llm: as --llm of main.py.
+    folder: where answers are kept, so that the same call goes on where it was interrupted; a model needs one.
+    flags: those of main.py for refinement, such as llm_mode="score"; data_dir, the folder of downloaded models.
+    log: called with the lines that main.py prints.
 
-    decision is positive (4 and 5), liked, confirmed negative (1s too), unanswered, or neutral (nobody asked).  Raises
-    InputError for what cannot be used; nothing is asked then.  log: called with the lines that main.py prints.
+    decision is positive (4 and 5), liked, confirmed negative (1s too), unanswered, or neutral (nobody asked).
+    Raises InputError for what cannot be used; nothing is asked then.
     """
     options = settings_of(llm, flags)
     train = text_of_ratings(ratings)
@@ -107,7 +108,7 @@ def text_of_ratings(ratings):
 
 
 def table_of_items(items):
-    """The rows of an .item file.  Line breaks in titles become spaces, and genres are set apart by spaces."""
+    """The rows of an .item file: titles on one line, genres set apart by spaces."""
     require_columns("items", items, ("item", "title"))
     table = pd.DataFrame({"item": tokens(items["item"], "items, column item")})
     for name in ("title", "year", "genre"):
@@ -126,7 +127,7 @@ def require_columns(what, table, names):
 
 
 def tokens(column, where):
-    """Ids as text, (rows,).  Raises InputError for one that is missing, or that a table with tabs cannot hold."""
+    """Ids as text, (rows,).  Raises InputError for one that a table with tabs cannot hold."""
     ids = []
     for row, cell in zip(column.index, column, strict=True):
         token = in_words(cell)
@@ -137,7 +138,7 @@ def tokens(column, where):
 
 
 def in_words(cell):
-    """A cell as text, "" where it is missing; 1995.0, as pandas has whole numbers beside missing ones, is "1995"."""
+    """A cell as text; "" where it is missing, "1995" of 1995.0, which pandas makes beside missing ones."""
     if pd.isna(cell):
         return ""
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
@@ -146,8 +147,8 @@ def in_words(cell):
 def table_of(refined, train):
     """A DataFrame user, item, rating, refined, decision of a decisions.Refinement, in the order of the train rows.
 
-    train: its decisions.Train.  Of labels without answers it is not known who was asked about what, and what they left
-    as it was is neutral.  Raises InputError where there are no labels yet.
+    train: its decisions.Train.  What labels without answers left as it was is neutral: who was asked is not known.
+    Raises InputError where there are no labels yet.
     """
     if not refined.labels:
         where = "the same command of main.py goes on, or they lie in a folder beside it whose name begins as this one's"

@@ -1,7 +1,7 @@
-"""A refinement's decisions about all users as one page for a browser, which asks no network for anything.
+"""A refinement's decisions about all users as one page for a browser, which needs no network.
 
-page.html is the template.  The data go into it as JSON that no title, user id or answer can end early; the page puts
-them on the screen as text only, and its policy lets nothing run but the script that the template came with.
+page.html is the template.  The data go into it as JSON that no title, user id or answer can end early.  The page
+puts them on the screen as text only, and its policy lets nothing run but the script of the template.
 """
 
 import base64
@@ -21,7 +21,7 @@ AS_GIVEN = len(LABELS)
 
 
 def page_of(train, refinements, runs):
-    """The page as HTML.  train: decisions.Train; refinements: one or two; runs: at most two recommend.FinishedRun."""
+    """The page as HTML, of one or two refinements and of at most two recommend.FinishedRun."""
     number = refinements[0].train.number
     lists = [lists_of(run, number) for run in runs]
     content = {
@@ -38,7 +38,7 @@ def page_of(train, refinements, runs):
 
 
 def policy_of(page):
-    """The Content-Security-Policy: nothing from anywhere, and of style and script only the template's own."""
+    """The Content-Security-Policy: nothing but the template's own style and script."""
     sources = []
     for kind in ("style", "script"):
         text = re.search(rf"<{kind}>(.*?)</{kind}>", page, re.DOTALL)[1]
@@ -48,7 +48,7 @@ def policy_of(page):
 
 
 def inert_json(content):
-    """JSON in ASCII, without a character that means something to HTML: </script>, <!-- and U+2028 become escapes."""
+    """JSON in ASCII, without a character that means something to HTML, as in </script> and <!--."""
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -72,9 +72,9 @@ def about_run(run, train):
 
 
 def lists_of(run, number):
-    """{user: [[[item, mark], ...], held-out likes, held-out dislikes]} of what a run recommends, best first.
+    """{user: [[[item, mark], ...], held-out likes, held-out dislikes]} of what a run recommends.
 
-    mark: 1 of a held-out like, 2 of a held-out dislike, 0 of any other item.  number: {item id: its number}.
+    mark: 1 of a held-out like, 2 of a held-out dislike, 0 of any other item.
     """
     lists = {}
     for user, items in run.recommend_all().groupby("user", sort=False).item:
@@ -110,7 +110,7 @@ def packed_profile(profile, stars_of):
 
 
 def packed(decision):
-    """[item, stars, mean of others in hundredths, others, whether two refinements differ, what each says]."""
+    """[item, stars, mean of others in hundredths, others, whether refinements differ, what each says]"""
     said = []
     for each in decision.said:
         score = None if each.score is None else float(f"{each.score:.3g}")

@@ -53,7 +53,8 @@ def pick(domain, question, texts, chat, template=None):
     lines, example = [], example_lines(question, texts)
     if example:
         lines = [f"Which of these {several} does this person like?", *example, ""]
-    lines += [f"Which of these {several} would this person like? {NUMBERS_ONLY}", *numbered(question.items, texts)]
+    lines.append(f"Which of these {several} would this person like? {NUMBERS_ONLY}")
+    lines += numbered(question.items, texts)
     return about(domain, question, texts) + "\n".join(lines) + ending(chat)
 
 
@@ -97,10 +98,9 @@ def example_lines(question, texts):
 
 
 def worked_example(question):
-    """(items, numbers of the liked ones) from the user's strongest likes and dislikes.
+    """(items, numbers of the liked ones) from the user's strongest likes and dislikes, none where either side is empty.
 
-    None of them where either side is empty, since "all of them" must not be taught.  Each question has its own length,
-    count of likes and order, so that neither a place nor a count is taught: a small model repeats what it is shown.
+    Each question has its own length, count of likes and order: a small model repeats what it is shown.
     """
     if not (len(question.likes) and len(question.dislikes)):
         return [], []
@@ -116,7 +116,7 @@ def worked_example(question):
 
 
 def read_template(path, mode):
-    """The text of --llm_prompt, None where none is given.  Raises InputError for one that cannot be asked in a mode."""
+    """The text of --llm_prompt, None without one.  Raises InputError for one that the mode cannot ask."""
     if path is None:
         return None
     try:
@@ -140,7 +140,7 @@ def read_template(path, mode):
 
 
 def halves(template):
-    """(what comes above the line with {item}, the rest): the profile, which is read once, and the question."""
+    """(the profile, which is read once; the question): what is above the line with {item}, and the rest."""
     cut = template.rfind("\n", 0, template.index("{item}")) + 1
     return template[:cut], template[cut:]
 

@@ -1,4 +1,4 @@
-"""Whom to ask about what: each user's likes, dislikes and candidates, questions made of them, records of answers."""
+"""Whom to ask about what, the questions made of that, and the records of answers."""
 
 import math
 from dataclasses import dataclass, replace
@@ -45,7 +45,7 @@ class TrainRatings:
 
     @cached_property
     def two_valued(self):
-        """Whether the ratings below 4 are all 2s, as a thumb down is taken to be.  Then all dislikes are candidates."""
+        """Whether the ratings below 4 are all 2s, as of thumbs.  Then all dislikes are candidates."""
         return not any(((stars == 1) | (stars == 3)).any() for _, stars in self.ratings.values())
 
     def askable(self, user):
@@ -72,7 +72,7 @@ class TrainRatings:
 def whom_to_ask(ratings, unasked_twos, item_table=None):
     """TrainRatings of a table of train rows.
 
-    Candidates are a user's 3s, and 2s too when the user's mean train rating is below 3 (or all 2s, with "ask").
+    Candidates are a user's 3s, and 2s too when the user's mean rating is below 3 (or all 2s, with "ask").
     item_table: titles.item_table, which says what has a title; None: no titles are needed.
     """
     user_ids, item_ids = sort_ids(ratings.user.unique()), sort_ids(ratings.item.unique())
@@ -136,10 +136,9 @@ class Question:
 
 
 def one_each(train):
-    """One question a user, about all candidates in file order.
+    """One question a user about all candidates, in file order, after all known likes and dislikes.
 
-    The profile is all known likes and dislikes.  Of thumbs it is all likes and all candidates: an item is compared with
-    the others of them.
+    Of thumbs the candidates are the dislikes: an item is compared with the others of them.
     """
     made = []
     for user in train.candidates:
@@ -154,10 +153,9 @@ def one_each(train):
 def questions(train, mode, options):
     """Every question to a causal model, in a fixed order.
 
-    Some known ratings of a user are kept out of the profile and asked about like the candidates (see hide_some).
-    Each of --llm_permutations orders then shuffles the profile within equal ratings and shuffles what is asked about.
-    Mode generate splits that into questions of like size.  Mode score makes one question of it, whose items are
-    judged one by one.
+    Some known ratings of a user are asked about like the candidates (see hide_some).  Each of --llm_permutations
+    orders shuffles the profile within equal ratings, and what is asked about.  Mode generate splits that into
+    questions of like size.  Mode score makes one question of it, whose items are judged one by one.
     """
     made = []
     for number, user in enumerate(train.user_ids):
@@ -181,18 +179,18 @@ def questions(train, mode, options):
 
 
 def of_some_users(train, number, seed):
-    """The same ratings with the candidates of `number` users drawn at random, of those that there is something to ask
-    about; all of them where `number` is None."""
+    """The same with the candidates of `number` users alone, drawn at random; None: all of them."""
     users = [user for user in train.user_ids if user in train.candidates and len(train.askable(user))]
     if number is None or number >= len(users):
         return train
     places = np.random.default_rng([seed, len(users)]).permutation(len(users))[:number]
     drawn = {users[place] for place in places}
-    return replace(train, candidates={user: items for user, items in train.candidates.items() if user in drawn})
+    kept = {user: items for user, items in train.candidates.items() if user in drawn}
+    return replace(train, candidates=kept)
 
 
 def hide_some(train, user, generator):
-    """(likes and dislikes to show, likes and dislikes to hide): of each at most HIDDEN are hidden, and at most half."""
+    """(likes and dislikes to show, those to hide): of each at most HIDDEN are hidden, and at most half."""
     shown, hidden = [], []
     for side in train.likes_and_dislikes(user):
         shuffled = generator.permutation(side)
@@ -214,7 +212,7 @@ def strongest(train, user, side, number):
 
 
 def picked(request, train, **more):
-    """The record of a Request about a question: whether each item is liked, in so far as the answer says so."""
+    """The record of an answered Request about a question."""
     question, raw = request.about, request.raw
     if not raw:
         return unanswered(question, train, TOO_LONG)
@@ -257,9 +255,8 @@ def verdicts_of(scores, threshold):
 def calibrate(question, train, scores):
     """The user's threshold: it would call as large a share of the known ratings liked as the user.
 
-    The known ratings hidden in the question stand for all known likes and dislikes of the user, so each weighs as many
-    as its side has for every hidden one.  Without hidden dislikes it is the lowest score of a hidden like.  Without any
-    it is 0, where Yes and No are as likely.
+    The known ratings hidden in the question stand for all of the user's, so each weighs as many as its side has for
+    every hidden one.  Without hidden dislikes it is the lowest score of a hidden like, without any 0.
     """
     # (items,) each, in the order of the question
     has_score = np.array([score is not None for score in scores])

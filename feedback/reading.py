@@ -93,7 +93,7 @@ def parse(text, finished, titles):
 
 
 def names_others(text, n):
-    """Whether an answer is a list with numbers beyond 1..n: they are skipped, but such a model only counts."""
+    """Whether an answer is a list with numbers beyond 1..n, which are skipped."""
     line = (drop_reasoning(text) or "").strip()
     if len(line) > LONGEST_LINE or not RUN.fullmatch(line):
         return False
@@ -117,7 +117,7 @@ def liked_alone(numbers, n, none=False):
 
 
 def from_verdicts(verdicts, n):
-    """{number: whether liked} -> what is said of each item.  Where only likes are named, the others are not liked."""
+    """{number: whether liked} -> what is said of each item.  If only likes are named, the others are not liked."""
     if all(verdicts.values()):
         return liked_alone(verdicts, n)
     places = {number_in_list(number, n): verdict for number, verdict in verdicts.items()}
@@ -128,7 +128,7 @@ def from_verdicts(verdicts, n):
 
 
 def from_json(answer, n):
-    """(whether the answer is JSON, what it says).  Words around it must be known beside a list, not negative else."""
+    """(whether the answer is JSON, what it says): beside a list all words must be known, else not negative."""
     text = re.sub(r"^\s*```\w*|```\s*$", "", answer.strip(), flags=re.MULTILINE)
     found, begin, end = find_json(text, "{[")
     outside = f"{text[:begin]} {text[end:]}".lower()
@@ -208,7 +208,7 @@ def spelled_out(match):
 
 
 def numbers_in(line):
-    """(words, numbers) of a line that is a list of numbers, alone or among known words; None for any other."""
+    """(words, numbers) of a line that is a list of numbers, alone or among known words; else None."""
     if len(line) > LONGEST_LINE or COUNT.search(line):
         return None
     line = RANGE.sub(spelled_out, line)
@@ -272,7 +272,7 @@ def from_lines(lines, titles):
 
 
 def beside_number(number, rest, titles):
-    """(whether a line goes on with its number's title, the verdict in it or None, what is said beside the title)."""
+    """(whether a line goes on with its number's title, the verdict in it or None, what stands beside)"""
     place = number_in_list(number, len(titles))
     title = "" if place is None else " ".join(clean_lines(titles[place])).strip(GAP)
     is_title, rest = split_title(rest.strip(GAP), title)

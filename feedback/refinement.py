@@ -37,9 +37,9 @@ from utils import InputError, git_blob_id, hash_of, locked, sha256, write_atomic
 def refine(name, folder, items, options, device, log=print, published=None):
     """Returns (train CSV to use, {"llm", "llm_mode", "refinement": report card}).
 
-    folder: of the splits.  published: the folder of the published ones, None where it is the same.  items:
-    titles.item_table.  A train_augment CSV in the data folder is used as it is, unless --llm names a model.
-    Answers are appended to answers.jsonl one question a line, so that a killed run goes on where it was.
+    folder: of the splits.  published: of the published ones, None where it is the same.  items: titles.item_table.
+    A train_augment CSV in the data folder is used as it is, unless --llm names a model.  Answers are appended to
+    answers.jsonl one question a line, so that a killed run goes on where it was.
     """
     # without a model: labels as they are, or shuffled
     published = published or folder
@@ -79,7 +79,7 @@ def refine(name, folder, items, options, device, log=print, published=None):
 
 
 def labels_as_found(labels, name, folder, held_out, options, log):
-    """Nobody is asked: somebody's labels lie in the data folder.
+    """The same as refine() where somebody's labels lie in the data folder.
 
     held_out: whether `folder` is another one, whose train part lacks dislikes.
     """

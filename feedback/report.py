@@ -206,10 +206,9 @@ def aucs(train, table):
 def auc_by_user(users, is_like, scores):
     """How often a like of a user has a higher score than a dislike, where a tie counts half.
 
-    users (from 0), is_like, scores: (pairs,).  Returns one AUC for each user with both, in order.
-    All users at once, since a call of scikit-learn for each took three seconds of every start.  By
-    ranks (Mann and Whitney 1947): with n likes and m dislikes the AUC is (sum of the likes' ranks -
-    n (n + 1) / 2) / (n m).
+    users (from 0), is_like, scores: (pairs,).  Returns one AUC for each user with both, in order.  All users at once,
+    since a call of scikit-learn for each took three seconds of every start.  By ranks (Mann and Whitney 1947): with
+    n likes and m dislikes the AUC is (sum of the likes' ranks - n (n + 1) / 2) / (n m).
     """
     rank = pd.Series(scores).groupby(users).rank().to_numpy()  # from 1; those of a tie share the mean of theirs
     likes = np.bincount(users, is_like)

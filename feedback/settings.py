@@ -38,10 +38,7 @@ def control(train, options):
 
 
 def fitting_mode(llm, causal, mode):
-    """The mode asked for, or what auto means for this kind of model.
-
-    Raises InputError for a mode that this kind of model cannot be asked in.
-    """
+    """The mode asked for, or what auto means.  Raises InputError where this kind of model has no such mode."""
     fitting, kind, modes = ("embed",), "an encoder", "embed"
     if causal:
         fitting, kind, modes = ("score", "generate"), "a causal language model", "generate or score"
@@ -83,10 +80,10 @@ def folder_name(llm, mode, options, template=None):
 
 
 def folder_of_labels(way, options):
-    """Name of the folder for the refined ratings that are made of a way's answers: that of the answers by default.
+    """Name of the folder for the refined ratings: that of the answers by default.
 
-    Other orders, or another use of the 2s that nobody is asked about, share the answers and make other ratings of them:
-    each has a folder of its own, so that no run overwrites what another is trained on.
+    Other orders, users, or uses of the 2s that nobody is asked about make other ratings of the same answers.  Each has
+    a folder of its own, so that no run overwrites what another is trained on.
     """
     folder = way.folder
     if way.mode is None:  # a control judges every 2 and 3, once
@@ -101,7 +98,9 @@ def folder_of_labels(way, options):
 
 
 def answers_of_labels(folder):
-    """(folder of the answers, users asked about or None for all, orders asked in) that the refined ratings in a folder
-    are made of, by the names that folder_of_labels gives.  Any may be of a way of asking that was never tried."""
+    """(folder of the answers, users asked about or None for all, orders) that the labels in a folder are made of.
+
+    As folder_of_labels names them.  There need not be any.
+    """
     own = re.fullmatch(r"(.+?)(?:-(?:neutral|ask))?(?:-(\d+)_users)?(?:-(\d+)_orders)?", folder.name)
     return folder.with_name(own[1]), int(own[2]) if own[2] else None, int(own[3] or 1)

@@ -37,8 +37,8 @@ def outcome(train, records, ratings, unasked_twos):
 def merge(records):
     """{(user, item): (verdict, margin)} of everything that was judged.
 
-    Where an item was judged in several orders, the mean margin decides.  What is unanswered does not count, and the
-    margin is None if nothing does.  A draw of votes is unanswered.
+    Where an item was judged in several orders, the mean margin decides.  What is unanswered does not count.
+    A draw of votes is unanswered.  The margin is None without an answer.
     """
     # all that was said of a pair, one margin for each order
     margins = defaultdict(list)
@@ -78,11 +78,9 @@ def item_margins(record):
 def apply(ratings, verdicts, unasked_twos):
     """Refined ratings (rows,) from {(user, item): verdict} of the candidates.
 
-    Liked 2s and 3s become 4.5, disliked ones 0.5.  Unanswered ones stay as they are: neutral, so that a model's silence
-    teaches nothing.
-
-    unasked_twos: "confirmed" makes the 2s that were not asked about 0.5 for every user with a verdict, as the released
-    labels have it (such a 2 lies below the user's mean); "neutral" leaves them.
+    Liked 2s and 3s become 4.5, disliked ones 0.5.  Unanswered ones stay neutral: a model's silence teaches nothing.
+    unasked_twos: "confirmed" makes the 2s that were not asked about 0.5 for every user with a verdict, as the
+    released labels have it (such a 2 lies below the user's mean); "neutral" leaves them.
     """
     refined = ratings.rating.to_numpy().copy()
     pairs = zip(ratings.user, ratings.item, strict=True)
@@ -122,7 +120,7 @@ def pairs_of(ratings):
 
 
 def report_on(path):
-    """The report card of a train_augment CSV, set against the train_original CSV in the folders above."""
+    """The report card of a train_augment CSV, by the train_original CSV in the folders above."""
     if not path.is_file():
         raise InputError(f"{path}: is neither a train_augment CSV nor a finished folder of refined ratings or vectors")
     original = original_of(path)
@@ -132,7 +130,7 @@ def report_on(path):
 
 
 def answers_about(path, original):
-    """(settings, records) of an answers.jsonl, whose questions were made from the train_original CSV `original`."""
+    """(settings, records) of an answers.jsonl.  Raises InputError where it is about other ratings."""
     settings, records, _ = read(path)
     if settings.get("ratings") != sha256(original):
         raise InputError(f"{path}: its questions were not made from {original}, or that has changed since")
@@ -140,7 +138,7 @@ def answers_about(path, original):
 
 
 def says_so(labels):
-    """Whether the report card beside labels, a CSV, says that they were made with the held-out dislikes at hand."""
+    """Whether the report card beside labels says that their makers had the held-out dislikes at hand."""
     card = labels.with_name("report.json")
     try:
         return card.exists() and bool(dict(read_json(card)).get(SAW))

@@ -10,10 +10,9 @@ FIELDS = ("user", "permutation", "part", "items", "verdicts")  # what a record o
 def read(path, fields=FIELDS):
     """(settings, records, bytes of whole lines) of an answers file; ({}, [], 0) of an empty one.
 
-    The first line holds what every answer in the file was made with: mode, model and revision, dtype, prompt version
-    and so on.  Each later line is a question: user, permutation, part, items in the order shown, verdicts, and what the
-    mode adds.  Other stages have other fields.  A last line cut short by a kill is left out.  Raises InputError, naming
-    the line, for anything else.
+    The first line holds what every answer in the file was made with: mode, model and revision, dtype and so on.
+    Each later line is a question: user, permutation, part, items in the order shown, verdicts, and what the mode
+    adds.  A last line cut short by a kill is left out.  Raises InputError, naming the line, for anything else.
     """
     settings, records, whole_bytes = {}, [], 0
     with open(path, "rb") as f:
@@ -51,8 +50,8 @@ class Answers:
         answers.records      those of earlier starts
         answers.add(record)  writes one line
 
-    fields: the keys that every record has.  A half-written last line is cut off.  Raises InputError for a file made
-    with other settings, and for one that another process is writing to.
+    fields: the keys that every record has.  A half-written last line is cut off.  Raises InputError for a file
+    made with other settings, and for one that another process is writing to.
     """
 
     def __init__(self, path, settings, fields=FIELDS):
@@ -74,7 +73,7 @@ class Answers:
     def _go_on(self):
         """Read what earlier starts wrote, or begin the file with the settings."""
         settings, self.records, whole_bytes = read(self.path, self.fields)
-        # the settings are compared before anything is cut off; those of a start without an answer bind nobody
+        # compared before anything is cut off; the settings of a start without an answer bind nobody
         if self.records:
             refuse_other_settings(self.path, settings, self.settings, "delete its folder to ask anew")
             self.file.truncate(whole_bytes)

@@ -21,8 +21,8 @@ SOURCE = "from_gguf.json"  # of a converted folder: which file it came from
 def convert(file, parent, flag="--llm", log=print):
     """The folder of a GGUF file's model below `parent`, made where it is not there yet.
 
-    Its name holds the beginning of the file's SHA-256, so another file of that name is another folder.  A kill leaves
-    no half a folder.  Raises InputError for a file that is none or cannot be unpacked, and without the package gguf.
+    Its name holds the beginning of the file's SHA-256, so another file of that name is another folder.
+    A kill leaves no half a folder.  Raises InputError for a file that cannot be unpacked.
     """
     file = Path(file)
     try:
@@ -66,10 +66,10 @@ def unpack(file, folder, flag):
         reason = (str(error) or type(error).__name__).splitlines()[0]
         how = "serve it with llama.cpp and give --llm_url, or take the model's safetensors"
         raise InputError(f"{flag} {file}: transformers cannot read this GGUF file ({reason}); {how}") from None
-    if found["missing_keys"]:  # they would be random numbers; one of several parts lacks those of the others, say
+    if found["missing_keys"]:  # they would be random numbers; one of several files lacks the others', say
         lacking = f"{len(found['missing_keys'])} tensors, such as {min(found['missing_keys'])}"
         raise InputError(f"{flag} {file}: lacks {lacking}; give a file with the whole model (llama-gguf-split --merge)")
-    # a fresh model takes the weights over: the loaded one counts as quantised, and is not saved as what it holds
+    # a fresh model takes the weights over: the loaded one counts as quantised
     config = model.config
     del config.quantization_config
     config.architectures = [type(model).__name__]

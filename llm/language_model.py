@@ -25,8 +25,7 @@ class LanguageModel:
     def __init__(self, weights, device, settings, mode, constrained=False, flag="--llm"):
         """Loads tokenizer and safetensors weights from a local folder, never code.
 
-        settings: has llm_batch_tokens and llm_dtype.  constrained: nothing but valid answers are said.  flag: to name
-        in messages.
+        settings: has llm_batch_tokens and llm_dtype.  constrained: only valid answers are said.  flag: for messages.
         """
         from transformers import GenerationConfig
 
@@ -61,10 +60,7 @@ class LanguageModel:
             self.keep_two_words()
 
     def keep_two_words(self):
-        """Let the model's head know Yes and No alone: of 262,144 words that would be most of the work of a question.
-
-        The model itself goes on to scale or bend what the head says, as before.
-        """
+        """Let the model's head know Yes and No alone: 262,144 words would be most of the work of a question."""
         head = self.model.get_output_embeddings()
         words = [self.yes, self.no]
         two = torch.nn.Linear(head.in_features, 2, bias=head.bias is not None, device="meta")
@@ -74,7 +70,7 @@ class LanguageModel:
         self.model.set_output_embeddings(two)
 
     def ask(self, requests):
-        """Yields each Request as it is answered, batch by batch, and first of all those that do not fit."""
+        """Yields each Request as it is answered, batch by batch; first those that do not fit."""
         waiting = []  # (request, tokens of its prompt)
         for request in requests:
             fitted = self.fit(request)
@@ -105,7 +101,7 @@ class LanguageModel:
                 yield request
 
     def fit(self, request, *said):
-        """(tokens of a request's prompt, items of its profile in it), None where not even the question alone fits."""
+        """(tokens of the prompt, items of the profile in it), None where not even the question alone fits."""
 
         def build(kept):
             return self.tokens.conversation(*request.write(kept, *said))
@@ -143,13 +139,13 @@ class LanguageModel:
             end = ends[0] if ends else len(new)
             text = self.tokenizer.decode(new[:end], skip_special_tokens=True)
             stopped = not self.tokens.chat and "\n" in text
-            if not self.constrained:  # where the chat template has begun to think, the answer tells where that ends
+            if not self.constrained:  # where the chat template has begun to think, the answer ends that
                 text = self.tokens.thinking + text
             answers.append((text, end < new_tokens or stopped))
         return answers
 
     def only_answers(self, start, sizes):
-        """For generate(): the tokens with which a row stays a valid answer's beginning.  start: where answers begin."""
+        """For generate(): the tokens that may follow in a valid answer.  start: where answers begin."""
 
         def allowed(row, ids):
             node = self.tokens.answer_tree(sizes[row])
@@ -163,8 +159,8 @@ class LanguageModel:
     def yes_minus_no(self, pairs):
         """Logit of Yes minus that of No as the next token.
 
-        [(profile ids, [question ids])] -> [[float]].  The profiles are read once, with the tokens that all questions
-        begin with.  Their keys and values then serve every question about them.
+        [(profile ids, [question ids])] -> [[float]].  The profiles are read once, with the tokens that all
+        questions begin with.  Their keys and values then serve every question about them.
         """
         # all profiles, all questions, and the place of the profile that each question is about
         shared = common_beginning([question for _, questions in pairs for question in questions])
@@ -197,9 +193,9 @@ class LanguageModel:
         return found
 
     def chunks(self, rows, before):
-        """The places of rows (token ids) in lists of nearly one length, which stay within the budget.
+        """The places of rows (token ids) in lists of nearly one length: padding was a third of the work.
 
-        before: tokens of what each row comes after.  Padding to the longest of all was a third of the work.
+        before: tokens of what each row comes after.
         """
 
         def beside(first, row):
@@ -209,7 +205,7 @@ class LanguageModel:
         return batches(order, lambda row: (1, before + len(rows[row])), lambda: self.budget, beside)
 
     def read_on(self, cache, mask, owner, rows):
-        """Yes minus No of questions (token ids), each after the profile `owner` of the cache, with its mask."""
+        """Yes minus No of questions (token ids), each after the profile `owner` of the cache."""
         owner = torch.tensor(owner, device=self.device)  # (r,)
         try:
             cache.batch_select_indices(owner)
@@ -228,7 +224,7 @@ class LanguageModel:
     def in_halves(self, run, *columns):
         """run(*columns), which returns a list of one result a row.
 
-        Where the device's memory does not suffice, the token budget is halved from now on, and so are the rows.
+        Where the device's memory does not suffice, the budget is halved from now on, and so are the rows.
         """
         try:
             return run(*columns)

@@ -30,9 +30,6 @@ def answer(numbers):
 
 
 def defused(text):
-    """A text in which nothing looks like a control token.
-
-    On the way to a server it cannot be kept apart from the template: the server reads the whole prompt at once.
-    """
+    """A text in which nothing looks like a control token: a server reads it and the template as one."""
     text = re.sub(r"\[(?=/?[A-Z_]+\])", "[ ", text)  # [INST]
     return re.sub(r"<(?=[^\s<>]+>)", "< ", text)  # <|im_start|>

@@ -1,4 +1,4 @@
-"""A question in words, asked alike of a model at hand and of a server: shortened until it fits, reminded once."""
+"""A question in words, for a model at hand or a server: shortened until it fits, asked again if need be."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,13 +9,13 @@ from llm.messages import ANSWER_TOKENS
 @dataclass
 class Request:
     about: object  # what is asked about, for whoever waits for the answer
-    write: Callable  # (items of the profile to show, what was said and could not be read) -> messages
+    write: Callable  # (items of the profile to show, a reply that could not be read) -> messages
     profile: int  # items that may be left out of the profile
     read: Callable  # (answer, whether it came to an end) -> what it says, None where it cannot be read
     room: int = ANSWER_TOKENS  # tokens of the answer at most
     choices: int = 0  # a constrained answer names some of so many numbers
     # what came of it
-    raw: list = field(default_factory=list)  # the answers, before and after a reminder; none: it does not fit
+    raw: list = field(default_factory=list)  # the answers, also after a reminder; none: it does not fit
     said: object = None  # what was read in the last one
     left_out: int = 0  # of the profile, for lack of room
     batch: int = 1  # requests answered at once

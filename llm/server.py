@@ -1,7 +1,6 @@
-"""Requests to a model behind an OpenAI-compatible interface, several at a time.
+"""Requests to a model behind an OpenAI-compatible interface, as vLLM has, several at a time.
 
-Such as vLLM and `transformers serve` have.  Each speaks a dialect: what one does not know is taken back and not sent
-again (see Dialect).
+Each server speaks a dialect: what one does not know is taken back and not sent again.
 """
 
 import os
@@ -33,10 +32,7 @@ CONNECTING = 10  # seconds in which a server must take a connection; an answer m
 
 
 class Refused(InputError):
-    """The server understood the request and will not answer it: asking again would not help.
-
-    said: the server's own code and message, without the model's name.
-    """
+    """Asking again would not help.  said: the server's own code and message, without the model's name."""
 
     def __init__(self, message, status=None, said=""):
         super().__init__(message)
@@ -66,10 +62,7 @@ class Dialect:
         return body
 
     def learn(self, body, sent, said):
-        """Whether a refused request is to be sent again at once, in other words.
-
-        body: as it was meant.  sent: as it was translated.  said: by the server.
-        """
+        """Whether a refused request is to be sent again at once, in other words.  body: as it was meant."""
         with self.lock:
             return self.translate(body) != sent or self.give_way(sent, said)
 
@@ -96,8 +89,7 @@ class Server:
     def __init__(self, url, llm, workers, timeout, flag="--llm_url", temperature=0.0):
         """Asks the server for its models' names where llm is "auto".
 
-        workers: requests at a time.  timeout: seconds.  flag: to name in messages.  A key goes into
-        the environment variable OPENAI_API_KEY.
+        workers: requests at a time.  timeout: seconds.  flag: for messages.
         """
         # the address of one thing that a server does is taken for the server's
         self.url = re.sub(r"/(chat/completions|completions|models)$", "", url.rstrip("/"))
@@ -121,8 +113,8 @@ class Server:
     def ask_all(self, ask, questions):
         """Yields ask(question) of each, in the order in which the answers come.
 
-        After the first failure, or where nobody wants more, no further question is asked, and nobody waits for the
-        answers on their way: a server may hang.  What was answered is kept, the rest is asked at the next start.
+        After the first failure, or where nobody wants more, no further question is asked, and nobody waits for
+        the answers on their way: a server may hang.
         """
         waiting, answers = queue.SimpleQueue(), queue.SimpleQueue()
         self.ended.clear()
@@ -157,7 +149,7 @@ class Server:
             self.ended.set()
 
     def warn_of_other_models(self):
-        """Some servers answer for models that they do not list, under whatever name; the others refuse."""
+        """Some servers answer for models that they do not list, under any name; the others refuse."""
         try:
             reply = self.session.request("GET", f"{self.url}/models", timeout=self.timeout[0])
             listed = names_in(reply.json())
@@ -185,7 +177,7 @@ class Server:
         return request
 
     def shorten(self, most, ask):
-        """(ask(kept), most - kept) for what of `most` items can be kept, None where not even the question alone fits.
+        """(ask(kept), most - kept) for what can be kept of `most` items, None where even none are too many.
 
         They are halved each time the server says that the prompt is longer than its context.
         """
@@ -213,9 +205,9 @@ class Server:
     def send(self, method, path, read, body=None):
         """read(JSON reply).
 
-        What may pass is tried again after a pause: a broken connection, a time-out, a busy or
-        failing server, a reply that is none, and a server that was there before.  Raises Refused
-        for other refusals, InputError after the last try, and at once where no server was found.
+        What may pass is tried again after a pause: a broken connection, a busy server, a reply that is none.
+        Raises Refused for other refusals, InputError after the last try, and at once where no server was found.
+        urllib3's Retry does not fit: it cannot read a reply, nor say it in another dialect.
         """
         attempt = 0
         while attempt < TRIES and not (attempt and self.ended.is_set()):
@@ -258,7 +250,7 @@ class Server:
         )
 
     def try_version(self, url, path):
-        """Whether an address that nothing lies at is worth another try, with the /v1 that such servers have."""
+        """Whether an address without a server is worth another try, with the /v1 that servers have."""
         with self.dialect.lock:
             if url != f"{self.url}/{path}":
                 return True  # another thread has put it there
@@ -333,7 +325,8 @@ def code_and_message(reply):
         error = error.get("error", error)
     if not isinstance(error, dict):
         return str(error)
-    return " ".join(str(error[name]) for name in ("code", "type", "message", "detail", "innererror") if error.get(name))
+    names = ("code", "type", "message", "detail", "innererror")
+    return " ".join(str(error[name]) for name in names if error.get(name))
 
 
 def warn(line):
@@ -349,11 +342,11 @@ def choice_of(reply):
 
 
 def message_of(reply):
-    """(text, whether it came to an end) of a chat completion.  Raises Filtered as choice_of does."""
+    """(text, whether it came to an end) of a chat completion"""
     choice = choice_of(reply)
     finished = choice.get("finish_reason") != "length"
     message = choice["message"]
-    # a server that parses reasoning itself leaves the content out where the answer was never reached
+    # a server that parses reasoning leaves the content out where the answer was never reached
     parsed = any(name.startswith("reasoning") for name in message)
     text = message.get("content") if parsed else message["content"]
     if text is None:  # all that was said is thinking or a refusal

@@ -18,8 +18,8 @@ MARK = "\u27e6{}\u27e7"  # stands for message n in a chat template: brackets tha
 class PromptTokens:
     """Text -> the token ids of one model.
 
-    With a chat template, the text of the messages is put in between the template's parts as plain text, so that nothing
-    in a title counts as a control token.  Without one the messages simply follow each other.
+    With a chat template, messages are put in between its parts as plain text, so that nothing in a title counts as
+    a control token.  Without one the messages simply follow each other.
     """
 
     def __init__(self, tokenizer, eos, name):
@@ -88,7 +88,7 @@ class PromptTokens:
     # ------------------------------------------------------------------------------------ answers
 
     def continuation(self, text):
-        """Token ids of an answer that follows the prompt: a tokenizer may treat the beginning of a text otherwise."""
+        """Token ids of an answer after the prompt: a tokenizer may treat a text's beginning otherwise."""
         anchor, lead = self.answer_start if self.chat else (CUE, " ")
         before = self.with_control(anchor)
         whole = self.with_control(anchor + lead + text)

