@@ -13,7 +13,7 @@ class Server:
     """An HTTP server of one function, reply(path, body) -> (status, headers, bytes or JSON).
 
     seen: the questions, [(path, body, headers)]; looked: the same of requests without a body, such as for its models.
-    A function that takes no such request has the server answer it with 404.
+    A function that takes no such request has the server answer it with 404.  most: questions at a time.
     """
 
     def __init__(self, reply):
@@ -27,7 +27,7 @@ class Server:
                 with lock:
                     requests = server.looked if body is None else server.seen
                     requests.append((self.path, body, dict(self.headers)))
-                    server.now += 1
+                    server.now += body is not None
                     server.most = max(server.most, server.now)
                 try:
                     status, headers, content = reply(self.path, body)
@@ -37,7 +37,7 @@ class Server:
                     status, headers, content = 404, {}, {}
                 finally:
                     with lock:
-                        server.now -= 1
+                        server.now -= body is not None
                 if status is None:  # cut the connection
                     self.connection.shutdown(socket.SHUT_RDWR)
                     return
