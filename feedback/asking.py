@@ -1,4 +1,4 @@
-"""Every question is asked once.  Answers are kept as they come, and a model that does not answer is stopped."""
+"""Every question is asked once, answers are kept, and a model that does not answer is stopped."""
 
 import json
 import time
@@ -11,7 +11,7 @@ from llm.answers import Answers, key, latest
 from options.refinement import ENOUGH
 from utils import InputError
 
-FIRST_LOOK = 100  # answers after which coverage is looked at for the first time, and at the end again
+FIRST_LOOK = 100  # answers after which coverage is looked at for the first time; the second is at the end
 LEAST = 0.5  # share of the items that must have a verdict
 REHEARSED = 10  # questions of --llm_dry_run
 
@@ -19,8 +19,8 @@ REHEARSED = 10  # questions of --llm_dry_run
 def ask(way, train, path, settings, labels, log):
     """The records of all questions, those of earlier starts among them.
 
-    What a server refused to answer is asked again, until there are labels (their path).  Raises InputError where
-    a model answers too little to be trained on.
+    What a server refused to answer is asked again, until there are labels (their path).
+    Raises InputError where a model answers too little to be trained on.
     """
     checked = way.mode in ("generate", "score")  # the others answer whatever they are asked
     with Answers(path, settings) as answers:
@@ -52,7 +52,8 @@ def ask(way, train, path, settings, labels, log):
     if checked and records:
         share = check(path, records, "of all questions")
         if share < ENOUGH:
-            log(f"WARNING: only {share:.0%} of the items asked about are answered; one reply: {example(records)}")
+            shown = example(records)
+            log(f"WARNING: only {share:.0%} of the items asked about are answered; one reply: {shown}")
     return records
 
 
@@ -96,7 +97,8 @@ def rehearse(way, train, log):
     records = list(way.answer(trial, train))
     seconds = (time.perf_counter() - start) / len(trial)
     first = next(record for record in records if key(record) == trial[0].key)
-    said = {name: first[name] for name in ("raw", "scores", "threshold", "verdicts", "reason") if name in first}
+    names = ("raw", "scores", "threshold", "verdicts", "reason")
+    said = {name: first[name] for name in names if name in first}
     log(f"Its answer: {json.dumps(said, ensure_ascii=False)}")
     answered = sum("unanswered" not in record["verdicts"] for record in records)
     log(f"{answered} of {len(trial)} questions are answered")

@@ -27,12 +27,13 @@ class Profile:
 
 class CausalLM(LanguageModel):
     def __init__(
-        self, weights, device, settings, mode, domain, constrained=False, template=None, room=ANSWER_TOKENS
+        self, weights, device, settings, mode, domain,
+        constrained=False, template=None, room=ANSWER_TOKENS,
     ):  # fmt: skip
-        """template: of --llm_prompt.  room: tokens of an answer.  The rest as LanguageModel has it."""
+        """template: of --llm_prompt.  room: tokens of an answer.  The rest as in LanguageModel."""
         super().__init__(weights, device, settings, mode, constrained)
         self.domain, self.template, self.room = domain, template, room
-        self.ending = cache(self.ending)  # many users are asked about the same item, in the same words
+        self.ending = cache(self.ending)  # many users are asked about the same item
 
     def answers(self, questions, train, texts):
         """Yields a record for each question, batch by batch, the longest first."""
@@ -45,7 +46,7 @@ class CausalLM(LanguageModel):
         return prompts.which_of_these(self.domain, question, texts, self.tokens.chat, self.template, self.room)
 
     def show(self, question, texts):
-        """(prompt of a question, its tokens, 1 request); in mode score the text has the first item alone."""
+        """(prompt, its tokens, 1 request); in mode score the text has the first item alone."""
         endings = [[]]
         if self.mode == "generate":
             fitted = self.fit(self.request(question, texts))
@@ -82,10 +83,11 @@ class CausalLM(LanguageModel):
                 yield scored(profile.question, train, scores, **more)
 
     def profile(self, question, texts, room):
-        """(tokens of the profile, items in it), None where no profile leaves `room` tokens for the longest item."""
+        """(tokens of the profile, items in it), None where no profile leaves `room` tokens."""
 
         def build(kept):
-            return self.tokens.before(prompts.about(self.domain, question.shortened(kept), texts, self.template))
+            about = prompts.about(self.domain, question.shortened(kept), texts, self.template)
+            return self.tokens.before(about)
 
         return most_that_fits(build, question.profile, self.context - room)
 

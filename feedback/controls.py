@@ -1,6 +1,6 @@
 """Refinement without a model, to set every claim against: --llm rule, twos, random and shuffled.
 
-The first three give a verdict on every 2 and 3 of every user, so --unasked_twos does not matter to them.
+The first three give a verdict on every 2 and 3, so --unasked_twos does not matter to them.
 The last takes somebody's labels and keeps everything about them but which ratings they name.
 """
 
@@ -15,8 +15,8 @@ def answers(questions, train, control, seed):
     """Yields a record for each question.
 
     rule: every 3 is liked, every 2 disliked.  twos: every 2 is disliked, and every 3 left open.
-    random: a 3 is liked with probability .821, a 2 with .163, independently.  That is what the authors' labels
-    come to if which items they name means nothing.
+    random: a 3 is liked with probability .821, a 2 with .163, independently.  That is what the
+    authors' labels come to if which items they name means nothing.
     """
     number = {user: i for i, user in enumerate(train.user_ids)}
     for question in questions:

@@ -72,7 +72,7 @@ class Profile:
     likes: list  # numbers of the items that one of the questions showed, strongest first
     dislikes: list
     questions: int
-    answers: list  # of (number of the question, what the model said to it or why there is no answer)
+    answers: list  # of (number of the question, what the model said or why there is no answer)
     missing: str = ""  # why likes and dislikes are not known
 
 
@@ -84,7 +84,7 @@ class Said:
     score: float | None  # above the user's threshold; or mean vote, with several orders
     places: list  # of (number of the question, number in its list), where the model read a list
     label: float | None  # what training sees, None before there is one
-    known: bool  # asked only to measure the model: no candidate, but a known rating hidden among them
+    known: bool  # no candidate, but a known rating that was asked to measure the model
 
 
 @dataclass
@@ -113,7 +113,7 @@ def is_refinement(folder):
 def read_train(folder, raw=None):
     """The Train of a refinement's folder.
 
-    raw: the folder of the .item file, None: the data set's own.  Raises InputError without a train_original CSV.
+    raw: the folder of the .item file, None: the data set's own.
     """
     original = original_of(folder / ANSWERS)
     if raw is None:
@@ -131,14 +131,14 @@ def read_train(folder, raw=None):
 
 
 def require_same_ratings(folder, labels, train):
-    """Raises InputError where labels, a file in the folder, refine other ratings than those of `train`."""
+    """Raises InputError where labels, a file in the folder, refine other ratings."""
     original = original_of(labels)
     if original.read_bytes() != train.original.read_bytes():
         raise InputError(f"{folder}: is about {original}, and not {train.original}; give folders of one split")
 
 
 def read_refinement(folder, train):
-    """The Refinement in a folder.  Raises InputError where its files do not belong to the train ratings."""
+    """The Refinement in a folder.  Raises InputError where its files are about other ratings."""
     labels = next(iter(sorted(folder.glob(LABELS))), None)
     of_answers, users, orders = folder, None, 1
     if not (folder / ANSWERS).exists():
@@ -204,7 +204,7 @@ def add_notes(refinement, labels, train):
 
 
 def questions_asked(refinement, records, train):
-    """{key: Question} as the model read it, {} where what is made here now is not what is recorded."""
+    """{key: Question} as the model read it, {} where other questions are made than recorded."""
     settings, mode = refinement.settings, refinement.settings["mode"]
     texts = item_texts(train.items, refinement.train.item_ids, genres=mode == "embed")
     if hash_of(texts) != settings.get("texts") or settings.get("prompts") != PROMPT_VERSION.get(mode):
@@ -231,8 +231,8 @@ def questions_asked(refinement, records, train):
 def decisions_of(refinements, user):
     """([Profile of each refinement], [Decision]) of a user.
 
-    They are about all that was asked of the user and every other 2 and 3.  Those on which two refinements disagree
-    come first, and known ratings that were hidden among the candidates last.
+    They are about all that was asked of the user and every other 2 and 3.  Those on which two
+    refinements disagree come first, and known ratings last.
     """
     train = refinements[0].train
     stars_of = train.stars_of(user)

@@ -10,7 +10,7 @@ LABELS = {LIKED: "liked", CONFIRMED: "confirmed negative"}
 
 
 def show_lines(train, refinements, user):
-    """What `llm_feedback.py show` prints of a user.  Raises InputError for one without train ratings."""
+    """What `llm_feedback.py show` prints of a user.  Raises InputError for an unknown one."""
     known = refinements[0].train.user_ids
     if user not in refinements[0].train.ratings:
         raise InputError(

@@ -47,7 +47,7 @@ class Endpoint(Server):
         return prompts.which_of_these(self.domain, question, texts, True, self.template, self.room)
 
     def show(self, question, texts):
-        """(prompt of a request, None for its tokens, which the server counts, requests of a question)"""
+        """(prompt of a request, None for its tokens, which the server counts, requests)"""
         texts = [defused(text) for text in texts]
         if self.mode == "generate":
             return self.request(question, texts).write(question.profile)[0], None, 1
@@ -84,8 +84,8 @@ class Endpoint(Server):
 def yes_minus_no(reply):
     """Log-probability of Yes minus that of No as the first token, in any spelling.
 
-    A word that is not among the listed tokens counts as the least probable of them.  None where neither is.
-    Raises Refused where there are no logprobs, Filtered where a filter has kept the answer back.
+    A word that is not among the listed tokens counts as the least probable of them.  None where
+    neither is.  Raises Refused without logprobs, Filtered where a filter has kept the answer back.
     """
     found = choice_of(reply).get("logprobs")
     if not found:

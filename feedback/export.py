@@ -1,8 +1,8 @@
-"""Refined ratings in the formats of other libraries:  python llm_feedback.py export FOLDER --format ... --out PATH
+"""Refined ratings in the formats of other libraries, for `llm_feedback.py export`:
 
-    csv        user, item, rating, refined, decision, as labels.table_of has them; also .jsonl and .parquet
+    csv        user, item, rating, refined, decision, of labels.table_of; also .jsonl and .parquet
     recbole    an atomic file, NAME/NAME.inter, with the refined rating in place of the given one
-    implicit   a sparse matrix of users x items with 1 for a positive or liked item and -1 for a confirmed negative
+    implicit   a sparse matrix of users x items: 1 of a positive or liked item, -1 of a confirmed negative
 
 What loads them: docs/use_elsewhere.md.
 """
@@ -35,7 +35,7 @@ def to_recbole(table, path):
 
 
 def to_implicit(table, path):
-    """Write a CSR matrix (users, items) of 1 and -1, and the ids of its rows and columns beside it."""
+    """Write a CSR matrix (users, items) of 1 and -1, and the ids of its rows and columns."""
     user_ids, item_ids = sort_ids(table.user.unique()), sort_ids(table.item.unique())
     users = encode(table.user.astype("category"), user_ids)
     items = encode(table.item.astype("category"), item_ids)

@@ -1,6 +1,6 @@
 """Refined ratings as tables: a DataFrame of ratings in, the same with what became of each out.
 
-    refine      ratings and items of a notebook -> refined ratings, by the stage that main.py runs (refinement.py)
+    refine      ratings and items of a notebook -> refined ratings, by the stage that main.py runs
     table_of    the folder of a refinement, read by decisions.py -> a DataFrame
 
 What they mean: docs/refinement.md.  Refined ratings in other libraries' formats: export.py.
@@ -29,7 +29,7 @@ from utils import InputError, write_atomically
 
 NAME = "ratings"  # of the data set that refine() makes of DataFrames
 NOT_HERE = {"llm", "llm_dry_run", "llm_labels", "llm_shuffle"}  # flags that are no arguments of refine()
-MODELS_BELOW = Path(__file__).resolve().parents[1] / "data"  # where main.py keeps the files of language models, too
+MODELS_BELOW = Path(__file__).resolve().parents[1] / "data"  # where main.py keeps models
 
 
 say = partial(print, sep="\n")
@@ -38,14 +38,14 @@ say = partial(print, sep="\n")
 def refine(ratings, items=None, llm="rule", folder=None, device="auto", log=say, **flags):
     """Ratings with two more columns: refined, the rating that training would see, and decision.
 
-    ratings: a DataFrame with user, item and rating (whole stars, 1 to 5), each pair once; other columns stay.
-    items: a DataFrame with item, title and, if known, year and genre; rule, twos and random do without.
+    ratings: a DataFrame with user, item and rating (whole stars), each pair once; other columns stay.
+    items: a DataFrame with item, title and, if known, year and genre; the controls do without.
     llm: as --llm of main.py.
-    folder: where answers are kept, so that the same call goes on where it was interrupted; a model needs one.
-    flags: those of main.py for refinement, such as llm_mode="score"; data_dir, the folder of downloaded models.
+    folder: where answers are kept, so that an interrupted call goes on; a model needs one.
+    flags: those of main.py, such as llm_mode="score"; data_dir, the folder of downloaded models.
     log: called with the lines that main.py prints.
 
-    decision is positive (4 and 5), liked, confirmed negative (1s too), unanswered, or neutral (nobody asked).
+    decision: positive (4 and 5), liked, confirmed negative (1s too), unanswered, neutral (not asked).
     Raises InputError for what cannot be used; nothing is asked then.
     """
     options = settings_of(llm, flags)
@@ -138,16 +138,16 @@ def tokens(column, where):
 
 
 def in_words(cell):
-    """A cell as text; "" where it is missing, "1995" of 1995.0, which pandas makes beside missing ones."""
+    """A cell as text: "" of a missing one, "1995" of 1995.0, which pandas makes beside those."""
     if pd.isna(cell):
         return ""
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
 def table_of(refined, train):
-    """A DataFrame user, item, rating, refined, decision of a decisions.Refinement, in the order of the train rows.
+    """A DataFrame user, item, rating, refined, decision of a decisions.Refinement and its Train.
 
-    train: its decisions.Train.  What labels without answers left as it was is neutral: who was asked is not known.
+    What labels without answers left as it was is neutral: who was asked is not known.
     Raises InputError where there are no labels yet.
     """
     if not refined.labels:

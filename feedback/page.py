@@ -1,7 +1,7 @@
 """A refinement's decisions about all users as one page for a browser, which needs no network.
 
-page.html is the template.  The data go into it as JSON that no title, user id or answer can end early.  The page
-puts them on the screen as text only, and its policy lets nothing run but the script of the template.
+page.html is the template.  The data go into it as JSON that no title, user id or answer can end
+early.  The page shows them as text, and its policy lets nothing run but the template's script.
 """
 
 import base64
@@ -78,7 +78,8 @@ def lists_of(run, number):
     """
     lists = {}
     for user, items in run.recommend_all().groupby("user", sort=False).item:
-        marks = dict.fromkeys(run.withheld(user, ""), 1) | dict.fromkeys(run.withheld(user, "_dislikes"), 2)
+        marks = dict.fromkeys(run.withheld(user, ""), 1)
+        marks |= dict.fromkeys(run.withheld(user, "_dislikes"), 2)
         rows = [[number[item], marks.get(item, 0)] for item in items]
         counts = list(marks.values())
         lists[user] = [rows, counts.count(1), counts.count(2)]
@@ -86,7 +87,7 @@ def lists_of(run, number):
 
 
 def row_of(user, refinements, lists):
-    """[id, train ratings, a profile for each refinement, decisions, a list for each run] of a user."""
+    """[id, train ratings, profiles of refinements, decisions, lists of runs] of a user"""
     profiles, decisions = decisions_of(refinements, user)
     stars_of = refinements[0].train.stars_of(user)
     return [
@@ -110,7 +111,7 @@ def packed_profile(profile, stars_of):
 
 
 def packed(decision):
-    """[item, stars, mean of others in hundredths, others, whether refinements differ, what each says]"""
+    """[item, stars, mean of others in hundredths, others, whether they differ, what each says]"""
     said = []
     for each in decision.said:
         score = None if each.score is None else float(f"{each.score:.3g}")

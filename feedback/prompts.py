@@ -1,7 +1,7 @@
 """What a causal language model is told.
 
-Two ways of asking.  generate: numbered items, the answer is a list of numbers.  score: one item, the answer is
-Yes or No, of which only the probabilities are looked at.  Titles are data: nothing in them may end a list or a message.
+Two ways of asking.  generate: numbered items, the answer is a list of numbers.  score: one item,
+the answer is Yes or No, of which the probabilities count.  Titles are data: none may end a list.
 """
 
 import re
@@ -98,9 +98,9 @@ def example_lines(question, texts):
 
 
 def worked_example(question):
-    """(items, numbers of the liked ones) from the user's strongest likes and dislikes, none where either side is empty.
+    """(items, numbers of the liked ones) from the user's strongest likes and dislikes, if there are both.
 
-    Each question has its own length, count of likes and order: a small model repeats what it is shown.
+    Each question has its own length, count and order: a small model repeats what it is shown.
     """
     if not (len(question.likes) and len(question.dislikes)):
         return [], []
@@ -116,7 +116,7 @@ def worked_example(question):
 
 
 def read_template(path, mode):
-    """The text of --llm_prompt, None without one.  Raises InputError for one that the mode cannot ask."""
+    """The text of --llm_prompt, or None.  Raises InputError for one that the mode cannot ask."""
     if path is None:
         return None
     try:
@@ -140,7 +140,7 @@ def read_template(path, mode):
 
 
 def halves(template):
-    """(the profile, which is read once; the question): what is above the line with {item}, and the rest."""
+    """(the profile, which is read once, down to the line with {item}; the question)"""
     cut = template.rfind("\n", 0, template.index("{item}")) + 1
     return template[:cut], template[cut:]
 

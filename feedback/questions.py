@@ -10,7 +10,7 @@ from llm.replies import drop_reasoning
 from preparation.files import encode, sort_ids
 from preparation.titles import item_texts
 
-# A model is measured on known ratings hidden among a user's candidates: likes at most, and dislikes.
+# A model is measured on known ratings hidden among the candidates: likes at most, and dislikes.
 HIDDEN = 5
 QUESTION_SIZE = 5  # items a question of mode generate at most
 # why a question was not answered
@@ -72,7 +72,7 @@ class TrainRatings:
 def whom_to_ask(ratings, unasked_twos, item_table=None):
     """TrainRatings of a table of train rows.
 
-    Candidates are a user's 3s, and 2s too when the user's mean rating is below 3 (or all 2s, with "ask").
+    Candidates are 3s, and 2s too where the user's mean is below 3 (or all 2s, with "ask").
     item_table: titles.item_table, which says what has a title; None: no titles are needed.
     """
     user_ids, item_ids = sort_ids(ratings.user.unique()), sort_ids(ratings.item.unique())
@@ -153,9 +153,9 @@ def one_each(train):
 def questions(train, mode, options):
     """Every question to a causal model, in a fixed order.
 
-    Some known ratings of a user are asked about like the candidates (see hide_some).  Each of --llm_permutations
-    orders shuffles the profile within equal ratings, and what is asked about.  Mode generate splits that into
-    questions of like size.  Mode score makes one question of it, whose items are judged one by one.
+    Some known ratings of a user are asked about like the candidates (see hide_some).  Each order
+    shuffles the profile within equal ratings, and what is asked about.  Mode generate splits that
+    into questions of like size.  Mode score makes one question of it.
     """
     made = []
     for number, user in enumerate(train.user_ids):
@@ -190,7 +190,7 @@ def of_some_users(train, number, seed):
 
 
 def hide_some(train, user, generator):
-    """(likes and dislikes to show, those to hide): of each at most HIDDEN are hidden, and at most half."""
+    """(likes and dislikes to show, those to hide): of each at most HIDDEN, and at most half."""
     shown, hidden = [], []
     for side in train.likes_and_dislikes(user):
         shuffled = generator.permutation(side)
@@ -255,8 +255,8 @@ def verdicts_of(scores, threshold):
 def calibrate(question, train, scores):
     """The user's threshold: it would call as large a share of the known ratings liked as the user.
 
-    The known ratings hidden in the question stand for all of the user's, so each weighs as many as its side has for
-    every hidden one.  Without hidden dislikes it is the lowest score of a hidden like, without any 0.
+    The known ratings hidden in the question stand for all of the user's, so each weighs as many as
+    its side has for every hidden one.  Without hidden dislikes: the lowest score of a like, or 0.
     """
     # (items,) each, in the order of the question
     has_score = np.array([score is not None for score in scores])

@@ -1,7 +1,7 @@
-"""How a model's answer to "Which of these?" is read: by number, and only where every word around it is understood.
+"""How a model's answer to "Which of these?" is read: by number, and only where every word is understood.
 
-What is unclear stays unanswered.  A wrong label is worse than none, and the model is reminded once.  Words that are not
-known make a line unclear: a list of all the ways to say no would never be complete.
+What is unclear stays unanswered: a wrong label is worse than none, and the model is reminded once.
+Words that are not known make a line unclear: a list of all ways to say no would never be complete.
 """
 
 import re
@@ -10,7 +10,7 @@ from llm.replies import drop_reasoning, find_json
 
 READING_VERSION = 2  # raise it when answers would be read otherwise, so that readings are not mixed
 
-# numbers in a row: 3 / 1, 3 / 1, 3 and 4 / 1 3 4.  Each step takes what follows in one way only: it must not backtrack.
+# numbers in a row: 3 / 1, 3 / 1, 3 and 4 / 1 3 4.  Each step has one way only: it must not backtrack.
 RUN = re.compile(r"\d+(?:[\s,;&]+(?:and\b[\s,;&]*)?\d+)*")
 RANGE = re.compile(r"(?<!\d)(\d{1,2})[-–](\d{1,2})(?!\d)")
 # a line that begins with a number as the question's do
@@ -73,11 +73,12 @@ def parse(text, finished, titles):
         a list of numbers, one line or one a line, alone or among words that are all known (POSITIVE, AROUND_WORDS)
         lines that begin with a number, as the question's do, and go on with that number's title, a verdict, or both
         a word for all or none
-    Of several lists the one called the answer counts.  Where they differ and none is, nothing does.  A line of other
-    words makes those below it unclear.  Numbers outside the list are skipped, and alone are no answer.
+    Of several lists the one called the answer counts.  Where they differ and none is, nothing does.
+    A line of other words makes those below it unclear.  Numbers outside the list are skipped, and
+    alone are no answer.
 
-    finished: False where the text was cut off.  Then nothing but a list in its first line counts: the rest may be
-    thoughts about an answer that never came.  titles: (n,) of the items asked about, in the order shown.
+    finished: False where the text was cut off.  Then a list in its first line counts alone: the rest
+    may be thoughts about an answer that never came.  titles: (n,) of the items, in the order shown.
     """
     answer = drop_reasoning(text)
     if answer is None:
@@ -117,7 +118,7 @@ def liked_alone(numbers, n, none=False):
 
 
 def from_verdicts(verdicts, n):
-    """{number: whether liked} -> what is said of each item.  If only likes are named, the others are not liked."""
+    """{number: whether liked} -> what is said of each item.  Beside likes alone the others are not liked."""
     if all(verdicts.values()):
         return liked_alone(verdicts, n)
     places = {number_in_list(number, n): verdict for number, verdict in verdicts.items()}
@@ -128,7 +129,7 @@ def from_verdicts(verdicts, n):
 
 
 def from_json(answer, n):
-    """(whether the answer is JSON, what it says): beside a list all words must be known, else not negative."""
+    """(whether the answer is JSON, what it says).  Words beside a list must be known, else not negative."""
     text = re.sub(r"^\s*```\w*|```\s*$", "", answer.strip(), flags=re.MULTILINE)
     found, begin, end = find_json(text, "{[")
     outside = f"{text[:begin]} {text[end:]}".lower()
@@ -266,13 +267,14 @@ def from_lines(lines, titles):
     if lists and listed:
         return None
     if lists:
-        clear = all(set(numbers) == set(lists[0][2]) for _, _, numbers in lists) and not denied & set(lists[0][2])
-        return liked_alone(lists[0][2], len(titles)) if clear else None
+        said = set(lists[0][2])
+        differs = any(set(numbers) != said for _, _, numbers in lists)
+        return None if differs or denied & said else liked_alone(said, len(titles))
     return from_listed(listed, titles) if listed else None
 
 
 def beside_number(number, rest, titles):
-    """(whether a line goes on with its number's title, the verdict in it or None, what stands beside)"""
+    """(whether a line goes on with its number's title, the verdict or None, what stands beside)"""
     place = number_in_list(number, len(titles))
     title = "" if place is None else " ".join(clean_lines(titles[place])).strip(GAP)
     is_title, rest = split_title(rest.strip(GAP), title)

@@ -1,9 +1,10 @@
-"""Refinement: a language model sorts each user's low-rated items into liked and confirmed negatives.
+"""Refinement: a language model sorts low-rated items into liked and confirmed negatives.
 
     refine      train_original + item texts -> answers.jsonl, report.json, train_augment CSV
 
-questions.py says whom to ask about what.  A way of asking is a file beside it that turns questions into answer records.
-asking.py asks and keeps them, verdicts.py makes refined ratings of them, report.py says what they are worth.
+questions.py says whom to ask about what.  A way of asking is a file beside it that turns questions
+into answer records.  asking.py asks and keeps them, verdicts.py makes refined ratings of them,
+report.py says what they are worth.
 """
 
 from dataclasses import replace
@@ -37,9 +38,9 @@ from utils import InputError, git_blob_id, hash_of, locked, sha256, write_atomic
 def refine(name, folder, items, options, device, log=print, published=None):
     """Returns (train CSV to use, {"llm", "llm_mode", "refinement": report card}).
 
-    folder: of the splits.  published: of the published ones, None where it is the same.  items: titles.item_table.
-    A train_augment CSV in the data folder is used as it is, unless --llm names a model.  Answers are appended to
-    answers.jsonl one question a line, so that a killed run goes on where it was.
+    folder: of the splits.  published: of the published ones, None: the same.  items: titles.item_table.
+    A train_augment CSV in the data folder is used as it is, unless --llm names a model.  Answers are
+    appended to answers.jsonl one question a line, so that a killed run goes on where it was.
     """
     # without a model: labels as they are, or shuffled
     published = published or folder
@@ -99,7 +100,7 @@ def labels_as_found(labels, name, folder, held_out, options, log):
 
 
 def labels_of_split(labels, name, folder, log):
-    """A CSV with somebody's labels without the rows that are held out of the folder's train part."""
+    """Somebody's labels without the rows that are held out of the folder's train part."""
     table = without_held_out(labels, name, folder)
     path = folder / "feedback" / folder_of_found(labels) / labels.name
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,8 +12,8 @@ from preparation.files import CONFIRMED, LIKED
 def report(train, records, judged, ratings, refined):
     """The report card as plain JSON values.
 
-    records, judged: the answers and what verdicts.merge makes of them, both empty for labels that came as a file.
-    ratings, refined: the train rows before and after.  train: the same ratings by user (questions.TrainRatings).
+    records, judged: the answers and what verdicts.merge makes of them, empty for labels in a file.
+    ratings, refined: the train rows before and after.  train: the same as questions.TrainRatings.
     """
     card = {"changed": changes(ratings, refined), "users": users(train, records, ratings, refined)}
     for old in (2, 3):
@@ -26,7 +26,7 @@ def report(train, records, judged, ratings, refined):
     unasked = (stars == 2) & (refined == CONFIRMED) & ~is_candidate
     card["unasked_twos_confirmed"] = int(unasked.sum())
 
-    # how well the item's mean rating by other users tells the verdicts apart; 0.5: it has nothing to do with them
+    # how well the item's mean rating by other users tells the verdicts apart; 0.5: not at all
     got_verdict = is_candidate & (refined != stars)
     items = np.array([train.number[item] for item in ratings.item[got_verdict]], int)
     means = mean_by_others(train, items, stars[got_verdict])
@@ -95,10 +95,7 @@ def mean_by_others(train, items, stars):
 
 
 def judged_pairs(train, judged):
-    """A row for each judged pair: user, item (its number), stars, is_candidate, answered, liked, margin.
-
-    Known ratings that were hidden among the candidates are judged, too.
-    """
+    """A row for each pair that was judged, known ratings hidden among the candidates included."""
     rows, stars_of = [], {}
     for (user, item), (verdict, margin) in judged.items():
         if user not in stars_of:
@@ -149,10 +146,7 @@ def answered_and_liked(rows):
 
 
 def verdicts_in(records):
-    """A row for each verdict of each order: user, item, place in the question, answered, liked, listed.
-
-    listed: whether the question has one answer, a list; else its items were judged one by one.
-    """
+    """A row for each verdict.  listed: in a question with one answer, a list."""
     rows = []
     for record in records:
         for place, item in enumerate(record["items"]):
@@ -165,7 +159,7 @@ def verdicts_in(records):
 def by_count(records):
     """{items asked about: [questions with 0, 1, ... of them liked]}, where a question has one answer.
 
-    A model that always names as many as the prompt's example did has learnt the example, not the user.
+    A model that always names as many as the prompt's example did has learnt the example.
     """
     counts = {}
     for record in records:
@@ -185,8 +179,8 @@ def agreement(verdicts):
 def aucs(train, table):
     """How often a known like (4, 5) is put above a known dislike (1, 2), mean over users.
 
-    By the model, by the item's number of ratings, and by the item's mean rating without this user's own.  Of users with
-    both likes and dislikes among what was judged.  table: of judged_pairs.
+    By the model, by the item's number of ratings, and by its mean rating without this user's own.
+    Of users with both likes and dislikes among what was judged.  table: of judged_pairs.
     """
     known = table[(table.stars != 3) & table.margin.notna()]
     users, _ = pd.factorize(known.user)
@@ -206,9 +200,9 @@ def aucs(train, table):
 def auc_by_user(users, is_like, scores):
     """How often a like of a user has a higher score than a dislike, where a tie counts half.
 
-    users (from 0), is_like, scores: (pairs,).  Returns one AUC for each user with both, in order.  All users at once,
-    since a call of scikit-learn for each took three seconds of every start.  By ranks (Mann and Whitney 1947): with
-    n likes and m dislikes the AUC is (sum of the likes' ranks - n (n + 1) / 2) / (n m).
+    users (from 0), is_like, scores: (pairs,).  Returns one AUC for each user with both, in order.
+    All at once: a call of scikit-learn for each took three seconds.  By ranks (Mann and Whitney 1947):
+    with n likes and m dislikes the AUC is (sum of the likes' ranks - n (n + 1) / 2) / (n m).
     """
     rank = pd.Series(scores).groupby(users).rank().to_numpy()  # from 1; those of a tie share the mean of theirs
     likes = np.bincount(users, is_like)

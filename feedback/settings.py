@@ -23,7 +23,7 @@ class WayOfAsking:
     answer: Callable  # questions, TrainRatings -> records
     settings: dict  # what the answers depend on, besides the ratings
     folder: str  # name of the folder for the answers
-    show: Callable | None = None  # Question -> (prompt, tokens or None, requests), of a model that reads prompts
+    show: Callable | None = None  # Question -> (prompt, tokens or None, requests)
 
 
 def control(train, options):
@@ -38,7 +38,7 @@ def control(train, options):
 
 
 def fitting_mode(llm, causal, mode):
-    """The mode asked for, or what auto means.  Raises InputError where this kind of model has no such mode."""
+    """The mode asked for, or what auto means.  Raises InputError where a kind of model has none."""
     fitting, kind, modes = ("embed",), "an encoder", "embed"
     if causal:
         fitting, kind, modes = ("score", "generate"), "a causal language model", "generate or score"
@@ -50,7 +50,7 @@ def fitting_mode(llm, causal, mode):
 
 
 def prompt_settings(mode, options, domain, template):
-    """What the answers of a model that reads prompts depend on.  template: of --llm_prompt, None for ours."""
+    """What the answers of a model that reads prompts depend on.  template: of --llm_prompt."""
     settings = {
         "prompts": PROMPT_VERSION[mode],
         "domain": domain,
@@ -82,8 +82,8 @@ def folder_name(llm, mode, options, template=None):
 def folder_of_labels(way, options):
     """Name of the folder for the refined ratings: that of the answers by default.
 
-    Other orders, users, or uses of the 2s that nobody is asked about make other ratings of the same answers.  Each has
-    a folder of its own, so that no run overwrites what another is trained on.
+    Other orders, users, or uses of the 2s that nobody is asked about make other ratings of the same
+    answers.  Each has a folder of its own, so that no run overwrites what another is trained on.
     """
     folder = way.folder
     if way.mode is None:  # a control judges every 2 and 3, once
@@ -98,9 +98,6 @@ def folder_of_labels(way, options):
 
 
 def answers_of_labels(folder):
-    """(folder of the answers, users asked about or None for all, orders) that the labels in a folder are made of.
-
-    As folder_of_labels names them.  There need not be any.
-    """
+    """(folder of the answers, users or None for all, orders) of labels, as folder_of_labels names them."""
     own = re.fullmatch(r"(.+?)(?:-(?:neutral|ask))?(?:-(\d+)_users)?(?:-(\d+)_orders)?", folder.name)
     return folder.with_name(own[1]), int(own[2]) if own[2] else None, int(own[3] or 1)

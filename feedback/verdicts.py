@@ -3,7 +3,7 @@
     merge       answer records -> one verdict a candidate     (over the orders asked)
     apply       verdicts -> refined ratings                   (what training sees)
 
-Verdicts are liked, disliked or unanswered, by item id, never by title (45 ids of ML-100K share a title).
+Verdicts are liked, disliked or unanswered, by item id: 45 ids of ML-100K share a title.
 """
 
 from collections import defaultdict
@@ -17,8 +17,8 @@ from llm.answers import latest, read
 from preparation.files import CONFIRMED, LIKED, STARS, read_ratings
 from utils import InputError, read_json, sha256
 
-SAW = "labels_saw_dislikes"  # of a report card, and of a summary: their makers had the held-out dislikes at hand
-LABELS = {"liked": LIKED, "disliked": CONFIRMED}  # the refined rating by verdict; none of an unanswered one
+SAW = "labels_saw_dislikes"  # of a report card and a summary: their makers had those at hand
+LABELS = {"liked": LIKED, "disliked": CONFIRMED}  # the refined rating by verdict
 VOTES = {"liked": 1, "disliked": -1, "unanswered": None}
 
 
@@ -37,8 +37,8 @@ def outcome(train, records, ratings, unasked_twos):
 def merge(records):
     """{(user, item): (verdict, margin)} of everything that was judged.
 
-    Where an item was judged in several orders, the mean margin decides.  What is unanswered does not count.
-    A draw of votes is unanswered.  The margin is None without an answer.
+    Of an item judged in several orders, the mean margin decides.  What is unanswered does not
+    count.  A draw of votes is unanswered.  The margin is None without an answer.
     """
     # all that was said of a pair, one margin for each order
     margins = defaultdict(list)
@@ -62,7 +62,7 @@ def merge(records):
 
 
 def item_margins(record):
-    """(item, margin) pairs of a record: score minus threshold, where 0 is liked; without scores 1 or -1."""
+    """(item, margin) pairs: score minus threshold, where 0 is liked; without scores 1 or -1."""
     if "scores" not in record:
         votes = [VOTES[verdict] for verdict in record["verdicts"]]
         return zip(record["items"], votes, strict=True)
@@ -78,9 +78,9 @@ def item_margins(record):
 def apply(ratings, verdicts, unasked_twos):
     """Refined ratings (rows,) from {(user, item): verdict} of the candidates.
 
-    Liked 2s and 3s become 4.5, disliked ones 0.5.  Unanswered ones stay neutral: a model's silence teaches nothing.
-    unasked_twos: "confirmed" makes the 2s that were not asked about 0.5 for every user with a verdict, as the
-    released labels have it (such a 2 lies below the user's mean); "neutral" leaves them.
+    Liked 2s and 3s become 4.5, disliked ones 0.5.  Unanswered ones stay: silence teaches nothing.
+    unasked_twos: "confirmed" makes the 2s that were not asked about 0.5 for every user with a verdict,
+    as the released labels have it (such a 2 lies below the user's mean); "neutral" leaves them.
     """
     refined = ratings.rating.to_numpy().copy()
     pairs = zip(ratings.user, ratings.item, strict=True)
@@ -101,7 +101,7 @@ def apply(ratings, verdicts, unasked_twos):
 def labels_of(path, ratings, original):
     """The refined ratings in a train_augment CSV, in the order of the train rows (rows,).
 
-    Raises InputError unless it is about the same (user, item) pairs as `ratings`, the train_original CSV.
+    Raises InputError unless it is about the same pairs as `ratings`, the train_original CSV.
     """
     labels = read_ratings(path, ",", (CONFIRMED, *STARS, LIKED))
     pairs, train_pairs = pairs_of(labels), pairs_of(ratings)
@@ -130,7 +130,7 @@ def report_on(path):
 
 
 def answers_about(path, original):
-    """(settings, records) of an answers.jsonl.  Raises InputError where it is about other ratings."""
+    """(settings, records) of an answers.jsonl.  Raises InputError if it is about other ratings."""
     settings, records, _ = read(path)
     if settings.get("ratings") != sha256(original):
         raise InputError(f"{path}: its questions were not made from {original}, or that has changed since")
@@ -138,7 +138,7 @@ def answers_about(path, original):
 
 
 def says_so(labels):
-    """Whether the report card beside labels says that their makers had the held-out dislikes at hand."""
+    """Whether the report card beside labels says that their makers had held-out dislikes at hand."""
     card = labels.with_name("report.json")
     try:
         return card.exists() and bool(dict(read_json(card)).get(SAW))
