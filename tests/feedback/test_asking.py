@@ -133,7 +133,7 @@ def test_a_model_that_does_not_answer_ends_the_run_and_shows_what_it_said(world,
     asked = len(server.seen)
     with pytest.raises(InputError, match=r"of the first 1\d\d questions only 0%"):
         refined(world, films, server)
-    assert len(server.seen) == asked  # nothing at the second start
+    assert len(server.seen) < asked + 10  # nothing but what was on its way
     message = SILENT[way][2]["choices"][0]["message"]
     shown = " ".join((message.get("content") or "").split())
     assert (shown[:60] in str(stopped.value)) and "--llm_answer_tokens" in str(stopped.value)
@@ -241,7 +241,7 @@ def test_a_filter_costs_one_question_in_mode_score_too(world, films, serve):
         like = zlib.crc32(body["messages"][0]["content"].encode()) % 2
         return listed(Yes=-1 - like, No=-2 + like)
 
-    records, _, _ = refined(world, films, serve(reply), llm_mode="score")
+    records, _, _ = refined(world, films, serve(reply), llm_mode="score", llm_users=10)
     assert [record["reason"] for record in records if "reason" in record] == ["content filter"]
 
 
@@ -295,7 +295,7 @@ def test_fewer_listed_tokens_are_asked_for_where_a_server_lists_fewer(world, fil
         return listed(Yes=-0.1, No=-3) if like else listed(Yes=-3, No=-0.1)
 
     server = serve(reply)
-    records, _, _ = refined(world, films, server, llm_mode="score")
+    records, _, _ = refined(world, films, server, llm_mode="score", llm_users=10)
     assert {score for record in records for score in record["scores"]} == {2.9, -2.9}
     assert server.seen[-1][1]["top_logprobs"] == 5
 
@@ -310,8 +310,10 @@ def test_what_a_proxy_says_of_a_busy_server_passes(world, films, serve):
     check_first_item_alone(refined(world, films, serve(reply))[0])
 
 
-@pytest.mark.parametrize("address", ["{base}", "{base}/", "{base}/v1/chat/completions", "{base}/v1/models"])
-@pytest.mark.parametrize("llm", ["fake", "auto"])
+@pytest.mark.parametrize(
+    ("address", "llm"),
+    [("{base}", "fake"), ("{base}/", "auto"), ("{base}/v1/chat/completions", "auto"), ("{base}/v1/models", "fake")],
+)
 def test_an_address_is_understood_without_v1_and_with_more(world, films, serve, address, llm):
     def reply(path, body):
         if path not in ("/v1/models", "/v1/chat/completions"):
@@ -320,7 +322,7 @@ def test_an_address_is_understood_without_v1_and_with_more(world, films, serve, 
 
     server = serve(reply)
     server.url = address.format(base=server.url.removesuffix("/v1"))
-    check_first_item_alone(refined(world, films, server, llm=llm)[0])
+    check_first_item_alone(refined(world, films, server, llm=llm, llm_users=5)[0])
 
 
 def test_an_address_where_nothing_lies_is_explained(world, films, serve):
@@ -395,7 +397,7 @@ def test_a_prompt_for_mode_score_is_read_once_a_user(world, films, serve, tmp_pa
     file = tmp_path / "mine.txt"
     file.write_text("Good:\n{likes}\nBad:\n{dislikes}\nIs the {one} {item} good? Yes or No.")
     server = serve(lambda path, body: listed(Yes=-1, No=-2))
-    refined(world, films, server, llm_prompt=str(file), llm_mode="score")
+    refined(world, films, server, llm_prompt=str(file), llm_mode="score", llm_users=5)
     text = server.seen[-1][1]["messages"][0]["content"]
     assert re.search(r"\nIs the movie Film \w+ \(\d{4}\) good\? Yes or No\.$", text)
 
