@@ -31,7 +31,7 @@ class Endpoint(Server):
 
     def answers(self, questions, train, texts):
         """Yields a record for each question, in the order in which the answers come."""
-        texts = [defused(text) for text in texts]
+        texts = list(map(defused, texts))
 
         def answer(question):
             try:
@@ -48,7 +48,7 @@ class Endpoint(Server):
 
     def show(self, question, texts):
         """(prompt of a request, None for its tokens, which the server counts, requests)"""
-        texts = [defused(text) for text in texts]
+        texts = list(map(defused, texts))
         if self.mode == "generate":
             return self.request(question, texts).write(question.profile)[0], None, 1
         items = {texts[item] for item in question.items}

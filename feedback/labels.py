@@ -73,7 +73,7 @@ def refine(ratings, items=None, llm="rule", folder=None, device="auto", log=say,
 
 def settings_of(llm, flags):
     """RefinementSettings.  Raises InputError for a flag that there is not, and as main.py does."""
-    known = [*(name for name in own_names_of(RefinementSettings) if name not in NOT_HERE), "data_dir"]
+    known = [name for name in own_names_of(RefinementSettings) if name not in NOT_HERE] + ["data_dir"]
     for name, value in flags.items():
         if name not in known:
             hint = command_line.did_you_mean(name, known)

@@ -1,5 +1,7 @@
 """The report card of a refinement as text."""
 
+import numpy as np
+
 from preparation.files import CONFIRMED, LIKED
 
 
@@ -20,10 +22,10 @@ def report_rows(card):
     reasons = ", ".join(f"{n} {reason}" for reason, n in counts["unchanged"].items())
     rows.append(("users", f"{with_changes}; {reasons}" if reasons else with_changes))
 
-    in_all = [0, 0, 0]
+    in_all = np.zeros(3, int)
     for old in (2, 3):
         numbers = [changed[f"{old}->{new:g}"] for new in (LIKED, CONFIRMED, old)]
-        in_all = [sum(pair) for pair in zip(in_all, numbers, strict=True)]
+        in_all += numbers
         share = card[f"liked_share_of_changed_{old}s"]
         of_changed = "" if share is None else f" ({share:.1%} of the changed ones liked)"
         rows.append((f"rated {old}", on_changes(*numbers) + of_changed))

@@ -112,9 +112,10 @@ class LanguageModel:
         """Let the model answer (request, tokens) pairs."""
         if not batch:
             return
-        rows, choices = [ids for _, ids in batch], [request.choices for request, _ in batch]
-        complete = partial(self.complete, new_tokens=batch[0][0].room)
-        for (request, _), answer in zip(batch, self.in_halves(complete, rows, choices), strict=True):
+        requests, rows = zip(*batch, strict=True)
+        choices = [request.choices for request in requests]
+        complete = partial(self.complete, new_tokens=requests[0].room)
+        for request, answer in zip(requests, self.in_halves(complete, rows, choices), strict=True):
             request.take(*answer)
 
     @torch.no_grad()

@@ -1,33 +1,21 @@
-"""Make a tiny causal language model that really works, as an ordinary local folder.  A TEST MODEL, good for no more.
-
-    python tests/helpers/tiny_llm.py FOLDER                       train on data/ML-100K (fetched if need be) and save
-    python main.py --dataset ML-100K --llm FOLDER         ask it
+"""A tiny causal language model that really works, as an ordinary local folder.  A TEST MODEL, good for no more.
 
 A Llama of two layers learns the product's own questions from the known ratings (1, 2, 4, 5) of every second user, so
 its Yes or No about the others carries some signal: which films people like.  Asked to choose from a list it has learnt
 how to answer, and to name the first and the last: no matter of taste, so that no answer hangs on a rounded digit.  It
-learns until it does both by a margin, on whatever machine.  A base model, without a chat template; --chat gives it one
-that ends as its lessons did.
+learns until it does both by a margin, on whatever machine.  A base model, without a chat template: CHAT is one.
 """
 
-import argparse
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 from feedback import prompts
 from feedback.questions import Question, whom_to_ask
 from llm import messages
-from preparation.files import STARS, read_ratings
-from preparation.locate import locate
-from preparation.splits import prepare
-from preparation.titles import item_table, item_texts
+from preparation.titles import item_texts
 
 DOMAIN, STEPS, BATCH_TOKENS, PROFILE = "movies", 500, 2048, 5
 ROUNDS = 4  # of so many steps at most
@@ -163,20 +151,3 @@ def build(folder, ratings, items, steps=STEPS):
         raise RuntimeError(f"has not learnt enough: lead {lead:.2f}, {ordered:.3f} of pairs in order")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)  # faster: there is little to share out
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path, help="where to save it")
-    parser.add_argument("--data_dir", type=Path, default=Path("data"))
-    parser.add_argument("--chat", action="store_true", help="with a chat template")
-    parser.add_argument("--steps", type=int, default=STEPS, help="of training; 0: random weights")
-    options = parser.parse_args()
-    name, raw, folder = locate("ML-100K", options.data_dir)
-    prepare(name, raw, folder)
-    ratings = read_ratings(folder / f"{name}_train_original.csv", ",", STARS)
-    build(options.folder, ratings, item_table(raw), options.steps)
-    if options.chat:
-        (options.folder / "chat_template.jinja").write_text(CHAT)
-    print(f"{options.folder}: a test model, good for nothing but trying things out")
