@@ -58,10 +58,7 @@ def ask(way, train, path, settings, labels, log):
 
 
 def check(path, records, of_what):
-    """The share of items that have a verdict.  Raises InputError where it is below LEAST.
-
-    A model that does not answer must not look like one.
-    """
+    """The share of items that have a verdict.  Raises InputError where it is below LEAST."""
     verdicts = [verdict for record in records for verdict in record["verdicts"]]
     share = 1 - verdicts.count("unanswered") / max(len(verdicts), 1)
     if share < LEAST:

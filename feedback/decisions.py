@@ -111,10 +111,7 @@ def is_refinement(folder):
 
 
 def read_train(folder, raw=None):
-    """The Train of a refinement's folder.
-
-    raw: the folder of the .item file, None: the data set's own.
-    """
+    """The Train of a refinement's folder.  raw: the folder of the .item file, None: the data set's own."""
     original = original_of(folder / ANSWERS)
     if raw is None:
         of_data = original.parent
@@ -229,11 +226,7 @@ def questions_asked(refinement, records, train):
 
 
 def decisions_of(refinements, user):
-    """([Profile of each refinement], [Decision]) of a user.
-
-    They are about all that was asked of the user and every other 2 and 3.  Those on which two
-    refinements disagree come first, and known ratings last.
-    """
+    """([Profile of each refinement], [Decision]) of a user, about all that was asked and every other 2 and 3."""
     train = refinements[0].train
     stars_of = train.stars_of(user)
     places = [places_of(each, user) for each in refinements]

@@ -145,15 +145,11 @@ def in_words(cell):
 
 
 def table_of(refined, train):
-    """A DataFrame user, item, rating, refined, decision of a decisions.Refinement and its Train.
-
-    What labels without answers left as it was is neutral: who was asked is not known.
-    Raises InputError where there are no labels yet.
-    """
+    """A DataFrame user, item, rating, refined, decision of a decisions.Refinement and its Train."""
     if not refined.labels:
         where = "the same command of main.py goes on, or they lie in a folder beside it whose name begins as this one's"
         raise InputError(f"{refined.folder}: holds answers but no labels (..._train_augment.csv) yet; {where}")
-    asked = refined.train.pairs if refined.settings else set()
+    asked = refined.train.pairs if refined.settings else set()  # of labels alone that is not known
     table = pd.DataFrame(list(train.stars), columns=["user", "item"])
     table["rating"], table["refined"] = list(train.stars.values()), list(refined.labels.values())
     cases = {

@@ -72,10 +72,7 @@ def about_run(run, train):
 
 
 def lists_of(run, number):
-    """{user: [[[item, mark], ...], held-out likes, held-out dislikes]} of what a run recommends.
-
-    mark: 1 of a held-out like, 2 of a held-out dislike, 0 of any other item.
-    """
+    """{user: [[[item, mark], ...], likes, dislikes]}: 1 marks a held-out like, 2 a held-out dislike."""
     lists = {}
     for user, items in run.recommend_all().groupby("user", sort=False).item:
         marks = dict.fromkeys(run.withheld(user, ""), 1)

@@ -32,10 +32,7 @@ REMINDER = (
 
 
 def about(domain, question, texts, template=None):
-    """The profile: what all questions about a user begin with.  texts: of all items, by number.
-
-    template: of --llm_prompt in mode score, of which this is all above the line with {item}.
-    """
+    """The profile: what all questions about a user begin with.  texts: of all items, by number."""
     if template:
         return fill(halves(template)[0], domain, question, texts)
     lines = [f"One person has rated {DOMAINS[domain][1]}."]
@@ -98,12 +95,10 @@ def example_lines(question, texts):
 
 
 def worked_example(question):
-    """(items, numbers of the liked ones) from the user's strongest likes and dislikes, if there are both.
-
-    Each question has its own length, count and order: a small model repeats what it is shown.
-    """
+    """(items, numbers of the liked ones) from the user's strongest likes and dislikes, if there are both."""
     if not (len(question.likes) and len(question.dislikes)):
         return [], []
+    # each question has its own length, count and order: a small model repeats what it is shown
     generator = np.random.default_rng(question.items)
     likes = question.likes[: generator.integers(1, EXAMPLE_SIDE + 1)]
     dislikes = question.dislikes[: generator.integers(1, EXAMPLE_SIDE + 1)]

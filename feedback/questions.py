@@ -59,10 +59,7 @@ class TrainRatings:
         return dict(zip(items.tolist(), stars.tolist(), strict=True))
 
     def likes_and_dislikes(self, user):
-        """Item numbers of the user's known likes and dislikes, of those with a title.
-
-        Likes are 5s and 4s.  Dislikes are 1s, and 2s where they are no candidates.
-        """
+        """Numbers of titled likes, 5s and 4s, and dislikes, 1s and those 2s that are no candidates."""
         items, stars = self.ratings[user]
         has_title = self.has_title[items]
         is_candidate = np.isin(items, self.candidates[user])
@@ -136,17 +133,16 @@ class Question:
 
 
 def one_each(train):
-    """One question a user about all candidates, in file order, after all known likes and dislikes.
-
-    Of thumbs the candidates are the dislikes: an item is compared with the others of them.
-    """
+    """One question a user about all candidates, in file order, after all known likes and dislikes."""
     made = []
     for user in train.candidates:
         items = train.askable(user)
         if not len(items):
             continue
         likes, dislikes = train.likes_and_dislikes(user)
-        made.append(Question(user, 0, 0, items, likes, items if train.two_valued else dislikes))
+        if train.two_valued:  # an item is compared with the other thumbs down
+            dislikes = items
+        made.append(Question(user, 0, 0, items, likes, dislikes))
     return made
 
 

@@ -107,10 +107,7 @@ def number_in_list(number, n):
 
 
 def liked_alone(numbers, n, none=False):
-    """The items of these numbers are liked and all others are not; None where none of them is in 1..n.
-
-    none: whether no number at all means none of the items.
-    """
+    """The items of these numbers are liked, all others not.  none: whether no number means no item."""
     places = {number_in_list(number, n) for number in numbers} - {None}
     if not places and not (none and not numbers):
         return None
@@ -300,10 +297,8 @@ def from_listed(listed, titles):
 
 
 def split_title(text, title):
-    """(whether a line's text begins with the title, what comes after it).
-
-    The year may be missing where nothing but a verdict follows: "Alien" is not "Alien: Resurrection".
-    """
+    """(whether a line's text begins with the title, what comes after it)"""
+    # the year may be missing where nothing but a verdict follows: "Alien" is not "Alien: Resurrection"
     without_year = re.sub(r"[\s(]*\d{4}$", "", title)
     for begin in (title, without_year):
         if begin and re.match(rf"{re.escape(begin)}(?!\w)", text):

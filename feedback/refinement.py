@@ -80,10 +80,7 @@ def refine(name, folder, items, options, device, log=print, published=None):
 
 
 def labels_as_found(labels, name, folder, held_out, options, log):
-    """The same as refine() where somebody's labels lie in the data folder.
-
-    held_out: whether `folder` is another one, whose train part lacks dislikes.
-    """
+    """The same as refine() with labels in the data folder.  held_out: whether train lacks some of them."""
     why = f"{labels} is used as it is, and no language model asked; --llm names one, or leave this out"
     refuse_idle(dict.fromkeys(own_names_of(RefinementSettings), why), vars(options), vars(RefinementSettings()))
     llm, whose = "file", "as found"

@@ -80,14 +80,11 @@ def folder_name(llm, mode, options, template=None):
 
 
 def folder_of_labels(way, options):
-    """Name of the folder for the refined ratings: that of the answers by default.
-
-    Other orders, users, or uses of the 2s that nobody is asked about make other ratings of the same
-    answers.  Each has a folder of its own, so that no run overwrites what another is trained on.
-    """
+    """Name of the folder for the refined ratings: that of the answers by default."""
     folder = way.folder
     if way.mode is None:  # a control judges every 2 and 3, once
         return folder
+    # other ratings of the same answers, so that no run overwrites what another is trained on
     if options.unasked_twos != "confirmed":
         folder += f"-{options.unasked_twos}"
     if options.llm_users:

@@ -99,10 +99,7 @@ def apply(ratings, verdicts, unasked_twos):
 
 
 def labels_of(path, ratings, original):
-    """The refined ratings in a train_augment CSV, in the order of the train rows (rows,).
-
-    Raises InputError unless it is about the same pairs as `ratings`, the train_original CSV.
-    """
+    """The refined ratings in a train_augment CSV, in the order of the train rows: (rows,)."""
     labels = read_ratings(path, ",", (CONFIRMED, *STARS, LIKED))
     pairs, train_pairs = pairs_of(labels), pairs_of(ratings)
     differing = len(pairs.symmetric_difference(train_pairs))

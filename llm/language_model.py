@@ -120,10 +120,7 @@ class LanguageModel:
 
     @torch.no_grad()
     def complete(self, rows, sizes, new_tokens=ANSWER_TOKENS):
-        """Greedy answers to prompts (token ids): [(text, whether it came to an end)].
-
-        sizes: how many items each asks about.  new_tokens: of an answer, at most.
-        """
+        """Greedy answers to prompts (token ids) about `sizes` items each: [(text, whether it came to an end)]."""
         ids, mask = padded(rows, self.pad, self.device)  # (b, tokens)
         start = ids.shape[1]
         options = {"max_new_tokens": new_tokens}
@@ -194,10 +191,7 @@ class LanguageModel:
         return found
 
     def chunks(self, rows, before):
-        """The places of rows (token ids) in lists of nearly one length: padding was a third of the work.
-
-        before: tokens of what each row comes after.
-        """
+        """The places of rows in lists of nearly one length, for little padding.  before: tokens before each."""
 
         def beside(first, row):
             return len(rows[row]) >= LEAST_FILLED * len(rows[first])
@@ -223,10 +217,7 @@ class LanguageModel:
         return (logits[:, 0] - logits[:, 1]).tolist()
 
     def in_halves(self, run, *columns):
-        """run(*columns), which returns a list of one result a row.
-
-        Where the device's memory does not suffice, the budget is halved from now on, and so are the rows.
-        """
+        """run(*columns), a result a row; without enough memory with half the rows, and half the budget from now on."""
         try:
             return run(*columns)
         except RuntimeError as error:

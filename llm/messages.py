@@ -22,10 +22,7 @@ def turns(messages):
 
 
 def answer(numbers):
-    """The answer that names these numbers (1-based), as the example shows it.
-
-    Constrained output spells it so, too.
-    """
+    """The answer that names these numbers (1-based), as the example and constrained output spell it."""
     return ", ".join(map(str, numbers)) or "none"
 
 

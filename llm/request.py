@@ -26,10 +26,7 @@ class Request:
 
 
 def most_that_fits(build, most, room, least=0):
-    """(build(n), n) of the largest n from `least` to `most` for which it has at most `room` tokens.
-
-    None where not even the least has.
-    """
+    """(build(n), n) of the largest n from `least` to `most` with at most `room` tokens, or None."""
     whole = build(most)
     if len(whole) <= room:
         return whole, most

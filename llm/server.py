@@ -87,10 +87,7 @@ class Server:
     """A model behind a URL, whatever it is asked about."""
 
     def __init__(self, url, llm, workers, timeout, flag="--llm_url", temperature=0.0):
-        """Asks the server for its models' names where llm is "auto".
-
-        workers: requests at a time.  timeout: seconds.  flag: for messages.
-        """
+        """Takes the first model listed where llm is "auto".  workers: requests at a time.  timeout: seconds."""
         # the address of one thing that a server does is taken for the server's
         self.url = re.sub(r"/(chat/completions|completions|models)$", "", url.rstrip("/"))
         self.flag, self.workers, self.temperature = flag, workers, temperature
@@ -177,10 +174,7 @@ class Server:
         return request
 
     def shorten(self, most, ask):
-        """(ask(kept), most - kept) for what can be kept of `most` items, None where even none are too many.
-
-        They are halved each time the server says that the prompt is longer than its context.
-        """
+        """(ask(kept), most - kept): `most` is halved while the server finds the prompt too long; or None."""
         kept = most
         while True:
             try:

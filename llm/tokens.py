@@ -98,10 +98,7 @@ class PromptTokens:
 
     @cached_property
     def answer_start(self):
-        """(the chat template's text between a prompt and an answer, what begins the answer).
-
-        Some templates begin an answer with a space, for one.
-        """
+        """(the chat template's text before an answer, what begins the answer: a space, say)"""
         mark = MARK.format(0)
         anchor = self.template_parts(1)[1]
         # the same prompt with an answer to it
