@@ -93,14 +93,19 @@ class RefinementSettings(Settings):
         """llm may also be one of FOUND.  A mode that only the model's files decide is taken for any."""
         mode = self.llm_mode
         if self.llm in WITHOUT_MODEL:
-            used = {"random": {"llm_seed"}, "shuffled": {"llm_seed", "llm_shuffle", "llm_labels"}}.get(self.llm, set())
-            yield all_but({"llm"} | used), beside(f"--llm {self.llm}")
+            used = {"llm"}
+            if self.llm in ("random", "shuffled"):
+                used.add("llm_seed")
+            if self.llm == "shuffled":
+                used |= {"llm_shuffle", "llm_labels"}
+            yield all_but(used), beside(f"--llm {self.llm}")
             return
         yield "llm_shuffle llm_labels", "has no use without --llm shuffled"
         if self.llm_url:
             why = "is for a model on this machine, not for --llm_url; leave one of them out"
             yield "llm_dtype llm_batch_tokens llm_constrained", why
-            mode = "generate" if mode == "auto" else mode
+            if mode == "auto":
+                mode = "generate"
         else:
             yield "llm_url llm_concurrency llm_timeout llm_temperature", "has no use without --llm_url"
             if mode == "auto" and self.llm in ("auto", DEFAULT_LLM):

@@ -200,16 +200,6 @@ def test_the_matrix_is_read_by_scipy_and_signs_what_is_liked_and_confirmed(world
     assert neutral and matrix.nnz == len(ratings) - neutral and f"{neutral} neutral ratings left out" in printed
 
 
-def test_implicit_puts_a_confirmed_negative_below_what_is_liked(export):
-    implicit = pytest.importorskip("implicit")
-    path, _ = export("implicit", "weights.npz")
-    matrix = scipy.sparse.load_npz(path)
-    model = implicit.als.AlternatingLeastSquares(factors=8, random_state=0)
-    model.fit(5 * matrix, show_progress=False)
-    scores, signs = model.user_factors @ model.item_factors.T, matrix.toarray()
-    assert scores[signs > 0].mean() > scores[signs < 0].mean() + 0.2
-
-
 @pytest.mark.parametrize(
     ("kind", "out", "message"),
     [
