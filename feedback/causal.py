@@ -1,7 +1,6 @@
 """The refinement's questions to a causal language model at hand: modes "generate" and "score"."""
 
 from dataclasses import dataclass
-from functools import cache
 
 from feedback import prompts
 from feedback.questions import TOO_LONG, Question, picked, scored, unanswered
@@ -33,7 +32,7 @@ class CausalLM(LanguageModel):
         """template: of --llm_prompt.  room: tokens of an answer.  The rest as in LanguageModel."""
         super().__init__(weights, device, settings, mode, constrained)
         self.domain, self.template, self.room = domain, template, room
-        self.ending = cache(self.ending)  # many users are asked about the same item
+        self.ending_of = {}  # item text -> tokens; many users are asked about the same item
 
     def answers(self, questions, train, texts):
         """Yields a record for each question, batch by batch, the longest first."""
@@ -93,7 +92,11 @@ class CausalLM(LanguageModel):
 
     def endings(self, question, texts):
         """{item text: tokens of the question about it}"""
-        return {texts[item]: self.ending(texts[item]) for item in question.items}
-
-    def ending(self, text):
-        return self.tokens.after(prompts.whether(self.domain, text, self.tokens.chat, self.template))
+        endings = {}
+        for item in question.items:
+            text = texts[item]
+            if text not in self.ending_of:
+                message = prompts.whether(self.domain, text, self.tokens.chat, self.template)
+                self.ending_of[text] = self.tokens.after(message)
+            endings[text] = self.ending_of[text]
+        return endings

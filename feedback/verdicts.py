@@ -101,7 +101,8 @@ def apply(ratings, verdicts, unasked_twos):
 def labels_of(path, ratings, original):
     """The refined ratings in a train_augment CSV, in the order of the train rows: (rows,)."""
     labels = read_ratings(path, ",", (CONFIRMED, *STARS, LIKED))
-    pairs, train_pairs = pairs_of(labels), pairs_of(ratings)
+    pairs = pd.MultiIndex.from_frame(labels[["user", "item"]].astype(object))
+    train_pairs = pd.MultiIndex.from_frame(ratings[["user", "item"]].astype(object))
     differing = len(pairs.symmetric_difference(train_pairs))
     if differing:
         raise InputError(
@@ -110,10 +111,6 @@ def labels_of(path, ratings, original):
         )
     rows = pairs.get_indexer(train_pairs)  # the file may have another order
     return labels.rating.to_numpy()[rows]
-
-
-def pairs_of(ratings):
-    return pd.MultiIndex.from_arrays([ratings.user.astype(object), ratings.item.astype(object)])
 
 
 def report_on(path):

@@ -1,7 +1,7 @@
 """Text as a causal language model reads and writes it: prompts and answers as token ids."""
 
 import itertools
-from functools import cached_property
+from functools import cache, cached_property
 
 from llm.messages import CUE, answer, transcript, turns
 from llm.replies import opened_by
@@ -28,8 +28,7 @@ class PromptTokens:
         self.chat = bool(tokenizer.chat_template)
         # what opens the reasoning, where the chat template begins every answer with it
         self.thinking = opened_by(self.template_parts(1)[1]) if self.chat else ""
-        self.templates = {}  # number of messages -> parts of the chat template as token ids
-        self.answer_trees = {}  # number of items -> the valid answers as a prefix tree of tokens
+        self.template, self.answer_tree = cache(self.template), cache(self.answer_tree)
 
     # ------------------------------------------------------------------------------------ prompts
 
@@ -68,9 +67,7 @@ class PromptTokens:
 
     def template(self, n):
         """The chat template around n messages: n + 1 parts as token ids."""
-        if n not in self.templates:
-            self.templates[n] = [self.with_control(part) for part in self.template_parts(n)]
-        return self.templates[n]
+        return [self.with_control(part) for part in self.template_parts(n)]
 
     def template_parts(self, n):
         """The same as text."""
@@ -112,15 +109,14 @@ class PromptTokens:
 
     def answer_tree(self, n):
         """All valid answers to a question of n items as nested {token: what may follow}."""
-        if n not in self.answer_trees:
-            tree = self.answer_trees[n] = {}
-            for size in range(n + 1):
-                for numbers in itertools.combinations(range(1, n + 1), size):
-                    for tokens in self.spellings(answer(numbers)):
-                        node = tree
-                        for token in tokens:
-                            node = node.setdefault(token, {})
-        return self.answer_trees[n]
+        tree = {}
+        for size in range(n + 1):
+            for numbers in itertools.combinations(range(1, n + 1), size):
+                for tokens in self.spellings(answer(numbers)):
+                    node = tree
+                    for token in tokens:
+                        node = node.setdefault(token, {})
+        return tree
 
     def spellings(self, text):
         """Token ids of an answer and its end, one list for each way to end it."""

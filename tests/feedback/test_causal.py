@@ -262,7 +262,7 @@ def test_a_chat_template_puts_the_messages_in_their_places(films):
     assert lm.tokens.conversation("Which?", "9", "Again") == lm.tokenizer(text).input_ids
     assert lm.tokens.before("Which") + lm.tokens.after("?") == lm.tokens.conversation("Which?")
     lm.tokenizer.chat_template = "{{ messages[0].content }}"
-    lm.tokens.templates.clear()
+    lm.tokens.template.cache_clear()
     with pytest.raises(InputError, match="chat template leaves out or reorders"):
         lm.tokens.conversation("Which?", "9", "Again")
 
