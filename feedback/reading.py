@@ -1,7 +1,7 @@
-"""How a model's answer to "Which of these?" is read: by number, and only where every word around it is understood.
+"""How a model's answer to "Which of these?" is read: by number, and only where every word is understood.
 
-What is unclear stays unanswered.  A wrong label is worse than none, and the model is reminded once.  Words that are not
-known make a line unclear: a list of all the ways to say no would never be complete.
+What is unclear stays unanswered: a wrong label is worse than none, and the model is reminded once.
+Words that are not known make a line unclear: a list of all ways to say no would never be complete.
 """
 
 import re
@@ -10,7 +10,7 @@ from llm.replies import drop_reasoning, find_json
 
 READING_VERSION = 2  # raise it when answers would be read otherwise, so that readings are not mixed
 
-# numbers in a row: 3 / 1, 3 / 1, 3 and 4 / 1 3 4.  Each step takes what follows in one way only: it must not backtrack.
+# numbers in a row: 3 / 1, 3 / 1, 3 and 4 / 1 3 4.  Each step has one way only: it must not backtrack.
 RUN = re.compile(r"\d+(?:[\s,;&]+(?:and\b[\s,;&]*)?\d+)*")
 RANGE = re.compile(r"(?<!\d)(\d{1,2})[-–](\d{1,2})(?!\d)")
 # a line that begins with a number as the question's do
@@ -73,11 +73,12 @@ def parse(text, finished, titles):
         a list of numbers, one line or one a line, alone or among words that are all known (POSITIVE, AROUND_WORDS)
         lines that begin with a number, as the question's do, and go on with that number's title, a verdict, or both
         a word for all or none
-    Of several lists the one called the answer counts.  Where they differ and none is, nothing does.  A line of other
-    words makes those below it unclear.  Numbers outside the list are skipped, and alone are no answer.
+    Of several lists the one called the answer counts.  Where they differ and none is, nothing does.
+    A line of other words makes those below it unclear.  Numbers outside the list are skipped, and
+    alone are no answer.
 
-    finished: False where the text was cut off.  Then nothing but a list in its first line counts: the rest may be
-    thoughts about an answer that never came.  titles: (n,) of the items asked about, in the order shown.
+    finished: False where the text was cut off.  Then a list in its first line counts alone: the rest
+    may be thoughts about an answer that never came.  titles: (n,) of the items, in the order shown.
     """
     answer = drop_reasoning(text)
     if answer is None:
@@ -93,7 +94,7 @@ def parse(text, finished, titles):
 
 
 def names_others(text, n):
-    """Whether an answer is a list with numbers beyond 1..n: they are skipped, but such a model only counts."""
+    """Whether an answer is a list with numbers beyond 1..n, which are skipped."""
     line = (drop_reasoning(text) or "").strip()
     if len(line) > LONGEST_LINE or not RUN.fullmatch(line):
         return False
@@ -106,10 +107,7 @@ def number_in_list(number, n):
 
 
 def liked_alone(numbers, n, none=False):
-    """The items of these numbers are liked and all others are not; None where none of them is in 1..n.
-
-    none: whether no number at all means none of the items.
-    """
+    """The items of these numbers are liked, all others not.  none: whether no number means no item."""
     places = {number_in_list(number, n) for number in numbers} - {None}
     if not places and not (none and not numbers):
         return None
@@ -117,7 +115,7 @@ def liked_alone(numbers, n, none=False):
 
 
 def from_verdicts(verdicts, n):
-    """{number: whether liked} -> what is said of each item.  Where only likes are named, the others are not liked."""
+    """{number: whether liked} -> what is said of each item.  Beside likes alone the others are not liked."""
     if all(verdicts.values()):
         return liked_alone(verdicts, n)
     places = {number_in_list(number, n): verdict for number, verdict in verdicts.items()}
@@ -128,19 +126,14 @@ def from_verdicts(verdicts, n):
 
 
 def from_json(answer, n):
-    """(whether the answer is JSON, what it says).  Words around it must be known beside a list, not negative else."""
+    """(whether the answer is JSON, what it says).  Words beside a list must be known, else not negative."""
     text = re.sub(r"^\s*```\w*|```\s*$", "", answer.strip(), flags=re.MULTILINE)
     found, begin, end = find_json(text, "{[")
-    if found is None:
+    outside = f"{text[:begin]} {text[end:]}".lower()
+    if found is None or re.search(r"[\d\[{]", outside):
         return False, None
-    outside = text[:begin] + " " + text[end:]
-    if re.search(r"[\d\[{]", outside):
-        return False, None
-    if isinstance(found, list) and not is_positive(outside.lower(), bare=True):
-        return True, None
-    if NEGATION.search(outside.lower()):
-        return True, None
-    return True, from_value(found, n)
+    known = isinstance(found, dict) or is_positive(outside, bare=True)
+    return True, from_value(found, n) if known and not NEGATION.search(outside) else None
 
 
 def from_value(found, n):
@@ -159,10 +152,9 @@ def from_value(found, n):
         return None
     (value,) = (values[name] for name in names)
     if isinstance(value, str):
-        numbers = RUN.fullmatch(value.strip())
         if value.lower().strip(" .") in ("none", "nothing", ""):
             return [False] * n
-        return liked_alone(re.findall(r"\d+", value), n) if numbers else None
+        return liked_alone(re.findall(r"\d+", value), n) if RUN.fullmatch(value.strip()) else None
     return from_value(value if isinstance(value, list) else [value], n)
 
 
@@ -214,7 +206,7 @@ def spelled_out(match):
 
 
 def numbers_in(line):
-    """(words, numbers) of a line that is a list of numbers, alone or among known words; None for any other."""
+    """(words, numbers) of a line that is a list of numbers, alone or among known words; else None."""
     if len(line) > LONGEST_LINE or COUNT.search(line):
         return None
     line = RANGE.sub(spelled_out, line)
@@ -233,10 +225,11 @@ def from_lines(lines, titles):
     denied = set()  # numbers below or among words that negate
     understood, is_answer, unclear, comment = True, False, False, ""
     for line in lines:
-        numbers, match = numbers_in(line), LISTED.fullmatch(line)
         if not line:
             continue
-        if match and says_something(*match.groups(), titles):
+        numbers, match = numbers_in(line), LISTED.fullmatch(line)
+        is_title, verdict, _ = beside_number(*match.groups(), titles) if match else (False, None, "")
+        if is_title or verdict is not None:
             listed.append((match[1], match[2], understood))
             comment = ""
         elif numbers:
@@ -271,23 +264,25 @@ def from_lines(lines, titles):
     if lists and listed:
         return None
     if lists:
-        clear = all(set(numbers) == set(lists[0][2]) for _, _, numbers in lists) and not denied & set(lists[0][2])
-        return liked_alone(lists[0][2], len(titles)) if clear else None
+        said = set(lists[0][2])
+        differs = any(set(numbers) != said for _, _, numbers in lists)
+        return None if differs or denied & said else liked_alone(said, len(titles))
     return from_listed(listed, titles) if listed else None
 
 
-def says_something(number, rest, titles):
-    """Whether a line that begins with a number goes on with a verdict, or with the title of that number."""
-    is_title, rest = split_title(rest.strip(GAP), title_of(number, titles))
-    return is_title or verdict_of(rest) is not None
+def beside_number(number, rest, titles):
+    """(whether a line goes on with its number's title, the verdict or None, what stands beside)"""
+    place = number_in_list(number, len(titles))
+    title = "" if place is None else " ".join(clean_lines(titles[place])).strip(GAP)
+    is_title, rest = split_title(rest.strip(GAP), title)
+    return is_title, verdict_of(rest), rest
 
 
 def from_listed(listed, titles):
     """What lines that begin with a number say, None where one of them is unclear."""
     verdicts, named = {}, []
     for number, rest, understood in listed:
-        _, rest = split_title(rest.strip(GAP), title_of(number, titles))
-        verdict = verdict_of(rest)
+        _, verdict, rest = beside_number(number, rest, titles)
         if verdict is None and NEGATION.search(rest):
             return None
         if verdict is not None:
@@ -301,17 +296,9 @@ def from_listed(listed, titles):
     return None if len(named) == len(titles) else liked_alone(named, len(titles))
 
 
-def title_of(number, titles):
-    """The title of a number as it would stand in a line, "" where there is none."""
-    place = number_in_list(number, len(titles))
-    return "" if place is None else " ".join(clean_lines(titles[place])).strip(GAP)
-
-
 def split_title(text, title):
-    """(whether a line's text begins with the title, what comes after it).
-
-    The year may be missing where nothing but a verdict follows: "Alien" is not "Alien: Resurrection".
-    """
+    """(whether a line's text begins with the title, what comes after it)"""
+    # the year may be missing where nothing but a verdict follows: "Alien" is not "Alien: Resurrection"
     without_year = re.sub(r"[\s(]*\d{4}$", "", title)
     for begin in (title, without_year):
         if begin and re.match(rf"{re.escape(begin)}(?!\w)", text):

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from feedback import controls
 from feedback.prompts import PROMPT_VERSION
-from feedback.questions import one_each
+from feedback.questions import QUESTION_SIZE, one_each
 from feedback.reading import READING_VERSION
 from utils import InputError, hash_of
 
 
 @dataclass
 class WayOfAsking:
-    """What refinement.ask needs to know of a model or a control."""
+    """What asking.ask needs to know of a model or a control."""
 
     llm: str  # name of the model or control
     mode: str | None  # a control has none
@@ -23,14 +23,13 @@ class WayOfAsking:
     answer: Callable  # questions, TrainRatings -> records
     settings: dict  # what the answers depend on, besides the ratings
     folder: str  # name of the folder for the answers
-    show: Callable | None = None  # Question -> (prompt, tokens or None, requests), of a model that reads prompts
+    show: Callable | None = None  # Question -> (prompt, tokens or None, requests)
 
 
 def control(train, options):
     """A verdict on every 2 and 3 without a model: --llm rule, twos or random."""
-    llm = options.llm
+    llm = folder = options.llm
     settings = {"llm": llm, "seed": None, "all_twos": True}
-    folder = llm
     if llm == "random":  # the rule is the same with every seed
         settings["seed"] = options.llm_seed
         folder = f"random-{options.llm_seed}"
@@ -39,14 +38,10 @@ def control(train, options):
 
 
 def fitting_mode(llm, causal, mode):
-    """The mode asked for, or what auto means for this kind of model.
-
-    Raises InputError for a mode that this kind of model cannot be asked in.
-    """
+    """The mode asked for, or what auto means.  Raises InputError where a kind of model has none."""
+    fitting, kind, modes = ("embed",), "an encoder", "embed"
     if causal:
         fitting, kind, modes = ("score", "generate"), "a causal language model", "generate or score"
-    else:
-        fitting, kind, modes = ("embed",), "an encoder", "embed"
     if mode == "auto":
         return fitting[0]
     if mode not in fitting:
@@ -54,13 +49,8 @@ def fitting_mode(llm, causal, mode):
     return mode
 
 
-def common_settings(llm, mode, options):
-    """What the answers of every model depend on."""
-    return {"llm": llm, "mode": mode, "all_twos": options.unasked_twos == "ask"}
-
-
 def prompt_settings(mode, options, domain, template):
-    """What the answers of a model that reads prompts depend on.  template: of --llm_prompt, None for ours."""
+    """What the answers of a model that reads prompts depend on.  template: of --llm_prompt."""
     settings = {
         "prompts": PROMPT_VERSION[mode],
         "domain": domain,
@@ -69,7 +59,7 @@ def prompt_settings(mode, options, domain, template):
     }
     # mode score asks about one item at a time, and reads logits
     if mode == "generate":
-        settings["question_size"] = options.llm_question_size
+        settings["question_size"] = QUESTION_SIZE
         settings["constrained"] = options.llm_constrained
         settings["reading"] = READING_VERSION
         settings["answer_tokens"] = options.llm_answer_tokens
@@ -90,15 +80,11 @@ def folder_name(llm, mode, options, template=None):
 
 
 def folder_of_labels(way, options):
-    """Name of the folder for the refined ratings that are made of a way's answers.
-
-    That of the answers by default.  Other orders, or another use of the 2s that nobody is asked
-    about, share the answers and make other ratings of them: each has a folder of its own, so that
-    no run overwrites what another is trained on.
-    """
+    """Name of the folder for the refined ratings: that of the answers by default."""
     folder = way.folder
     if way.mode is None:  # a control judges every 2 and 3, once
         return folder
+    # other ratings of the same answers, so that no run overwrites what another is trained on
     if options.unasked_twos != "confirmed":
         folder += f"-{options.unasked_twos}"
     if options.llm_users:
@@ -109,7 +95,6 @@ def folder_of_labels(way, options):
 
 
 def answers_of_labels(folder):
-    """(folder of the answers, users asked about or None for all, orders asked in) that the refined ratings in a folder
-    are made of, by the names that folder_of_labels gives.  Any may be of a way of asking that was never tried."""
+    """(folder of the answers, users or None for all, orders) of labels, as folder_of_labels names them."""
     own = re.fullmatch(r"(.+?)(?:-(?:neutral|ask))?(?:-(\d+)_users)?(?:-(\d+)_orders)?", folder.name)
     return folder.with_name(own[1]), int(own[2]) if own[2] else None, int(own[3] or 1)

@@ -29,10 +29,7 @@ def longest(rows):
 
 
 def padded(rows, pad, device, left=True):
-    """Lists of token ids -> ids and attention mask, (rows, longest).
-
-    left: the padding is there, so that every row ends in the last column.
-    """
+    """Lists of token ids -> ids and attention mask, (rows, longest).  left: where the padding is."""
     width = longest(rows)
     ids = torch.full((len(rows), width), pad)
     mask = torch.zeros(len(rows), width, dtype=torch.long)  # 1 where a token is, 0 for padding

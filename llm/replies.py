@@ -19,10 +19,8 @@ LONGEST, MOST_TRIES = 20_000, 50  # characters looked at, and places where an ob
 
 
 def drop_reasoning(text):
-    """What comes after the last end of reasoning: the answer.  None where reasoning begins and does not end.
-
-    A block may lack its opening tag, which some chat templates put into the prompt.
-    """
+    """What comes after the last end of reasoning: the answer.  None where reasoning does not end."""
+    # a block may lack its opening tag, which some chat templates put into the prompt
     after = max((end.end() for end in ENDS.finditer(text)), default=0)
     answer = text[after:]
     if OPENS.search(answer):
@@ -34,7 +32,7 @@ def drop_reasoning(text):
 
 
 def in_short(text):
-    """As much of a reply as a model knows it by, without its reasoning; never empty, which some servers refuse."""
+    """The beginning of a reply without its reasoning; never empty, which some servers refuse."""
     return (drop_reasoning(text) or "").strip()[:200] or "-"
 
 
@@ -45,10 +43,7 @@ def opened_by(prompt):
 
 
 def find_json(text, kinds):
-    """(value, begin, end) of the first JSON value in a text, whatever is around it; (None, 0, 0) where there is none.
-
-    kinds: what it may begin with, as "{[".
-    """
+    """(value, begin, end) of the first JSON value in a text, or (None, 0, 0).  kinds: its first characters."""
     text, decoder = text[:LONGEST], json.JSONDecoder()
     for begin in [match.start() for match in re.finditer(f"[{re.escape(kinds)}]", text)][:MOST_TRIES]:
         try:

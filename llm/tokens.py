@@ -1,7 +1,7 @@
 """Text as a causal language model reads and writes it: prompts and answers as token ids."""
 
 import itertools
-from functools import cached_property
+from functools import cache, cached_property
 
 from llm.messages import CUE, answer, transcript, turns
 from llm.replies import opened_by
@@ -18,9 +18,8 @@ MARK = "\u27e6{}\u27e7"  # stands for message n in a chat template: brackets tha
 class PromptTokens:
     """Text -> the token ids of one model.
 
-    With a chat template, the text of the messages is put in between the template's parts as plain
-    text, so that nothing in a title counts as a control token.  Without one the messages simply
-    follow each other.
+    With a chat template, messages are put in between its parts as plain text, so that nothing in a title counts as
+    a control token.  Without one the messages simply follow each other.
     """
 
     def __init__(self, tokenizer, eos, name):
@@ -29,8 +28,7 @@ class PromptTokens:
         self.chat = bool(tokenizer.chat_template)
         # what opens the reasoning, where the chat template begins every answer with it
         self.thinking = opened_by(self.template_parts(1)[1]) if self.chat else ""
-        self.templates = {}  # number of messages -> parts of the chat template as token ids
-        self.answer_trees = {}  # number of items -> the valid answers as a prefix tree of tokens
+        self.template, self.answer_tree = cache(self.template), cache(self.answer_tree)
 
     # ------------------------------------------------------------------------------------ prompts
 
@@ -47,15 +45,13 @@ class PromptTokens:
 
     def before(self, profile):
         """A profile as the beginning of a prompt: before(a) + after(b) is conversation(a + b)."""
-        if not self.chat:
-            return self.conversation(profile)
-        return self.template(1)[0] + self.plain(profile)
+        before = self.template(1)[0] if self.chat else self.beginning()
+        return before + self.plain(profile)
 
     def after(self, question):
         """A question as the end of a prompt that begins with a profile."""
-        if not self.chat:
-            return self.plain(question)
-        return self.plain(question) + self.template(1)[1]
+        after = self.template(1)[1] if self.chat else []
+        return self.plain(question) + after
 
     def plain(self, text):
         """Text in which nothing counts as a control token."""
@@ -71,16 +67,12 @@ class PromptTokens:
 
     def template(self, n):
         """The chat template around n messages: n + 1 parts as token ids."""
-        if n not in self.templates:
-            self.templates[n] = [self.with_control(part) for part in self.template_parts(n)]
-        return self.templates[n]
+        return [self.with_control(part) for part in self.template_parts(n)]
 
     def template_parts(self, n):
         """The same as text."""
         marks = [MARK.format(place) for place in range(n)]
-        text = self.tokenizer.apply_chat_template(
-            turns(marks), add_generation_prompt=True, **TEMPLATE_OPTIONS
-        )
+        text = self.tokenizer.apply_chat_template(turns(marks), add_generation_prompt=True, **TEMPLATE_OPTIONS)
         # cut at the marks
         parts = []
         for mark in marks:
@@ -93,15 +85,8 @@ class PromptTokens:
     # ------------------------------------------------------------------------------------ answers
 
     def continuation(self, text):
-        """Token ids of an answer that follows the prompt.
-
-        They are taken from the two together, since a tokenizer may treat the beginning of a text
-        otherwise.
-        """
-        if self.chat:
-            anchor, lead = self.answer_start
-        else:
-            anchor, lead = CUE, " "
+        """Token ids of an answer after the prompt: a tokenizer may treat a text's beginning otherwise."""
+        anchor, lead = self.answer_start if self.chat else (CUE, " ")
         before = self.with_control(anchor)
         whole = self.with_control(anchor + lead + text)
         if whole[: len(before)] != before:  # a token reaches from one into the other
@@ -110,33 +95,28 @@ class PromptTokens:
 
     @cached_property
     def answer_start(self):
-        """(the chat template's text between a prompt and an answer, what begins the answer).
-
-        Some templates begin an answer with a space, for one.
-        """
+        """(the chat template's text before an answer, what begins the answer: a space, say)"""
         mark = MARK.format(0)
         anchor = self.template_parts(1)[1]
         # the same prompt with an answer to it
         conversation = turns([mark, "Yes"])
         text = self.tokenizer.apply_chat_template(conversation, **TEMPLATE_OPTIONS)
-        after_prompt = text.partition(mark)[2]
-        if not after_prompt.startswith(anchor):
-            return anchor, ""
+        _, _, after_prompt = text.partition(mark)
         lead = after_prompt.removeprefix(anchor).partition("Yes")[0]
-        if lead.strip():  # more than white space is not the answer's
+        if not after_prompt.startswith(anchor) or lead.strip():  # more than white space is not the answer's
             lead = ""
         return anchor, lead
 
     def answer_tree(self, n):
         """All valid answers to a question of n items as nested {token: what may follow}."""
-        if n not in self.answer_trees:
-            tree = {}
-            for size in range(n + 1):
-                for numbers in itertools.combinations(range(1, n + 1), size):
-                    for tokens in self.spellings(answer(numbers)):
-                        grow(tree, tokens)
-            self.answer_trees[n] = tree
-        return self.answer_trees[n]
+        tree = {}
+        for size in range(n + 1):
+            for numbers in itertools.combinations(range(1, n + 1), size):
+                for tokens in self.spellings(answer(numbers)):
+                    node = tree
+                    for token in tokens:
+                        node = node.setdefault(token, {})
+        return tree
 
     def spellings(self, text):
         """Token ids of an answer and its end, one list for each way to end it."""
@@ -145,9 +125,3 @@ class PromptTokens:
         if not self.chat:  # a base model ends its answer with a line break
             spellings.append(self.continuation(f"{text}\n"))
         return spellings
-
-
-def grow(tree, tokens):
-    """Add a path of tokens."""
-    for token in tokens:
-        tree = tree.setdefault(token, {})

@@ -10,16 +10,18 @@ nothing is put in its place.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from tqdm import tqdm
 
-from feedback.causal import CausalLM
 from feedback.prompts import DOMAINS
 from feedback.questions import Question
-from llm.replies import drop_reasoning, find_json, in_short
+from llm.language_model import LanguageModel
+from llm.messages import defused
+from llm.replies import drop_reasoning, find_json
+from llm.request import Request
 from llm.weights import dtype_of, is_causal, revision
 from utils import InputError, file_name
 
@@ -40,11 +42,24 @@ class Asked:
     most_words: int
     question: Question = NOBODY  # the likes and dislikes that may be shortened to fit
     column: str = "summarization"  # the answer's name in the record
-    reply: tuple = field(default=("", "", "unreadable"))  # answer, reasoning, status
+    reply: tuple = ("", "", "failed")  # answer, reasoning, status
 
-    @property
-    def room(self):
-        return ROOM[self.key]
+    def request(self, chat=True, clean=str):
+        """As a Request.  chat: whether the model has a chat template.  clean: what its prompt goes through."""
+
+        def write(kept, *said):
+            messages = [clean(self.build(self.question.shortened(kept)))]
+            if said:
+                messages += [*said, REMINDER if chat else f"\n{REMINDER}"]
+            if not chat:
+                messages[-1] += "\n" + opening(self.key)
+            return messages
+
+        def read(text, finished):
+            self.reply = read_reply(text if chat else opening(self.key) + text, self.key, self.most_words)
+            return self.reply if self.reply[2] in ("ok", "none") else None
+
+        return Request(self, write, self.question.profile, read, ROOM[self.key])
 
     def record(self, backend):
         text, reasoning, status = self.reply
@@ -171,54 +186,10 @@ class LocalWriter:
         if not asked:
             return
         if self.lm is None:
-            self.lm = CausalLM(self.weights, self.device, self.asking, "generate", self.domain, flag="--hn_writer")
-        self.chat = self.lm.tokens.chat
-        waiting = []
-        for each in asked:
-            prompt = self.prompt(each)
-            if prompt:
-                waiting.append((each, prompt))
-            else:  # longer than the model's context
-                each.reply = "", "", "failed"
-                yield each.record(self.backend)
-
-        request_of = {id(prompt): each for each, prompt in waiting}
-        for batch in self.lm.batches([prompt for _, prompt in waiting]):
-            self.say(batch, request_of)
-            again = [prompt for prompt in batch if self.add_reminder(prompt, request_of[id(prompt)])]
-            self.say(again, request_of)
-            for prompt in batch:
-                yield request_of[id(prompt)].record(self.backend)
-
-    def prompt(self, each, *more):
-        """A causal.Prompt, None where it does not fit.  more: what was said before, and the reminder."""
-
-        def build(question):
-            messages = [each.build(question), *more]
-            if not self.chat:
-                messages[-1] += "\n" + opening(each.key)
-            return self.lm.tokens.conversation(*messages)
-
-        return self.lm.fit(each.question, build, each.room)
-
-    def add_reminder(self, prompt, each):
-        """Make what was said, and a reminder, part of a prompt whose reply was of no use; returns whether."""
-        if each.reply[2] not in ("unreadable", "too_long"):
-            return False
-        reminded = self.prompt(each, in_short(prompt.raw[0]), REMINDER if self.chat else f"\n{REMINDER}")
-        if reminded:
-            prompt.ids = reminded.ids
-        return bool(reminded)
-
-    def say(self, batch, request_of):
-        if not batch:
-            return
-        rows, sizes = [prompt.ids for prompt in batch], [0] * len(batch)
-        complete = partial(self.lm.complete, new_tokens=batch[0].room)
-        for prompt, (text, _) in zip(batch, self.lm.in_halves(complete, rows, sizes), strict=True):
-            each = request_of[id(prompt)]
-            prompt.raw.append(text)
-            each.reply = read_reply(text if self.chat else opening(each.key) + text, each.key, each.most_words)
+            self.lm = LanguageModel(self.weights, self.device, self.asking, "generate", flag="--hn_writer")
+        requests = [each.request(self.lm.tokens.chat) for each in asked]
+        for request in self.lm.ask(requests):
+            yield request.about.record(self.backend)
 
 
 class ServerWriter:
@@ -238,25 +209,10 @@ class ServerWriter:
         yield from self.server.ask_all(self.ask, list(asked))
 
     def ask(self, each):
-        from feedback.endpoint import defused
         from llm.server import Filtered
 
-        def say(question, *more):
-            messages = [defused(each.build(question)), *more]
-            text, _ = self.server.say(messages, each.room)
-            return text
-
         try:
-            fitted = self.server.shorten(each.question, say)
+            self.server.ask(each.request(clean=defused))
         except Filtered:  # this one; the others may pass
-            fitted = None
-        if not fitted:
             each.reply = "", "", "failed"
-            return each.record(self.backend)
-        text, _ = fitted
-        each.reply = read_reply(text, each.key, each.most_words)
-        if each.reply[2] in ("unreadable", "too_long"):
-            fitted = self.server.shorten(each.question, lambda question: say(question, in_short(text), REMINDER))
-            if fitted:
-                each.reply = read_reply(fitted[0], each.key, each.most_words)
         return each.record(self.backend)

@@ -43,7 +43,6 @@ class RefinementSettings(Settings):
     )
     llm_constrained: bool = flag(False, "mode generate: let the model say nothing but valid answers")
     llm_permutations: int = flag(1, "orders each question is asked in; the majority decides", least=1)
-    llm_question_size: int = flag(5, "mode generate: items a question, at most 10", least=1, most=10)
     llm_prompt: str | None = flag(
         None, "a text file with the question in your words; {likes}, {dislikes} and {items} (mode score: {item}) "
         "stand in it for titles, {example}, {one} and {several} for what docs/refinement.md says",
@@ -94,14 +93,19 @@ class RefinementSettings(Settings):
         """llm may also be one of FOUND.  A mode that only the model's files decide is taken for any."""
         mode = self.llm_mode
         if self.llm in WITHOUT_MODEL:
-            used = {"random": {"llm_seed"}, "shuffled": {"llm_seed", "llm_shuffle", "llm_labels"}}.get(self.llm, set())
-            yield all_but({"llm"} | used), beside(f"--llm {self.llm}")
+            used = {"llm"}
+            if self.llm in ("random", "shuffled"):
+                used.add("llm_seed")
+            if self.llm == "shuffled":
+                used |= {"llm_shuffle", "llm_labels"}
+            yield all_but(used), beside(f"--llm {self.llm}")
             return
         yield "llm_shuffle llm_labels", "has no use without --llm shuffled"
         if self.llm_url:
             why = "is for a model on this machine, not for --llm_url; leave one of them out"
             yield "llm_dtype llm_batch_tokens llm_constrained", why
-            mode = "generate" if mode == "auto" else mode
+            if mode == "auto":
+                mode = "generate"
         else:
             yield "llm_url llm_concurrency llm_timeout llm_temperature", "has no use without --llm_url"
             if mode == "auto" and self.llm in ("auto", DEFAULT_LLM):
@@ -110,7 +114,7 @@ class RefinementSettings(Settings):
             why = "an encoder has no use for it; --llm names another model, or leave it out"
             yield all_but({"llm", "llm_mode", "llm_url", "unasked_twos"}), why
         if mode == "score":
-            yield "llm_question_size llm_constrained llm_answer_tokens llm_temperature", beside("--llm_mode score")
+            yield "llm_constrained llm_answer_tokens llm_temperature", beside("--llm_mode score")
 
 
 def all_but(used):

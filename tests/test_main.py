@@ -186,6 +186,7 @@ def test_the_train_interactions_in_the_log_are_those_the_model_learns_from(comma
 ASKED = """--llm_mode score
 --llm_mode generate
 --llm_mode generate --llm_constrained
+--llm_mode generate --llm_constrained --llm_answer_tokens 1
 --llm_domain music
 --llm_permutations 3
 --llm_profile 1

@@ -1,32 +1,21 @@
-"""Make a tiny causal language model that really works, as an ordinary local folder.  A TEST MODEL, good for no more.
-
-    python tests/helpers/tiny_llm.py FOLDER                       train on data/ML-100K (fetched if need be) and save
-    python main.py --dataset ML-100K --llm FOLDER         ask it
+"""A tiny causal language model that really works, as an ordinary local folder.  A TEST MODEL, good for no more.
 
 A Llama of two layers learns the product's own questions from the known ratings (1, 2, 4, 5) of every second user, so
 its Yes or No about the others carries some signal: which films people like.  Asked to choose from a list it has learnt
 how to answer, and to name the first and the last: no matter of taste, so that no answer hangs on a rounded digit.  It
-learns until it does both by a margin, on whatever machine.  A base model, without a chat template; --chat gives it one
-that ends as its lessons did.
+learns until it does both by a margin, on whatever machine.  A base model, without a chat template: CHAT is one.
 """
 
-import argparse
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from sklearn.metrics import roc_auc_score
 
 from feedback import prompts
 from feedback.questions import Question, whom_to_ask
 from llm import messages
-from preparation.files import STARS, read_ratings
-from preparation.locate import locate
-from preparation.splits import prepare
-from preparation.titles import item_table, item_texts
+from preparation.titles import item_texts
 
 DOMAIN, STEPS, BATCH_TOKENS, PROFILE = "movies", 500, 2048, 5
 ROUNDS = 4  # of so many steps at most
@@ -116,18 +105,19 @@ def margins(model, tokenizer, scoring, choosing):
     """(how far each right token leads the best other one, in nats, where it leads least; share of pairs of a liked and
     a disliked item in the right order by Yes minus No) over lessons of the two kinds."""
     yes, no = (tokenizer(f" {word}").input_ids[0] for word in ("Yes", "No"))
-    leads, scores = [], {"Yes": [], "No": []}
+    leads, is_yes, scores = [], [], []
     with torch.no_grad():
         for prompt, answer in scoring:
             logits = model(torch.tensor([tokenizer(prompt).input_ids])).logits[0, -1]
-            scores[answer.strip()].append(float(logits[yes] - logits[no]))
+            is_yes.append(answer == " Yes\n")
+            scores.append(float(logits[yes] - logits[no]))
         for prompt, answer in choosing:
             prompt, answer = (tokenizer(part).input_ids for part in (prompt, answer))
             logits = model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
             right = torch.tensor(answer)[:, None]
             others = logits.scatter(1, right, -torch.inf).max(1).values
             leads.append(float((logits.gather(1, right)[:, 0] - others).min()))
-    return min(leads), float((np.array(scores["Yes"])[:, None] > np.array(scores["No"])).mean())
+    return min(leads), float(roc_auc_score(is_yes, scores))
 
 
 def build(folder, ratings, items, steps=STEPS):
@@ -135,17 +125,14 @@ def build(folder, ratings, items, steps=STEPS):
     weights.  A round that has not taught enough is followed by another one."""
     train = whom_to_ask(ratings, "confirmed")
     texts = item_texts(items, train.item_ids, genres=False)
-    users = [
-        user
-        for user in train.user_ids[::2]
-        if user in train.candidates and min(map(len, train.likes_and_dislikes(user))) > 5
-    ]
+    users = []
+    for user in train.user_ids[::2]:
+        if user in train.candidates and min(map(len, train.likes_and_dislikes(user))) > 5:
+            users.append(user)
     random = np.random.default_rng(0)
     sample = ["".join(lesson(random, train, users, texts, score, PROFILE)) for score in [True, False] * 200]
     tokenizer = train_tokenizer([*texts, *sample, *map(str, range(100))])
     model = new_model(tokenizer)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # faster: there is little to share out
     others = np.random.default_rng(1)
     trials = [lesson(others, train, users, texts, True, PROFILE * (n % 2)) for n in range(300)]
     trials = trials, [lesson(others, train, users, texts, False, 4 * PROFILE * (n % 2)) for n in range(60)]
@@ -160,25 +147,7 @@ def build(folder, ratings, items, steps=STEPS):
         print(f"tiny_llm: lead {lead:.2f}, {ordered:.3f} of pairs in order")
         if lead > LEAD and ordered > ORDERED:
             break
-    else:
-        if steps:
-            raise RuntimeError(f"has not learnt enough: lead {lead:.2f}, {ordered:.3f} of pairs in order")
-    torch.set_num_threads(threads)
+    if steps and (lead <= LEAD or ordered <= ORDERED):
+        raise RuntimeError(f"has not learnt enough: lead {lead:.2f}, {ordered:.3f} of pairs in order")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path, help="where to save it")
-    parser.add_argument("--data_dir", type=Path, default=Path("data"))
-    parser.add_argument("--chat", action="store_true", help="with a chat template")
-    parser.add_argument("--steps", type=int, default=STEPS, help="of training; 0: random weights")
-    options = parser.parse_args()
-    name, raw, folder = locate("ML-100K", options.data_dir)
-    prepare(name, raw, folder)
-    ratings = read_ratings(folder / f"{name}_train_original.csv", ",", STARS)
-    build(options.folder, ratings, item_table(raw), options.steps)
-    if options.chat:
-        (options.folder / "chat_template.jinja").write_text(CHAT)
-    print(f"{options.folder}: a test model, good for nothing but trying things out")

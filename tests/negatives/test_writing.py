@@ -155,14 +155,14 @@ def test_a_model_at_hand_writes(known, parrot):
     assert record["kind"] == "user" and record["status"] == "ok"
 
 
-def test_a_reply_that_cannot_be_read_is_asked_for_once_more(known, parrot):
+def test_a_reply_that_cannot_be_read_is_asked_for_once_more(known, parrot, monkeypatch):
     """The model knows no hard_negative_item, so it fails, and is reminded once."""
     writer = local(parrot)
-    spoken = []
-    complete = type(writer).say
-    writer.say = lambda batch, request_of: (spoken.append(len(batch)), complete(writer, batch, request_of))
-    (record,) = writer.answer(writing.titles(known, "movies", set(), [(0, 2)], ["", ""], [""] * 3))
-    assert spoken == [1, 1]
+    (asked,) = writing.titles(known, "movies", set(), [(0, 2)], ["", ""], [""] * 3)
+    spoken, read = [], writing.read_reply
+    monkeypatch.setattr(writing, "read_reply", lambda text, *more: spoken.append(text) or read(text, *more))
+    (record,) = writer.answer([asked])
+    assert len(spoken) == 2
     assert record == {
         "user": "0", "item": "2", "hard_negative": "", "reasoning": "", "backend": writer.backend,
         "status": "unreadable",
@@ -183,7 +183,7 @@ def test_a_base_model_goes_on_from_the_opening_of_the_object(known, parrot, tmp_
         assert new_tokens == writing.ROOM["summarization"]
         return [('all", "reasoning": ""}', True)] * len(ids)
 
-    monkeypatch.setattr(writing.CausalLM, "complete", complete)
+    monkeypatch.setattr(writing.LanguageModel, "complete", complete)
     records = list(writer.answer(writing.item_profiles(known, "movies", set())))
     assert [record["summarization"] for record in records] == ["all"] * 3
     assert all(row.endswith('\n{"summarization": "') for row in rows)
@@ -194,8 +194,9 @@ def test_a_prompt_beyond_the_context_is_shortened_or_has_failed(known, parrot, m
     list(writer.answer(list(writing.item_profiles(known, "movies", set()))[:1]))  # loads it
     users = list(writing.user_profiles(known, "movies", set(), ["space " * 30] * 3, 2))
     whole = writer.lm.tokens.conversation(users[0].build(users[0].question))
-    writer.lm.context = len(whole) - 1 + users[0].room
-    assert writer.prompt(users[0]).left_out == 1
+    request = users[0].request()
+    writer.lm.context = len(whole) - 1 + request.room
+    assert writer.lm.fit(request)[1] == request.profile - 1
     writer.lm.context = 40
     assert [record["status"] for record in writer.answer(users)] == ["failed", "failed"]
 

@@ -58,7 +58,6 @@ DIFFERENT = """
 --llm org/model
 --llm org/model --llm_mode generate
 --llm org/model --llm_mode generate --llm_constrained
---llm org/model --llm_mode generate --llm_question_size 3
 --llm org/model --llm_permutations 3
 --llm org/model --llm_prompt tests/fixtures/score.txt
 --llm org/model --llm_prompt no/such/score.txt
