@@ -156,7 +156,7 @@ class Titles:
             self.items_of.setdefault(plain(title)[0], []).append(item)
 
     def item(self, title):
-        """Its number, None where no title of the catalogue is equal but for case, year and the article's place.
+        """Its number, -1 where no title of the catalogue is equal but for case, year and the article's place.
 
         Of several items the one of the same year, else the most rated.
         """
@@ -164,7 +164,7 @@ class Titles:
         items = self.items_of.get(words, []) if words else []
         of_the_year = [item for item in items if year and plain(self.known.titles[item])[1] == year]
         items = of_the_year or items
-        return max(items, key=lambda item: self.rating_count[item]) if items else None
+        return max(items, key=lambda item: self.rating_count[item], default=-1)
 
 
 def plain(title):

@@ -10,16 +10,19 @@ nothing is put in its place.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from tqdm import tqdm
 
-from feedback.causal import CausalLM
+from feedback.causal import CausalLM, Prompt
+from feedback.endpoint import defused
 from feedback.prompts import DOMAINS
 from feedback.questions import Question
+from llm.batches import batches
 from llm.replies import drop_reasoning, find_json, in_short
+from llm.server import Filtered, Server
 from llm.weights import dtype_of, is_causal, revision
 from utils import InputError, file_name
 
@@ -40,11 +43,15 @@ class Asked:
     most_words: int
     question: Question = NOBODY  # the likes and dislikes that may be shortened to fit
     column: str = "summarization"  # the answer's name in the record
-    reply: tuple = field(default=("", "", "unreadable"))  # answer, reasoning, status
+    prompt: Prompt | None = None  # of a model at hand
+    reply: tuple = ("", "", "failed")  # answer, reasoning, status
+
+    def read(self, text):
+        self.reply = read_reply(text, self.key, self.most_words)
 
     @property
-    def room(self):
-        return ROOM[self.key]
+    def needs_reminder(self):
+        return self.reply[2] in ("unreadable", "too_long")
 
     def record(self, backend):
         text, reasoning, status = self.reply
@@ -145,10 +152,6 @@ def opening(key):
 # --------------------------------------------------------------------------------------------------------- writers
 
 
-def with_progress(records, total, words):
-    return tqdm(records, total=total, desc=words, unit="answer", disable=None)
-
-
 class LocalWriter:
     """A causal language model on this machine.  Loaded only where something is left to ask."""
 
@@ -157,106 +160,85 @@ class LocalWriter:
         name = settings.hn_writer
         if not is_causal(weights, "--hn_writer"):
             raise InputError(f"--hn_writer {name}: is an encoder, which cannot write; take a causal model or template")
-        self.name, self.weights, self.domain, self.device = file_name(name), weights, domain, device
-        self.asking = settings
-        self.revision = revision(weights)
-        self.settings = {"revision": self.revision, "dtype": dtype_of(settings, device)}
+        self.name, self.lm = file_name(name), None
+        self.load = partial(CausalLM, weights, device, settings, "generate", domain, flag="--hn_writer")
+        known_as = revision(weights)
+        self.settings = {"revision": known_as, "dtype": dtype_of(settings, device)}
         self.settings |= {"batch_tokens": settings.llm_batch_tokens}
-        self.backend = {"model": self.name, "revision": self.revision if isinstance(self.revision, str) else None}
-        self.lm = None
+        self.backend = {"model": self.name, "revision": known_as if isinstance(known_as, str) else None}
 
     def answer(self, asked):
         """Yields the record of each request, all of the same kind, batch by batch."""
-        asked = list(asked)
-        if not asked:
-            return
-        if self.lm is None:
-            self.lm = CausalLM(self.weights, self.device, self.asking, "generate", self.domain, flag="--hn_writer")
-        self.chat = self.lm.tokens.chat
+        if asked and self.lm is None:
+            self.lm = self.load()
         waiting = []
         for each in asked:
-            prompt = self.prompt(each)
-            if prompt:
-                waiting.append((each, prompt))
+            each.prompt = self.fit(each)
+            if each.prompt:
+                waiting.append(each)
             else:  # longer than the model's context
-                each.reply = "", "", "failed"
                 yield each.record(self.backend)
 
-        request_of = {id(prompt): each for each, prompt in waiting}
-        for batch in self.lm.batches([prompt for _, prompt in waiting]):
-            self.say(batch, request_of)
-            again = [prompt for prompt in batch if self.add_reminder(prompt, request_of[id(prompt)])]
-            self.say(again, request_of)
-            for prompt in batch:
-                yield request_of[id(prompt)].record(self.backend)
+        # by length, for little padding; the longest first: a lack of memory shows at once
+        waiting.sort(key=lambda each: -len(each.prompt.ids))
+        for batch in batches(waiting, lambda each: each.prompt.shape(), lambda: self.lm.budget):
+            self.say(batch)
+            self.say([each for each in batch if each.needs_reminder and self.add_reminder(each)])
+            for each in batch:
+                yield each.record(self.backend)
 
-    def prompt(self, each, *more):
+    def fit(self, each, *more):
         """A causal.Prompt, None where it does not fit.  more: what was said before, and the reminder."""
 
         def build(question):
             messages = [each.build(question), *more]
-            if not self.chat:
+            if not self.lm.tokens.chat:
                 messages[-1] += "\n" + opening(each.key)
             return self.lm.tokens.conversation(*messages)
 
-        return self.lm.fit(each.question, build, each.room)
+        return self.lm.fit(each.question, build, ROOM[each.key])
 
-    def add_reminder(self, prompt, each):
-        """Make what was said, and a reminder, part of a prompt whose reply was of no use; returns whether."""
-        if each.reply[2] not in ("unreadable", "too_long"):
-            return False
-        reminded = self.prompt(each, in_short(prompt.raw[0]), REMINDER if self.chat else f"\n{REMINDER}")
+    def add_reminder(self, each):
+        """Make what was said, and a reminder, part of the prompt; returns whether they fit."""
+        reminder = REMINDER if self.lm.tokens.chat else f"\n{REMINDER}"
+        reminded = self.fit(each, in_short(each.prompt.raw[0]), reminder)
         if reminded:
-            prompt.ids = reminded.ids
+            each.prompt.ids = reminded.ids
         return bool(reminded)
 
-    def say(self, batch, request_of):
+    def say(self, batch):
         if not batch:
             return
-        rows, sizes = [prompt.ids for prompt in batch], [0] * len(batch)
-        complete = partial(self.lm.complete, new_tokens=batch[0].room)
-        for prompt, (text, _) in zip(batch, self.lm.in_halves(complete, rows, sizes), strict=True):
-            each = request_of[id(prompt)]
-            prompt.raw.append(text)
-            each.reply = read_reply(text if self.chat else opening(each.key) + text, each.key, each.most_words)
+        complete = partial(self.lm.complete, new_tokens=ROOM[batch[0].key])
+        answers = self.lm.in_halves(complete, [each.prompt.ids for each in batch], [0] * len(batch))
+        for each, (text, _) in zip(batch, answers, strict=True):
+            each.prompt.raw.append(text)
+            each.read(text if self.lm.tokens.chat else opening(each.key) + text)
 
 
 class ServerWriter:
     """A model behind --hn_url."""
 
-    def __init__(self, options, domain):
-        from llm.server import Server  # and with it requests, for which only a run that asks a server waits
-
-        name = "auto" if options.hn_writer == "template" else options.hn_writer
-        self.server = Server(options.hn_url, name, options.llm_concurrency, options.llm_timeout, "--hn_url")
-        self.name, self.domain = file_name(self.server.llm), domain
+    def __init__(self, settings, domain):
+        name = "auto" if settings.hn_writer == "template" else settings.hn_writer
+        self.server = Server(settings.hn_url, name, settings.llm_concurrency, settings.llm_timeout, "--hn_url")
+        self.name = file_name(self.server.llm)
         self.settings = {"through": "endpoint"}
         self.backend = {"endpoint": self.server.url, "model": self.server.llm}
 
     def answer(self, asked):
         """Yields the record of each request, in the order in which the answers come."""
-        yield from self.server.ask_all(self.ask, list(asked))
+        return self.server.ask_all(self.ask, asked)
 
     def ask(self, each):
-        from feedback.endpoint import defused
-        from llm.server import Filtered
-
         def say(question, *more):
-            messages = [defused(each.build(question)), *more]
-            text, _ = self.server.say(messages, each.room)
+            text, _ = self.server.say([defused(each.build(question)), *more], ROOM[each.key])
+            each.read(text)
             return text
 
-        try:
+        with suppress(Filtered):  # of this one; the others may pass
             fitted = self.server.shorten(each.question, say)
-        except Filtered:  # this one; the others may pass
-            fitted = None
-        if not fitted:
-            each.reply = "", "", "failed"
-            return each.record(self.backend)
-        text, _ = fitted
-        each.reply = read_reply(text, each.key, each.most_words)
-        if each.reply[2] in ("unreadable", "too_long"):
-            fitted = self.server.shorten(each.question, lambda question: say(question, in_short(text), REMINDER))
-            if fitted:
-                each.reply = read_reply(fitted[0], each.key, each.most_words)
+            if fitted and each.needs_reminder:
+                said = in_short(fitted[0])
+                self.server.shorten(each.question, lambda question: say(question, said, REMINDER))
         return each.record(self.backend)
