@@ -20,6 +20,7 @@ P positives of a batch, D width of the vectors, d embedding dimensions, I items.
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.functional import cosine_similarity as cosine
 
 from baselines.lightgcn import MF, LightGCN
 from training.recommender import Recommender
@@ -42,10 +43,6 @@ class Adapter(nn.Sequential):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
         super().__init__(*layers, *([nn.ReLU()] if last_relu else []))
-
-
-def cosine(x, y):
-    return F.cosine_similarity(x, y, dim=1, eps=1e-8)
 
 
 def mixed(h, r, keep, alpha):

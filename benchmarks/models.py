@@ -7,7 +7,7 @@ Both forms run in this process, taking turns, on the synthetic ratings of benchm
 first: torch_geometric.nn.models.LightGCN, a dense users x items matrix of sampling weights, torch.multinomial on its
 rows.  For ReFINe++ it is the plain form of epoch.py.  An epoch is what happens at its start, from epoch t of ReFINe on,
 and the median step times the steps.  EASE has no epochs: the seconds are those of one lambda.  HNLMRec, which needs
-vectors, has a benchmark of its own (hard_negatives.py).
+vectors, is left out.
 """
 
 import argparse

@@ -72,10 +72,10 @@ def open_array(path, shape):
     there.
     """
     try:
-        array = np.load(path, mmap_mode="r+", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)  # r+ would lengthen a file that was cut short
         if array.shape == shape and array.dtype == np.float16:
-            return array, False
-    except (OSError, ValueError):
+            return np.load(path, mmap_mode="r+", allow_pickle=False), False
+    except (OSError, ValueError, EOFError):
         pass  # not there, or cut short
     with named(path):
         array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)

@@ -141,10 +141,11 @@ def seeded(seed, device):
 
 
 def pool(states, mask, last):
-    """(B, tokens, D) -> (B, D) float32: the mean over the attended positions, or the last of them, wherever the padding
-    is.  mask: (B, tokens)."""
+    """(B, tokens, D) -> (B, D) float32: the mean over the attended positions, or the last of them.
+
+    mask: (B, tokens), 1 where a token is; padding comes behind.
+    """
     if last:
-        place = (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).argmax(1)  # (B,)
-        return states[torch.arange(len(states), device=states.device), place].float()
+        return states[torch.arange(len(states), device=states.device), mask.sum(1) - 1].float()
     weight = mask.unsqueeze(-1)  # (B, tokens, 1)
     return ((states * weight).sum(1) / weight.sum(1)).float()

@@ -56,7 +56,7 @@ def vectors(world, tmp_path_factory):
 
 
 SMALL = "--top_k 5 20 --device cpu"
-STAGE = "--hn_triplets 60 --hn_tune_batch 8 --hn_tune_epochs 1 --hn_pairs 3"  # of HNLMRec, kept short
+STAGE = "--hn_triplets 60 --hn_pairs 3"  # of HNLMRec, kept short
 
 
 def flags_for(world, base, model="ReFINe++", more=()):
@@ -268,7 +268,6 @@ ReFINe --real_neg_samp_prob 40
 SiReN --n_negatives 3
 SiReN --lambda_reg 1
 SiReN --siren_neg_coef -1
-SiReN --siren_mlp_layers 3
 SiReN --siren_dropout 0
 EASE --ease_weights .2 .3 .6 1 1.2
 EASE --ease_lambdas 3 4
@@ -289,8 +288,6 @@ HNLMRec --hn_alpha 0.9 WITH --hn_folder VECTORS
 HNLMRec --hn_lambda 5 WITH --hn_folder VECTORS
 HNLMRec --hn_adapter joint WITH --hn_folder VECTORS
 HNLMRec --rank_loss hinge WITH --hn_folder VECTORS
-HNLMRec --hn_margin 2 WITH --hn_folder VECTORS --rank_loss hinge
-HNLMRec --hn_temperature 5 WITH --hn_folder VECTORS --hn_lambda 1
 HNLMRec --hn_unfiltered WITH --hn_folder VECTORS
 HNLMRec --hn_official WITH --hn_folder VECTORS --hard tuned
 """

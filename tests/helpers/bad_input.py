@@ -334,7 +334,7 @@ CASES = {
     "a writer at no address": Case(r"--hn_url localhost:1: must begin with http", f"{HN} --hn_url localhost:1"),
     "fewer tokens than the frame": Case(r"--hn_tokens 7: the frame alone takes", f"{HN} --hn_tokens 7"),
     "more tokens than the encoder reads": Case(r"--hn_tokens 9999: llm reads at most 512", f"{HN} --hn_tokens 9999"),
-    "fewer triplets than a batch": Case(r"--hn_triplets 15: less than one batch of", f"{HN} --hn_triplets 15"),
+    "fewer triplets than a batch": Case(r"--hn_triplets 15: must be a number of at least 16", f"{HN} --hn_triplets 15"),
     "profiles of other ratings": Case(
         r"profiles\.jsonl: was made with other ratings", HN,
         write("data/x/negatives/original/template/profiles.jsonl", '{"ratings": "other"}\n' + PROFILE),
@@ -367,8 +367,6 @@ CASES = {
         both(vectors(lambda a: a), fewer_train_rows), before=True,
     ),
     "a share above one": Case(r"--hn_alpha 1\.5: must be at most 1", f"{HN} --hn_alpha 1.5"),
-    "no temperature": Case(r"--hn_temperature 0\.0: must be a number of at least", f"{HN} --hn_temperature 0"),
-    "a margin without a hinge": Case(r"--hn_margin: --rank_loss bpr leaves it without a use", f"{HN} --hn_margin 1"),
     "vectors where none are used": Case(r"--hn_alpha: --hard none leaves it", f"{HN} --hard none --hn_alpha 1"),
     "more to draw from than drawn": Case(
         r"--sampler_top 9: must be at most --sampler_candidates, 8",

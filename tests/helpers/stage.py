@@ -15,8 +15,7 @@ from options import command_line
 from preparation import splits, titles
 
 CPU = torch.device("cpu")
-SMALL = ["--hn_triplets", "60", "--hn_tune_batch", "8", "--hn_tune_epochs", "1", "--hn_lora_rank", "2"]
-SMALL += ["--hn_pairs", "6"]
+TRIPLETS, PAIRS = ["--hn_triplets", "60"], ["--hn_pairs", "6"]
 SOURCES = ["tuned", "untuned", "text", "noise_gauss"]
 
 
@@ -39,11 +38,9 @@ def run_stage(world, base, hard="tuned", *more, log=lambda *lines: None, cf=cf_v
     if not (base / "data").exists():
         shutil.copytree(world / "data", base / "data")
     given = ["--dataset", str(world / "x"), "--model", "HNLMRec", "--hard", hard, "--data_dir", str(base / "data")]
-    given += ["--hn_encoder", str(encoder or world / "encoder")]
-    tuning = hard in ("tuned", "shuffled") and "--hn_folder" not in more
-    given += SMALL if tuning else [] if "--hn_folder" in more else SMALL[-2:]
-    if "--hn_folder" in more:
-        given = given[: given.index("--hn_encoder")]
+    if "--hn_folder" not in more:
+        given += ["--hn_encoder", str(encoder or world / "encoder"), *PAIRS]
+        given += TRIPLETS if hard in ("tuned", "shuffled") else []
     settings = command_line.parse([*given, *more]).recommender
     folder = base / "data" / "x"
     train_csv = folder / "x_train_original.csv"

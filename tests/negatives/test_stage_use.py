@@ -1,7 +1,5 @@
 """The stage that makes hard negatives in use: spoilt files, full disks, the whole command, servers and decoders."""
 
-
-
 # ruff: noqa: F811  fixtures of stage.py are arguments here
 
 import json
@@ -13,12 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import fake_server
 import numpy as np
-import pandas as pd
 import pytest
 import tiny_llm
 from fake_server import serve  # noqa: F401  a fixture
 from interrupts import count_steps, signal_at
-from stage import SMALL, run_stage, whole, world  # noqa: F401  fixtures among them
+from stage import PAIRS, TRIPLETS, run_stage, whole, world  # noqa: F401  fixtures among them
 
 import main
 from llm.answers import read
@@ -26,7 +23,6 @@ from machine import shell
 from negatives import vectors, writing
 from negatives.inputs import FRAME
 from options import command_line
-from preparation import titles
 from utils import InputError, locked, write_json
 
 # ------------------------------------------------------------------------------------------- folders and bad input
@@ -41,38 +37,25 @@ def test_a_finished_folder_is_used_as_it_is(world, whole, tmp_path):
     assert not (tmp_path / "data" / "x" / "negatives").exists()
 
 
-def spoil_settings(base):
-    (base / "data/x/negatives/original/template-encoder-tuned/settings.json").write_text("{")
-
-
-def spoil_ratings(base):
-    path = base / "data/x/x_train_original.csv"
-    path.write_text(path.read_text().replace(",5\n", ",4\n", 1))
-
-
-def spoil_profiles(base):
-    path = base / "data/x/negatives/original/template/profiles.jsonl"
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join([*lines[:3], "broken\n", *lines[3:]]))
-
-
-def spoil_cf(base):
-    path = base / "data/x/negatives/original/cf.npy"
-    path.write_bytes(path.read_bytes()[:500])
+OF_TUNED = "template-encoder-tuned/settings.json"
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("file", "message"),
     [
-        (spoil_settings, r"settings\.json: is no JSON object; delete its folder to make it anew"),
-        (spoil_ratings, r"profiles\.jsonl: was made with other ratings .*delete its folder"),
-        (spoil_profiles, r"profiles\.jsonl, line 4: is no answer; delete the line"),
-        (spoil_cf, r"cf\.npy: is no whole array of numbers"),
+        (OF_TUNED, r"settings\.json: is no JSON object; delete its folder to make it anew"),
+        ("cf.npy", r"cf\.npy: is no whole array of numbers"),
+        ("template/profiles.jsonl", r"profiles\.jsonl, line 1: is no answer; delete the line"),
+        ("../../x_train_original.csv", r"profiles\.jsonl: was made with other ratings .*delete its folder"),
     ],
 )
-def test_spoilt_files_are_one_line_and_stay(world, whole, tmp_path, spoil, message):
+def test_spoilt_files_are_one_line_and_stay(world, whole, tmp_path, file, message):
     shutil.copytree(whole.base / "data", tmp_path / "data")
-    spoil(tmp_path)
+    path = tmp_path / "data/x/negatives/original" / file
+    if path.suffix == ".csv":
+        path.write_text(path.read_text().replace(",5\n", ",4\n", 1))
+    else:
+        path.write_bytes(b"{\n" + path.read_bytes()[:500])
     before = made_raw(tmp_path)
     with pytest.raises(InputError, match=message):
         run_stage(world, tmp_path)
@@ -92,12 +75,6 @@ def test_a_last_line_cut_short_is_asked_again(world, whole, tmp_path):
     assert path.read_bytes() == content
 
 
-def test_a_data_set_without_texts_is_refused(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(titles, "item_table", lambda raw: pd.DataFrame())
-    with pytest.raises(InputError, match=r"--dataset x: has no \.item file, so no texts to make negatives of"):
-        run_stage(world, tmp_path)
-
-
 def test_a_full_disk_while_vectors_are_written_is_an_error_with_a_name(world, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -113,10 +90,10 @@ def test_a_full_disk_while_vectors_are_written_is_an_error_with_a_name(world, tm
 # ------------------------------------------------------------------------------------------------ the whole command
 
 
-def command(world, tmp_path, *more, model="HNLMRec"):
+def command(world, tmp_path, *more):
     given = {"--dataset": world / "x", "--data_dir": tmp_path / "data", "--result_dir": tmp_path / "result"}
-    given |= {"--model": model, "--epochs": 2, "--embedding_dim": 8, "--path_name": "a", "--device": "cpu"}
-    stage = ["--hn_encoder", str(world / "encoder"), *SMALL] if model == "HNLMRec" else []
+    given |= {"--model": "HNLMRec", "--epochs": 2, "--embedding_dim": 8, "--path_name": "a", "--device": "cpu"}
+    stage = ["--hn_encoder", str(world / "encoder"), *TRIPLETS, *PAIRS]
     return [*(str(part) for pair in given.items() for part in pair), *stage, *more]
 
 

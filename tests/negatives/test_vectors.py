@@ -45,6 +45,7 @@ def load(folder, name):
 def test_each_edge_gets_its_own_vector_times_the_root_of_the_width(folder, data):
     hard = read(folder, data, "tuned", 0, "cpu")
     assert hard.width == WIDTH and hard.kept.all() and hard.vectors.dtype == np.float16
+    assert isinstance(hard.vectors, np.memmap)  # not read into memory
     edges = torch.tensor([5, 0, 39, 5])
     expected = torch.from_numpy(load(folder, "vectors")[edges]).float() * WIDTH**0.5
     found = hard.fetch(edges)
@@ -112,10 +113,6 @@ def test_the_file_is_read_from_front_to_back(data):
     assert torch.equal(found, torch.from_numpy(expected).float() * 2)
 
 
-def test_an_array_is_mapped_and_not_read_into_memory(folder, data):
-    assert isinstance(read(folder, data, "tuned", 0, "cpu").vectors, np.memmap)
-
-
 # --------------------------------------------------------------------------------------------- controls
 
 
@@ -143,19 +140,6 @@ def test_constant_noise_is_one_number_a_row_drawn_anew_in_every_fetch(data, tmp_
     assert abs(first[:, 0].mean()) < 4 / 3000**0.5 and abs(first[:, 0].std() - 1) < 0.06
     torch.manual_seed(0)
     assert torch.equal(hard.fetch(torch.arange(30).repeat(100)), first)  # from torch's generator, which is saved
-
-
-# ---------------------------------------------------------------------------------------- writing arrays
-
-
-def test_an_array_is_taken_up_as_it_was_left_and_made_anew_where_it_does_not_fit(tmp_path):
-    path = tmp_path / "a.npy"
-    vectors.create(path, (5, 3), np.float16)[2] = 1
-    assert vectors.create(path, (5, 3), np.float16).sum() == 3
-    assert path.stat().st_blocks * 512 >= 5 * 3 * 2  # allocated, no hole
-    assert vectors.create(path, (5, 4), np.float16).shape == (5, 4)
-    path.write_bytes(path.read_bytes()[:130])
-    assert vectors.create(path, (5, 4), np.float16).sum() == 0
 
 
 # ---------------------------------------------------------------------------------- what cannot be used
@@ -201,27 +185,20 @@ BROKEN = {
         lambda folder: np.save(folder / "vectors.npy", np.array([{}] * 40), allow_pickle=True),
         r"vectors\.npy: is no whole array",
     ),
-    "no array": (write("vectors.npy", "<html>"), r"vectors\.npy: is no whole array"),
     "missing": (lambda folder: (folder / "vectors.npy").unlink(), r"vectors\.npy: missing; delete"),
     "fewer rows": (save("vectors", lambda a: a[:-1]), r"vectors\.npy: holds float16 39 x 8, expected float16 40 x any"),
-    "three axes": (save("vectors", lambda a: a[:, None]), r"vectors\.npy: holds float16 40 x 1 x 8, expected"),
     "other numbers": (save("vectors", lambda a: a.astype(np.float32)), r"vectors\.npy: holds float32 .* float16"),
     "no width": (save("vectors", lambda a: a[:, :0]), r"vectors\.npy: holds float16 40 x 0"),
-    "not a number": (save("vectors", changed((3, 1), np.nan)), r"vectors\.npy, row 3: has norm nan, expected 1"),
     "infinity": (save("vectors", changed((3, 1), np.inf)), r"vectors\.npy, row 3: has norm inf, expected 1"),
     "a zero row": (save("vectors", changed(7, 0)), r"vectors\.npy, row 7: has norm 0, expected 1"),
     "items of another width": (save("items", lambda a: a[:, :4]), r"items\.npy: holds float16 15 x 4, .* 15 x 8"),
     "a pair out of range": (save("pairs", changed((4, 1), 15)), r"pairs\.npy, row 4: names a user or item"),
-    "a negative pair": (save("pairs", changed((4, 0), -1)), r"pairs\.npy, row 4: names a user or item"),
     "other ratings": (save("pairs", another_pair), r"pairs\.npy, row 0: is no train positive here; .* other ratings"),
-    "pairs of another type": (save("pairs", lambda a: a.astype(np.int64)), r"pairs\.npy: holds int64 .* int32"),
     "a status too few": (save("status", lambda a: a[1:]), r"status\.npy: holds uint8 39, expected uint8 40"),
     "an unknown status": (save("status", changed(0, 9)), r"status\.npy: holds the code 9, known are 0 to 4"),
     "no vector at all": (save("status", changed(slice(None), 1)), r"pairs\.npy: no pair has a vector"),
     "tokens that are none": (write("ids.json", '{"users": [1], "items": []}'), r"ids\.json: is not JSON of users"),
-    "tokens cut short": (write("ids.json", '{"users"'), r"ids\.json: is not JSON of users and items"),
     "settings that are none": (write("settings.json", "{"), r"settings\.json: is not JSON with a source"),
-    "settings of nothing": (write("settings.json", "[]"), r"settings\.json: is not JSON with a source"),
     "another source": (write("settings.json", '{"source": "text"}'), r"source text, --hard tuned needs tuned"),
     "not finished": (lambda folder: (folder / "report.json").unlink(), r"made: is not finished \(no report\.json\)"),
     "not there": (lambda folder: (folder / "settings.json").unlink(), r"made: holds no hard negatives"),
@@ -238,15 +215,9 @@ def test_a_folder_that_cannot_be_used_is_refused_by_file_and_cure(folder, data, 
 
 
 def test_a_folder_that_lacks_an_item_is_refused(folder, data):
-    ids = json.loads((folder / "ids.json").read_text())
-    liked = set(load(folder, "pairs")[:, 1])
-    item = max(set(range(ITEMS)) - liked, default=None)
-    if item is None:  # all are liked: leave the pairs of the last one out
-        item = ITEMS - 1
-        rest = load(folder, "pairs")[:, 1] != item
-        for name in ("pairs", "vectors", "status"):
-            np.save(folder / f"{name}.npy", load(folder, name)[rest])
-    ids["items"][item] = "another"
-    (folder / "ids.json").write_text(json.dumps(ids))
-    with pytest.raises(InputError, match=r"ids\.json: lacks item"):
+    rest = load(folder, "pairs")[:, 1] != 0
+    for name in ("pairs", "vectors", "status"):
+        np.save(folder / f"{name}.npy", load(folder, name)[rest])
+    write("ids.json", (folder / "ids.json").read_text().replace('"0"', '"another"'))(folder)
+    with pytest.raises(InputError, match=r"ids\.json: lacks item 0;"):
         read(folder, data, "tuned", 0, "cpu")
