@@ -24,7 +24,6 @@ from torch.nn.functional import cosine_similarity as cosine
 
 from baselines.lightgcn import MF, LightGCN
 from training.recommender import Recommender
-from utils import InputError
 
 BACKBONES = {"LightGCN": LightGCN, "MF": MF}
 ALIGNED_ITEMS = 256  # a step
@@ -108,8 +107,6 @@ class HNLMRec(Recommender):
         self.backbone.start_epoch(epoch)
         if self.adapter is None:
             return None
-        if self.settings.hn_adapter == "aligned" and self.data.hard.documents is None:
-            raise InputError("--hn_adapter aligned: needs item documents (items.npy), which the folder lacks")
         return self.note()
 
     def loss(self, batch):

@@ -42,12 +42,12 @@ class HardNegatives:
     rows         (E,) int64 on the host: the vector of each edge of data.edges("positive"), -1 for none
     kept         (E,) bool on the device: has a vector, which passed the filter
     vectors      (P, D) float16, mapped; a tensor on the card where it takes less than a quarter of the free memory
-    documents    (I, D) float16 on the device by item number, None where the folder has none
+    documents    (I, D) float16 on the device by item number
     constant     noise_const: one normal number in all places of a vector, drawn anew in every fetch
     """
 
     def __init__(self, rows, kept, vectors, documents, device, constant=False):
-        """rows, kept: numpy (E,).  vectors, documents: numpy (P, D), (I, D) or None."""
+        """rows, kept: numpy (E,).  vectors, documents: numpy (P, D), (I, D)."""
         self.width = vectors.shape[1]
         self.device, self.constant = torch.device(device), constant
         self.rows = rows
@@ -58,7 +58,7 @@ class HardNegatives:
         if self.device.type == "cuda" and vectors.nbytes < available_memory(self.device) / 4:
             self.vectors = torch.from_numpy(np.array(vectors)).to(device)
             self.rows_on_device = torch.from_numpy(rows).to(device)
-        self.documents = None if documents is None else torch.from_numpy(documents).to(device)
+        self.documents = torch.from_numpy(documents).to(device)
 
     def fetch(self, edges):
         """Vectors (B, D) float32 of these edges, times sqrt(D): entries of the scale of noise of variance 1.
@@ -198,12 +198,9 @@ def shuffle(rows, kept, seed):
 
 
 def read_documents(folder, data, items, width):
-    """(I, D) item documents in the order of the data, None where the folder has none.  items: see number_tokens."""
-    path = folder / "items.npy"
-    if not path.exists():
-        return None
-    documents = load_array(path, np.float16, (len(items), width))
-    check_norms(path, documents, np.ones(len(documents), bool))
+    """(I, D) item documents in the order of the data.  items: see number_tokens."""
+    documents = load_array(folder / "items.npy", np.float16, (len(items), width))
+    check_norms(folder / "items.npy", documents, np.ones(len(documents), bool))
     row = np.full(data.n_items, -1)
     row[items[items >= 0]] = np.flatnonzero(items >= 0)
     if row.min() < 0:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from hard_negatives import random_data
 from synthetic import built, train_data
 from torch_geometric.nn.models import LightGCN as PygLightGCN
 
@@ -19,14 +20,11 @@ from training.sampling import UnratedSampler, draw_for_each
 from utils import InputError
 
 USERS, ITEMS = 12, 40
-STARS = np.array([5.0, 4.0, 3.0, 2.0, 1.0])
 
 
 @pytest.fixture
 def data():
-    """150 random train rows with 1 to 5 stars."""
-    pairs = np.random.RandomState(0).permutation(USERS * ITEMS)[:150]
-    return train_data(USERS, ITEMS, pairs // ITEMS, pairs % ITEMS, STARS[np.arange(150) % 5])
+    return random_data()
 
 
 def build(name, data, *given):
@@ -233,16 +231,6 @@ def test_refine_finds_similar_items_by_blocks_as_at_once(data, monkeypatch):
     assert not model.start_epoch(2)  # said in the log at epoch t alone
 
 
-def test_refine_with_all_weights_one_but_the_positives_is_what_it_says(data):
-    """r beyond the catalogue is cut to the other items, and gamma 1 leaves confirmed negatives at 1."""
-    model = build("ReFINe", data, "--t", "1", "--r", "1000", "--real_neg_samp_prob", "1", "--p", "1", "--q", "1")
-    model.start_epoch(1)
-    expected = np.ones((USERS, ITEMS))
-    positives = data.edges("positive")
-    expected[positives.users, positives.items] = 0
-    assert model.negative_weights(np.arange(USERS)).tolist() == expected.tolist()
-
-
 # --------------------------------------------------------------------------------------------- SiReN
 
 
@@ -327,17 +315,6 @@ def test_siren_drops_out_in_training_only(data):
     assert not torch.equal(model.embeddings()[0], model.embeddings()[0])
     model.eval()
     assert torch.equal(model.embeddings()[0], model.embeddings()[0])
-
-
-def test_the_sampler_follows_the_weights_among_unrated_items(data):
-    weight = torch.rand(ITEMS, dtype=torch.float64) + 0.01
-    drawn = UnratedSampler(data, weight).draw(torch.arange(USERS), 40_000, generator())
-    for user in range(USERS):
-        expected = weight.clone()
-        expected[data.seen.entries(np.array([user]))[1]] = 0
-        share = torch.bincount(drawn[user], minlength=ITEMS) / 40_000
-        assert (share[expected == 0] == 0).all()
-        np.testing.assert_allclose(share, expected / expected.sum(), atol=4 * 0.5 / 40_000**0.5)
 
 
 def test_the_sampler_never_draws_a_rated_item_whatever_the_dice():

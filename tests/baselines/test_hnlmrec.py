@@ -17,6 +17,7 @@ def data():
     return random_data()
 
 
+
 # -------------------------------------------------------------------------------------- golden vectors
 
 U = torch.tensor([[0.3, -0.2], [0.1, 0.5]], dtype=torch.float64)

@@ -20,6 +20,7 @@ def data():
     return random_data()
 
 
+
 # --------------------------------------------------------------------------------------------- the note
 
 
@@ -128,15 +129,6 @@ def test_official_is_the_released_loss(data):
 
 
 @pytest.mark.parametrize(
-    ("words", "wanted"),
-    [("", True), ("--hard none", False), ("--hn_alpha .5 --hn_lambda 0", True), ("--hn_alpha 0 --hn_lambda 1", True),
-     ("--hn_alpha 0 --hn_lambda 0", False), ("--hn_official", True)],
-)  # fmt: skip
-def test_vectors_are_wanted_only_where_they_are_used(words, wanted):
-    assert small_options("HNLMRec", *words.split()).recommender.wants_vectors == wanted
-
-
-@pytest.mark.parametrize(
     ("words", "message"),
     [
         ("--hn_alpha -.1", r"--hn_alpha -0\.1: must be a number of at least 0"),
@@ -171,10 +163,3 @@ def test_a_run_without_refinement_has_those_of_its_flags_that_the_stage_reads(wo
     else:
         with pytest.raises(InputError, match="--llm_domain: nothing is refined"):
             small_options("HNLMRec", *words.split(), *given)
-
-
-def test_a_folder_without_item_documents_serves_all_but_alignment(data):
-    data.hard.documents = None
-    build(data, "--hn_adapter", "joint").start_epoch(1)
-    with pytest.raises(InputError, match="--hn_adapter aligned: needs item documents"):
-        build(data).start_epoch(1)

@@ -106,14 +106,6 @@ def test_dns_takes_each_of_the_n_hardest_candidates_alike(data, monkeypatch, top
     np.testing.assert_allclose(count[hardest] / 3000, 1 / top, atol=4 * 0.5 / 3000**0.5)
 
 
-def test_ahns_takes_the_candidate_nearest_to_its_target():
-    """Section 7 of the design: s_ui .5 gives .066667; of -.2, .05, .3, .07 the fourth is nearest."""
-    scores = torch.tensor([[-0.2, 0.05, 0.3, 0.07]] * 3, dtype=torch.float64)
-    positive = torch.tensor([0.5, -5.0, 1.0], dtype=torch.float64)
-    # of a score far below -a the target is b / 1e-4 = 1000, of 1 it is .05
-    assert samplers.of_adaptive_hardness(positive, scores, 1.0, 0.1, -2.0).tolist() == [3, 2, 1]
-
-
 def test_ahns_of_a_whole_batch_against_a_loop(data):
     model = build(data, "--sampler", "ahns", "--ahns", "0.5", "0.2", "-1.5")
     batch = first_batch(model)

@@ -66,15 +66,6 @@ def made_raw(base):
     return {path: path.read_bytes() for path in (base / "data").rglob("*") if path.is_file() and path.name[0] != "."}
 
 
-def test_a_last_line_cut_short_is_asked_again(world, whole, tmp_path):
-    shutil.copytree(whole.base / "data", tmp_path / "data")
-    path = tmp_path / "data/x/negatives/original/template/profiles.jsonl"
-    content = path.read_bytes()
-    path.write_bytes(content[:-20])
-    run_stage(world, tmp_path, cf=None)
-    assert path.read_bytes() == content
-
-
 def test_a_full_disk_while_vectors_are_written_is_an_error_with_a_name(world, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -219,12 +210,6 @@ def test_a_server_writes_and_a_decoder_encodes(world, llama, tmp_path, serve, ha
         ]  # fmt: skip
     run_stage(world, tmp_path, hard, *more, encoder=llama, cf=None)
     assert len(server.seen) == asked  # nothing is asked twice
-
-
-def test_a_servers_name_for_its_model_moves_nothing_out_of_the_folder(world, tmp_path, serve):
-    run_stage(world, tmp_path, "untuned", "--hn_url", serve(written).url, "--hn_writer", "x/..", "--hn_pairs", "1")
-    base = tmp_path / "data/x/negatives/original"
-    assert (base / "model/profiles.jsonl").exists() and not (base.parent / "profiles.jsonl").exists()
 
 
 def test_a_writer_of_nonsense_leaves_pairs_to_their_titles(world, llama, tmp_path, monkeypatch):
