@@ -1,4 +1,4 @@
-"""Looks at what a language model made, or exports it: report cards, decisions user by user, labels for other libraries.
+"""Looks at what a language model made, or exports it: report cards, decisions, labels for other libraries.
 
 The stages themselves are in feedback/ and negatives/; main.py calls them.
 """
@@ -8,19 +8,17 @@ import sys
 from pathlib import Path
 
 from machine import shell
-from options.refinement import UNASKED
-from utils import InputError, write_atomically
+from utils import InputError, read_json, write_atomically
 
 ABOUT = "What a language model made, to be looked at or taken elsewhere: refined ratings, or hard negatives."
 EXAMPLES = """\
 examples:
-  python llm_feedback.py report data/ML-100K/feedback/NAME                refined ratings, by their answers.jsonl
+  python llm_feedback.py report data/ML-100K/feedback/NAME                refined ratings, a folder
   python llm_feedback.py report data/ML-100K/ML-100K_train_augment.csv    refined ratings as a file
   python llm_feedback.py report data/ML-100K/negatives/RATINGS/NAME       hard negatives, a folder of vectors
   python llm_feedback.py show 42 data/ML-100K/feedback/NAME               what was decided about user 42, and why
   python llm_feedback.py page data/ML-100K/feedback/NAME RUN_FOLDER       all users as one page for a browser
   python llm_feedback.py export data/ML-100K/feedback/NAME --format csv --out labels.csv"""
-NEWEST = Path("data")  # below it `show` looks for the newest refinement where no folder is given
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,17 +37,10 @@ def look(argv):
 
     command = commands.add_parser("report", help="print a report card", allow_abbrev=False)
     command.add_argument("path", type=Path, help="a file or folder, as in the examples")
-    command.add_argument(
-        "--unasked_twos", default="confirmed", choices=UNASKED, help="as in main.py; default: confirmed"
-    )
 
     command = commands.add_parser("show", help="print what was decided about one user", allow_abbrev=False)
     command.add_argument("user", metavar="USER", help="a user id")
-    command.add_argument(
-        "folders", type=Path, nargs="*", metavar="FOLDER",
-        help=f"of a refinement, or two to compare; left out: the newest below {NEWEST}/",
-    )  # fmt: skip
-    add_dataset(command)
+    command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="of a refinement, or two to compare")
 
     command = commands.add_parser("page", help="write a page for a browser", allow_abbrev=False)
     command.add_argument(
@@ -57,7 +48,6 @@ def look(argv):
         help="one or two of refinements, and of up to two finished runs of main.py, whose lists are shown beside them",
     )  # fmt: skip
     command.add_argument("--out", type=Path, help="where to write it; default: report.html in the first FOLDER")
-    add_dataset(command)
 
     command = commands.add_parser("export", help="write refined ratings for other libraries", allow_abbrev=False)
     command.add_argument("folder", type=Path, metavar="FOLDER", help="of a refinement")
@@ -66,53 +56,35 @@ def look(argv):
         help="a table with every decision (.csv, .jsonl, .parquet), RecBole's .inter, or a signed sparse matrix (.npz)",
     )  # fmt: skip
     command.add_argument("--out", type=Path, required=True, help="a file; of recbole a folder, named as the data set")
-    add_dataset(command)
+    for name in ("show", "page", "export"):
+        where = "the folder of the .item file, where none is in the data folder"
+        commands.choices[name].add_argument("--dataset", type=Path, metavar="FOLDER", help=where)
 
     options = parser.parse_args(argv)
     jobs = {"report": print_report, "show": print_user, "page": write_page, "export": export}
     jobs[options.command](options)
 
 
-def add_dataset(command):
-    command.add_argument(
-        "--dataset", type=Path, metavar="FOLDER", help="the folder of the .item file, where none is in the data folder"
-    )
-
-
 def print_report(options):
-    print(*card_of(options.path, options.unasked_twos), sep="\n")
-
-
-def card_of(path, unasked_twos):
-    """The report card, as lines.  Raises InputError for a path to neither."""
-    # What takes long to import is imported here, so that --help and a typo are answered at once.
+    # What takes long to import is imported in functions, so that --help and a typo are answered at once.
+    path = options.path
     if (path / "status.npy").exists():
         from negatives.report import report_lines
         from negatives.stage import read_card
 
-        return report_lines(read_card(path))
-    from feedback.report_text import report_lines
-    from feedback.verdicts import report_on
+        card = read_card(path)
+    else:
+        from feedback.report_text import report_lines
+        from feedback.verdicts import report_on
 
-    labels = sorted(path.glob("*_train_augment.csv"))
-    if labels and not (path / "answers.jsonl").exists():  # those of --llm shuffled, say
-        path = labels[0]
-    return report_lines(report_on(path, unasked_twos))
+        card = read_json(path / "report.json") if (path / "report.json").exists() else report_on(path)
+    print(*report_lines(card), sep="\n")
 
 
 def print_user(options):
-    from feedback.decisions import refinements_below
     from feedback.decisions_text import show_lines
 
-    folders = options.folders
-    if not folders:
-        found = refinements_below(NEWEST)
-        if not found:
-            raise InputError(f"show {options.user}: no refinement lies below {NEWEST}/; name its folder")
-        folders = found[:1]
-        print(f"{found[0]}: the newest of {len(found)} refinement(s) below {NEWEST}/")
-        print(*(f"another: {folder}" for folder in found[1:]), "", sep="\n")
-    refinements, runs = sort_folders(folders)
+    refinements, runs = sort_folders(options.folders)
     if runs:
         raise InputError(f"{runs[0]}: is a run; main.py --recommend {options.user} --run {runs[0]} looks at it")
     train, refinements = read_all(refinements, options.dataset)
@@ -133,9 +105,8 @@ def write_page(options):
         runs = [load_run(folder, device="cpu") for folder in run_folders]
         raw = raw or locate_splits(run_folders[0], read_config(run_folders[0])["settings"])[1]
     train, refinements = read_all(folders, raw)
-    shown = [shown_of(run, train, refinements) for run in runs]
     path = options.out or options.folders[0] / "report.html"
-    page = page_of(train, refinements, shown)
+    page = page_of(train, refinements, runs)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda p: p.write_text(page, encoding="utf-8"))
     size = path.stat().st_size / 1e6
@@ -151,11 +122,11 @@ def export(options):
     if runs:
         raise InputError(f"{runs[0]}: is a run; main.py --recommend all --run {runs[0]} --out FILE writes its lists")
     train, (refined,) = read_all(refinements, options.dataset)
-    print(*FORMATS[options.format](table_of(refined, train), options.out, train.raw), sep="\n")
+    print(*FORMATS[options.format](table_of(refined, train), options.out), sep="\n")
 
 
 def sort_folders(folders):
-    """([folders of refinements], [run folders]).  Raises InputError for a folder that is neither."""
+    """([folders of refinements], [run folders])"""
     from feedback.decisions import is_refinement
 
     refinements, runs = [], []
@@ -171,41 +142,18 @@ def sort_folders(folders):
 
 
 def read_all(folders, raw):
-    """(Train, [Refinement]) of one or two folders.  raw: the folder of the .item file, None: the data set's own."""
+    """(Train, [Refinement]) of one or two folders.  raw: the folder of the .item file, if not the data set's."""
     from feedback.decisions import read_refinement, read_train, require_same_ratings
     from preparation.titles import item_files
 
     if not 1 <= len(folders) <= 2:
-        raise InputError(f"give one or two folders of refinements, such as {NEWEST}/ML-100K/feedback/NAME")
+        raise InputError("give one or two folders of refinements, such as data/ML-100K/feedback/NAME")
     if raw and not item_files(raw):
         raise InputError(f"--dataset {raw}: no .item file lies there")
     train = read_train(folders[0], raw)
     for folder in folders[1:]:
         require_same_ratings(folder, folder / "answers.jsonl", train)
     return train, [read_refinement(folder, train) for folder in folders]
-
-
-def shown_of(run, train, refinements):
-    """What the page shows of a finished run, a page.Run.  Raises InputError where it was trained on other ratings."""
-    from feedback.decisions import labels_in, require_same_ratings
-    from feedback.page import List, Run
-
-    require_same_ratings(run.folder, run.train_csv, train)
-    trained_on = labels_in(run.train_csv, train)
-    compared = []
-    for name, refinement in zip("AB" if len(refinements) > 1 else ["this page"], refinements, strict=True):
-        if refinement.labels:
-            differing = sum(refinement.labels[pair] != label for pair, label in trained_on.items())
-            compared.append(f"{differing} labels are not those of {name}" if differing else f"the labels of {name}")
-    notes = [f"{run.name}, trained on {run.train_csv}: {'; '.join(compared) or 'labels of its own'}."]
-    if not run.data.test_dislikes:
-        notes.append("This run holds out no dislikes, so its lists can show none of them.")
-    lists = {}
-    for user, items in run.recommend_all().groupby("user", sort=False).item:
-        liked, disliked = run.withheld(user, ""), run.withheld(user, "_dislikes")
-        marked = [(item, "liked" if item in liked else "disliked" if item in disliked else "") for item in items]
-        lists[user] = List(marked, len(liked), len(disliked))
-    return Run(run.folder, notes, lists)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Asking: every question once, answers kept as they come, and a model that does not answer stopped early."""
+"""Every question is asked once.  Answers are kept as they come, and a model that does not answer is stopped."""
 
 import json
 import time
@@ -19,101 +19,78 @@ REHEARSED = 10  # questions of --llm_dry_run
 def ask(way, train, path, settings, labels, log):
     """The records of all questions, those of earlier starts among them.
 
-    What a server refused to answer is asked again, until there are labels (their path) that nearly all questions went
-    into: runs are trained on these.  Raises InputError where a model answers too little to be trained on.
+    What a server refused to answer is asked again, until there are labels (their path).  Raises InputError where
+    a model answers too little to be trained on.
     """
+    checked = way.mode in ("generate", "score")  # the others answer whatever they are asked
     with Answers(path, settings) as answers:
-        earlier = latest(answers.records)
         wanted = {question.key for question in way.questions}
-        own = {question: record for question, record in earlier.items() if question in wanted}
-        refused = {question for question, record in own.items() if is_refusal(record, settings)}
-        if refused and labels.exists() and Coverage(way, path, own.values()).share() >= ENOUGH:
+        earlier, refused = latest(answers.records), set()
+        if settings.get("through") == "endpoint":  # whose reasons may have passed or been mended
+            refused = {key(record) for record in earlier.values() if record.get("reason") in (TOO_LONG, FILTERED)}
+            refused &= wanted
+        if refused and labels.exists():
             log(f"{len(refused)} refused questions stay unanswered; delete {labels} to ask them again")
             refused = set()
         # what was answered earlier is not asked again
-        left = [question for question in way.questions if question.key not in earlier or question.key in refused]
+        kept = earlier.keys() - refused
+        left = [question for question in way.questions if question.key not in kept]
         if left:
             again = f", {len(refused)} of them refused before" if refused else ""
             number = len(way.questions) - len(left)
             log(f"refining with {way.llm}: {len(left)} questions to ask{again}, {number} answered earlier")
-            coverage = Coverage(way, path, [earlier[question] for question in earlier.keys() - refused])
-            coverage.check_so_far()
-            try:
-                for record in tqdm(way.answer(left, train), "asking", len(left), unit="question", disable=None):
-                    answers.add(record)
-                    coverage.add(record)
-            except InputError as error:
-                if len(left) > len(refused) or coverage.stopped:
-                    raise
-                log(f"what was refused before stays unanswered, since it cannot be asked again ({error})")
+            so_far = [earlier[question] for question in kept]
+            if checked and len(so_far) >= FIRST_LOOK:
+                check(path, so_far, f"of the first {len(so_far)} questions")
+            for record in tqdm(way.answer(left, train), "asking", len(left), unit="question", disable=None):
+                answers.add(record)
+                so_far.append(record)
+                if checked and len(so_far) == FIRST_LOOK:
+                    check(path, so_far, f"of the first {FIRST_LOOK} questions")
         # the file may hold answers to more --llm_permutations than are wanted now
         records = [record for question, record in latest(answers.records).items() if question in wanted]
-    Coverage(way, path, records).check_whole(log)
+    if checked and records:
+        share = check(path, records, "of all questions")
+        if share < ENOUGH:
+            log(f"WARNING: only {share:.0%} of the items asked about are answered; one reply: {example(records)}")
     return records
 
 
-def is_refusal(record, settings):
-    """Whether a record stands for a server's refusal, which may have had passing or mended reasons."""
-    return settings.get("through") == "endpoint" and record.get("reason") in (TOO_LONG, FILTERED)
+def check(path, records, of_what):
+    """The share of items that have a verdict.  Raises InputError where it is below LEAST.
+
+    A model that does not answer must not look like one.
+    """
+    verdicts = [verdict for record in records for verdict in record["verdicts"]]
+    share = 1 - verdicts.count("unanswered") / max(len(verdicts), 1)
+    if share < LEAST:
+        raise InputError(
+            f"{path}: {of_what} only {share:.0%} of the items are answered, too few to train on (less "
+            f"than {LEAST:.0%}); one reply: {example(records)}; a model that thinks first needs some thousand "
+            "--llm_answer_tokens, others --llm_constrained, --llm_mode score or a --llm_prompt of their own; "
+            "delete the folder to ask anew"
+        )
+    return share
 
 
-class Coverage:
-    """How much of what a causal model is asked it answers.  A model that does not answer must not look like one."""
-
-    def __init__(self, way, path, records):
-        self.counts = way.mode in ("generate", "score")  # the others answer whatever they are asked
-        self.path, self.records, self.stopped = path, list(records), False
-
-    def add(self, record):
-        """Raises InputError at record FIRST_LOOK, where too little of those so far is answered."""
-        self.records.append(record)
-        if len(self.records) == FIRST_LOOK:
-            self.check_so_far()
-
-    def check_so_far(self):
-        if self.counts and len(self.records) >= FIRST_LOOK:
-            self.check(f"of the first {len(self.records)} questions")
-
-    def check_whole(self, log):
-        if self.counts and self.records:
-            self.check("of all questions")
-            share = self.share()
-            if share < ENOUGH:
-                log(f"WARNING: only {share:.0%} of the items asked about are answered; one reply: {self.example()}")
-
-    def share(self):
-        """The share of items that have a verdict."""
-        verdicts = [verdict for record in self.records for verdict in record["verdicts"]]
-        return 1 - verdicts.count("unanswered") / max(len(verdicts), 1)
-
-    def check(self, of_what):
-        """Raises InputError where the share of items that have a verdict is below LEAST."""
-        if self.share() < LEAST:
-            self.stopped = True
-            raise InputError(
-                f"{self.path}: {of_what} only {self.share():.0%} of the items are answered, too few to train on (less "
-                f"than {LEAST:.0%}); one reply: {self.example()}; a model that thinks first needs some thousand "
-                "--llm_answer_tokens, others --llm_constrained, --llm_mode score or a --llm_prompt of their own; "
-                "delete the folder to ask anew"
-            )
-
-    def example(self):
-        """One reply that could not be read, in short, or why there was none."""
-        record = next(record for record in self.records if "unanswered" in record["verdicts"])
-        raw = " ".join((record.get("raw") or [""])[0].split())
-        reason = record.get("reason", "not every item was judged")
-        return f"{raw[:300]!r} ({reason})" if raw else f"none ({reason})"
+def example(records):
+    """One reply that could not be read, in short, or why there was none."""
+    record = next(record for record in records if "unanswered" in record["verdicts"])
+    raw = " ".join((record.get("raw") or [""])[0].split())
+    reason = record.get("reason", "not every item was judged")
+    return f"{raw[:300]!r} ({reason})" if raw else f"none ({reason})"
 
 
 def rehearse(way, train, log):
-    """--llm_dry_run: ask ten questions, show one prompt and reply, and how long all would take.  Keeps no answer."""
+    """--llm_dry_run: ask ten questions, show one prompt and reply, and how long all would take."""
     if not way.questions:
         log("there is nothing to ask")
         return
-    places = np.linspace(0, len(way.questions) - 1, min(REHEARSED, len(way.questions))).round().astype(int)
-    trial = [way.questions[place] for place in dict.fromkeys(places.tolist())]
+    whole = len(way.questions)
+    places = np.linspace(0, whole - 1, min(REHEARSED, whole)).round().astype(int)
+    trial = [way.questions[place] for place in places]
     prompts = [way.show(question) for question in trial]
-    log(f"One question of {len(way.questions)}, about user {trial[0].user}, as it is sent:", "-" * 77)
+    log(f"One question of {whole}, about user {trial[0].user}, as it is sent:", "-" * 77)
     log(prompts[0][0], "-" * 77)
     start = time.perf_counter()
     records = list(way.answer(trial, train))
@@ -124,9 +101,12 @@ def rehearse(way, train, log):
     answered = sum("unanswered" not in record["verdicts"] for record in records)
     log(f"{answered} of {len(trial)} questions are answered")
     # a server's tokens are not known: four characters each, which holds for English
-    about = "about " if prompts[0][1] is None else ""
-    counts = [(len(text) / 4 if tokens is None else tokens) * requests for text, tokens, requests in prompts]
-    whole, tokens = len(way.questions), float(np.mean(counts))
-    requests = whole * np.mean([requests for *_, requests in prompts])
-    log(f"All {whole} questions have {about}{whole * tokens:,.0f} tokens ({tokens:.0f} each, {requests:,.0f} requests)")
+    about, counts = "", []
+    for text, tokens, requests in prompts:
+        if tokens is None:
+            about, tokens = "about ", len(text) / 4
+        counts.append((tokens * requests, requests))
+    tokens, requests = np.mean(counts, axis=0)
+    each = f"{tokens:.0f} each, {whole * requests:,.0f} requests"
+    log(f"All {whole} questions have {about}{whole * tokens:,.0f} tokens ({each})")
     log(f"{seconds:.2f} s a question, {whole * seconds / 3600:.1f} hours for all; no answer was kept")

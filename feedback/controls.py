@@ -1,8 +1,7 @@
 """Refinement without a model, to set every claim against: --llm rule, twos, random and shuffled.
 
-The first three give a verdict on every 2 and 3 of every user, so --unasked_twos does not matter to
-them.  The last takes somebody's labels and keeps everything about them but which ratings they
-name.
+The first three give a verdict on every 2 and 3 of every user, so --unasked_twos does not matter to them.
+The last takes somebody's labels and keeps everything about them but which ratings they name.
 """
 
 import numpy as np
@@ -15,21 +14,16 @@ LIKED_SHARE = {2: 993 / (993 + 5098), 3: 13110 / (13110 + 2859)}
 def answers(questions, train, control, seed):
     """Yields a record for each question.
 
-    rule: every 3 is liked, every 2 disliked.
-
-    twos: every 2 is disliked, and every 3 left open.
-
-    random: a 3 is liked with probability .821, a 2 with .163, independently.  That is what the
-    authors' labels come to if which items they name means nothing.
+    rule: every 3 is liked, every 2 disliked.  twos: every 2 is disliked, and every 3 left open.
+    random: a 3 is liked with probability .821, a 2 with .163, independently.  That is what the authors' labels
+    come to if which items they name means nothing.
     """
     number = {user: i for i, user in enumerate(train.user_ids)}
     for question in questions:
         _, stars = train.ratings[question.user]
         candidate_stars = stars[(stars == 2) | (stars == 3)]  # in the order of question.items
-        is_three = candidate_stars == 3
-        if control in ("rule", "twos"):
-            liked = is_three
-        else:
+        liked = is_three = candidate_stars == 3
+        if control == "random":
             # each user has a generator of their own, so that the order of users does not matter
             generator = np.random.default_rng([seed, number[question.user]])
             probability = np.where(is_three, LIKED_SHARE[3], LIKED_SHARE[2])

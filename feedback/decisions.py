@@ -10,17 +10,14 @@
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from feedback.prompts import PROMPT_VERSION
 from feedback.questions import TOO_LONG, TrainRatings, of_some_users, one_each, questions, whom_to_ask
 from feedback.report import mean_by_others, report
 from feedback.settings import answers_of_labels
-from feedback.verdicts import LABELS as LABEL_OF
 from feedback.verdicts import answers_about, labels_of, merge, original_of, says_so
 from llm.answers import key
 from options.refinement import RefinementSettings
@@ -40,7 +37,6 @@ class Train:
     """The train ratings as users gave them."""
 
     original: Path  # their CSV
-    raw: Path  # the folder of the .item file
     ratings: pd.DataFrame
     stars: dict  # (user, item) -> rating, in the order of the rows
     items: pd.DataFrame  # titles.item_table
@@ -54,31 +50,26 @@ class Refinement:
 
     folder: Path
     train: TrainRatings
-    settings: dict = field(default_factory=dict)  # what its answers were made with, {} without answers
+    settings: dict  # what its answers were made with, {} without answers
     records: dict = field(default_factory=dict)  # user -> records of answers
     judged: dict = field(default_factory=dict)  # of verdicts.merge
-    asked: dict = field(default_factory=dict)  # key -> Question, {} where they cannot be made again
-    labels: dict = field(default_factory=dict)  # (user, item) -> refined rating, {} before there are any
+    asked: dict = field(default_factory=dict)  # key -> Question; empty: they cannot be made again
+    labels: dict = field(default_factory=dict)  # (user, item) -> refined rating
     card: dict = field(default_factory=dict)  # of report.report, {} before there are labels
     notes: list = field(default_factory=list)  # what is missing or unusual, in whole sentences
-
-    @cached_property
-    def number(self):
-        """{item id: its number}"""
-        return {item: i for i, item in enumerate(self.train.item_ids)}
 
     @property
     def asked_by(self):
         """Who gave the answers, in words."""
-        mode = self.settings.get("mode")
-        return on_one_line(f"{self.settings.get('llm', 'unknown')}{f', mode {mode}' if mode else ''}")
+        llm, mode = self.settings.get("llm", "unknown"), self.settings.get("mode")
+        return on_one_line(f"{llm}, mode {mode}" if mode else str(llm))
 
 
 @dataclass
 class Profile:
-    """What a model read about a user: items with the number of questions that showed them, strongest first."""
+    """What a model read about a user."""
 
-    likes: list  # of (item number, questions)
+    likes: list  # numbers of the items that one of the questions showed, strongest first
     dislikes: list
     questions: int
     answers: list  # of (number of the question, what the model said to it or why there is no answer)
@@ -107,9 +98,8 @@ class Decision:
     @property
     def differs(self):
         """Whether two refinements disagree: on the label, or on the verdict where both have one."""
-        if len({said.label for said in self.said} - {None}) > 1:
-            return True
-        return len({said.verdict for said in self.said} & {"liked", "disliked"}) > 1
+        labels, verdicts = {said.label for said in self.said}, {said.verdict for said in self.said}
+        return len(labels - {None}) > 1 or {"liked", "disliked"} <= verdicts
 
 
 # ------------------------------------------------------------------------------- reading a folder
@@ -120,40 +110,28 @@ def is_refinement(folder):
     return (folder / ANSWERS).is_file() or any(folder.glob(LABELS))
 
 
-def refinements_below(folder):
-    """The folders of refinements below a folder, the newest first."""
-    changed = {}
-    for name in (ANSWERS, LABELS):
-        for path in sorted(folder.glob(f"**/feedback/*/{name}")):
-            changed[path.parent] = max(changed.get(path.parent, 0), path.stat().st_mtime)
-    return sorted(changed, key=lambda each: (-changed[each], each))
-
-
 def read_train(folder, raw=None):
     """The Train of a refinement's folder.
 
-    raw: the folder of the .item file, None: the data set's own.  Raises InputError where no train_original CSV lies
-    in the folder or the two above it.
+    raw: the folder of the .item file, None: the data set's own.  Raises InputError without a train_original CSV.
     """
     original = original_of(folder / ANSWERS)
-    raw = raw or folder_of_files(original)
+    if raw is None:
+        of_data = original.parent
+        if of_data.name.startswith("hold_out_"):
+            of_data = of_data.parent
+        raw = folder_of_atomic(of_data, of_data)
     ratings = read_ratings(original, ",", STARS)
     items = item_table(raw)
     item_ids = whom_to_ask(ratings, "confirmed").item_ids
     texts = item_texts(items, item_ids, genres=False)
     titles = [text or f"item {on_one_line(item)}" for text, item in zip(texts, item_ids, strict=True)]
     stars = dict(zip(zip(ratings.user, ratings.item, strict=True), ratings.rating, strict=True))
-    return Train(original, raw, ratings, stars, items, titles, texts.count(""))
-
-
-def folder_of_files(original):
-    """The folder of the data set's .inter and .item.  original: its train_original CSV, of one protocol or another."""
-    folder = original.parent.parent if original.parent.name.startswith("hold_out_") else original.parent
-    return folder_of_atomic(folder, folder)
+    return Train(original, ratings, stars, items, titles, texts.count(""))
 
 
 def require_same_ratings(folder, labels, train):
-    """Raises InputError where labels, a file of a folder that was given, refine other ratings than those of `train`."""
+    """Raises InputError where labels, a file in the folder, refine other ratings than those of `train`."""
     original = original_of(labels)
     if original.read_bytes() != train.original.read_bytes():
         raise InputError(f"{folder}: is about {original}, and not {train.original}; give folders of one split")
@@ -162,55 +140,52 @@ def require_same_ratings(folder, labels, train):
 def read_refinement(folder, train):
     """The Refinement in a folder.  Raises InputError where its files do not belong to the train ratings."""
     labels = next(iter(sorted(folder.glob(LABELS))), None)
-    of_answers, users, orders = (folder, None, 1) if (folder / ANSWERS).exists() else answers_of_labels(folder)
-    path = of_answers / ANSWERS
-    settings, records = answers_about(path, train.original) if path.exists() else ({}, [])
+    of_answers, users, orders = folder, None, 1
+    if not (folder / ANSWERS).exists():
+        of_answers, users, orders = answers_of_labels(folder)
+    path, settings, records = of_answers / ANSWERS, {}, []
+    if path.exists():
+        settings, records = answers_about(path, train.original)
     which = "ask" if settings.get("all_twos") else "confirmed"
     asked_about = whom_to_ask(train.ratings, which, train.items if settings.get("mode") else None)
     if users:  # the answers may be about more, of a start without --llm_users
         asked_about = of_some_users(asked_about, users, settings["seed"])
         records = [record for record in records if record["user"] in asked_about.candidates]
-    refinement = Refinement(folder, asked_about)
-    if not settings:
-        refinement.notes.append(
-            "There are labels but no answers: what was read and said, and by whom, is not kept here."
-        )
-    elif of_answers != folder:
-        refinement.notes.append(f"The answers lie in {of_answers}; the labels are made of {orders} order(s) of them.")
+    refinement = Refinement(folder, asked_about, settings)
     try:
-        fill_in(refinement, settings, records, labels, orders, train)
+        if labels:  # they are made of so many orders, of more that were asked
+            records = [record for record in records if record["permutation"] < orders]
+        fill_in(refinement, records, labels, train)
     except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
         hint = "delete its folder to ask anew"
         raise InputError(f"{path}: holds an answer that does not fit its ratings ({error!r:.60}); {hint}") from None
-    return with_notes(refinement, labels, train)
+
+    notes = refinement.notes
+    if not settings:
+        notes.append("There are labels but no answers: what was read and said, and by whom, is not kept here.")
+    elif of_answers != folder:
+        notes.append(f"The answers lie in {of_answers}; the labels are made of {orders} order(s) of them.")
+    add_notes(refinement, labels, train)
+    return refinement
 
 
-def fill_in(refinement, settings, records, labels, orders, train):
-    """Put answers and labels into a Refinement.  orders: those that the labels are made of, of more that were asked."""
-    records = [record for record in records if not labels or record["permutation"] < orders]
-    refinement.settings, refinement.judged = settings, merge(records)
+def fill_in(refinement, records, labels, train):
+    """Put answers and labels into a Refinement."""
+    refinement.judged = merge(records)
     for pair in refinement.judged:
         train.stars[pair]  # must be there
     for record in sorted(records, key=lambda record: (record["permutation"], record["part"])):
         refinement.records.setdefault(record["user"], []).append(record)
-    if settings.get("mode"):
+    if refinement.settings.get("mode"):
         refinement.asked = questions_asked(refinement, records, train)
     if labels:
-        refinement.labels = labels_in(labels, train)
-        refined = np.array(list(refinement.labels.values()))
+        refined = labels_of(labels, train.ratings, train.original)
+        refinement.labels = dict(zip(train.stars, refined, strict=True))
         refinement.card = report(refinement.train, records, refinement.judged, train.ratings, refined)
 
 
-def labels_in(path, train):
-    """{(user, item): rating} of a train CSV, refined or not, in the order of the train rows.
-
-    Raises InputError unless it is about the same pairs.
-    """
-    return dict(zip(train.stars, labels_of(path, train.ratings, train.original), strict=True))
-
-
-def with_notes(refinement, labels, train):
-    """The same, with a note for whatever is missing or at odds."""
+def add_notes(refinement, labels, train):
+    """Note whatever is missing or at odds."""
     notes = refinement.notes
     if train.untitled:
         notes.append(f"{train.untitled} of {len(train.titles)} items have no title here; {TITLED}.")
@@ -226,12 +201,6 @@ def with_notes(refinement, labels, train):
         )
     elif says_so(labels):
         notes.append("Whoever made these labels had the held-out dislikes at hand.")
-    if labels and refinement.judged:
-        said = {pair: verdict for pair, (verdict, _) in refinement.judged.items() if pair in refinement.train.pairs}
-        at_odds = sum(refinement.labels[pair] != LABEL_OF.get(said[pair], train.stars[pair]) for pair in said)
-        if at_odds:
-            notes.append(f"{at_odds} labels are not what these answers make of the ratings: one of the files changed.")
-    return refinement
 
 
 def questions_asked(refinement, records, train):
@@ -243,21 +212,16 @@ def questions_asked(refinement, records, train):
     if mode == "embed":
         made = one_each(refinement.train)
     else:
-        options = RefinementSettings(
-            llm_seed=settings["seed"],
-            llm_profile=settings["profile"],
-            llm_question_size=settings.get("question_size", 1),  # of mode score no question has a size
-            llm_permutations=1 + max((record["permutation"] for record in records), default=0),
-        )
-        made = questions(refinement.train, mode, options)
+        orders = 1 + max((record["permutation"] for record in records), default=0)
+        as_asked = {"llm_seed": settings["seed"], "llm_profile": settings["profile"], "llm_permutations": orders}
+        made = questions(refinement.train, mode, RefinementSettings(**as_asked))
     made = {question.key: question for question in made}
     asked = {}
     for record in records:
         question = made.get(key(record))
         if question is None or question.record(refinement.train)["items"] != record["items"]:
             return {}
-        whole = len(question.likes) + len(question.dislikes)
-        asked[question.key] = question.shortened(whole - record.get("profile_left_out", 0))
+        asked[question.key] = question.shortened(question.profile - record.get("profile_left_out", 0))
     return asked
 
 
@@ -267,21 +231,19 @@ def questions_asked(refinement, records, train):
 def decisions_of(refinements, user):
     """([Profile of each refinement], [Decision]) of a user.
 
-    The decisions are about all that was asked of the user and every other 2 and 3.  Those on which two refinements
-    disagree come first, and known ratings that were hidden among the candidates last.
+    They are about all that was asked of the user and every other 2 and 3.  Those on which two refinements disagree
+    come first, and known ratings that were hidden among the candidates last.
     """
     train = refinements[0].train
     stars_of = train.stars_of(user)
     places = [places_of(each, user) for each in refinements]
     wanted = {item for item, given in stars_of.items() if given in (2, 3)}.union(*places)
-    shown = np.array(sorted(wanted), int)
-    given = np.array([stars_of[item] for item in shown.tolist()])
-    means = mean_by_others(train, shown, given)
-    raters = train.item_count[shown] - 1
     decisions = []
-    for item, rated, mean, others in zip(shown.tolist(), given, means, raters.tolist(), strict=True):
+    for item in sorted(wanted):
         said = [said_of(each, user, item, of[item]) for each, of in zip(refinements, places, strict=True)]
-        decisions.append(Decision(item, float(rated), float(mean) if others else None, others, said))
+        stars, raters = stars_of[item], int(train.item_count[item]) - 1
+        others = float(mean_by_others(train, item, stars)) if raters else None
+        decisions.append(Decision(item, float(stars), others, raters, said))
     return [profile_of(each, user) for each in refinements], sorted(decisions, key=rank_of)
 
 
@@ -291,11 +253,11 @@ def rank_of(decision):
 
 
 def places_of(refinement, user):
-    """{item number: [(number of the question, number in its list)]}, both from 1, of what was asked about a user."""
+    """{item number: [(number of the question, number in its list)]}, both from 1"""
     places = defaultdict(list)
     for question, record in enumerate(refinement.records.get(user, []), 1):
         for place, item in enumerate(record["items"], 1):
-            places[refinement.number[item]].append((question, place))
+            places[refinement.train.number[item]].append((question, place))
     return places
 
 
@@ -307,9 +269,8 @@ def said_of(refinement, user, item, places):
     if not refinement.settings:
         verdict = "not kept"
     known = bool(places) and pair not in refinement.train.pairs
-    with_scores = any("scores" in record for record in records)
-    several = len(places) > 1
-    score = margin if (with_scores or several) and margin is not None and math.isfinite(margin) else None
+    is_score = len(places) > 1 or any("scores" in record for record in records)
+    score = margin if is_score and margin is not None and math.isfinite(margin) else None
     if not any("raw" in record for record in records):
         places = []
     return Said(verdict, score, places, refinement.labels.get(pair), known)
@@ -318,22 +279,27 @@ def said_of(refinement, user, item, places):
 def profile_of(refinement, user):
     """The Profile of a user."""
     records = refinement.records.get(user, [])
-    shown = {"likes": {}, "dislikes": {}}  # item -> how many questions showed it, in the order of the first
-    answers = []
+    likes, dislikes, answers = {}, {}, []  # the items as keys, in the order in which they are shown
     for number, record in enumerate(records, 1):
-        said = " | after a reminder: ".join(map(on_one_line, map(str, record.get("raw", []))))
-        if len(said) > LONGEST_ANSWER:
-            said = f"{said[:LONGEST_ANSWER]} ... ({len(said)} characters)"
-        reason = f"unanswered: {on_one_line(str(record['reason']))}" if record.get("reason") else ""
-        if said or reason:
-            answers.append((number, "; ".join(filter(None, [said, reason]))))
+        said = answer_in_words(record)
+        if said:
+            answers.append((number, said))
         question = refinement.asked.get(key(record))
         if question and record.get("reason") != TOO_LONG:
-            for side, counts in shown.items():
-                for item in getattr(question, side).tolist():
-                    counts[item] = counts.get(item, 0) + 1
-    likes, dislikes = (list(counts.items()) for counts in shown.values())
-    return Profile(likes, dislikes, len(records), answers, why_no_profile(refinement, user))
+            likes |= dict.fromkeys(question.likes.tolist())
+            dislikes |= dict.fromkeys(question.dislikes.tolist())
+    return Profile(list(likes), list(dislikes), len(records), answers, why_no_profile(refinement, user))
+
+
+def answer_in_words(record):
+    """What the model said, and why there is no answer; "" where it gave scores."""
+    said = " | after a reminder: ".join(on_one_line(str(text)) for text in record.get("raw", []))
+    if len(said) > LONGEST_ANSWER:
+        said = f"{said[:LONGEST_ANSWER]} ... ({len(said)} characters)"
+    parts = [said] if said else []
+    if record.get("reason"):
+        parts.append(f"unanswered: {on_one_line(str(record['reason']))}")
+    return "; ".join(parts)
 
 
 def why_no_profile(refinement, user):

@@ -19,9 +19,10 @@ def show_lines(train, refinements, user):
     profiles, decisions = decisions_of(refinements, user)
     stars_of = refinements[0].train.stars_of(user)
     lines = [f"User {on_one_line(user)}, {len(stars_of)} train ratings of {train.original.name}"]
-    names = ["AB"[number] if len(refinements) > 1 else "" for number in range(len(refinements))]
+    several = len(refinements) > 1
+    names = ["A", "B"] if several else [""]
     for name, refinement, profile in zip(names, refinements, profiles, strict=True):
-        lines += ["", f"{name}{': ' if name else ''}{refinement.folder}"]
+        lines += ["", f"{name}: {refinement.folder}" if several else str(refinement.folder)]
         if refinement.settings:
             lines.append(f"Verdicts by {refinement.asked_by}; {profile.questions} question(s) about this user")
         lines += [f"Note: {note}" for note in refinement.notes]
@@ -30,12 +31,14 @@ def show_lines(train, refinements, user):
 
     differing = [decision for decision in decisions if decision.differs]
     agreed = decisions[len(differing) :]
-    if len(refinements) > 1:
+    if several:
         lines += ["", f"Decisions on which they disagree: {len(differing)} of {len(decisions)}"]
         lines += table(differing, names, train.titles)
-    lines += ["", f"{'The other decisions' if len(refinements) > 1 else 'Decisions'}: {len(agreed)}"]
+    lines += ["", f"{'The other decisions' if several else 'Decisions'}: {len(agreed)}"]
     lines += table(agreed, names, train.titles)
-    return lines + [KNOWN] * any(said.known for decision in decisions for said in decision.said)
+    if any("(known)" in line for line in lines):
+        lines.append(KNOWN)
+    return lines
 
 
 def lines_on_profile(profile, stars_of, titles):
@@ -44,9 +47,7 @@ def lines_on_profile(profile, stars_of, titles):
     lines = []
     for side, items in (("liked", profile.likes), ("disliked", profile.dislikes)):
         lines.append(f"The model read that the user {side}: {len(items)}")
-        for item, questions in items:
-            part = "" if questions == profile.questions else f"  (in {questions} of {profile.questions} questions)"
-            lines.append(f"  {stars_of[item]:g}  {titles[item]}{part}")
+        lines += [f"  {stars_of[item]:g}  {titles[item]}" for item in items]
     return lines
 
 
@@ -54,8 +55,10 @@ def table(decisions, names, titles):
     """Rows under a heading, aligned.  names: of the refinements, "" for an only one."""
     if not decisions:
         return []
-    said = [f"{word} {name}".strip() for name in names for word in ("verdict", "score", "label")]
-    rows = [["stars", "others", *said, "title"]]
+    heads = ["stars", "others"]
+    for name in names:
+        heads += [f"{word} {name}".strip() for word in ("verdict", "score", "label")]
+    rows = [[*heads, "title"]]
     for decision in decisions:
         others = "-" if decision.others is None else f"{decision.others:.2f} of {decision.raters}"
         row = [f"{decision.stars:g}", others]

@@ -11,18 +11,17 @@ METHOD_VERSION = 2  # raise it when verdicts would differ, so that old answers a
 def answers(questions, train, texts, weights, device):
     """Yields a record for each question."""
     vectors = encode_texts(texts, weights, device)
-    for question in questions:
-        yield answer(question, train, vectors)
+    yield from (answer(question, train, vectors) for question in questions)
 
 
 def answer(question, train, vectors):
     """The record of a question about all of a user's candidates.
 
-    Score of an item = mean similarity to the user's likes (4, 5) minus mean similarity to the
-    dislikes (1, and 2 where 2s are not candidates), the item itself left out.  The user's
-    threshold is the score that calls as large a share of the known likes and dislikes "liked" as
-    the user did.  Without a like or a dislike there is nothing to calibrate on and every candidate
-    stays unanswered.  Of thumbs the candidates themselves are the dislikes, so it takes two.
+    Score of an item = mean similarity to the user's likes (4, 5) minus mean similarity to the dislikes (1,
+    and 2 where 2s are not candidates), the item itself left out.  The user's threshold is the score that calls
+    as large a share of the known likes and dislikes "liked" as the user did.  Without a like or a dislike there
+    is nothing to calibrate on and every candidate stays unanswered.  Of thumbs the candidates themselves are the
+    dislikes, so it takes two.
     """
     likes, dislikes = question.likes, question.dislikes  # the whole profile
     needed = 2 if train.two_valued else 1

@@ -1,12 +1,10 @@
 """The refinement's questions to a model behind an OpenAI-compatible interface."""
 
-import re
-
 import numpy as np
 
-from feedback import prompts, reading
-from feedback.questions import FILTERED, picked, scored, too_long, unanswered
-from llm.replies import in_short
+from feedback import prompts
+from feedback.questions import FILTERED, TOO_LONG, picked, scored, unanswered
+from llm.messages import defused
 from llm.server import Filtered, Refused, Server, choice_of
 from utils import InputError
 
@@ -34,46 +32,32 @@ class Endpoint(Server):
     def answers(self, questions, train, texts):
         """Yields a record for each question, in the order in which the answers come."""
         texts = [defused(text) for text in texts]
-        ask = self.judge if self.mode == "score" else self.choose
 
-        def ask_or_leave(question):
+        def answer(question):
             try:
-                return ask(question, train, texts)
+                if self.mode == "score":
+                    return self.judge(question, train, texts)
+                return picked(self.ask(self.request(question, texts)), train)
             except Filtered:  # this one; the others may pass
                 return unanswered(question, train, FILTERED)
 
-        return self.ask_all(ask_or_leave, questions)
+        return self.ask_all(answer, questions)
+
+    def request(self, question, texts):
+        return prompts.which_of_these(self.domain, question, texts, True, self.template, self.room)
 
     def show(self, question, texts):
-        """(prompt of a request as it is sent, None for its tokens, which the server counts, requests of a question)."""
+        """(prompt of a request, None for its tokens, which the server counts, requests of a question)"""
         texts = [defused(text) for text in texts]
         if self.mode == "generate":
-            return prompts.pick(self.domain, question, texts, chat=True, template=self.template), None, 1
+            return self.request(question, texts).write(question.profile)[0], None, 1
         items = {texts[item] for item in question.items}
-        item = prompts.whether(self.domain, texts[question.items[0]], chat=True, template=self.template)
-        return prompts.about(self.domain, question, texts, self.template) + item, None, len(items)
+        return self.whether(question, texts, texts[question.items[0]]), None, len(items)
 
-    def choose(self, question, train, texts):
-        """Mode generate: which of these?"""
-
-        def ask(shorter, *more):
-            message = prompts.pick(self.domain, shorter, texts, chat=True, template=self.template)
-            return self.say([message, *more], self.room)
-
-        fitted = self.shorten(question, ask)
-        if not fitted:
-            return too_long(question, train)
-        (text, finished), left_out = fitted
-        raw, titles = [text], [texts[item] for item in question.items]
-        liked = reading.parse(text, finished, titles)
-        if liked is None:
-            # once more, with what was said and a reminder of how to answer
-            fitted = self.shorten(question, lambda shorter: ask(shorter, in_short(text), prompts.REMINDER))
-            if fitted:
-                (again, finished), _ = fitted
-                raw.append(again)
-                liked = reading.parse(again, finished, titles)
-        return picked(question, train, liked, raw, profile_left_out=left_out)
+    def whether(self, question, texts, text):
+        """The prompt of mode score about the item with this text."""
+        profile = prompts.about(self.domain, question, texts, self.template)
+        return profile + prompts.whether(self.domain, text, chat=True, template=self.template)
 
     def judge(self, question, train, texts):
         """Mode score: would this person like it?  One request an item."""
@@ -81,18 +65,17 @@ class Endpoint(Server):
         # so that what may not fit shows at once, and in an order that is the same every time
         longest_first = sorted(distinct, key=lambda text: (-len(text), text))
 
-        def ask(shorter):
-            profile = prompts.about(self.domain, shorter, texts, self.template)
+        def ask(kept):
             scores = {}
             for text in longest_first:
-                body = self.body([profile + prompts.whether(self.domain, text, chat=True, template=self.template)])
-                body |= {"max_tokens": 1, "logprobs": True, "top_logprobs": 20}
-                scores[text] = self.request("POST", "chat/completions", yes_minus_no, body)
+                body = self.body([self.whether(question.shortened(kept), texts, text)], max_tokens=1)
+                body |= {"logprobs": True, "top_logprobs": 20}
+                scores[text] = self.send("POST", "chat/completions", yes_minus_no, body)
             return scores
 
-        fitted = self.shorten(question, ask)
+        fitted = self.shorten(question.profile, ask)
         if not fitted:
-            return too_long(question, train)
+            return unanswered(question, train, TOO_LONG)
         score_of, left_out = fitted
         scores = [score_of[texts[item]] for item in question.items]
         return scored(question, train, scores, profile_left_out=left_out)
@@ -101,8 +84,8 @@ class Endpoint(Server):
 def yes_minus_no(reply):
     """Log-probability of Yes minus that of No as the first token, in any spelling.
 
-    A word that is not among the listed tokens counts as the least probable of them.  None where
-    neither is.  Raises Refused where there are no logprobs, Filtered where a filter has kept the answer back.
+    A word that is not among the listed tokens counts as the least probable of them.  None where neither is.
+    Raises Refused where there are no logprobs, Filtered where a filter has kept the answer back.
     """
     found = choice_of(reply).get("logprobs")
     if not found:
@@ -122,12 +105,3 @@ def yes_minus_no(reply):
     yes = np.logaddexp.reduce(given["yes"] or [least])
     no = np.logaddexp.reduce(given["no"] or [least])
     return round(float(max(yes, LEAST_LOGPROB) - max(no, LEAST_LOGPROB)), 6)
-
-
-def defused(text):
-    """A title in which nothing looks like a control token.
-
-    Here it cannot be kept apart from the template: the server reads the whole prompt at once.
-    """
-    text = re.sub(r"\[(?=/?[A-Z_]+\])", "[ ", text)  # [INST]
-    return re.sub(r"<(?=[^\s<>]+>)", "< ", text)  # <|im_start|>

@@ -10,56 +10,35 @@ What loads them: docs/use_elsewhere.md.
 import numpy as np
 import scipy.sparse
 
-from preparation.files import encode, read_table, sort_ids
+from preparation.files import encode, sort_ids
 from preparation.own import INTER, write_atomic_file
 from utils import InputError, require_table_path, write_atomically, write_npz, write_table
 
 
-def to_csv(table, path, raw):
+def to_csv(table, path):
     """Write the table in the form that the end of the path says.  Returns the lines that say so."""
     write_table(path, table)
     return [f"{path}: {len(table)} ratings, {in_counts(table)}"]
 
 
-def to_recbole(table, path, raw):
-    """Write the folder `path` with RecBole's NAME.inter in it.
-
-    raw: the folder of the data set's own .inter, whose timestamps are taken over where every row has one.
-    """
-    atomic = table[["user", "item"]].assign(rating=table.refined)
-    timestamps = timestamps_of(table, raw)
-    if timestamps is not None:
-        atomic["time"] = timestamps
+def to_recbole(table, path):
+    """Write the folder `path` with RecBole's NAME.inter in it."""
     broken = table.user.str.contains("\t") | table.item.str.contains("\t")
     if broken.any():
         raise InputError(f"{path}: ids with a tab in them, such as {table.user[broken].iloc[0]!r}, cannot be written")
     path.mkdir(parents=True, exist_ok=True)
     file = path / f"{path.name}.inter"
+    atomic = table[["user", "item"]].assign(rating=table.refined)
     write_atomically(file, lambda p: write_atomic_file(p, atomic, INTER))
-    beside = "with timestamps" if timestamps is not None else "without timestamps, which are not at hand for every row"
     how = f'dataset="{path.name}" and data_path="{path.parent}" read it'
-    return [f"{file}: {len(table)} refined ratings, {in_counts(table)}, {beside}; {how}"]
+    return [f"{file}: {len(table)} refined ratings, {in_counts(table)}; {how}"]
 
 
-def timestamps_of(table, raw):
-    """(rows,) of the .inter in a folder, the last of a pair rated twice; None where one is missing."""
-    files = sorted(raw.glob("*.inter"))
-    if len(files) != 1:
-        return None
-    wanted = {"user": ["user_id"], "item": ["item_id"], "timestamp?": ["timestamp"]}
-    rows = read_table(files[0], "\t", wanted)
-    if "timestamp" not in rows:
-        return None
-    rows = rows.astype({"user": str, "item": str}).sort_values("timestamp", kind="stable")
-    rows = rows.drop_duplicates(["user", "item"], keep="last")
-    found = table[["user", "item"]].merge(rows, how="left", on=["user", "item"]).timestamp.to_numpy()
-    return None if np.isnan(found).any() else found
-
-
-def to_implicit(table, path, raw):
-    """Write a scipy.sparse CSR matrix (users, items) of 1 and -1, and the ids of its rows and columns beside it."""
+def to_implicit(table, path):
+    """Write a CSR matrix (users, items) of 1 and -1, and the ids of its rows and columns beside it."""
     user_ids, item_ids = sort_ids(table.user.unique()), sort_ids(table.item.unique())
-    users, items = encode(table.user.astype("category"), user_ids), encode(table.item.astype("category"), item_ids)
+    users = encode(table.user.astype("category"), user_ids)
+    items = encode(table.item.astype("category"), item_ids)
     sign = np.select([table.refined >= 4, table.refined <= 1], [1, -1], 0).astype(np.float32)
     kept = sign != 0
     shape = len(user_ids), len(item_ids)

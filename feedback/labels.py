@@ -7,6 +7,7 @@ What they mean: docs/refinement.md.  Refined ratings in other libraries' formats
 """
 
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -31,21 +32,21 @@ NOT_HERE = {"llm", "llm_dry_run", "llm_labels", "llm_shuffle"}  # flags that are
 MODELS_BELOW = Path(__file__).resolve().parents[1] / "data"  # where main.py keeps the files of language models, too
 
 
-def say(*lines):
-    print(*lines, sep="\n")
+say = partial(print, sep="\n")
 
 
 def refine(ratings, items=None, llm="rule", folder=None, device="auto", log=say, **flags):
-    """Ratings with two more columns: refined, the rating that training would see, and decision, what became of it.
+    """Ratings with two more columns: refined, the rating that training would see, and decision.
 
-    ratings: a DataFrame with user, item and rating (whole stars, 1 to 5), each pair once; other columns, such as
-    timestamp, stay.  items: a DataFrame with item, title and, if known, year and genre; rule, twos and random do
-    without.  llm: as --llm of main.py.  folder: where answers are kept, so that the same call goes on where it was
-    interrupted; a language model needs one, and llm_feedback.py looks at what lies in it.  flags: those of main.py for
-    refinement, such as llm_mode="score", unasked_twos="ask" or llm_url; data_dir, the folder of downloaded models.
+    ratings: a DataFrame with user, item and rating (whole stars, 1 to 5), each pair once; other columns stay.
+    items: a DataFrame with item, title and, if known, year and genre; rule, twos and random do without.
+    llm: as --llm of main.py.
+    folder: where answers are kept, so that the same call goes on where it was interrupted; a model needs one.
+    flags: those of main.py for refinement, such as llm_mode="score"; data_dir, the folder of downloaded models.
+    log: called with the lines that main.py prints.
 
-    decision is positive (4 and 5), liked, confirmed negative (1s too), unanswered, or neutral (nobody asked).  Raises
-    InputError for what cannot be used; nothing is asked then.  log: called with the lines that main.py prints.
+    decision is positive (4 and 5), liked, confirmed negative (1s too), unanswered, or neutral (nobody asked).
+    Raises InputError for what cannot be used; nothing is asked then.
     """
     options = settings_of(llm, flags)
     train = text_of_ratings(ratings)
@@ -55,7 +56,11 @@ def refine(ratings, items=None, llm="rule", folder=None, device="auto", log=say,
     where = TemporaryDirectory() if folder is None else nullcontext(folder)
     with where as path:
         base = Path(path)
-        write_once(base / f"{NAME}_train_original.csv", train)
+        base.mkdir(parents=True, exist_ok=True)
+        original = base / f"{NAME}_train_original.csv"
+        if original.exists() and original.read_text(encoding="utf-8") != train:
+            raise InputError(f"{base}: was begun with other ratings; give another folder, or delete it to ask anew")
+        write_atomically(original, lambda p: p.write_text(train, encoding="utf-8"))
         if items is not None:
             write_atomically(base / f"{NAME}.item", lambda p: write_atomic_file(p, described, ITEM))
         device = hardware.pick_device(device)
@@ -103,12 +108,13 @@ def text_of_ratings(ratings):
 
 
 def table_of_items(items):
-    """The rows of an .item file.  Line breaks in titles become spaces, and genres are set apart by spaces."""
+    """The rows of an .item file: titles on one line, genres set apart by spaces."""
     require_columns("items", items, ("item", "title"))
     table = pd.DataFrame({"item": tokens(items["item"], "items, column item")})
     for name in ("title", "year", "genre"):
-        cells = items[name].to_numpy() if name in items else [""] * len(items)
-        table[name] = [on_one_line(in_words(cell)) for cell in cells]
+        table[name] = ""
+        if name in items:
+            table[name] = [on_one_line(in_words(cell)) for cell in items[name]]
     table["genre"] = table.genre.str.replace("|", " ", regex=False)
     return table
 
@@ -121,47 +127,39 @@ def require_columns(what, table, names):
 
 
 def tokens(column, where):
-    """Ids as text, (rows,).  Raises InputError for one that is missing, or that a table with tabs cannot hold."""
-    ids = [in_words(cell) for cell in column]
-    for row, token in zip(column.index, ids, strict=True):
+    """Ids as text, (rows,).  Raises InputError for one that a table with tabs cannot hold."""
+    ids = []
+    for row, cell in zip(column.index, column, strict=True):
+        token = in_words(cell)
         if not token.strip() or token != on_one_line(token):
             raise InputError(f"{where}, row {row}: {token!r} is no id: it is on one line, without spaces around it")
+        ids.append(token)
     return ids
 
 
 def in_words(cell):
-    """A cell as text, "" where it is missing; 1995.0, as pandas has whole numbers beside missing ones, is "1995"."""
+    """A cell as text; "" where it is missing, "1995" of 1995.0, which pandas makes beside missing ones."""
     if pd.isna(cell):
         return ""
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
-def write_once(path, text):
-    """Write the ratings that a folder is about.  Raises InputError where it is about others."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise InputError(f"{path.parent}: was begun with other ratings; give another folder, or delete it to ask anew")
-    write_atomically(path, lambda p: p.write_text(text, encoding="utf-8"))
-
-
 def table_of(refined, train):
     """A DataFrame user, item, rating, refined, decision of a decisions.Refinement, in the order of the train rows.
 
-    train: its decisions.Train.  Of labels without answers it is not known who was asked about what, and what they left
-    as it was is neutral.  Raises InputError where there are no labels yet.
+    train: its decisions.Train.  What labels without answers left as it was is neutral: who was asked is not known.
+    Raises InputError where there are no labels yet.
     """
     if not refined.labels:
-        raise InputError(f"{refined.folder}: holds answers but no labels (..._train_augment.csv) yet; {WHERE_LABELS}")
+        where = "the same command of main.py goes on, or they lie in a folder beside it whose name begins as this one's"
+        raise InputError(f"{refined.folder}: holds answers but no labels (..._train_augment.csv) yet; {where}")
     asked = refined.train.pairs if refined.settings else set()
-    users, items = zip(*train.stars, strict=True)
-    rating, labels = (np.array(list(values.values())) for values in (train.stars, refined.labels))
-    was_asked = [pair in asked for pair in train.stars]
-    decision = np.select(
-        [rating >= 4, labels >= 4, labels <= 1, was_asked], ["positive", "liked", "confirmed negative", "unanswered"],
-        "neutral",
-    )  # fmt: skip
-    columns = {"user": users, "item": items, "rating": rating, "refined": labels, "decision": decision}
-    return pd.DataFrame(columns)
-
-
-WHERE_LABELS = "the same command of main.py goes on, or they lie in a folder beside it whose name begins as this one's"
+    table = pd.DataFrame(list(train.stars), columns=["user", "item"])
+    table["rating"], table["refined"] = list(train.stars.values()), list(refined.labels.values())
+    cases = {
+        "positive": table.rating >= 4,
+        "liked": table.refined >= 4,
+        "confirmed negative": table.refined <= 1,
+        "unanswered": [pair in asked for pair in train.stars],
+    }
+    return table.assign(decision=np.select(list(cases.values()), list(cases), "neutral"))

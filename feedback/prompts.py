@@ -1,15 +1,17 @@
 """What a causal language model is told.
 
-Two ways of asking.  generate: numbered items, the answer is a list of numbers.  score: one item,
-the answer is Yes or No, of which only the probabilities are looked at.  Titles are data: nothing
-in them may end a list or a message.
+Two ways of asking.  generate: numbered items, the answer is a list of numbers.  score: one item, the answer is
+Yes or No, of which only the probabilities are looked at.  Titles are data: nothing in them may end a list or a message.
 """
 
 import re
+from functools import partial
 
 import numpy as np
 
+from feedback import reading
 from llm.messages import CUE, answer
+from llm.request import Request
 from utils import InputError
 
 # raised when a wording changes, so that answers to other words are not mixed
@@ -48,13 +50,25 @@ def pick(domain, question, texts, chat, template=None):
     if template:
         return fill(template, domain, question, texts) + ending(chat)
     several = DOMAINS[domain][1]
-    lines = []
-    example = example_lines(question, texts)
+    lines, example = [], example_lines(question, texts)
     if example:
-        lines += [f"Which of these {several} does this person like?", *example, ""]
-    lines += [f"Which of these {several} would this person like? {NUMBERS_ONLY}"]
+        lines = [f"Which of these {several} does this person like?", *example, ""]
+    lines.append(f"Which of these {several} would this person like? {NUMBERS_ONLY}")
     lines += numbered(question.items, texts)
     return about(domain, question, texts) + "\n".join(lines) + ending(chat)
+
+
+def which_of_these(domain, question, texts, chat, template, room):
+    """pick() as a Request.  room: tokens of an answer."""
+
+    def write(kept, *said):
+        messages = [pick(domain, question.shortened(kept), texts, chat, template)]
+        if said:
+            messages += [*said, REMINDER if chat else f"\n{REMINDER}\n{CUE}"]
+        return messages
+
+    titles = [texts[item] for item in question.items]
+    return Request(question, write, question.profile, partial(reading.parse, titles=titles), room, len(titles))
 
 
 def whether(domain, text, chat, template=None):
@@ -63,10 +77,6 @@ def whether(domain, text, chat, template=None):
         return fill(halves(template)[1], domain, item=text) + ending(chat)
     one = DOMAINS[domain][0]
     return f"Would this person like the {one} {text}? Answer Yes or No." + ending(chat)
-
-
-def reminder(chat):
-    return REMINDER if chat else f"\n{REMINDER}\n{CUE}"
 
 
 def ending(chat):
@@ -83,21 +93,17 @@ def numbered(items, texts):
 
 
 def example_lines(question, texts):
-    example = worked_example(question)
-    if not example:
-        return []
-    items, numbers = example
-    return [*numbered(items, texts), f"{CUE} {answer(numbers)}"]
+    items, numbers = worked_example(question)
+    return [*numbered(items, texts), f"{CUE} {answer(numbers)}"] if numbers else []
 
 
 def worked_example(question):
-    """(items, numbers of the liked ones) from the user's strongest likes and dislikes.
+    """(items, numbers of the liked ones) from the user's strongest likes and dislikes, none where either side is empty.
 
-    None where either side is empty, since "all of them" must not be taught.  Each question has its own length, count
-    of likes and order, so that neither a place nor a count is taught: a small model repeats what it is shown.
+    Each question has its own length, count of likes and order: a small model repeats what it is shown.
     """
     if not (len(question.likes) and len(question.dislikes)):
-        return None
+        return [], []
     generator = np.random.default_rng(question.items)
     likes = question.likes[: generator.integers(1, EXAMPLE_SIDE + 1)]
     dislikes = question.dislikes[: generator.integers(1, EXAMPLE_SIDE + 1)]
@@ -110,7 +116,7 @@ def worked_example(question):
 
 
 def read_template(path, mode):
-    """The text of --llm_prompt, None where none is given.  Raises InputError for one that cannot be asked in a mode."""
+    """The text of --llm_prompt, None without one.  Raises InputError for one that the mode cannot ask."""
     if path is None:
         return None
     try:
@@ -120,22 +126,21 @@ def read_template(path, mode):
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise InputError(f"--llm_prompt {path}: cannot be read ({reason})") from None
     names = PLACE.findall(template)
-    needed = "item" if mode == "score" else "items"
+    needed, strange = ("item", {"items", "example"}) if mode == "score" else ("items", {"item"})
     for name in ("likes", "dislikes", needed):
         if names.count(name) != 1:
             found = f"{{{name}}} stands in it {names.count(name)} times"
             wanted = f"{{likes}}, {{dislikes}} and {{{needed}}}"
             raise InputError(f"--llm_prompt {path}: {found}; mode {mode} needs {wanted} once each")
-    strange = {"score": {"items", "example"}, "generate": {"item"}}[mode] & set(names)
-    if strange:
-        raise InputError(f"--llm_prompt {path}: {{{strange.pop()}}} is for the other --llm_mode; leave it out")
+    for name in strange & set(names):
+        raise InputError(f"--llm_prompt {path}: {{{name}}} is for the other --llm_mode; leave it out")
     if mode == "score" and {"likes", "dislikes"} & set(PLACE.findall(halves(template)[1])):
         raise InputError(f"--llm_prompt {path}: {{item}} must stand on a line below {{likes}} and {{dislikes}}")
     return template
 
 
 def halves(template):
-    """(what comes above the line with {item}, the rest): the profile, which is read once, and the question."""
+    """(the profile, which is read once; the question): what is above the line with {item}, and the rest."""
     cut = template.rfind("\n", 0, template.index("{item}")) + 1
     return template[:cut], template[cut:]
 
@@ -143,10 +148,9 @@ def halves(template):
 def fill(template, domain, question=None, texts=None, item=""):
     """A template with titles in it.  Braces in titles mean nothing."""
     one, several = DOMAINS[domain]
-    values = {"one": one, "several": several, "item": item}
+    lines = {"one": [one], "several": [several], "item": [item]}
     if question is not None:
-        values |= {"likes": listed(question.likes, texts) or ["none"]}
-        values |= {"dislikes": listed(question.dislikes, texts) or ["none"]}
-        values |= {"items": numbered(question.items, texts), "example": example_lines(question, texts)}
-        values |= {name: "\n".join(lines) for name, lines in values.items() if isinstance(lines, list)}
-    return PLACE.sub(lambda place: values[place[1]], template)
+        lines["likes"] = listed(question.likes, texts) or ["none"]
+        lines["dislikes"] = listed(question.dislikes, texts) or ["none"]
+        lines["items"], lines["example"] = numbered(question.items, texts), example_lines(question, texts)
+    return PLACE.sub(lambda place: "\n".join(lines[place[1]]), template)

@@ -93,7 +93,7 @@ def parse(text, finished, titles):
 
 
 def names_others(text, n):
-    """Whether an answer is a list with numbers beyond 1..n: they are skipped, but such a model only counts."""
+    """Whether an answer is a list with numbers beyond 1..n, which are skipped."""
     line = (drop_reasoning(text) or "").strip()
     if len(line) > LONGEST_LINE or not RUN.fullmatch(line):
         return False
@@ -117,7 +117,7 @@ def liked_alone(numbers, n, none=False):
 
 
 def from_verdicts(verdicts, n):
-    """{number: whether liked} -> what is said of each item.  Where only likes are named, the others are not liked."""
+    """{number: whether liked} -> what is said of each item.  If only likes are named, the others are not liked."""
     if all(verdicts.values()):
         return liked_alone(verdicts, n)
     places = {number_in_list(number, n): verdict for number, verdict in verdicts.items()}
@@ -128,19 +128,14 @@ def from_verdicts(verdicts, n):
 
 
 def from_json(answer, n):
-    """(whether the answer is JSON, what it says).  Words around it must be known beside a list, not negative else."""
+    """(whether the answer is JSON, what it says): beside a list all words must be known, else not negative."""
     text = re.sub(r"^\s*```\w*|```\s*$", "", answer.strip(), flags=re.MULTILINE)
     found, begin, end = find_json(text, "{[")
-    if found is None:
+    outside = f"{text[:begin]} {text[end:]}".lower()
+    if found is None or re.search(r"[\d\[{]", outside):
         return False, None
-    outside = text[:begin] + " " + text[end:]
-    if re.search(r"[\d\[{]", outside):
-        return False, None
-    if isinstance(found, list) and not is_positive(outside.lower(), bare=True):
-        return True, None
-    if NEGATION.search(outside.lower()):
-        return True, None
-    return True, from_value(found, n)
+    known = isinstance(found, dict) or is_positive(outside, bare=True)
+    return True, from_value(found, n) if known and not NEGATION.search(outside) else None
 
 
 def from_value(found, n):
@@ -159,10 +154,9 @@ def from_value(found, n):
         return None
     (value,) = (values[name] for name in names)
     if isinstance(value, str):
-        numbers = RUN.fullmatch(value.strip())
         if value.lower().strip(" .") in ("none", "nothing", ""):
             return [False] * n
-        return liked_alone(re.findall(r"\d+", value), n) if numbers else None
+        return liked_alone(re.findall(r"\d+", value), n) if RUN.fullmatch(value.strip()) else None
     return from_value(value if isinstance(value, list) else [value], n)
 
 
@@ -214,7 +208,7 @@ def spelled_out(match):
 
 
 def numbers_in(line):
-    """(words, numbers) of a line that is a list of numbers, alone or among known words; None for any other."""
+    """(words, numbers) of a line that is a list of numbers, alone or among known words; else None."""
     if len(line) > LONGEST_LINE or COUNT.search(line):
         return None
     line = RANGE.sub(spelled_out, line)
@@ -233,10 +227,11 @@ def from_lines(lines, titles):
     denied = set()  # numbers below or among words that negate
     understood, is_answer, unclear, comment = True, False, False, ""
     for line in lines:
-        numbers, match = numbers_in(line), LISTED.fullmatch(line)
         if not line:
             continue
-        if match and says_something(*match.groups(), titles):
+        numbers, match = numbers_in(line), LISTED.fullmatch(line)
+        is_title, verdict, _ = beside_number(*match.groups(), titles) if match else (False, None, "")
+        if is_title or verdict is not None:
             listed.append((match[1], match[2], understood))
             comment = ""
         elif numbers:
@@ -276,18 +271,19 @@ def from_lines(lines, titles):
     return from_listed(listed, titles) if listed else None
 
 
-def says_something(number, rest, titles):
-    """Whether a line that begins with a number goes on with a verdict, or with the title of that number."""
-    is_title, rest = split_title(rest.strip(GAP), title_of(number, titles))
-    return is_title or verdict_of(rest) is not None
+def beside_number(number, rest, titles):
+    """(whether a line goes on with its number's title, the verdict in it or None, what stands beside)"""
+    place = number_in_list(number, len(titles))
+    title = "" if place is None else " ".join(clean_lines(titles[place])).strip(GAP)
+    is_title, rest = split_title(rest.strip(GAP), title)
+    return is_title, verdict_of(rest), rest
 
 
 def from_listed(listed, titles):
     """What lines that begin with a number say, None where one of them is unclear."""
     verdicts, named = {}, []
     for number, rest, understood in listed:
-        _, rest = split_title(rest.strip(GAP), title_of(number, titles))
-        verdict = verdict_of(rest)
+        _, verdict, rest = beside_number(number, rest, titles)
         if verdict is None and NEGATION.search(rest):
             return None
         if verdict is not None:
@@ -299,12 +295,6 @@ def from_listed(listed, titles):
         return None if named else from_verdicts(verdicts, len(titles))
     # all of them: perhaps the question said again
     return None if len(named) == len(titles) else liked_alone(named, len(titles))
-
-
-def title_of(number, titles):
-    """The title of a number as it would stand in a line, "" where there is none."""
-    place = number_in_list(number, len(titles))
-    return "" if place is None else " ".join(clean_lines(titles[place])).strip(GAP)
 
 
 def split_title(text, title):

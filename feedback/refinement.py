@@ -2,9 +2,8 @@
 
     refine      train_original + item texts -> answers.jsonl, report.json, train_augment CSV
 
-questions.py says whom to ask about what.  A way of asking is a file beside it that turns
-questions into answer records.  asking.py asks and keeps them, verdicts.py makes refined ratings of them,
-report.py says what they are worth.  All of it knows ratings and item texts, nothing of graphs.
+questions.py says whom to ask about what.  A way of asking is a file beside it that turns questions into answer records.
+asking.py asks and keeps them, verdicts.py makes refined ratings of them, report.py says what they are worth.
 """
 
 from dataclasses import replace
@@ -20,15 +19,7 @@ from feedback.prompts import read_template
 from feedback.questions import of_some_users, one_each, questions, whom_to_ask
 from feedback.report import report
 from feedback.report_text import report_lines
-from feedback.settings import (
-    WayOfAsking,
-    common_settings,
-    control,
-    fitting_mode,
-    folder_name,
-    folder_of_labels,
-    prompt_settings,
-)
+from feedback.settings import WayOfAsking, control, fitting_mode, folder_name, folder_of_labels, prompt_settings
 from feedback.verdicts import SAW, labels_of, outcome, report_on, says_so
 from llm import encoder
 from llm.weights import ATTENTION, dtype_of, is_causal, model_folder, revision
@@ -46,10 +37,9 @@ from utils import InputError, git_blob_id, hash_of, locked, sha256, write_atomic
 def refine(name, folder, items, options, device, log=print, published=None):
     """Returns (train CSV to use, {"llm", "llm_mode", "refinement": report card}).
 
-    folder: of the splits.  published: the folder of the published ones, None where it is the same.
-    items: titles.item_table.  A train_augment CSV in the data folder is used as it is, unless
-    --llm names a model.  Answers are appended to answers.jsonl one question a line, so that a
-    killed run goes on where it was.
+    folder: of the splits.  published: of the published ones, None where it is the same.  items: titles.item_table.
+    A train_augment CSV in the data folder is used as it is, unless --llm names a model.  Answers are appended to
+    answers.jsonl one question a line, so that a killed run goes on where it was.
     """
     # without a model: labels as they are, or shuffled
     published = published or folder
@@ -63,15 +53,7 @@ def refine(name, folder, items, options, device, log=print, published=None):
     hash_of_ratings = sha256(original)
     ratings = read_ratings(original, ",", STARS)
     if options.llm == "shuffled":
-        if options.llm_labels:
-            labels = Path(options.llm_labels) / labels.name
-        path, card = shuffled_labels(labels, original, ratings, name, held_out, options, log)
-        found = {"llm": "shuffled", "llm_mode": None, "refinement": card}
-        if options.llm_labels:
-            found["shuffled"] = labels.parent.name
-        if options.llm_shuffle == "user":
-            found["llm_shuffle"] = "user"
-        return path, found | seen_by_others(card)
+        return shuffled_labels(labels, original, ratings, name, held_out, options, log)
 
     # everything else answers questions
     if options.llm in controls.CONTROLS:
@@ -97,28 +79,23 @@ def refine(name, folder, items, options, device, log=print, published=None):
 
 
 def labels_as_found(labels, name, folder, held_out, options, log):
-    """Nobody is asked: somebody's labels lie in the data folder.
+    """The same as refine() where somebody's labels lie in the data folder.
 
     held_out: whether `folder` is another one, whose train part lacks dislikes.
     """
     why = f"{labels} is used as it is, and no language model asked; --llm names one, or leave this out"
     refuse_idle(dict.fromkeys(own_names_of(RefinementSettings), why), vars(options), vars(RefinementSettings()))
+    llm, whose = "file", "as found"
     if name in DATASETS and git_blob_id(labels) == DATASETS[name].labels:
         llm, whose = "published", "the authors' published labels"
-    else:
-        llm, whose = "file", "as found"
+    saw = {}
     if held_out:
-        used = labels_of_split(labels, name, folder, log)
-        card = report_on(used, "confirmed") | {SAW: True}
-        write_json(used.with_name("report.json"), card)
-    else:
-        used, card = labels, report_on(labels, "confirmed")
-    log(f"refined ratings: {used}, {whose}; no language model asked", *report_lines(card))
-    return used, {"llm": llm, "llm_mode": None, "refinement": card} | seen_by_others(card)
-
-
-def seen_by_others(card):
-    return {SAW: True} if card.get(SAW) else {}
+        labels, saw = labels_of_split(labels, name, folder, log), {SAW: True}
+    card = report_on(labels) | saw
+    if held_out:
+        write_json(labels.with_name("report.json"), card)
+    log(f"refined ratings: {labels}, {whose}; no language model asked", *report_lines(card))
+    return labels, {"llm": llm, "llm_mode": None, "refinement": card} | saw
 
 
 def labels_of_split(labels, name, folder, log):
@@ -132,30 +109,37 @@ def labels_of_split(labels, name, folder, log):
 
 
 def shuffled_labels(labels, original, ratings, name, held_out, options, log):
-    """(path, report card) of labels, shuffled."""
+    """The same as refine() of labels that are shuffled: somebody's, or those of --llm_labels."""
+    if options.llm_labels:
+        labels = Path(options.llm_labels) / labels.name
     if not labels.exists():
         raise InputError(f"--llm shuffled: needs {labels}, the labels to shuffle")
-    folder = original.parent
+    found, folder = {}, original.parent
     from_elsewhere = held_out and not labels.resolve().is_relative_to(folder.resolve())
-    saw = from_elsewhere or says_so(labels)
+    saw = {SAW: True} if from_elsewhere or says_so(labels) else {}
+    out = "shuffled-"
+    if options.llm_labels:
+        found["shuffled"] = labels.parent.name
+        out += f"{labels.parent.name}-{git_blob_id(labels)[:8]}-"
+    users = None
+    if options.llm_shuffle == "user":
+        found["llm_shuffle"] = "user"
+        out += "within-"
+        users = ratings.user.cat.codes.to_numpy()
     used = labels_of_split(labels, name, folder, log) if from_elsewhere else labels
     values = labels_of(used, ratings, original)
-    within = options.llm_shuffle == "user"
-    users = ratings.user.cat.codes.to_numpy() if within else None
     refined = controls.shuffle(ratings.rating.to_numpy(), values, options.llm_seed, users)
     # as of any labels that come as a file
-    card = report(whom_to_ask(ratings, "confirmed"), [], {}, ratings, refined) | ({SAW: True} if saw else {})
-    of = f"{labels.parent.name}-{git_blob_id(labels)[:8]}-" if options.llm_labels else ""
-    out = folder / "feedback" / f"shuffled-{of}{'within-' if within else ''}{options.llm_seed}"
-    return leave_behind(out, name, ratings, refined, card, log), card
+    card = report(whom_to_ask(ratings, "confirmed"), [], {}, ratings, refined) | saw
+    path = leave_behind(folder / "feedback" / f"{out}{options.llm_seed}", name, ratings, refined, card, log)
+    return path, {"llm": "shuffled", "llm_mode": None, "refinement": card} | found | saw
 
 
 def leave_behind(folder, name, ratings, refined, card, log):
     """Write the refined ratings and their report card; returns the path of the CSV."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}_train_augment.csv"
-    columns = {"user_id:token": ratings.user, "item_id:token": ratings.item, "rating:float": refined}
-    table = pd.DataFrame(columns)
+    table = pd.DataFrame({"user_id:token": ratings.user, "item_id:token": ratings.item, "rating:float": refined})
     write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n"))
     write_json(folder / "report.json", card)
     log(f"refined ratings: {path}", *report_lines(card))
@@ -166,6 +150,7 @@ def leave_behind(folder, name, ratings, refined, card, log):
 
 
 def language_model(name, items, train, options, device):
+    """The WayOfAsking of a model that reads titles."""
     if not train.has_title.any():
         raise InputError(
             f"--dataset {name}: no rated item has a title to ask about; add an .item file with the "
@@ -173,74 +158,36 @@ def language_model(name, items, train, options, device):
         )
     domain = domain_of(name, options)
     if options.llm_url:
-        return served_model(items, train, options, domain)
-    llm = DEFAULT_LLM if options.llm == "auto" else options.llm
-    weights = model_folder(llm, options.data_dir)
-    mode = fitting_mode(llm, is_causal(weights), options.llm_mode)
-    decided = replace(options, llm=llm, llm_mode=mode)  # the model's own files have decided the mode
-    refuse_idle(decided.without_use(), vars(options), vars(RefinementSettings()))
-    if mode == "embed":
-        return encoder_model(llm, weights, items, train, options, device)
-    return causal_model(llm, weights, mode, items, train, options, device, domain)
+        from feedback.endpoint import Endpoint  # and with it requests
 
+        # the server says what the model is called, so it comes first
+        server = Endpoint(options, options.llm_mode, domain)
+        llm, mode, template = server.llm, server.mode, server.template
+        of_model, in_memory = {"through": "endpoint"}, {}
 
-def served_model(items, train, options, domain):
-    """A model behind --llm_url."""
-    from feedback.endpoint import Endpoint  # and with it requests
+        def load():
+            return server
 
-    # the server says what the model is called, so it comes first
-    server = Endpoint(options, options.llm_mode, domain)
+    else:
+        llm = DEFAULT_LLM if options.llm == "auto" else options.llm
+        weights = model_folder(llm, options.data_dir)
+        mode = fitting_mode(llm, is_causal(weights), options.llm_mode)
+        decided = replace(options, llm=llm, llm_mode=mode)  # the model's own files have decided the mode
+        refuse_idle(decided.without_use(), vars(options), vars(RefinementSettings()))
+        of_model = {"revision": revision(weights), "attention": ATTENTION}
+        if mode == "embed":
+            return encoder_model(llm, weights, of_model, items, train, options, device)
+        template = read_template(options.llm_prompt, mode)
+        in_memory = {"dtype": dtype_of(options, device), "batch_tokens": options.llm_batch_tokens}
+
+        @cache
+        def load():  # only where something is left to ask
+            own = {"template": template, "room": options.llm_answer_tokens}
+            return CausalLM(weights, device, options, mode, domain, options.llm_constrained, **own)
+
     texts = item_texts(items, train.item_ids, genres=False)
-    settings = {
-        **common_settings(server.llm, server.mode, options),
-        "through": "endpoint",
-        "texts": hash_of(texts),
-        **prompt_settings(server.mode, options, domain, server.template),
-    }
-    answer = partial(server.answers, texts=texts)
-    show = partial(server.show, texts=texts)
-    todo = questions(train, server.mode, options)
-    folder = folder_name(server.llm, server.mode, options, server.template)
-    return WayOfAsking(server.llm, server.mode, todo, answer, settings, folder, show)
-
-
-def encoder_model(llm, weights, items, train, options, device):
-    """An encoder compares item texts, so it reads genres, too."""
-    texts = item_texts(items, train.item_ids, genres=True)
-    settings = {
-        **common_settings(llm, "embed", options),
-        "revision": revision(weights),
-        "attention": ATTENTION,
-        "texts": hash_of(texts),
-        "method": embed.METHOD_VERSION,
-        "dtype": "float32",
-        "batch_size": encoder.BATCH_SIZE,
-    }
-    if train.two_valued:
-        settings["two_valued"] = True
-    answer = partial(embed.answers, texts=texts, weights=weights, device=device)
-    folder = folder_name(llm, "embed", options)
-    return WayOfAsking(llm, "embed", one_each(train), answer, settings, folder)
-
-
-def causal_model(llm, weights, mode, items, train, options, device, domain):
-    """A causal language model on this machine."""
-    texts = item_texts(items, train.item_ids, genres=False)
-    template = read_template(options.llm_prompt, mode)
-    settings = {
-        **common_settings(llm, mode, options),
-        "revision": revision(weights),
-        "attention": ATTENTION,
-        "texts": hash_of(texts),
-        **prompt_settings(mode, options, domain, template),
-        "dtype": dtype_of(options, device),
-        "batch_tokens": options.llm_batch_tokens,
-    }
-
-    @cache
-    def load():  # only where something is left to ask
-        own = {"template": template, "room": options.llm_answer_tokens}
-        return CausalLM(weights, device, options, mode, domain, options.llm_constrained, **own)
+    settings = {"llm": llm, "mode": mode, "all_twos": options.unasked_twos == "ask"}
+    settings |= of_model | {"texts": hash_of(texts)} | prompt_settings(mode, options, domain, template) | in_memory
 
     def answer(left, train):
         return load().answers(left, train, texts)
@@ -248,6 +195,17 @@ def causal_model(llm, weights, mode, items, train, options, device, domain):
     def show(question):
         return load().show(question, texts)
 
-    todo = questions(train, mode, options)
     folder = folder_name(llm, mode, options, template)
-    return WayOfAsking(llm, mode, todo, answer, settings, folder, show)
+    return WayOfAsking(llm, mode, questions(train, mode, options), answer, settings, folder, show)
+
+
+def encoder_model(llm, weights, of_model, items, train, options, device):
+    """The WayOfAsking of an encoder, which compares item texts, so it reads genres, too."""
+    texts = item_texts(items, train.item_ids, genres=True)
+    settings = {"llm": llm, "mode": "embed", "all_twos": options.unasked_twos == "ask"}
+    settings |= of_model | {"texts": hash_of(texts), "method": embed.METHOD_VERSION}
+    settings |= {"dtype": "float32", "batch_size": encoder.BATCH_SIZE}
+    if train.two_valued:
+        settings["two_valued"] = True
+    answer = partial(embed.answers, texts=texts, weights=weights, device=device)
+    return WayOfAsking(llm, "embed", one_each(train), answer, settings, folder_name(llm, "embed", options))

@@ -1,9 +1,9 @@
 """The report card of a refinement: what its verdicts cover, change, and are worth."""
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections import Counter
 
 import numpy as np
+import pandas as pd
 
 from feedback.reading import names_others
 from preparation.files import CONFIRMED, LIKED
@@ -12,20 +12,31 @@ from preparation.files import CONFIRMED, LIKED
 def report(train, records, judged, ratings, refined):
     """The report card as plain JSON values.
 
-    records, judged: the answers and what verdicts.merge makes of them, both empty for labels that
-    came as a file.  ratings, refined: the train rows before and after.  train: the same ratings by
-    user (questions.TrainRatings).
+    records, judged: the answers and what verdicts.merge makes of them, both empty for labels that came as a file.
+    ratings, refined: the train rows before and after.  train: the same ratings by user (questions.TrainRatings).
     """
     card = {"changed": changes(ratings, refined), "users": users(train, records, ratings, refined)}
     for old in (2, 3):
         liked = card["changed"][f"{old}->{LIKED:g}"]
         disliked = card["changed"][f"{old}->{CONFIRMED:g}"]
         card[f"liked_share_of_changed_{old}s"] = ratio(liked, liked + disliked)
-    card["unasked_twos_confirmed"] = unasked_twos_confirmed(train, ratings, refined)
-    card["auc_item_mean_of_verdicts"] = item_mean_auc(train, ratings, refined)
+    pairs = zip(ratings.user, ratings.item, strict=True)
+    is_candidate = np.array([pair in train.pairs for pair in pairs], bool)
+    stars = ratings.rating.to_numpy()
+    unasked = (stars == 2) & (refined == CONFIRMED) & ~is_candidate
+    card["unasked_twos_confirmed"] = int(unasked.sum())
+
+    # how well the item's mean rating by other users tells the verdicts apart; 0.5: it has nothing to do with them
+    got_verdict = is_candidate & (refined != stars)
+    items = np.array([train.number[item] for item in ratings.item[got_verdict]], int)
+    means = mean_by_others(train, items, stars[got_verdict])
+    everybody = np.zeros(len(items), int)
+    aucs_of_all = auc_by_user(everybody, refined[got_verdict] == LIKED, means)
+    card["auc_item_mean_of_verdicts"] = mean_or_none(aucs_of_all)
     if records:  # labels that came as a file have none
-        card |= counts_of_answers(train, records, judged)
-        card |= aucs(train, judged)
+        table = judged_pairs(train, judged)
+        card |= counts_of_answers(train, records, table)
+        card |= aucs(train, table)
     return card
 
 
@@ -45,8 +56,7 @@ def changes(ratings, refined):
 
 def users(train, records, ratings, refined):
     """How many users have changed ratings, and why the others have none."""
-    is_changed = (refined != ratings.rating).to_numpy()
-    changed = set(ratings.user[is_changed])
+    changed = set(ratings.user[refined != ratings.rating.to_numpy()])
     reasons = {}  # user asked about -> why an answer is missing, None where none is
     for record in records:
         user = record["user"]
@@ -55,11 +65,7 @@ def users(train, records, ratings, refined):
     for user in train.user_ids:
         if user not in changed:
             unchanged[why_unchanged(user, train, records, reasons)] += 1
-    return {
-        "all": len(train.user_ids),
-        "changed": len(changed),
-        "unchanged": dict(sorted(unchanged.items())),
-    }
+    return {"all": len(train.user_ids), "changed": len(changed), "unchanged": dict(sorted(unchanged.items()))}
 
 
 def why_unchanged(user, train, records, reasons):
@@ -79,36 +85,6 @@ def why_unchanged(user, train, records, reasons):
     return "asked about, without a verdict"
 
 
-def unasked_twos_confirmed(train, ratings, refined):
-    """How many 2s became confirmed negatives although nobody was asked about them."""
-    confirmed_twos = ratings[(ratings.rating.to_numpy() == 2) & (refined == CONFIRMED)]
-    pairs = zip(confirmed_twos.user, confirmed_twos.item, strict=True)
-    return sum(pair not in train.pairs for pair in pairs)
-
-
-def item_mean_auc(train, ratings, refined):
-    """How well the item's mean rating by other users tells the verdicts on the candidates apart.
-
-    0.5 means that they have nothing to do with what others thought of the items.
-    """
-    # the changed candidates
-    number = {item: i for i, item in enumerate(train.item_ids)}
-    items, stars, liked = [], [], []
-    rows = zip(ratings.user, ratings.item, ratings.rating, refined, strict=True)
-    for user, item, old, new in rows:
-        if new == old or (user, item) not in train.pairs:
-            continue  # no verdict on a candidate
-        items.append(number[item])
-        stars.append(old)
-        liked.append(new == LIKED)
-    if len(set(liked)) < 2:  # nothing to tell apart
-        return None
-    from sklearn.metrics import roc_auc_score  # takes a second
-
-    item_means = mean_by_others(train, np.array(items), np.array(stars))
-    return round(float(roc_auc_score(np.array(liked), item_means)), 4)
-
-
 def mean_by_others(train, items, stars):
     """Mean rating of each item, without the user who gave it these stars: (items,)."""
     others = np.maximum(train.item_count[items] - 1, 1)
@@ -118,70 +94,72 @@ def mean_by_others(train, items, stars):
 # ------------------------------------------------------------------------------------ the answers
 
 
-def counts_of_answers(train, records, judged):
-    # what was judged holds known ratings, too, which were hidden among the candidates
-    given = [verdict for pair, (verdict, _) in judged.items() if pair in train.pairs]
+def judged_pairs(train, judged):
+    """A row for each judged pair: user, item (its number), stars, is_candidate, answered, liked, margin.
+
+    Known ratings that were hidden among the candidates are judged, too.
+    """
+    rows, stars_of = [], {}
+    for (user, item), (verdict, margin) in judged.items():
+        if user not in stars_of:
+            stars_of[user] = train.stars_of(user)
+        number = train.number[item]
+        is_candidate = (user, item) in train.pairs
+        answered, liked = verdict != "unanswered", verdict == "liked"
+        rows.append((user, number, stars_of[user][number], is_candidate, answered, liked, margin))
+    names = ["user", "item", "stars", "is_candidate", "answered", "liked", "margin"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def counts_of_answers(train, records, table):
+    """table: of judged_pairs."""
+    candidates = table[table.is_candidate.astype(bool)]
+    answered = int(candidates.answered.sum())
     unanswered, reminded, shortened, others = 0, 0, 0, 0
     for record in records:
         unanswered += set(record["verdicts"]) == {"unanswered"}
         reminded += bool(record.get("reminded"))
         shortened += bool(record.get("profile_left_out"))
         others += any(names_others(text, len(record["items"])) for text in record.get("raw", [])[-1:])
+    by_rating = {}
+    for star in range(1, 6):
+        by_rating[str(star)] = answered_and_liked(table[table.stars == star])
+
+    verdicts = verdicts_in(records)
+    listed = verdicts[verdicts.listed.astype(bool)]
     return {
         "candidates": len(train.pairs),
-        "answered": len(given) - given.count("unanswered"),
-        "coverage": ratio(len(given) - given.count("unanswered"), len(train.pairs)),
-        "liked": given.count("liked"),
+        "answered": answered,
+        "coverage": ratio(answered, len(train.pairs)),
+        "liked": int(candidates.liked.sum()),
         "questions": len(records),
         "questions_unanswered": unanswered,
         "questions_reminded": reminded,
         "questions_with_shortened_profile": shortened,
         "questions_with_other_numbers": others,
-        "liked_by_rating": by_rating(train, judged),
-        "liked_by_position": by_position(records),
+        "liked_by_rating": by_rating,
+        "liked_by_position": [answered_and_liked(own) for _, own in listed.groupby("place")],
         "questions_by_count": by_count(records),
-        "agreement": agreement(records),
+        "agreement": agreement(verdicts),
     }
 
 
-@dataclass
-class JudgedPair:
-    user: str
-    item: int  # its number
-    stars: float
-    verdict: str
-    margin: float | None
+def answered_and_liked(rows):
+    return [int(rows.answered.sum()), int(rows.liked.sum())]
 
 
-def judged_pairs(train, judged):
-    number = {item: i for i, item in enumerate(train.item_ids)}
-    stars_of = {}  # user -> {item number: stars}
-    for (user, item), (verdict, margin) in judged.items():
-        if user not in stars_of:
-            stars_of[user] = train.stars_of(user)
-        yield JudgedPair(user, number[item], stars_of[user][number[item]], verdict, margin)
+def verdicts_in(records):
+    """A row for each verdict of each order: user, item, place in the question, answered, liked, listed.
 
-
-def by_rating(train, judged):
-    """{rating: [answered, liked]}, known ratings that were hidden among the candidates included."""
-    counts = {str(star): [0, 0] for star in range(1, 6)}
-    for pair in judged_pairs(train, judged):
-        answered_and_liked = counts[str(int(pair.stars))]
-        answered_and_liked[0] += pair.verdict != "unanswered"
-        answered_and_liked[1] += pair.verdict == "liked"
-    return counts
-
-
-def by_position(records):
-    """[[answered, liked], ...] by place in the question, where a question has one answer."""
-    counts = defaultdict(lambda: [0, 0])
+    listed: whether the question has one answer, a list; else its items were judged one by one.
+    """
+    rows = []
     for record in records:
-        if "raw" not in record:  # its items were judged one by one
-            continue
-        for place, verdict in enumerate(record["verdicts"]):
-            counts[place][0] += verdict != "unanswered"
-            counts[place][1] += verdict == "liked"
-    return [counts[place] for place in sorted(counts)]
+        for place, item in enumerate(record["items"]):
+            verdict = record["verdicts"][place]
+            answered, liked = verdict != "unanswered", verdict == "liked"
+            rows.append((record["user"], item, place, answered, liked, "raw" in record))
+    return pd.DataFrame(rows, columns=["user", "item", "place", "answered", "liked", "listed"])
 
 
 def by_count(records):
@@ -189,47 +167,32 @@ def by_count(records):
 
     A model that always names as many as the prompt's example did has learnt the example, not the user.
     """
-    counts = defaultdict(Counter)
+    counts = {}
     for record in records:
+        size = len(record["items"])
         if "raw" in record and "unanswered" not in record["verdicts"]:
-            counts[len(record["items"])][record["verdicts"].count("liked")] += 1
-    return {str(size): [counts[size][liked] for liked in range(size + 1)] for size in sorted(counts)}
+            counts.setdefault(size, [0] * (size + 1))[record["verdicts"].count("liked")] += 1
+    return {str(size): counts[size] for size in sorted(counts)}
 
 
-def agreement(records):
+def agreement(verdicts):
     """Share of the items judged in several orders on which all agree; None with one order."""
-    votes = defaultdict(list)
-    for record in records:
-        for item, verdict in zip(record["items"], record["verdicts"], strict=True):
-            if verdict != "unanswered":
-                votes[record["user"], item].append(verdict)
-    several, agreed = 0, 0
-    for given in votes.values():
-        if len(given) > 1:
-            several += 1
-            agreed += len(set(given)) == 1
-    return ratio(agreed, several)
+    votes = verdicts[verdicts.answered.astype(bool)].groupby(["user", "item"]).liked.agg(["size", "nunique"])
+    several = votes[votes["size"] > 1]
+    return ratio(int((several["nunique"] == 1).sum()), len(several))
 
 
-def aucs(train, judged):
+def aucs(train, table):
     """How often a known like (4, 5) is put above a known dislike (1, 2), mean over users.
 
-    By the model, by the item's number of ratings, and by the item's mean rating without this
-    user's own.  Of users with both likes and dislikes among what was judged.
+    By the model, by the item's number of ratings, and by the item's mean rating without this user's own.  Of users with
+    both likes and dislikes among what was judged.  table: of judged_pairs.
     """
-    # what each user is known to like or dislike
-    numbers, users, items, stars, margins = {}, [], [], [], []
-    for pair in judged_pairs(train, judged):
-        if pair.stars != 3 and pair.margin is not None:
-            users.append(numbers.setdefault(pair.user, len(numbers)))
-            items.append(pair.item)
-            stars.append(pair.stars)
-            margins.append(pair.margin)
-    users, items = np.array(users, int), np.array(items, int)
-    stars, margins = np.array(stars, float), np.array(margins, float)
-
+    known = table[(table.stars != 3) & table.margin.notna()]
+    users, _ = pd.factorize(known.user)
+    items, stars = known["item"].to_numpy(int), known.stars.to_numpy(float)
     is_like = stars >= 4
-    by_model = auc_by_user(users, is_like, margins)
+    by_model = auc_by_user(users, is_like, known.margin.to_numpy(float))
     by_popularity = auc_by_user(users, is_like, train.item_count[items])
     by_item_mean = auc_by_user(users, is_like, mean_by_others(train, items, stars))
     auc = {
@@ -243,27 +206,13 @@ def aucs(train, judged):
 def auc_by_user(users, is_like, scores):
     """How often a like of a user has a higher score than a dislike, where a tie counts half.
 
-    users (from 0), is_like, scores: (pairs,).  Returns one AUC for each user with both, in order.
-    All users at once, since a call of scikit-learn for each took three seconds of every start.  By
-    ranks (Mann and Whitney 1947): with n likes and m dislikes the AUC is (sum of the likes' ranks -
-    n (n + 1) / 2) / (n m).
+    users (from 0), is_like, scores: (pairs,).  Returns one AUC for each user with both, in order.  All users at once,
+    since a call of scikit-learn for each took three seconds of every start.  By ranks (Mann and Whitney 1947): with
+    n likes and m dislikes the AUC is (sum of the likes' ranks - n (n + 1) / 2) / (n m).
     """
-    order = np.lexsort((scores, users))
-    users, is_like, scores = users[order], is_like[order], scores[order]
-
-    # the rank of each pair among its user's, from 1; those of a tie share the mean of theirs
-    begins_tie = np.ones(len(users), bool)
-    begins_tie[1:] = (users[1:] != users[:-1]) | (scores[1:] != scores[:-1])
-    first = np.flatnonzero(begins_tie)
-    size = np.diff(first, append=len(users))
-    middle = first + (size - 1) / 2
-    tie_of = begins_tie.cumsum() - 1
-    n_pairs = np.bincount(users)
-    begin = n_pairs.cumsum() - n_pairs
-    rank = middle[tie_of] - begin[users] + 1
-
+    rank = pd.Series(scores).groupby(users).rank().to_numpy()  # from 1; those of a tie share the mean of theirs
     likes = np.bincount(users, is_like)
-    dislikes = n_pairs - likes
+    dislikes = np.bincount(users) - likes
     rank_sum = np.bincount(users, rank * is_like)
     both = (likes > 0) & (dislikes > 0)
     above = rank_sum - likes * (likes + 1) / 2  # (dislike, like) pairs in the right order

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from feedback import controls
 from feedback.prompts import PROMPT_VERSION
-from feedback.questions import one_each
+from feedback.questions import QUESTION_SIZE, one_each
 from feedback.reading import READING_VERSION
 from utils import InputError, hash_of
 
 
 @dataclass
 class WayOfAsking:
-    """What refinement.ask needs to know of a model or a control."""
+    """What asking.ask needs to know of a model or a control."""
 
     llm: str  # name of the model or control
     mode: str | None  # a control has none
@@ -28,9 +28,8 @@ class WayOfAsking:
 
 def control(train, options):
     """A verdict on every 2 and 3 without a model: --llm rule, twos or random."""
-    llm = options.llm
+    llm = folder = options.llm
     settings = {"llm": llm, "seed": None, "all_twos": True}
-    folder = llm
     if llm == "random":  # the rule is the same with every seed
         settings["seed"] = options.llm_seed
         folder = f"random-{options.llm_seed}"
@@ -39,24 +38,15 @@ def control(train, options):
 
 
 def fitting_mode(llm, causal, mode):
-    """The mode asked for, or what auto means for this kind of model.
-
-    Raises InputError for a mode that this kind of model cannot be asked in.
-    """
+    """The mode asked for, or what auto means.  Raises InputError where this kind of model has no such mode."""
+    fitting, kind, modes = ("embed",), "an encoder", "embed"
     if causal:
         fitting, kind, modes = ("score", "generate"), "a causal language model", "generate or score"
-    else:
-        fitting, kind, modes = ("embed",), "an encoder", "embed"
     if mode == "auto":
         return fitting[0]
     if mode not in fitting:
         raise InputError(f"--llm_mode {mode}: {llm} is {kind}, which can be asked with {modes}")
     return mode
-
-
-def common_settings(llm, mode, options):
-    """What the answers of every model depend on."""
-    return {"llm": llm, "mode": mode, "all_twos": options.unasked_twos == "ask"}
 
 
 def prompt_settings(mode, options, domain, template):
@@ -69,7 +59,7 @@ def prompt_settings(mode, options, domain, template):
     }
     # mode score asks about one item at a time, and reads logits
     if mode == "generate":
-        settings["question_size"] = options.llm_question_size
+        settings["question_size"] = QUESTION_SIZE
         settings["constrained"] = options.llm_constrained
         settings["reading"] = READING_VERSION
         settings["answer_tokens"] = options.llm_answer_tokens
@@ -90,11 +80,10 @@ def folder_name(llm, mode, options, template=None):
 
 
 def folder_of_labels(way, options):
-    """Name of the folder for the refined ratings that are made of a way's answers.
+    """Name of the folder for the refined ratings: that of the answers by default.
 
-    That of the answers by default.  Other orders, or another use of the 2s that nobody is asked
-    about, share the answers and make other ratings of them: each has a folder of its own, so that
-    no run overwrites what another is trained on.
+    Other orders, users, or uses of the 2s that nobody is asked about make other ratings of the same answers.  Each has
+    a folder of its own, so that no run overwrites what another is trained on.
     """
     folder = way.folder
     if way.mode is None:  # a control judges every 2 and 3, once
@@ -109,7 +98,9 @@ def folder_of_labels(way, options):
 
 
 def answers_of_labels(folder):
-    """(folder of the answers, users asked about or None for all, orders asked in) that the refined ratings in a folder
-    are made of, by the names that folder_of_labels gives.  Any may be of a way of asking that was never tried."""
+    """(folder of the answers, users asked about or None for all, orders) that the labels in a folder are made of.
+
+    As folder_of_labels names them.  There need not be any.
+    """
     own = re.fullmatch(r"(.+?)(?:-(?:neutral|ask))?(?:-(\d+)_users)?(?:-(\d+)_orders)?", folder.name)
     return folder.with_name(own[1]), int(own[2]) if own[2] else None, int(own[3] or 1)

@@ -3,8 +3,7 @@
     merge       answer records -> one verdict a candidate     (over the orders asked)
     apply       verdicts -> refined ratings                   (what training sees)
 
-Verdicts are liked, disliked or unanswered, by item id, never by title (45 ids of ML-100K share a
-title).
+Verdicts are liked, disliked or unanswered, by item id, never by title (45 ids of ML-100K share a title).
 """
 
 from collections import defaultdict
@@ -38,8 +37,8 @@ def outcome(train, records, ratings, unasked_twos):
 def merge(records):
     """{(user, item): (verdict, margin)} of everything that was judged.
 
-    Where an item was judged in several orders, the mean margin decides.  What is unanswered does
-    not count, and the margin is None if nothing does.  A draw of votes is unanswered.
+    Where an item was judged in several orders, the mean margin decides.  What is unanswered does not count.
+    A draw of votes is unanswered.  The margin is None without an answer.
     """
     # all that was said of a pair, one margin for each order
     margins = defaultdict(list)
@@ -51,17 +50,19 @@ def merge(records):
     judged = {}
     for pair, of_orders in margins.items():
         given = [margin for margin in of_orders if margin is not None]
-        mean = float(np.mean(given)) if given else None
-        judged[pair] = verdict_of(mean, with_scores), mean
+        if not given:
+            judged[pair] = "unanswered", None
+            continue
+        mean = float(np.mean(given))
+        verdict = "liked" if mean >= 0 else "disliked"
+        if mean == 0 and not with_scores:  # as many votes for as against
+            verdict = "unanswered"
+        judged[pair] = verdict, mean
     return judged
 
 
 def item_margins(record):
-    """(item, margin) pairs of a record.
-
-    Score minus threshold where the model gave scores (0 is liked), else 1 for liked and -1 for
-    disliked.
-    """
+    """(item, margin) pairs of a record: score minus threshold, where 0 is liked; without scores 1 or -1."""
     if "scores" not in record:
         votes = [VOTES[verdict] for verdict in record["verdicts"]]
         return zip(record["items"], votes, strict=True)
@@ -74,37 +75,23 @@ def item_margins(record):
     return zip(items, margins, strict=True)
 
 
-def verdict_of(mean, with_scores):
-    if mean is None:
-        return "unanswered"
-    if mean == 0 and not with_scores:  # as many votes for as against
-        return "unanswered"
-    return "liked" if mean >= 0 else "disliked"
-
-
 def apply(ratings, verdicts, unasked_twos):
     """Refined ratings (rows,) from {(user, item): verdict} of the candidates.
 
-    Liked 2s and 3s become 4.5, disliked ones 0.5.  Unanswered ones stay as they are: neutral, so
-    that a model's silence teaches nothing.
-
-    unasked_twos: "confirmed" makes the 2s that were not asked about 0.5 for every user with a
-    verdict, as the released labels have it (such a 2 lies below the user's mean); "neutral"
-    leaves them.
+    Liked 2s and 3s become 4.5, disliked ones 0.5.  Unanswered ones stay neutral: a model's silence teaches nothing.
+    unasked_twos: "confirmed" makes the 2s that were not asked about 0.5 for every user with a verdict, as the
+    released labels have it (such a 2 lies below the user's mean); "neutral" leaves them.
     """
     refined = ratings.rating.to_numpy().copy()
-    # who was asked in vain keeps the 2s
-    users_with_verdict = {user for (user, _), verdict in verdicts.items() if verdict in LABELS}
-    users = ratings.user.astype(object).to_numpy()
-    items = ratings.item.astype(object).to_numpy()
-    for row in np.flatnonzero((refined == 2) | (refined == 3)):
-        verdict = verdicts.get((users[row], items[row]))
-        # an unanswered one has a verdict, too, and is left alone
-        unasked_two = verdict is None and refined[row] == 2
-        if verdict in LABELS:
-            refined[row] = LABELS[verdict]
-        elif unasked_two and unasked_twos == "confirmed" and users[row] in users_with_verdict:
-            refined[row] = CONFIRMED
+    pairs = zip(ratings.user, ratings.item, strict=True)
+    of_row = np.array([verdicts.get(pair, "not asked") for pair in pairs])  # (rows,)
+    is_low = (refined == 2) | (refined == 3)
+    if unasked_twos == "confirmed":  # but who was asked in vain keeps the 2s
+        users_with_verdict = {user for (user, _), verdict in verdicts.items() if verdict in LABELS}
+        unasked = (refined == 2) & (of_row == "not asked") & ratings.user.isin(users_with_verdict).to_numpy()
+        refined[unasked] = CONFIRMED
+    for verdict, label in LABELS.items():
+        refined[is_low & (of_row == verdict)] = label
     return refined
 
 
@@ -114,17 +101,15 @@ def apply(ratings, verdicts, unasked_twos):
 def labels_of(path, ratings, original):
     """The refined ratings in a train_augment CSV, in the order of the train rows (rows,).
 
-    Raises InputError unless it is about the same (user, item) pairs as `ratings`, the
-    train_original CSV.
+    Raises InputError unless it is about the same (user, item) pairs as `ratings`, the train_original CSV.
     """
     labels = read_ratings(path, ",", (CONFIRMED, *STARS, LIKED))
     pairs, train_pairs = pairs_of(labels), pairs_of(ratings)
     differing = len(pairs.symmetric_difference(train_pairs))
     if differing:
         raise InputError(
-            f"{path}: is not about the same user-item pairs as {original.name} "
-            f"({differing} pairs are in one of them only); put the whole file there, "
-            "or take it away to have the ratings refined here"
+            f"{path}: is not about the same user-item pairs as {original.name} ({differing} pairs are in one of "
+            "them only); put the whole file there, or take it away to have the ratings refined here"
         )
     rows = pairs.get_indexer(train_pairs)  # the file may have another order
     return labels.rating.to_numpy()[rows]
@@ -134,43 +119,26 @@ def pairs_of(ratings):
     return pd.MultiIndex.from_arrays([ratings.user.astype(object), ratings.item.astype(object)])
 
 
-def report_on(path, unasked_twos):
-    """The report card of an answers.jsonl or a train_augment CSV.  Raises InputError.
-
-    It is set against the train_original CSV of its data set, which is looked for in the folders
-    above.
-    """
-    path = path / "answers.jsonl" if path.is_dir() else path
+def report_on(path):
+    """The report card of a train_augment CSV, by the train_original CSV in the folders above."""
     if not path.is_file():
-        raise InputError(f"{path}: is neither an answers.jsonl, a train_augment CSV nor a finished folder of vectors")
+        raise InputError(f"{path}: is neither a train_augment CSV nor a finished folder of refined ratings or vectors")
     original = original_of(path)
     ratings = read_ratings(original, ",", STARS)
-    # labels: nothing is known of how they came about
-    if path.suffix != ".jsonl":
-        labels = labels_of(path, ratings, original)
-        return report(whom_to_ask(ratings, "confirmed"), [], {}, ratings, labels)
-    # answers: what was asked follows from their settings
-    settings, records = answers_about(path, original)
-    train = whom_to_ask(ratings, "ask" if settings.get("all_twos") else unasked_twos)
-    _, card = outcome(train, records, ratings, unasked_twos)
-    return card
+    labels = labels_of(path, ratings, original)
+    return report(whom_to_ask(ratings, "confirmed"), [], {}, ratings, labels)
 
 
 def answers_about(path, original):
-    """(settings, records) of an answers.jsonl.
-
-    Raises InputError unless its questions were made from the train_original CSV `original`.
-    """
+    """(settings, records) of an answers.jsonl.  Raises InputError where it is about other ratings."""
     settings, records, _ = read(path)
     if settings.get("ratings") != sha256(original):
-        raise InputError(
-            f"{path}: its questions were not made from {original}, or that has changed since"
-        )
+        raise InputError(f"{path}: its questions were not made from {original}, or that has changed since")
     return settings, list(latest(records).values())
 
 
 def says_so(labels):
-    """Whether the report card beside labels, a CSV, says that they were made with the held-out dislikes at hand."""
+    """Whether the report card beside labels says that their makers had the held-out dislikes at hand."""
     card = labels.with_name("report.json")
     try:
         return card.exists() and bool(dict(read_json(card)).get(SAW))
@@ -184,6 +152,4 @@ def original_of(path):
         originals = sorted(folder.glob("*_train_original.csv"))
         if originals:
             return originals[0]
-    raise InputError(
-        f"{path}: no ..._train_original.csv in its folder or the two above to compare with"
-    )
+    raise InputError(f"{path}: no ..._train_original.csv in its folder or the two above to compare with")

@@ -10,10 +10,9 @@ FIELDS = ("user", "permutation", "part", "items", "verdicts")  # what a record o
 def read(path, fields=FIELDS):
     """(settings, records, bytes of whole lines) of an answers file; ({}, [], 0) of an empty one.
 
-    The first line holds what every answer in the file was made with: mode, model and revision,
-    dtype, prompt version and so on.  Each later line is a question: user, permutation, part, items
-    in the order shown, verdicts, and what the mode adds.  Other stages have other fields.  A last
-    line cut short by a kill is left out.  Raises InputError, naming the line, for anything else.
+    The first line holds what every answer in the file was made with: mode, model and revision, dtype and so on.
+    Each later line is a question: user, permutation, part, items in the order shown, verdicts, and what the mode
+    adds.  A last line cut short by a kill is left out.  Raises InputError, naming the line, for anything else.
     """
     settings, records, whole_bytes = {}, [], 0
     with open(path, "rb") as f:
@@ -29,9 +28,7 @@ def read(path, fields=FIELDS):
                         content[field]  # must be there
                     records.append(content)
             except (ValueError, KeyError, TypeError):
-                raise InputError(
-                    f"{path}, line {number}: is no answer; delete the line to ask anew"
-                ) from None
+                raise InputError(f"{path}, line {number}: is no answer; delete the line to ask anew") from None
             whole_bytes += len(line)
     return settings, records, whole_bytes
 
@@ -53,10 +50,8 @@ class Answers:
         answers.records      those of earlier starts
         answers.add(record)  writes one line
 
-    fields: the keys that every record has.
-
-    A half-written last line is cut off.  Raises InputError for a file made with other settings,
-    and for one that another process is writing to.
+    fields: the keys that every record has.  A half-written last line is cut off.  Raises InputError for a file
+    made with other settings, and for one that another process is writing to.
     """
 
     def __init__(self, path, settings, fields=FIELDS):
@@ -67,28 +62,23 @@ class Answers:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.file = open(self.path, "ab")
         try:
-            self._take()
+            if not take(self.lock):
+                raise InputError(f"{self.path}: another run is asking these questions; wait until it has ended")
             self._go_on()
         except BaseException:
             self.__exit__()
             raise
         return self
 
-    def _take(self):
-        if not take(self.lock):
-            how = "wait until it has ended"
-            raise InputError(f"{self.path}: another run is asking these questions; {how}")
-
     def _go_on(self):
         """Read what earlier starts wrote, or begin the file with the settings."""
         settings, self.records, whole_bytes = read(self.path, self.fields)
-        # the settings are compared before anything is cut off; those of a start without an answer bind nobody
+        # compared before anything is cut off; the settings of a start without an answer bind nobody
         if self.records:
             refuse_other_settings(self.path, settings, self.settings, "delete its folder to ask anew")
+            self.file.truncate(whole_bytes)
         else:
-            whole_bytes = 0
-        self.file.truncate(whole_bytes)
-        if not whole_bytes:
+            self.file.truncate(0)
             self._write(self.settings)
 
     def _write(self, record):

@@ -3,6 +3,7 @@
 The quantised weights are unpacked to float32, the same numbers in four to eight times the room.
 """
 
+import importlib.util
 import shutil
 import sys
 import tempfile
@@ -17,24 +18,27 @@ MAGIC = b"GGUF"
 SOURCE = "from_gguf.json"  # of a converted folder: which file it came from
 
 
-def is_gguf(llm):
-    return Path(llm).suffix.lower() == ".gguf"
-
-
 def convert(file, parent, flag="--llm", log=print):
     """The folder of a GGUF file's model below `parent`, made where it is not there yet.
 
-    Its name holds the beginning of the file's SHA-256, so another file of that name is another folder.  A kill leaves
-    no half a folder.  Raises InputError for a file that is none, for an architecture that transformers cannot
-    unpack, and where the package gguf is missing.
+    Its name holds the beginning of the file's SHA-256, so another file of that name is another folder.
+    A kill leaves no half a folder.  Raises InputError for a file that cannot be unpacked.
     """
     file = Path(file)
-    refuse_none(file, flag)
+    try:
+        with open(file, "rb") as f:
+            begins = f.read(len(MAGIC))
+    except OSError as error:
+        raise InputError(f"{flag} {file}: cannot be read ({error.strerror}); give the path of a .gguf file") from None
+    if begins != MAGIC:
+        raise InputError(f"{flag} {file}: is no GGUF file (its first bytes are not GGUF); fetch it anew")
     digest = remembered_sha256(file)
     folder = Path(parent) / f"{file.stem}-{digest[:8]}"
     with locked(folder, log):  # another process may be converting it
         if not (folder / SOURCE).exists():
-            import_gguf(file, flag)
+            if importlib.util.find_spec("gguf") is None:  # transformers imports it
+                how = f"install it with `pip install {GGUF}`"
+                raise InputError(f"{flag} {file}: a GGUF file needs the package gguf; {how}")
             log(f"{file}: is converted to {folder}, once (minutes)")
             with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
                 half = Path(temporary) / folder.name  # a folder inside, which has the usual rights
@@ -44,24 +48,6 @@ def convert(file, parent, flag="--llm", log=print):
                 shutil.rmtree(folder, ignore_errors=True)
                 half.rename(folder)
     return folder
-
-
-def refuse_none(file, flag):
-    try:
-        with open(file, "rb") as f:
-            begins = f.read(len(MAGIC))
-    except OSError as error:
-        raise InputError(f"{flag} {file}: cannot be read ({error.strerror}); give the path of a .gguf file") from None
-    if begins != MAGIC:
-        raise InputError(f"{flag} {file}: is no GGUF file (its first bytes are not GGUF); fetch it anew")
-
-
-def import_gguf(file, flag):
-    try:
-        import gguf  # noqa: F401, transformers imports it
-    except ImportError:
-        how = f"install it with `pip install {GGUF}`"
-        raise InputError(f"{flag} {file}: a GGUF file needs the package gguf; {how}") from None
 
 
 def unpack(file, folder, flag):
@@ -80,10 +66,10 @@ def unpack(file, folder, flag):
         reason = (str(error) or type(error).__name__).splitlines()[0]
         how = "serve it with llama.cpp and give --llm_url, or take the model's safetensors"
         raise InputError(f"{flag} {file}: transformers cannot read this GGUF file ({reason}); {how}") from None
-    if found["missing_keys"]:  # they would be random numbers; one of several parts lacks those of the others, say
+    if found["missing_keys"]:  # they would be random numbers; one of several files lacks the others', say
         lacking = f"{len(found['missing_keys'])} tensors, such as {min(found['missing_keys'])}"
         raise InputError(f"{flag} {file}: lacks {lacking}; give a file with the whole model (llama-gguf-split --merge)")
-    # a fresh model takes the weights over: the loaded one counts as quantised, and is not saved as what it holds
+    # a fresh model takes the weights over: the loaded one counts as quantised
     config = model.config
     del config.quantization_config
     config.architectures = [type(model).__name__]

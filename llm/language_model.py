@@ -1,17 +1,18 @@
 """A causal language model through transformers, run in batches.
 
-    complete           prompts -> greedy answers                       (mode generate)
+    ask                Requests -> the same, answered                  (mode generate)
     yes_minus_no       a shared profile, items after it -> logits      (mode score)
-
-What it is asked is up to causal.py.
 """
 
 import copy
+from functools import partial
 
 import torch
 
 from llm.batches import batches, padded, places
 from llm.messages import ANSWER_TOKENS
+from llm.replies import in_short
+from llm.request import most_that_fits
 from llm.tokens import PromptTokens
 from llm.weights import dtype_of, load
 from machine.hardware import out_of_memory
@@ -24,24 +25,28 @@ class LanguageModel:
     def __init__(self, weights, device, settings, mode, constrained=False, flag="--llm"):
         """Loads tokenizer and safetensors weights from a local folder, never code.
 
-        settings: has llm_batch_tokens and llm_dtype.  constrained: nothing but valid answers are said.  flag: to name
-        in messages.
+        settings: has llm_batch_tokens and llm_dtype.  constrained: only valid answers are said.  flag: for messages.
         """
         from transformers import GenerationConfig
 
-        self.name, self.device = f"{flag} {weights}", device
-        self.mode = mode
+        self.name, self.device, self.mode = f"{flag} {weights}", device, mode
         self.budget, self.constrained = settings.llm_batch_tokens, constrained
         dtype = dtype_of(settings, device)
         self.tokenizer, self.model = load("AutoModelForCausalLM", weights, dtype, device, flag)
-        self.eos = self.end_tokens()
-        self.pad = self.padding_token()
+        eos = self.model.generation_config.eos_token_id
+        if eos is None:
+            eos = self.tokenizer.eos_token_id
+        if eos is None:
+            where = "generation_config.json or its tokenizer"
+            raise InputError(f"{self.name}: names no end-of-sequence token in {where}")
+        self.eos = eos if isinstance(eos, list) else [eos]
+        # padding is always masked, but it must be a token the model has
+        self.pad = self.tokenizer.pad_token_id
+        if self.pad is None or self.pad >= self.model.get_input_embeddings().weight.shape[0]:
+            self.pad = self.eos[0]
         # a fresh configuration: the model's own may ask for sampling or penalties
-        self.model.generation_config = GenerationConfig(
-            do_sample=False,
-            pad_token_id=self.pad,
-            eos_token_id=self.eos,
-        )
+        greedy = {"do_sample": False, "pad_token_id": self.pad, "eos_token_id": self.eos}
+        self.model.generation_config = GenerationConfig(**greedy)
         positions = getattr(self.model.config, "max_position_embeddings", None)
         limits = (positions, self.tokenizer.model_max_length)
         self.context = min(limit for limit in limits if limit)
@@ -51,16 +56,11 @@ class LanguageModel:
             self.no = self.tokens.continuation("No")[0]
             # their first tokens must be words of their own
             if self.yes == self.no or self.tokenizer.unk_token_id in (self.yes, self.no):
-                raise InputError(
-                    f"{self.name}: its tokenizer cannot tell Yes from No; use --llm_mode generate"
-                )
+                raise InputError(f"{self.name}: its tokenizer cannot tell Yes from No; use --llm_mode generate")
             self.keep_two_words()
 
     def keep_two_words(self):
-        """Let the model's head know Yes and No alone: of 262,144 words that would be most of the work of a question.
-
-        The model itself goes on to scale or bend what the head says, as before.
-        """
+        """Let the model's head know Yes and No alone: 262,144 words would be most of the work of a question."""
         head = self.model.get_output_embeddings()
         words = [self.yes, self.no]
         two = torch.nn.Linear(head.in_features, 2, bias=head.bias is not None, device="meta")
@@ -69,24 +69,53 @@ class LanguageModel:
             two.bias = torch.nn.Parameter(head.bias[words].detach().clone(), requires_grad=False)
         self.model.set_output_embeddings(two)
 
-    def end_tokens(self):
-        eos = self.model.generation_config.eos_token_id
-        if eos is None:
-            eos = self.tokenizer.eos_token_id
-        if eos is None:
-            raise InputError(
-                f"{self.name}: names no end-of-sequence token in generation_config.json "
-                "or its tokenizer"
-            )
-        return eos if isinstance(eos, list) else [eos]
+    def ask(self, requests):
+        """Yields each Request as it is answered, batch by batch; first those that do not fit."""
+        waiting = []  # (request, tokens of its prompt)
+        for request in requests:
+            fitted = self.fit(request)
+            if fitted:
+                ids, kept = fitted
+                request.left_out = request.profile - kept
+                waiting.append((request, ids))
+            else:
+                yield request
 
-    def padding_token(self):
-        """Always masked, but it must be a token the model has."""
-        pad = self.tokenizer.pad_token_id
-        vocabulary = self.model.get_input_embeddings().weight.shape[0]
-        if pad is None or pad >= vocabulary:
-            return self.eos[0]
-        return pad
+        # by length, for little padding; the longest first, so that a lack of memory shows at once
+        waiting.sort(key=lambda pair: -len(pair[1]))
+        for batch in batches(waiting, lambda pair: (1, len(pair[1]) + pair[0].room), lambda: self.budget):
+            self.say(batch)
+
+            # what cannot be read is asked for once more, with a reminder of how to answer
+            again = []
+            for request, _ in batch:
+                if request.said is not None:
+                    continue
+                fitted = self.fit(request, in_short(request.raw[0]))
+                if fitted:
+                    again.append((request, fitted[0]))
+            self.say(again)
+
+            for request, _ in batch:
+                request.batch = len(batch)
+                yield request
+
+    def fit(self, request, *said):
+        """(tokens of the prompt, items of the profile in it), None where not even the question alone fits."""
+
+        def build(kept):
+            return self.tokens.conversation(*request.write(kept, *said))
+
+        return most_that_fits(build, request.profile, self.context - request.room)
+
+    def say(self, batch):
+        """Let the model answer (request, tokens) pairs."""
+        if not batch:
+            return
+        rows, choices = [ids for _, ids in batch], [request.choices for request, _ in batch]
+        complete = partial(self.complete, new_tokens=batch[0][0].room)
+        for (request, _), answer in zip(batch, self.in_halves(complete, rows, choices), strict=True):
+            request.take(*answer)
 
     @torch.no_grad()
     def complete(self, rows, sizes, new_tokens=ANSWER_TOKENS):
@@ -110,16 +139,13 @@ class LanguageModel:
             end = ends[0] if ends else len(new)
             text = self.tokenizer.decode(new[:end], skip_special_tokens=True)
             stopped = not self.tokens.chat and "\n" in text
-            if not self.constrained:  # where the chat template has begun to think, the answer tells where that ends
+            if not self.constrained:  # where the chat template has begun to think, the answer ends that
                 text = self.tokens.thinking + text
             answers.append((text, end < new_tokens or stopped))
         return answers
 
     def only_answers(self, start, sizes):
-        """For generate(): the tokens with which a row stays the beginning of a valid answer.
-
-        start: the place where the answers begin.
-        """
+        """For generate(): the tokens that may follow in a valid answer.  start: where answers begin."""
 
         def allowed(row, ids):
             node = self.tokens.answer_tree(sizes[row])
@@ -133,8 +159,8 @@ class LanguageModel:
     def yes_minus_no(self, pairs):
         """Logit of Yes minus that of No as the next token.
 
-        [(profile ids, [question ids])] -> [[float]].  The profiles are read once, with the tokens that all questions
-        begin with.  Their keys and values then serve every question about them.
+        [(profile ids, [question ids])] -> [[float]].  The profiles are read once, with the tokens that all
+        questions begin with.  Their keys and values then serve every question about them.
         """
         # all profiles, all questions, and the place of the profile that each question is about
         shared = common_beginning([question for _, questions in pairs for question in questions])
@@ -167,9 +193,9 @@ class LanguageModel:
         return found
 
     def chunks(self, rows, before):
-        """The places of rows (token ids) in lists of nearly one length, which stay within the budget.
+        """The places of rows (token ids) in lists of nearly one length: padding was a third of the work.
 
-        before: tokens of what each row comes after.  Padding to the longest of all was a third of the work.
+        before: tokens of what each row comes after.
         """
 
         def beside(first, row):
@@ -179,17 +205,12 @@ class LanguageModel:
         return batches(order, lambda row: (1, before + len(rows[row])), lambda: self.budget, beside)
 
     def read_on(self, cache, mask, owner, rows):
-        """Yes minus No of questions (token ids), each after the profile `owner` of the cache.
-
-        mask: of the profiles.
-        """
+        """Yes minus No of questions (token ids), each after the profile `owner` of the cache."""
         owner = torch.tensor(owner, device=self.device)  # (r,)
         try:
             cache.batch_select_indices(owner)
         except AttributeError:
-            raise InputError(
-                f"{self.name}: its cache cannot be shared out; use --llm_mode generate"
-            ) from None
+            raise InputError(f"{self.name}: its cache cannot be shared out; use --llm_mode generate") from None
         # Padded on the right: between profile and question it would use up a sliding window.
         ids, after = padded(rows, self.pad, self.device, left=False)  # (r, tokens)
         before = mask[owner]  # (r, profile tokens)
@@ -203,8 +224,7 @@ class LanguageModel:
     def in_halves(self, run, *columns):
         """run(*columns), which returns a list of one result a row.
 
-        Where the device's memory does not suffice, the token budget is halved from now on, and so
-        are the rows.
+        Where the device's memory does not suffice, the budget is halved from now on, and so are the rows.
         """
         try:
             return run(*columns)
@@ -212,9 +232,7 @@ class LanguageModel:
             if not out_of_memory(error):
                 raise
             if len(columns[0]) == 1 and self.budget < 64:
-                raise InputError(
-                    f"{self.name}: one question does not fit into the memory of {self.device}"
-                ) from None
+                raise InputError(f"{self.name}: one question does not fit into the memory of {self.device}") from None
         # not in the handler, where the error still holds on to tensors
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

@@ -1,5 +1,7 @@
 """What a causal language model is told and answers, as text and as chat messages."""
 
+import re
+
 ANSWER_TOKENS = 48  # room for an answer, with some prose around it
 CUE = "Answer:"  # without a chat template it ends the prompt, and the model goes on with the answer
 
@@ -25,3 +27,9 @@ def answer(numbers):
     Constrained output spells it so, too.
     """
     return ", ".join(map(str, numbers)) or "none"
+
+
+def defused(text):
+    """A text in which nothing looks like a control token: a server reads it and the template as one."""
+    text = re.sub(r"\[(?=/?[A-Z_]+\])", "[ ", text)  # [INST]
+    return re.sub(r"<(?=[^\s<>]+>)", "< ", text)  # <|im_start|>

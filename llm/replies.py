@@ -34,7 +34,7 @@ def drop_reasoning(text):
 
 
 def in_short(text):
-    """As much of a reply as a model knows it by, without its reasoning; never empty, which some servers refuse."""
+    """The beginning of a reply without its reasoning; never empty, which some servers refuse."""
     return (drop_reasoning(text) or "").strip()[:200] or "-"
 
 

@@ -1,7 +1,6 @@
-"""Requests to a model behind an OpenAI-compatible interface, several at a time.
+"""Requests to a model behind an OpenAI-compatible interface, as vLLM has, several at a time.
 
-Such as vLLM and `transformers serve` have.  Each speaks a dialect: what one does not know is taken back and not sent
-again (see Dialect).
+Each server speaks a dialect: what one does not know is taken back and not sent again.
 """
 
 import os
@@ -17,6 +16,7 @@ import requests
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from llm.messages import ANSWER_TOKENS, turns
+from llm.replies import in_short
 from utils import InputError
 
 VERSIONED = r"/v\d+\w*$"  # the end of an address such as http://host/v1
@@ -27,16 +27,12 @@ ABOUT_THE_REQUEST = {400, 413, 422}  # statuses of a request that will not do as
 TOO_LONG = r"context|max(imum)?[ _](model[ _])?len|too long|too many tokens"  # how servers say so
 FILTERED = r"content[ _-]?(management[ _-]?)?(filter|policy)|moderation|safety (system|policy)"  # and this
 LONGEST_PAUSE = 60  # seconds, also where the server asks for more
-PROBE = "Say yes."  # asked of a model that a server does not list
 LISTED = 10  # models named in a message
 CONNECTING = 10  # seconds in which a server must take a connection; an answer may take longer
 
 
 class Refused(InputError):
-    """The server understood the request and will not answer it: asking again would not help.
-
-    said: the server's own code and message, without the model's name.
-    """
+    """Asking again would not help.  said: the server's own code and message, without the model's name."""
 
     def __init__(self, message, status=None, said=""):
         super().__init__(message)
@@ -66,10 +62,7 @@ class Dialect:
         return body
 
     def learn(self, body, sent, said):
-        """Whether a refused request is to be sent again at once, in other words.
-
-        body: as it was meant.  sent: as it was translated.  said: by the server.
-        """
+        """Whether a refused request is to be sent again at once, in other words.  body: as it was meant."""
         with self.lock:
             return self.translate(body) != sent or self.give_way(sent, said)
 
@@ -96,8 +89,7 @@ class Server:
     def __init__(self, url, llm, workers, timeout, flag="--llm_url", temperature=0.0):
         """Asks the server for its models' names where llm is "auto".
 
-        workers: requests at a time.  timeout: seconds.  flag: to name in messages.  A key goes into
-        the environment variable OPENAI_API_KEY.
+        workers: requests at a time.  timeout: seconds.  flag: for messages.
         """
         # the address of one thing that a server does is taken for the server's
         self.url = re.sub(r"/(chat/completions|completions|models)$", "", url.rstrip("/"))
@@ -110,21 +102,20 @@ class Server:
         self.reached = False  # whether the server has ever replied
         self.found = False  # whether the address is one that answers
         self.answered = False  # whether a question of this start has been
-        self.has_model = False  # whether that is known
         self.ended = threading.Event()  # nobody waits for answers any more
         self.llm = llm
-        if self.llm == "auto":
-            self.llm, self.has_model = self.request("GET", "models", self.first_model), True
+        if llm == "auto":
+            listed = self.send("GET", "models", names_in)
+            if not listed:
+                raise Refused(f"{flag} {self.url}: lists no model; give the name of one, or have it load one")
+            self.llm = listed[0]
 
     def ask_all(self, ask, questions):
         """Yields ask(question) of each, in the order in which the answers come.
 
-        Raises InputError before the first one where the server does not have the model (check_model).
-
-        After the first failure, or where nobody wants more, no further question is asked, and nobody waits for the
-        answers on their way: a server may hang.  What was answered is kept, the rest is asked at the next start.
+        After the first failure, or where nobody wants more, no further question is asked, and nobody waits for
+        the answers on their way: a server may hang.
         """
-        self.check_model()
         waiting, answers = queue.SimpleQueue(), queue.SimpleQueue()
         self.ended.clear()
         questions = list(questions)
@@ -150,69 +141,50 @@ class Server:
                 record, error = answers.get()
                 if error:
                     raise error
+                if not self.answered:
+                    self.warn_of_other_models()
                 self.answered = True
                 yield record
         finally:
             self.ended.set()
 
-    def first_model(self, reply):
-        if not reply["data"]:
-            raise Refused(f"{self.flag} {self.url}: lists no model; give the name of one, or have it load one")
-        return reply["data"][0]["id"]
-
-    def check_model(self):
-        """Raises InputError where the server lists models without this one, and does not answer for it, either.
-
-        Some servers take models that they do not list: there one short question decides.  What else is wrong with the
-        list, or that question, is left to the questions to come.
-        """
-        base, listed = (None, None) if self.has_model else self.listed_models()
-        self.has_model = True
-        if listed is None or self.llm in listed:
-            return
-        names = ", ".join(listed[:LISTED]) + (", ..." if len(listed) > LISTED else "")
-        has = f"it lists only {names}" if listed else "it lists no model"
+    def warn_of_other_models(self):
+        """Some servers answer for models that they do not list, under any name; the others refuse."""
         try:
-            body = self.dialect.translate(self.body([PROBE], max_tokens=16))
-            reply = self.session.request("POST", f"{base}/chat/completions", json=body, timeout=self.timeout)
-            if reply.status_code == 200:
-                return warn(f"{self.flag} {self.url}: answers as {self.llm}, although {has}")
-            about_model = reply.status_code not in ABOUT_THE_REQUEST or self.llm in reply.text
-            if reply.status_code in PASSING or not about_model:
-                return
-            said = f"HTTP {reply.status_code} {' '.join(reply.text.split())[:200]}"
-        except requests.ReadTimeout:  # it may be loading the model
+            reply = self.session.request("GET", f"{self.url}/models", timeout=self.timeout[0])
+            listed = names_in(reply.json())
+        except (requests.RequestException, KeyError, TypeError):  # it makes no list
             return
-        except requests.RequestException as error:
-            said = in_words(error)
-        raise InputError(f"{self.flag} {self.url}: has no model {self.llm}; {has}, and asked for it replies {said}")
+        if self.llm not in listed:
+            names = ", ".join(listed[:LISTED]) or "no model"
+            warn(f"{self.flag} {self.url}: answers as {self.llm}, although it lists {names}")
 
-    def listed_models(self):
-        """(address, names) of the models that the server lists; the names are None where it gives no list."""
-        bases = [self.url] if re.search(VERSIONED, self.url) else [self.url, f"{self.url}/v1"]
-        for base in bases:
-            try:
-                reply = self.session.request("GET", f"{base}/models", timeout=self.timeout[0])
-                self.reached = True
-                if reply.status_code == 200:
-                    return base, [str(model["id"]) for model in reply.json()["data"] or []]
-            except requests.RequestException as error:  # among them a reply that is no JSON
-                if not self.reached:
-                    self.refuse_nobody(error)
-            except (KeyError, TypeError):  # a reply that is no list of models
-                pass
-        return None, None
+    def ask(self, request):
+        """The Request, answered; raises Filtered where a content filter keeps the answer back."""
 
-    def shorten(self, question, ask):
-        """(answer, items of the profile left out), None where not even the question alone fits.
+        def say(*said):
+            return self.shorten(request.profile, lambda kept: self.say(request.write(kept, *said), request.room))
 
-        The profile is halved each time the server says that the prompt is longer than its context.
+        fitted = say()
+        if fitted:
+            answer, request.left_out = fitted
+            request.take(*answer)
+            # what cannot be read is asked for once more, with a reminder of how to answer
+            if request.said is None:
+                fitted = say(in_short(request.raw[0]))
+                if fitted:
+                    request.take(*fitted[0])
+        return request
+
+    def shorten(self, most, ask):
+        """(ask(kept), most - kept) for what can be kept of `most` items, None where even none are too many.
+
+        They are halved each time the server says that the prompt is longer than its context.
         """
-        whole = len(question.likes) + len(question.dislikes)
-        kept = whole
+        kept = most
         while True:
             try:
-                return ask(question.shortened(kept)), whole - kept
+                return ask(kept), most - kept
             except Refused as error:
                 if not error.is_too_long():
                     raise
@@ -222,7 +194,7 @@ class Server:
 
     def say(self, messages, max_tokens=ANSWER_TOKENS):
         """(text, whether it came to an end): the answer to messages and answers in turn."""
-        return self.request("POST", "chat/completions", message_of, self.body(messages, max_tokens))
+        return self.send("POST", "chat/completions", message_of, self.body(messages, max_tokens))
 
     def body(self, messages, max_tokens=ANSWER_TOKENS):
         body = {"model": self.llm, "messages": turns(messages)}
@@ -230,12 +202,12 @@ class Server:
         # vLLM and transformers understand this
         return body | {"chat_template_kwargs": {"enable_thinking": False}}
 
-    def request(self, method, path, read, body=None):
+    def send(self, method, path, read, body=None):
         """read(JSON reply).
 
-        What may pass is tried again after a pause: a broken connection, a time-out, a busy or
-        failing server, a reply that is none, and a server that was there before.  Raises Refused
-        for other refusals, InputError after the last try, and at once where no server was found.
+        What may pass is tried again after a pause: a broken connection, a busy server, a reply that is none.
+        Raises Refused for other refusals, InputError after the last try, and at once where no server was found.
+        urllib3's Retry does not fit: it cannot read a reply, nor say it in another dialect.
         """
         attempt = 0
         while attempt < TRIES and not (attempt and self.ended.is_set()):
@@ -256,11 +228,14 @@ class Server:
                     continue
                 if reply.status_code not in PASSING:
                     raise refusal
-                asked_pause = retry_after(reply)
+                seconds = reply.headers.get("Retry-After", "")
+                asked_pause = float(seconds) if seconds.isdigit() else 0.0
             except requests.RequestException as error:  # among them a reply that is no JSON
                 problem = in_words(error)
-                if not self.reached:
-                    self.refuse_nobody(error)
+                why = None if self.reached else unreachable(error)
+                if why:  # there is nobody to connect to, and waiting would not change that
+                    what = f"no server answers there ({why}); start it, or mend the address"
+                    raise InputError(f"{self.flag} {self.url}: {what}") from None
             except (KeyError, IndexError, TypeError, AttributeError):  # of read()
                 problem = f"an unusable reply: {reply.text[:200]!r}"
             attempt += 1
@@ -275,7 +250,7 @@ class Server:
         )
 
     def try_version(self, url, path):
-        """Whether an address that nothing lies at is worth another try, with the /v1 that such servers have."""
+        """Whether an address without a server is worth another try, with the /v1 that servers have."""
         with self.dialect.lock:
             if url != f"{self.url}/{path}":
                 return True  # another thread has put it there
@@ -292,14 +267,6 @@ class Server:
         if reply.status_code == 404 and not self.found:
             problem += f"; is there a model {self.llm}, and is the address right, as in http://host/v1?"
         return Refused(f"{self.flag} {url}: {problem}", reply.status_code, said)
-
-    def refuse_nobody(self, error):
-        """Raises InputError where there was nobody to connect to: waiting would not change that."""
-        why = unreachable(error)
-        if why:
-            raise InputError(
-                f"{self.flag} {self.url}: no server answers there ({why}); start it, or mend the address"
-            ) from None
 
 
 def unreachable(error):
@@ -343,10 +310,9 @@ def session_for(url, workers):
     return session
 
 
-def retry_after(reply):
-    """Seconds that the server asks to wait."""
-    seconds = reply.headers.get("Retry-After", "")
-    return float(seconds) if seconds.isdigit() else 0.0
+def names_in(reply):
+    """The models in a server's list."""
+    return [str(model["id"]) for model in reply["data"] or []]
 
 
 def code_and_message(reply):
@@ -359,7 +325,8 @@ def code_and_message(reply):
         error = error.get("error", error)
     if not isinstance(error, dict):
         return str(error)
-    return " ".join(str(error[name]) for name in ("code", "type", "message", "detail", "innererror") if error.get(name))
+    names = ("code", "type", "message", "detail", "innererror")
+    return " ".join(str(error[name]) for name in names if error.get(name))
 
 
 def warn(line):
@@ -375,11 +342,11 @@ def choice_of(reply):
 
 
 def message_of(reply):
-    """(text, whether it came to an end) of a chat completion.  Raises Filtered as choice_of does."""
+    """(text, whether it came to an end) of a chat completion"""
     choice = choice_of(reply)
     finished = choice.get("finish_reason") != "length"
     message = choice["message"]
-    # a server that parses reasoning itself leaves the content out where the answer was never reached
+    # a server that parses reasoning leaves the content out where the answer was never reached
     parsed = any(name.startswith("reasoning") for name in message)
     text = message.get("content") if parsed else message["content"]
     if text is None:  # all that was said is thinking or a refusal

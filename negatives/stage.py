@@ -70,10 +70,10 @@ class Stage:
         self.domain = domain_of(name, settings)
         self.writer = None  # the template
         if settings.hn_url:
-            self.writer = writing.ServerWriter(settings, self.domain)
+            self.writer = writing.ServerWriter(settings)
         elif settings.hn_writer != "template":
             weights = model_folder(settings.hn_writer, settings.data_dir, "--hn_writer")
-            self.writer = writing.LocalWriter(weights, settings, device, self.domain)
+            self.writer = writing.LocalWriter(weights, settings, device)
         self.writer_name = self.writer.name if self.writer else "template"
         is_path = Path(settings.hn_encoder).is_dir()
         self.encoder_name = Path(settings.hn_encoder).name if is_path else settings.hn_encoder

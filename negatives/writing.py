@@ -16,12 +16,12 @@ from functools import partial
 
 import numpy as np
 
-from feedback.causal import CausalLM, Prompt
-from feedback.endpoint import defused
 from feedback.prompts import DOMAINS
 from feedback.questions import Question
-from llm.batches import batches
-from llm.replies import drop_reasoning, find_json, in_short
+from llm.language_model import LanguageModel
+from llm.messages import defused
+from llm.replies import drop_reasoning, find_json
+from llm.request import Request
 from llm.server import Filtered, Server
 from llm.weights import dtype_of, is_causal, revision
 from utils import InputError, file_name
@@ -43,15 +43,24 @@ class Asked:
     most_words: int
     question: Question = NOBODY  # the likes and dislikes that may be shortened to fit
     column: str = "summarization"  # the answer's name in the record
-    prompt: Prompt | None = None  # of a model at hand
     reply: tuple = ("", "", "failed")  # answer, reasoning, status
 
-    def read(self, text):
-        self.reply = read_reply(text, self.key, self.most_words)
+    def request(self, chat=True, clean=str):
+        """As a Request.  chat: whether the model has a chat template.  clean: what its prompt goes through."""
 
-    @property
-    def needs_reminder(self):
-        return self.reply[2] in ("unreadable", "too_long")
+        def write(kept, *said):
+            messages = [clean(self.build(self.question.shortened(kept)))]
+            if said:
+                messages += [*said, REMINDER if chat else f"\n{REMINDER}"]
+            if not chat:
+                messages[-1] += "\n" + opening(self.key)
+            return messages
+
+        def read(text, finished):
+            self.reply = read_reply(text if chat else opening(self.key) + text, self.key, self.most_words)
+            return self.reply if self.reply[2] in ("ok", "none") else None
+
+        return Request(self, write, self.question.profile, read, ROOM[self.key])
 
     def record(self, backend):
         text, reasoning, status = self.reply
@@ -155,71 +164,32 @@ def opening(key):
 class LocalWriter:
     """A causal language model on this machine.  Loaded only where something is left to ask."""
 
-    def __init__(self, weights, settings, device, domain):
+    def __init__(self, weights, settings, device):
         """settings: StageSettings.  Raises InputError for a model that is none."""
         name = settings.hn_writer
         if not is_causal(weights, "--hn_writer"):
             raise InputError(f"--hn_writer {name}: is an encoder, which cannot write; take a causal model or template")
         self.name, self.lm = file_name(name), None
-        self.load = partial(CausalLM, weights, device, settings, "generate", domain, flag="--hn_writer")
-        known_as = revision(weights)
-        self.settings = {"revision": known_as, "dtype": dtype_of(settings, device)}
+        self.load = partial(LanguageModel, weights, device, settings, "generate", flag="--hn_writer")
+        version = revision(weights)
+        self.settings = {"revision": version, "dtype": dtype_of(settings, device)}
         self.settings |= {"batch_tokens": settings.llm_batch_tokens}
-        self.backend = {"model": self.name, "revision": known_as if isinstance(known_as, str) else None}
+        self.backend = {"model": self.name, "revision": version if isinstance(version, str) else None}
 
     def answer(self, asked):
         """Yields the record of each request, all of the same kind, batch by batch."""
-        if asked and self.lm is None:
-            self.lm = self.load()
-        waiting = []
-        for each in asked:
-            each.prompt = self.fit(each)
-            if each.prompt:
-                waiting.append(each)
-            else:  # longer than the model's context
-                yield each.record(self.backend)
-
-        # by length, for little padding; the longest first: a lack of memory shows at once
-        waiting.sort(key=lambda each: -len(each.prompt.ids))
-        for batch in batches(waiting, lambda each: each.prompt.shape(), lambda: self.lm.budget):
-            self.say(batch)
-            self.say([each for each in batch if each.needs_reminder and self.add_reminder(each)])
-            for each in batch:
-                yield each.record(self.backend)
-
-    def fit(self, each, *more):
-        """A causal.Prompt, None where it does not fit.  more: what was said before, and the reminder."""
-
-        def build(question):
-            messages = [each.build(question), *more]
-            if not self.lm.tokens.chat:
-                messages[-1] += "\n" + opening(each.key)
-            return self.lm.tokens.conversation(*messages)
-
-        return self.lm.fit(each.question, build, ROOM[each.key])
-
-    def add_reminder(self, each):
-        """Make what was said, and a reminder, part of the prompt; returns whether they fit."""
-        reminder = REMINDER if self.lm.tokens.chat else f"\n{REMINDER}"
-        reminded = self.fit(each, in_short(each.prompt.raw[0]), reminder)
-        if reminded:
-            each.prompt.ids = reminded.ids
-        return bool(reminded)
-
-    def say(self, batch):
-        if not batch:
+        if not asked:
             return
-        complete = partial(self.lm.complete, new_tokens=ROOM[batch[0].key])
-        answers = self.lm.in_halves(complete, [each.prompt.ids for each in batch], [0] * len(batch))
-        for each, (text, _) in zip(batch, answers, strict=True):
-            each.prompt.raw.append(text)
-            each.read(text if self.lm.tokens.chat else opening(each.key) + text)
+        if self.lm is None:
+            self.lm = self.load()
+        for request in self.lm.ask([each.request(self.lm.tokens.chat) for each in asked]):
+            yield request.about.record(self.backend)
 
 
 class ServerWriter:
     """A model behind --hn_url."""
 
-    def __init__(self, settings, domain):
+    def __init__(self, settings):
         name = "auto" if settings.hn_writer == "template" else settings.hn_writer
         self.server = Server(settings.hn_url, name, settings.llm_concurrency, settings.llm_timeout, "--hn_url")
         self.name = file_name(self.server.llm)
@@ -231,14 +201,6 @@ class ServerWriter:
         return self.server.ask_all(self.ask, asked)
 
     def ask(self, each):
-        def say(question, *more):
-            text, _ = self.server.say([defused(each.build(question)), *more], ROOM[each.key])
-            each.read(text)
-            return text
-
-        with suppress(Filtered):  # of this one; the others may pass
-            fitted = self.server.shorten(each.question, say)
-            if fitted and each.needs_reminder:
-                said = in_short(fitted[0])
-                self.server.shorten(each.question, lambda question: say(question, said, REMINDER))
+        with suppress(Filtered):  # this one has failed; the others may pass
+            self.server.ask(each.request(clean=defused))
         return each.record(self.backend)

@@ -43,7 +43,6 @@ class RefinementSettings(Settings):
     )
     llm_constrained: bool = flag(False, "mode generate: let the model say nothing but valid answers")
     llm_permutations: int = flag(1, "orders each question is asked in; the majority decides", least=1)
-    llm_question_size: int = flag(5, "mode generate: items a question, at most 10", least=1, most=10)
     llm_prompt: str | None = flag(
         None, "a text file with the question in your words; {likes}, {dislikes} and {items} (mode score: {item}) "
         "stand in it for titles, {example}, {one} and {several} for what docs/refinement.md says",
@@ -110,7 +109,7 @@ class RefinementSettings(Settings):
             why = "an encoder has no use for it; --llm names another model, or leave it out"
             yield all_but({"llm", "llm_mode", "llm_url", "unasked_twos"}), why
         if mode == "score":
-            yield "llm_question_size llm_constrained llm_answer_tokens llm_temperature", beside("--llm_mode score")
+            yield "llm_constrained llm_answer_tokens llm_temperature", beside("--llm_mode score")
 
 
 def all_but(used):

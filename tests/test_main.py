@@ -354,7 +354,6 @@ CAUSAL = {  # flag: arguments with which a causal model's answers come out other
     "llm_seed": "--llm_seed 1",
     "llm_dtype": "--llm_dtype bfloat16",
     "llm_batch_tokens": "--llm_batch_tokens 300",  # "batch" says how many questions were read at once
-    "llm_question_size": "--llm_mode generate --llm_constrained --llm_question_size 2",
     "llm_constrained": "--llm_mode generate",  # without it
     "llm_answer_tokens": "--llm_mode generate --llm_constrained --llm_answer_tokens 1",
     "llm_users": "--llm_users 3",

@@ -8,6 +8,7 @@ answer.  The wording is ours.  Titles are data: they are read as text, whatever 
 
 from conrec.data.events import DISLIKE
 from feedback.prompts import DOMAINS
+from llm.request import most_that_fits
 from utils import InputError
 
 PROMPT_VERSION = 2  # raise it when a wording changes, so that stages made with other words are made anew
@@ -109,27 +110,18 @@ def fitted(build, items, signs, tokens, room):
     The oldest events go, but not the last one; options stay.  tokens: backbone.tokens.
     Raises InputError where one event alone does not fit.
     """
+    n = len(items)
 
-    def without(left_out):
-        return tokens(build(items[left_out:], signs[left_out:]))
+    def of_last(kept):
+        return tokens(build(items[n - kept :], signs[n - kept :]))
 
-    whole = without(0)
-    if len(whole) <= room:
-        return whole, 0
-    # bisection: leaving out `few` events is not enough, leaving out `enough` is
-    few, enough = 0, max(len(items) - 1, 0)
-    if len(without(enough)) > room:
+    found = most_that_fits(of_last, n, room, least=min(n, 1))
+    if found is None:
         raise InputError(
-            f"a prompt with one event takes {len(without(enough))} tokens, and the model's context has room for "
+            f"a prompt with one event takes {len(of_last(1))} tokens, and the model's context has room for "
             f"{room}; take a model with a longer context"
         )
-    while enough - few > 1:
-        middle = (few + enough) // 2
-        if len(without(middle)) > room:
-            few = middle
-        else:
-            enough = middle
-    return without(enough), enough
+    return found[0], n - found[1]
 
 
 def numbers(items):

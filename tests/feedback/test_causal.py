@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import tiny_llm
 import torch
+import transformers
 
 from feedback import prompts
 from feedback.causal import CausalLM
 from feedback.questions import questions
-from feedback.report import aucs
+from feedback.report import aucs, judged_pairs
 from feedback.verdicts import merge
 from llm import messages
 from llm.answers import key
@@ -26,22 +27,27 @@ from llm.weights import is_causal, revision
 from options.refinement import RefinementSettings
 from utils import InputError
 
-DEFAULTS = {
-    "llm_seed": 2024, "llm_permutations": 1, "llm_profile": 20, "llm_question_size": 5, "llm_batch_tokens": 8192,
-    "llm_constrained": False, "llm_dtype": "float32",
-}  # fmt: skip
+BUDGET = 8192
 
 
 def load(films, mode, name="trained", **changed):
-    options = RefinementSettings(**DEFAULTS | changed)
-    folder, device = films.llm / name, torch.device("cpu")
-    return CausalLM(folder, device, options, mode, "movies", options.llm_constrained)
+    return load_folder(films.llm / name, mode, **changed)
+
+
+def load_folder(folder, mode, **changed):
+    options = settings(**changed)
+    return CausalLM(folder, torch.device("cpu"), options, mode, "movies", options.llm_constrained)
+
+
+def settings(**changed):
+    return RefinementSettings(**{"llm_batch_tokens": BUDGET} | changed)
 
 
 def todo(films, mode, users, **changed):
     """Questions about the first of those users that the model has not seen in training."""
     chosen = set(films.unseen[:users])
-    return [q for q in questions(films.asked, mode, RefinementSettings(**DEFAULTS | changed)) if q.user in chosen]
+    made = questions(films.asked, mode, settings(**changed))
+    return [question for question in made if question.user in chosen]
 
 
 def answer(films, mode, users, name="trained", **changed):
@@ -78,62 +84,35 @@ def check_scores(lm, whole, films, users):
             assert score == pytest.approx(float(logits[lm.yes] - logits[lm.no]), abs=1e-4)
 
 
-def scoring_and_whole(folder):
-    """A folder's model in mode score, and with all the words of its head."""
-    settings = RefinementSettings(**DEFAULTS)
-    return [CausalLM(folder, torch.device("cpu"), settings, mode, "movies") for mode in ("score", "generate")]
-
-
 def test_scores_are_those_of_the_whole_prompt_without_any_cache(films):
     check_scores(load(films, "score"), load(films, "generate"), films, 4)
 
 
-def test_scores_hold_for_a_model_with_a_sliding_window(films, tmp_path):
-    """Padding between profile and question would use up the window."""
-    from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM
-
-    tokenizer = AutoTokenizer.from_pretrained(films.llm / "trained")
+# padding between profile and question would use up a sliding window; Gemma 2 caps what the head says of each word
+@pytest.mark.parametrize("kind", ["Mistral", "Gemma2"])
+def test_scores_hold_for_a_model_with_a_sliding_window_or_capped_logits(films, tmp_path, kind):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(films.llm / "trained")
     torch.manual_seed(0)
-    config = MistralConfig(
+    capped = {"head_dim": 16, "final_logit_softcapping": 0.1} if kind == "Gemma2" else {}
+    config = getattr(transformers, f"{kind}Config")(
         vocab_size=len(tokenizer), hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, sliding_window=48, eos_token_id=tokenizer.eos_token_id, initializer_range=0.2,
+        num_key_value_heads=1, sliding_window=48, eos_token_id=tokenizer.eos_token_id, initializer_range=0.2, **capped,
     )  # fmt: skip
-    MistralForCausalLM(config).save_pretrained(tmp_path)
+    getattr(transformers, f"{kind}ForCausalLM")(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    lm, whole = scoring_and_whole(tmp_path)
-    check_scores(lm, whole, films, 3)
-
-
-def test_scores_hold_for_a_model_that_bends_its_logits_and_has_a_bias(films, tmp_path):
-    """What a model does to the head's words, it does to Yes and No, too (Gemma 2 caps them)."""
-    from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM
-
-    tokenizer = AutoTokenizer.from_pretrained(films.llm / "trained")
-    torch.manual_seed(0)
-    config = Gemma2Config(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=16, sliding_window=48, eos_token_id=tokenizer.eos_token_id,
-        final_logit_softcapping=0.1, initializer_range=0.2,
-    )  # fmt: skip
-    Gemma2ForCausalLM(config).save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
-    lm, whole = scoring_and_whole(tmp_path)
+    lm = load_folder(tmp_path, "score")
     assert lm.model.get_output_embeddings().weight.shape[0] == 2
-    check_scores(lm, whole, films, 3)
+    check_scores(lm, load_folder(tmp_path, "generate"), films, 3)
 
 
 def test_the_report_card_tells_the_trained_model_from_its_random_twin(films):
-    found = {
-        name: aucs(films.asked, merge(list(answer(films, "score", 100, name).values())))["auc"]["model"]
-        for name in ("trained", "untrained")
-    }
+    found = {}
+    for name in ("trained", "untrained"):
+        records = list(answer(films, "score", 100, name).values())
+        assert {record["user"] for record in records} == set(films.unseen[:100])
+        assert not any("unanswered" in record["verdicts"] for record in records)
+        found[name] = aucs(films.asked, judged_pairs(films.asked, merge(records)))["auc"]["model"]
     assert found["trained"] > 0.6 and abs(found["untrained"] - 0.5) < 0.07
-
-
-def test_every_user_with_a_candidate_is_scored(films):
-    records = answer(films, "score", 150)
-    assert {user for user, _, _ in records} == set(films.unseen[:150])
-    assert not any("unanswered" in record["verdicts"] for record in records.values())
 
 
 def test_items_with_the_same_text_get_the_same_score(films):
@@ -253,13 +232,13 @@ def test_out_of_memory_halves_the_batch_and_goes_on(films, monkeypatch, mode):
     small.__signature__ = inspect.signature(forward)
     monkeypatch.setattr(lm.model, "forward", small)
     records = list(lm.answers(todo(films, mode, 6), films.asked, films.texts))
-    assert max(rows) > 5 and lm.budget < DEFAULTS["llm_batch_tokens"]
+    assert max(rows) > 5 and lm.budget < BUDGET
     for record in records:
         assert record["verdicts"] == expected[key(record)]["verdicts"]
     assert len(records) == len(expected)
 
 
-def test_memory_for_not_even_one_question_is_one_clear_line(films, monkeypatch):
+def test_memory_for_not_even_one_question_is_one_clear_line_and_other_errors_are_not(films, monkeypatch):
     lm = load(films, "score")
 
     def nothing(*_, **__):
@@ -268,10 +247,6 @@ def test_memory_for_not_even_one_question_is_one_clear_line(films, monkeypatch):
     monkeypatch.setattr(lm, "yes_minus_no", nothing)
     with pytest.raises(InputError, match="one question does not fit into the memory of cpu"):
         list(lm.answers(todo(films, "score", 1), films.asked, films.texts))
-
-
-def test_other_errors_are_not_taken_for_a_lack_of_memory(films, monkeypatch):
-    lm = load(films, "score")
     monkeypatch.setattr(lm, "yes_minus_no", lambda pairs: torch.ones(2) @ torch.ones(3))
     with pytest.raises(RuntimeError, match="size"):
         list(lm.answers(todo(films, "score", 1), films.asked, films.texts))
@@ -298,6 +273,10 @@ def test_a_chat_template_puts_the_messages_in_their_places(films):
     text = "<|user|>\nWhich?<|end|>\n<|assistant|>\n9<|end|>\n<|user|>\nAgain<|end|>\n<|assistant|>"
     assert lm.tokens.conversation("Which?", "9", "Again") == lm.tokenizer(text).input_ids
     assert lm.tokens.before("Which") + lm.tokens.after("?") == lm.tokens.conversation("Which?")
+    lm.tokenizer.chat_template = "{{ messages[0].content }}"
+    lm.tokens.templates.clear()
+    with pytest.raises(InputError, match="chat template leaves out or reorders"):
+        lm.tokens.conversation("Which?", "9", "Again")
 
 
 def test_an_answer_begins_as_the_template_begins_one(films):
@@ -320,13 +299,11 @@ def test_a_chat_template_beside_the_weights_makes_it_another_revision(films, tmp
 
 
 def test_padding_the_model_has_no_token_for_is_not_used(films, tmp_path):
-    from transformers import AutoTokenizer
-
     shutil.copytree(films.llm / "trained", tmp_path / "a")
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "a")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "a")
     tokenizer.add_special_tokens({"pad_token": "<|new|>"})
     tokenizer.save_pretrained(tmp_path / "a")
-    lm = CausalLM(tmp_path / "a", torch.device("cpu"), RefinementSettings(**DEFAULTS), "score", "movies")
+    lm = load_folder(tmp_path / "a", "score")
     expected = answer(films, "score", 3)
     for record in lm.answers(todo(films, "score", 3), films.asked, films.texts):
         assert record["scores"] == pytest.approx(expected[record["user"], 0, 0]["scores"], abs=1e-4)
@@ -337,14 +314,7 @@ def test_broken_weights_are_one_clear_line(films, tmp_path):
     weights = tmp_path / "a" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(InputError, match="cannot be loaded"):
-        CausalLM(tmp_path / "a", torch.device("cpu"), RefinementSettings(**DEFAULTS), "score", "movies")
-
-
-def test_a_template_that_drops_a_message_is_refused(films):
-    lm = load(films, "generate")
-    lm.tokens.chat, lm.tokenizer.chat_template = True, "{{ messages[0].content }}"
-    with pytest.raises(InputError, match="chat template leaves out or reorders"):
-        lm.tokens.conversation("Which?", "9", "Again")
+        load_folder(tmp_path / "a", "score")
 
 
 def test_a_tokenizer_that_cannot_tell_yes_from_no_is_refused(films, monkeypatch):

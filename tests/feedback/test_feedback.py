@@ -11,7 +11,7 @@ from feedback import controls, embed
 from feedback.questions import calibrate, one_each, questions, whom_to_ask
 from feedback.refinement import refine
 from feedback.report import auc_by_user, report
-from feedback.report_text import report_lines, sentences
+from feedback.report_text import report_lines
 from feedback.verdicts import apply, merge, outcome
 from llm import encoder
 from llm_feedback import main
@@ -63,9 +63,7 @@ def test_candidates_are_3s_and_2s_too_for_a_user_whose_mean_is_below_3(ratings):
     train = whom_to_ask(ratings, "confirmed")
     assert named(train, "anna") == ["a3", "b3"]
     assert named(train, "dora") == ["a2", "b3", "a3"]
-
-
-def test_a_user_without_3s_is_not_asked_about(ratings):
+    assert named(whom_to_ask(ratings, "ask"), "anna") == ["b2", "a3", "b3"]
     rest = ratings[~((ratings.user == "anna") & (ratings.rating == 3))]
     assert "anna" not in whom_to_ask(rest, "confirmed").candidates
 
@@ -75,10 +73,7 @@ def test_verdicts_follow_similarity_to_likes_and_dislikes(answers):
     assert verdict["anna"] == {"a3": "liked", "b3": "disliked"}
     assert verdict["bert"] == {"a3": "disliked", "b3": "liked"}
     assert verdict["dora"] == {"a2": "liked", "b3": "disliked", "a3": "liked"}
-
-
-def test_without_a_dislike_nothing_is_answered_and_the_reason_is_given(answers):
-    assert answers["carl"]["verdicts"] == ["unanswered"] and "no dislike" in answers["carl"]["reason"]
+    assert verdict["carl"] == {"a3": "unanswered"} and "no dislike" in answers["carl"]["reason"]
 
 
 def test_a_thumb_down_is_compared_with_the_others_of_its_user(vectors):
@@ -139,7 +134,7 @@ def untitled(ratings):
 
 @pytest.mark.parametrize("mode", ["generate", "score", "embed"])
 def test_an_item_without_a_title_is_neither_asked_about_nor_shown(untitled, mode):
-    options = RefinementSettings(llm_seed=1, llm_permutations=2, llm_question_size=5, llm_profile=20)
+    options = RefinementSettings(llm_seed=1, llm_permutations=2)
     asked = one_each(untitled) if mode == "embed" else questions(untitled, mode, options)
     shown = {question.user: set() for question in asked}
     for question in asked:
@@ -175,21 +170,12 @@ def test_an_encoder_reads_no_text_of_an_item_without_one(tmp_path):
     np.testing.assert_array_equal(mixed[1:4], plain)
 
 
-def test_all_2s_are_asked_about_on_demand(ratings):
-    assert named(whom_to_ask(ratings, "ask"), "anna") == ["b2", "a3", "b3"]
-
-
-def test_an_unanswered_3_stays_neutral_although_its_user_has_other_verdicts(ratings):
-    verdicts = {("anna", "a3"): "liked", ("anna", "b3"): "unanswered"}
+def test_what_is_unanswered_stays_neutral_although_its_user_has_other_verdicts(ratings):
+    verdicts = {("anna", "a3"): "liked", ("anna", "b3"): "unanswered", ("dora", "a2"): "unanswered"}
+    verdicts["dora", "a3"] = "liked"
     pairs = zip(ratings.user, ratings.item, strict=True)
     new = dict(zip(pairs, apply(ratings, verdicts, "confirmed"), strict=True))
-    assert (new["anna", "a3"], new["anna", "b3"], new["bert", "a3"]) == (4.5, 3, 3)
-
-
-def test_an_unanswered_2_stays_neutral_since_it_was_asked_about(ratings):
-    verdicts = {("dora", "a2"): "unanswered", ("dora", "a3"): "liked"}
-    pairs = zip(ratings.user, ratings.item, strict=True)
-    assert dict(zip(pairs, apply(ratings, verdicts, "confirmed"), strict=True))["dora", "a2"] == 2
+    assert (new["anna", "a3"], new["anna", "b3"], new["bert", "a3"], new["dora", "a2"]) == (4.5, 3, 3, 2)
 
 
 # ------------------------------------------------------------------------------------------- controls
@@ -243,7 +229,7 @@ def many():
     return whom_to_ask(table, "confirmed")
 
 
-OPTIONS = {"llm_seed": 1, "llm_permutations": 3, "llm_profile": 20, "llm_question_size": 5}
+OPTIONS = {"llm_seed": 1, "llm_permutations": 3}
 
 
 def of_u(train, mode="generate", **changed):
@@ -251,36 +237,31 @@ def of_u(train, mode="generate", **changed):
     return [question for question in made if question.user == "u"]
 
 
-def test_each_order_asks_about_every_candidate_once_in_questions_of_like_size(many):
-    for permutation in range(3):
-        own = [question for question in of_u(many) if question.permutation == permutation]
-        shown = np.concatenate([question.items for question in own])
-        assert len(shown) == len(set(shown)) and set(many.candidates["u"]) <= set(shown)
-        sizes = [len(question.items) for question in own]
-        assert max(sizes) <= 5 and max(sizes) - min(sizes) <= 1
-
-
-def test_what_is_hidden_is_not_in_the_profile_and_the_same_in_every_order(many):
+def test_each_order_asks_about_every_candidate_and_all_that_is_hidden_once_in_questions_of_like_size(many):
     hidden = []
     for permutation in range(3):
         own = [question for question in of_u(many) if question.permutation == permutation]
-        shown = set(np.concatenate([question.items for question in own]))
-        assert not shown & {*own[0].likes, *own[0].dislikes}
-        hidden.append(shown - set(many.candidates["u"]))
+        shown = np.concatenate([question.items for question in own]).tolist()
+        assert len(shown) == len(set(shown)) and set(many.candidates["u"]) <= set(shown)
+        sizes = [len(question.items) for question in own]
+        assert max(sizes) <= 5 and max(sizes) - min(sizes) <= 1
+        assert not set(shown) & {*own[0].likes, *own[0].dislikes}
+        hidden.append(set(shown) - set(many.candidates["u"]))
     likes, dislikes = many.likes_and_dislikes("u")
     assert hidden[0] == hidden[1] == hidden[2]
     assert len(hidden[0] & set(likes)) == 5 and len(hidden[0] & set(dislikes)) == 4  # at most 5, at most half
 
 
 def test_orders_differ_and_depend_on_the_seed_alone(many):
-    def items(questions_):
-        return [question.items.tolist() for question in questions_]
+    def items(*mode, **changed):
+        return [question.items.tolist() for question in of_u(many, *mode, **changed)]
 
-    assert items(of_u(many)) == items(of_u(many))
-    assert items(of_u(many)) != items(of_u(many, llm_seed=2))
-    first, second = (of_u(many, "score")[n].items.tolist() for n in (0, 1))
+    whole, one_order = items(), items(llm_permutations=1)
+    assert items() == whole != items(llm_seed=2) and one_order == whole[: len(one_order)]
+    first, second, _ = items("score")
     assert sorted(first) == sorted(second) and first != second
-    assert items(of_u(many, llm_permutations=1)) == items(of_u(many))[: len(of_u(many, llm_permutations=1))]
+    everybody = {question.user for question in questions(many, "score", RefinementSettings(**OPTIONS))}
+    assert everybody == {"u", "v"}  # of v nothing can be hidden
 
 
 def test_the_profile_begins_with_the_strongest_ratings_and_is_shortened_from_its_end(many):
@@ -294,11 +275,6 @@ def test_the_profile_begins_with_the_strongest_ratings_and_is_shortened_from_its
         assert shorter.likes.tolist() == question.likes[: len(shorter.likes)].tolist()
         assert shorter.dislikes.tolist() == question.dislikes[: len(shorter.dislikes)].tolist()
         assert shorter.items is question.items
-
-
-def test_a_user_with_a_single_like_is_asked_about_all_the_same(many):
-    made = questions(many, "score", RefinementSettings(**OPTIONS))
-    assert {question.user for question in made} == set(many.candidates) == {"u", "v"}
 
 
 def test_the_threshold_weighs_what_is_hidden_by_what_it_stands_for(many):
@@ -362,20 +338,9 @@ def test_report_card_counts_and_aucs(ratings, answers):
     # b2 (2, 1) against a1 (5, 5, 4), a2 (4, 4, 2) -> 0.  dora: a1 11/3 against b1 3, b2 3, a2 3, b3 3 -> 1.
     assert card["auc"]["item_mean"] == pytest.approx((0.5 + 0 + 1) / 3, abs=1e-4)
     assert any("7 of 8" in line for line in report_lines(card))
-
-
-def test_the_report_card_in_plain_words(ratings, answers):
-    train = whom_to_ask(ratings, "confirmed")
-    refined, card = outcome(train, list(answers.values()), ratings, "confirmed")
-    said = sentences(card)
-    assert said[0] == "8 ratings of 2 and 3 were to be sorted; 7 got a verdict, of which 57.1% liked."
-    assert said[1].endswith("sees 4 as likes (4.5), 4 as confirmed negatives (0.5) and 1 as they were given.")
-    assert f"prefers the like in {card['auc']['model']:.1%} of such pairs" in said[2] and "Warning" not in said[2]
-    assert "3 of 4 users have changed ratings. The others: 1 unanswered: no dislike to calibrate on." in said
+    assert not any("WARNING" in line for line in report_lines(card))
     card["auc"]["model"] = 0.49
-    assert sentences(card)[2].endswith("Warning: worse than chance, so these verdicts are noise on this data set.")
-    as_a_file = sentences(report(train, [], {}, ratings, refined))
-    assert as_a_file[0] == said[1] and not any("verdict," in each or "Of a known" in each for each in as_a_file)
+    assert report_lines(card)[-1].startswith("  WARNING       worse than chance")
 
 
 def test_report_card_by_position_and_agreement(ratings):
@@ -424,7 +389,6 @@ def test_the_report_command_says_in_one_line_what_is_wrong(tmp_path, capsys):
 def test_item_texts_hold_title_year_and_genres_and_miss_nothing_that_is_absent():
     rows = [("Arrival", "2016", "Drama Sci-Fi"), ("X", "", "")]
     items = pd.DataFrame(rows, columns=["title", "year", "genre"], index=["7", "8"])
-    assert item_texts(items, ["7"], genres=False) == ["Arrival (2016)"]
     assert item_texts(items, ["8", "7", "9"], genres=True) == ["X", "Arrival (2016), Drama, Sci-Fi", ""]
 
 
@@ -436,8 +400,7 @@ def test_only_the_authors_own_labels_count_as_published(tmp_path, monkeypatch, l
     path.write_text(rows.format(4.5))
     monkeypatch.setitem(DATASETS, "Tiny", DataSet({}, [], labels=git_blob_id(path)))
     path.write_text(rows.format(labels))
-    options = RefinementSettings()
-    found, said = refine("Tiny", tmp_path, None, options, "cpu")
+    found, said = refine("Tiny", tmp_path, None, RefinementSettings(), "cpu")
     assert found == path and said["llm"] == llm
     assert said["refinement"]["changed"][f"3->{labels}"] == 1  # the report card is in every run folder
 
@@ -449,7 +412,7 @@ def test_labels_about_other_pairs_than_the_train_file_are_refused(tmp_path):
         refine("x", tmp_path, None, RefinementSettings(), "cpu")
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_auc_by_user_is_that_of_scikit_learn_user_by_user(seed):
     """With ties, and users who have only likes, only dislikes, or one of each."""
     random = np.random.RandomState(seed)

@@ -30,9 +30,6 @@ def world(tmp_path_factory):
     """(base, encoder, ratings and items as DataFrames) of a data set that main.py has refined."""
     base = tmp_path_factory.mktemp("labels")
     synthetic.write_data_set(base / "blocks")
-    inter = pd.read_csv(base / "blocks" / "blocks.inter", sep="\t")
-    inter["timestamp:float"] = np.arange(len(inter)) + 1e9
-    inter.to_csv(base / "blocks" / "blocks.inter", sep="\t", index=False)
     encoder = synthetic.write_encoder(base / "encoder")
     paths = ["--dataset", base / "blocks", "--data_dir", base / "data", "--result_dir", base / "result"]
     words = [*map(str, paths), "--model", "Popularity", "--dataset_augment", "augment", "--llm"]
@@ -176,29 +173,17 @@ def test_the_table_has_what_refine_returns(world, tmp_path, export):
     pd.testing.assert_frame_equal(pd.read_csv(path), expected, check_dtype=False)
     counts = expected.decision.value_counts()
     assert all(f"{n} {decision}" in printed for decision, n in counts.items()) and counts["neutral"]
-    path, _ = export("csv", "labels.jsonl")
-    pd.testing.assert_frame_equal(pd.read_json(path, lines=True), expected, check_dtype=False)
 
 
-def test_the_atomic_file_is_read_by_our_reader_and_has_the_timestamps_of_the_raw_one(world, export):
+def test_the_atomic_file_is_read_by_our_reader(world, export):
     base, _, ratings, _ = world
     path, printed = export("recbole", "refined")
     file = path / "refined.inter"
-    assert f'dataset="refined" and data_path="{path.parent}"' in printed and "with timestamps" in printed
-    rows = read_ratings(file, "\t", (*HALF_STARS,), timed=True)
+    assert f'dataset="refined" and data_path="{path.parent}"' in printed
+    rows = read_ratings(file, "\t", (*HALF_STARS,))
     assert rows.user.tolist() == ratings.user.tolist() and rows["item"].tolist() == ratings["item"].tolist()
     assert rows.rating.tolist() == labels_of_main(base, "encoder-embed-neutral")
-    raw = pd.read_csv(base / "blocks" / "blocks.inter", sep="\t", index_col=[0, 1])["timestamp:float"]
-    assert rows.timestamp.tolist() == [raw[pair] for pair in zip(rows.user, rows["item"], strict=True)]
-    assert file.read_text().splitlines()[0] == "user_id:token\titem_id:token\trating:float\ttimestamp:float"
-
-
-def test_without_timestamps_for_every_row_there_are_none(world, tmp_path, export):
-    base = shutil.copytree(world[0] / "data" / "blocks", tmp_path / "blocks")
-    shutil.rmtree(base / "atomic")
-    words = [str(base / "feedback" / "rule"), "--format", "recbole", "--out", str(tmp_path / "plain")]
-    assert llm_feedback.main(["export", *words]) == 0
-    assert (tmp_path / "plain" / "plain.inter").read_text().startswith("user_id:token\titem_id:token\trating:float\n")
+    assert file.read_text().splitlines()[0] == "user_id:token\titem_id:token\trating:float"
 
 
 def test_the_matrix_is_read_by_scipy_and_signs_what_is_liked_and_confirmed(world, export):
@@ -213,19 +198,6 @@ def test_the_matrix_is_read_by_scipy_and_signs_what_is_liked_and_confirmed(world
         assert dense.loc[user, item] == (1 if refined >= 4 else -1 if refined <= 1 else 0)
     neutral = sum(1 < refined < 4 for refined in labels)
     assert neutral and matrix.nnz == len(ratings) - neutral and f"{neutral} neutral ratings left out" in printed
-
-
-def test_recbole_loads_the_atomic_file(export):
-    pytest.importorskip("recbole.data", exc_type=ImportError)  # it needs an older numpy than this project
-    from recbole.config import Config
-    from recbole.data import create_dataset
-
-    path, _ = export("recbole", "refined")
-    settings = {"data_path": str(path.parent), "load_col": None, "RATING_FIELD": "rating", "TIME_FIELD": "timestamp"}
-    dataset = create_dataset(Config(model="BPR", dataset="refined", config_dict=settings))
-    rows = pd.read_csv(path / "refined.inter", sep="\t")
-    assert len(dataset.inter_feat) == len(rows) and dataset.user_num == rows["user_id:token"].nunique() + 1
-    assert sorted(dataset.inter_feat["rating"]) == sorted(rows["rating:float"])
 
 
 def test_implicit_puts_a_confirmed_negative_below_what_is_liked(export):

@@ -10,9 +10,8 @@ import refined
 from browser import look_at
 
 from feedback.decisions import decisions_of, read_refinement, read_train
-from feedback.page import TEMPLATE, inert_json
+from feedback.page import inert_json
 from llm_feedback import main
-from recommend import load_run
 
 USER = "u7"
 USED = """
@@ -29,20 +28,15 @@ async function open(place) { entries()[place].querySelector("summary").click(); 
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return refined.make(tmp_path_factory.mktemp("page"))
-
-
-@pytest.fixture(scope="module")
-def page(world):
+def page(made):
     """Two refinements and two runs, on one page."""
-    path = world.base / "out" / "page.html"
-    assert write(world, world.orders, world.rule, *world.runs.values(), "--out", path) == 0
+    path = made.base / "out" / "page.html"
+    assert write(made, made.orders, made.rule, *made.runs.values(), "--out", path) == 0
     return path
 
 
-def write(world, *words):
-    return main(["page", *map(str, words), "--dataset", str(world.folder)])
+def write(made, *words):
+    return main(["page", *map(str, words), "--dataset", str(made.folder)])
 
 
 def data_in(path):
@@ -53,10 +47,10 @@ def data_in(path):
 # ------------------------------------------------------------------------------------------- the file
 
 
-def test_the_page_holds_what_show_prints(world, page):
+def test_the_page_holds_what_show_prints(made, page):
     data = data_in(page)
-    train = read_train(world.orders, world.folder)
-    both = [read_refinement(folder, train) for folder in (world.orders, world.rule)]
+    train = read_train(made.orders, made.folder)
+    both = [read_refinement(folder, train) for folder in (made.orders, made.rule)]
     assert data["titles"] == train.titles and [row[0] for row in data["users"]] == both[0].train.user_ids.tolist()
     for user, n_rated, profiles, decisions, _ in data["users"]:
         expected_profiles, expected = decisions_of(both, user)
@@ -70,18 +64,17 @@ def test_the_page_holds_what_show_prints(world, page):
                 assert score == (None if said.score is None else pytest.approx(said.score, rel=0.01))
                 assert list(map(tuple, places)) == said.places
                 assert label == {4.5: 1, 0.5: 2}.get(said.label, 3)
-        for (likes, dislikes, questions, answers, missing), profile in zip(profiles, expected_profiles, strict=True):
+        for (likes, dislikes, answers, missing), profile in zip(profiles, expected_profiles, strict=True):
             for groups, side in ((likes, profile.likes), (dislikes, profile.dislikes)):
-                assert sorted((item, n) for _, n, items in groups for item in items) == sorted(side)
-            assert (questions, missing) == (profile.questions, profile.missing)
-            assert list(map(tuple, answers)) == profile.answers
+                assert sorted(item for _, items in groups for item in items) == sorted(side)
+            assert missing == profile.missing and list(map(tuple, answers)) == profile.answers
 
 
-def test_lists_and_marks_are_those_of_the_run(world, page):
+def test_lists_and_marks_are_those_of_the_run(made, page):
     data = data_in(page)
-    for place, (name, folder) in enumerate(world.runs.items()):
+    for place, (name, folder) in enumerate(made.runs.items()):
         table = pd.read_csv(folder / "recommendations.csv").query("user == @USER")
-        splits = world.rule.parents[1]
+        splits = made.rule.parents[1]
         held_out = {}
         for part in ("validation", "test", "validation_dislikes", "test_dislikes"):
             rows = pd.read_csv(splits / f"films_{part}.csv")
@@ -89,14 +82,11 @@ def test_lists_and_marks_are_those_of_the_run(world, page):
                 held_out[item] = 2 if "dislikes" in part else 1
         (lists,) = (row[4] for row in data["users"] if row[0] == USER)
         rows, likes, dislikes = lists[place]
-        item_ids = read_refinement(world.rule, read_train(world.rule, world.folder)).train.item_ids
+        item_ids = read_refinement(made.rule, read_train(made.rule, made.folder)).train.item_ids
         assert [item_ids[item] for item, _ in rows] == table.item.tolist(), name
         assert [mark for _, mark in rows] == [held_out.get(item, 0) for item in table.item]
         assert {1, 2} <= {mark for _, mark in rows}
         assert (likes, dislikes) == tuple(list(held_out.values()).count(kind) for kind in (1, 2))
-    assert load_run(world.runs["rule"]).train_csv.name in data["runs"][1]["notes"][0]
-    assert data["runs"][1]["notes"][0].endswith("; the labels of B.")
-    assert re.search(r": \d+ labels are not those of A;", data["runs"][1]["notes"][0])
 
 
 def test_nothing_in_the_data_can_end_the_script_or_leave_ascii(page):
@@ -119,45 +109,9 @@ def test_the_page_names_no_address_and_the_script_never_writes_html(page):
     assert policy.startswith("default-src 'none'; ") and "unsafe" not in policy
 
 
-def luminance(colour):
-    digits = colour * 2 if len(colour) == 3 else colour
-    channels = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-@pytest.mark.parametrize("scheme", [0, 1, 2])  # light, dark, printed
-def test_every_text_has_the_contrast_of_wcag_aa(scheme):
-    blocks = re.findall(r":root \{(.*?)\}", TEMPLATE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 3
-    colours = {}
-    for block in [blocks[0], blocks[scheme]]:
-        colours |= dict(re.findall(r"--(\w+): #(\w+)", block))
-    if scheme == 2:
-        colours["hit"] = colours["paper"]  # browsers print no backgrounds
-    for ink in ("ink", "soft", "liked", "disliked"):
-        for ground in ("paper", "card") + ("hit",) * (ink == "ink"):
-            lighter, darker = sorted((luminance(colours[ink]), luminance(colours[ground])), reverse=True)
-            assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (ink, ground)
-
-
-def test_the_same_files_give_the_same_page(world, page, tmp_path):
-    write(world, world.orders, world.rule, *world.runs.values(), "--out", tmp_path / "again.html")
+def test_the_same_files_give_the_same_page_in_whatever_order_of_the_two_kinds(made, page, tmp_path):
+    write(made, *made.runs.values(), made.orders, made.rule, "--out", tmp_path / "again.html")
     assert (tmp_path / "again.html").read_bytes() == page.read_bytes()
-
-
-def test_the_page_lies_in_the_first_folder_unless_told_otherwise(world, capsys):
-    assert write(world, world.shuffled) == 0
-    path = world.shuffled / "report.html"
-    assert capsys.readouterr().out.startswith(f"{path}: 40 users, ")
-    assert "There are labels but no answers" in data_in(path)["refinements"][0]["notes"][0]
-    path.unlink()
-
-
-def test_the_order_of_folders_of_two_kinds_does_not_matter(world, tmp_path):
-    write(world, world.rule, world.runs["rule"], "--out", tmp_path / "a.html")
-    write(world, world.runs["rule"], world.rule, "--out", tmp_path / "b.html")
-    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -173,18 +127,18 @@ def test_the_order_of_folders_of_two_kinds_does_not_matter(world, tmp_path):
         ("{otherwise} {run}", "{run}: is about "),
     ],
 )
-def test_what_cannot_be_put_on_a_page_is_one_line_and_nothing_is_written(world, tmp_path, capsys, folders, message):
-    unfinished = shutil.copytree(world.runs["rule"], tmp_path / "unfinished")
+def test_what_cannot_be_put_on_a_page_is_one_line_and_nothing_is_written(made, tmp_path, capsys, folders, message):
+    unfinished = shutil.copytree(made.runs["rule"], tmp_path / "unfinished")
     (unfinished / "summary.json").unlink()
-    shutil.copytree(world.rule.parents[1], tmp_path / "films")
+    shutil.copytree(made.rule.parents[1], tmp_path / "films")
     (original,) = (tmp_path / "films").glob("*_train_original.csv")
     original.write_text(original.read_text().replace(",5\n", ",4\n", 1))
-    other = tmp_path / "films" / "feedback" / world.shuffled.name
-    names = {"base": tmp_path, "rule": world.rule, "run": world.runs["rule"], "unfinished": unfinished, "other": other}
+    other = tmp_path / "films" / "feedback" / made.shuffled.name
+    names = {"base": tmp_path, "rule": made.rule, "run": made.runs["rule"], "unfinished": unfinished, "other": other}
     names["otherwise"] = other
     capsys.readouterr()
     out = tmp_path / "page.html"
-    assert write(world, *folders.format(**names).split(), "--out", out) == 2
+    assert write(made, *folders.format(**names).split(), "--out", out) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and message.format(**names) in error
     assert not out.exists() and not list(tmp_path.glob(".*"))
@@ -193,9 +147,8 @@ def test_what_cannot_be_put_on_a_page_is_one_line_and_nothing_is_written(world, 
 # ------------------------------------------------------------------------------------------- the browser
 
 
-@pytest.mark.parametrize("width", [1280, 400])
-@pytest.mark.parametrize("dark", [False, True])
-def test_a_browser_shows_a_user_and_nothing_goes_wrong(world, page, tmp_path, width, dark):
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (400, True)])
+def test_a_browser_shows_a_user_and_nothing_goes_wrong(made, page, tmp_path, width, dark):
     script = USED + """
       for (const details of document.querySelectorAll("details")) details.open = true;
       await tick();
@@ -227,7 +180,7 @@ def test_a_browser_shows_a_user_and_nothing_goes_wrong(world, page, tmp_path, wi
     assert "held-out dislike" in result["body"] and "Recommended by" in result["body"]
 
 
-def test_search_and_order_in_a_browser(world, page, tmp_path):
+def test_search_and_order_in_a_browser(made, page, tmp_path):
     script = USED + """
       const names = () => entries().map((entry) => text(entry.querySelector("b")));
       const found = {};
@@ -269,24 +222,21 @@ def items_of(row):
     """The numbers of all items that a user's entry names."""
     items = {decision[0] for decision in row[3]}
     for likes, dislikes, *_ in row[2]:
-        items.update(item for group in [*likes, *dislikes] for item in group[2])
+        items.update(item for group in [*likes, *dislikes] for item in group[1])
     for list_ in row[4]:
         items.update(item for item, _ in list_[0])
     return items
 
 
 def test_an_address_with_a_user_opens_the_user(page, tmp_path):
-    script = USED + """
-      await tick();
-      return entries().map((entry) => [text(entry.querySelector("b")), entry.open]);
-    """
+    script = USED + 'await tick(); return entries().map((entry) => [text(entry.querySelector("b")), entry.open]);'
     seen = look_at(page, tmp_path, script, fragment="#user-u7")
     assert seen["result"] == [["User u7", True]] and seen["problems"] == []
 
 
-def test_one_refinement_without_runs_in_a_browser(world, tmp_path):
+def test_one_refinement_without_runs_in_a_browser(made, tmp_path):
     """Labels without answers: no profile, no disagreements, no lists, and all of that said."""
-    write(world, world.shuffled, "--out", tmp_path / "one.html")
+    write(made, made.shuffled, "--out", tmp_path / "one.html")
     script = USED + "return [document.body.innerText, text(await open(0))];"
     seen = look_at(tmp_path / "one.html", tmp_path, script, 400)
     whole, body = seen["result"]

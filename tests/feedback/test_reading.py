@@ -12,18 +12,15 @@ QUESTION = "\n".join(f"{number}. {title}" for number, title in enumerate(TITLES,
 
 READ = {  # an answer to a question about five items -> the numbers it names, None where it is no answer
     "1, 3": [1, 3],
-    " 1,3\n": [1, 3],
     "3": [3],
     "1 and 3": [1, 3],
     "[1, 3]": [1, 3],
-    "(2)": [2],
     "1 3 5": [1, 3, 5],
     "1\n3\n4": [1, 3, 4],
     "5\n1, 3": None,  # which of them?
     "- 1\n- 3": [1, 3],
     "2-4": [2, 3, 4],
     "**1, 3**": [1, 3],
-    "1, 3.": [1, 3],
     "Answer: 1, 3.": [1, 3],
     "The numbers are: 1, 4": [1, 4],
     "The person would like 1, 3 and 5.": [1, 3, 5],
@@ -31,7 +28,6 @@ READ = {  # an answer to a question about five items -> the numbers it names, No
     "I believe that items 2 and 4 fit this taste.": [2, 4],
     "1. Toy Story (1995)\n3. Heat 2 (1995)": [1, 3],
     "**2.** Alien": [2],
-    "2) Alien (1979)\n4) Up": [2, 4],
     "1) Alien\n4) Up": None,  # numbers of the model's own
     "none": [],
     "None of these.": [],
@@ -41,10 +37,8 @@ READ = {  # an answer to a question about five items -> the numbers it names, No
     "1, 1, 3, 3": [1, 3],  # repeats
     "1, 9": [1],  # out of range, beside one that is not
     "9": None,
-    "0": None,
     "1995": None,
     "": None,
-    "\n\n": None,
     "I cannot tell.": None,
     "Terminator 2": None,  # a title, not a choice
     "I would give it 4.5 stars": None,
@@ -55,7 +49,6 @@ READ = {  # an answer to a question about five items -> the numbers it names, No
     QUESTION: None,  # the question again, or all of it?
     # a list that words introduce
     "I would exclude:\n2, 3": None,
-    "They would not like:\n2, 3": None,
     "These this person hates:\n\n2, 3": None,
     "They dislike\n2\n3": None,
     "2, 3\nare bad.": None,
@@ -112,10 +105,8 @@ READ = {  # an answer to a question about five items -> the numbers it names, No
     '{"reason": "they like them", "items": [3, 4]}': [3, 4],
     # ratings, counts and refusals
     "1 - 5\n2 - 2\n3 - 1\n4 - 2\n5 - 3": None,
-    "1-5\n2-2\n3-1": None,
     "The number of movies this person would like is 2.": None,
     "They like 3 movies": None,
-    "There are 3": None,
     "My confidence is 5": None,
     "I am unable to judge movies 1, 2, 3, 4 and 5": None,
     "I would need more information about movies 2 and 4.": None,
@@ -124,11 +115,9 @@ READ = {  # an answer to a question about five items -> the numbers it names, No
     "Suitable:\n1\nUnsuitable:\n3": [1],
     "Unsuitable:\n1, 2": None,
     "Too scary:\n1, 4": None,
-    "Poor fits:\n1. Toy Story (1995)\n4. Up (2009)": None,
     "Recommended:\n1. Toy Story (1995)\n\nUnsuitable:\n2. Alien (1979)": [1],
     "Least liked: 3, 4": None,
     "I'd pass on items 2 and 3": None,
-    "Items 1, 3 lack appeal.": None,
     "Disliked: none": None,
     "They dislike: all of them": None,
     "2, 3\n\nThese seem too scary.": None,
@@ -142,7 +131,6 @@ READ = {  # an answer to a question about five items -> the numbers it names, No
     "1: yes\n2: yes\n1: no": None,
     # reasoning
     "<Thinking>\n2, 3\n</Thinking>\n1": [1],
-    "<analysis>\n2, 3\n</analysis>\n1": [1],
     "<think>\nItems 1 to 5.\nWhat they hate:\n2, 3\n</think>\n\n1": [1],
     "Let me see.\n2, 3\nare good.\n</think>\n\n1": [1],
     "<think>a</think>2<think>b</think> 1": [1],

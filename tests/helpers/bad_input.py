@@ -301,7 +301,6 @@ CASES = {
     "a path for a name": Case(r"--path_name \.\./up: must be a name", "--path_name ../up"),
     "another device": Case(r"--device mps: must be auto, cpu", "--device mps"),
     "a device this machine lacks": Case(r"--device cuda:99: not usable", "--device cuda:99"),
-    "too large a question": Case(r"--llm_question_size 11: must be at most 10", "--llm_question_size 11"),
     "a mode that does not fit": Case(r"--llm_mode score: .*llm is an encoder", "--llm_mode score"),
     "no server": Case(r"--llm_url localhost:1: must begin with http", "--llm_url localhost:1"),
     "nobody at the address": Case(

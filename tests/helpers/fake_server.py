@@ -13,7 +13,7 @@ class Server:
     """An HTTP server of one function, reply(path, body) -> (status, headers, bytes or JSON).
 
     seen: the questions, [(path, body, headers)]; looked: the same of requests without a body, such as for its models.
-    A function that takes no such request has the server answer it with 404.
+    A function that takes no such request has the server answer it with 404.  most: questions at a time.
     """
 
     def __init__(self, reply):
@@ -27,7 +27,7 @@ class Server:
                 with lock:
                     requests = server.looked if body is None else server.seen
                     requests.append((self.path, body, dict(self.headers)))
-                    server.now += 1
+                    server.now += body is not None
                     server.most = max(server.most, server.now)
                 try:
                     status, headers, content = reply(self.path, body)
@@ -37,7 +37,7 @@ class Server:
                     status, headers, content = 404, {}, {}
                 finally:
                     with lock:
-                        server.now -= 1
+                        server.now -= body is not None
                 if status is None:  # cut the connection
                     self.connection.shutdown(socket.SHUT_RDWR)
                     return
@@ -84,3 +84,10 @@ def no_waiting(monkeypatch):
 
 def said(text, reason="stop"):
     return 200, {}, {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": reason}]}
+
+
+def listed(**logprobs):
+    """A reply that lists these tokens with their log-probabilities, as mode score asks for."""
+    tokens = [{"token": token, "logprob": logprob} for token, logprob in logprobs.items()]
+    content = {"content": [{"top_logprobs": tokens}]}
+    return 200, {}, {"choices": [{"message": {"content": ""}, "logprobs": content}]}

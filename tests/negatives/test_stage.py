@@ -205,7 +205,7 @@ def test_the_report_command(whole, capsys):
     assert llm_feedback.main(["report", str(folder)]) == 0
     assert "tuning" in capsys.readouterr().out
     assert llm_feedback.main(["report", str(whole.base)]) == 2
-    assert "is neither an answers.jsonl, a train_augment CSV nor a finished folder" in capsys.readouterr().err
+    assert "is neither a train_augment CSV nor a finished folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def options(**changed):
 
 
 def local(folder, **changed):
-    return LocalWriter(folder, options(hn_writer=str(folder), **changed), CPU, "movies")
+    return LocalWriter(folder, options(hn_writer=str(folder), **changed), CPU)
 
 
 def test_a_model_at_hand_writes(known, parrot):
@@ -156,14 +156,14 @@ def test_a_model_at_hand_writes(known, parrot):
     assert record["kind"] == "user" and record["status"] == "ok"
 
 
-def test_a_reply_that_cannot_be_read_is_asked_for_once_more(known, parrot):
+def test_a_reply_that_cannot_be_read_is_asked_for_once_more(known, parrot, monkeypatch):
     """The model knows no hard_negative_item, so it fails, and is reminded once."""
     writer = local(parrot)
-    spoken = []
-    say = writer.say
-    writer.say = lambda batch: (spoken.append(len(batch)), say(batch))
-    (record,) = writer.answer(list(writing.titles(known, "movies", set(), [(0, 2)], ["", ""], [""] * 3)))
-    assert spoken == [1, 1]
+    (asked,) = writing.titles(known, "movies", set(), [(0, 2)], ["", ""], [""] * 3)
+    spoken, read = [], writing.read_reply
+    monkeypatch.setattr(writing, "read_reply", lambda text, *more: spoken.append(text) or read(text, *more))
+    (record,) = writer.answer([asked])
+    assert len(spoken) == 2
     assert record == {
         "user": "0", "item": "2", "hard_negative": "", "reasoning": "", "backend": writer.backend,
         "status": "unreadable",
@@ -184,7 +184,7 @@ def test_a_base_model_goes_on_from_the_opening_of_the_object(known, parrot, tmp_
         assert new_tokens == writing.ROOM["summarization"]
         return [('all", "reasoning": ""}', True)] * len(ids)
 
-    monkeypatch.setattr(writing.CausalLM, "complete", complete)
+    monkeypatch.setattr(writing.LanguageModel, "complete", complete)
     records = ask(known, writer)
     assert [record["summarization"] for record in records] == ["all"] * 3
     assert all(row.endswith('\n{"summarization": "') for row in rows)
@@ -195,8 +195,9 @@ def test_a_prompt_beyond_the_context_is_shortened_or_has_failed(known, parrot, m
     list(writer.answer(list(writing.item_profiles(known, "movies", set()))[:1]))  # loads it
     users = list(writing.user_profiles(known, "movies", set(), ["space " * 30] * 3, 2))
     whole = writer.lm.tokens.conversation(users[0].build(users[0].question))
-    writer.lm.context = len(whole) - 1 + writing.ROOM["summarization"]
-    assert writer.fit(users[0]).left_out == 1
+    request = users[0].request()
+    writer.lm.context = len(whole) - 1 + request.room
+    assert writer.lm.fit(request)[1] == request.profile - 1
     writer.lm.context = 40
     assert [record["status"] for record in writer.answer(users)] == ["failed", "failed"]
 
@@ -205,7 +206,7 @@ def test_a_prompt_beyond_the_context_is_shortened_or_has_failed(known, parrot, m
 
 
 def through(server, **changed):
-    return ServerWriter(options(hn_url=server.url, hn_writer="m", **changed), "movies")
+    return ServerWriter(options(hn_url=server.url, hn_writer="m", **changed))
 
 
 def reply_with(*replies):
@@ -264,7 +265,7 @@ def test_a_prompt_that_a_filter_keeps_back_fails_alone(known, serve):
 
 def test_a_real_server_writes_what_the_model_at_hand_writes(known, parrot, tmp_path_factory):
     with transformers_serve(parrot, tmp_path_factory.mktemp("cache")) as url:
-        writer = ServerWriter(options(hn_url=url, hn_writer=str(parrot)), "movies")
+        writer = ServerWriter(options(hn_url=url, hn_writer=str(parrot)))
         records = {record["id"]: record["summarization"] for record in ask(known, writer)}
     assert records == {record["id"]: record["summarization"] for record in ask(known, local(parrot))}
     assert set(records.values()) == {"for all who like war films"}

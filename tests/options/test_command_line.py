@@ -46,7 +46,6 @@ HEAVY |= {"requests"}
         ("--llm rule --llm_prompt x", "--llm_prompt: --llm rule leaves"),
         ("--llm_dry_run", "--llm_dry_run: an encoder has no use for it"),
         ("--llm_url http://x --llm_constrained", "--llm_constrained: is for a model on this machine"),
-        ("--llm_url http://x --llm_mode score --llm_question_size 3", "--llm_question_size: --llm_mode score leaves"),
         ("--llm x --llm_mode score --llm_constrained", "--llm_constrained: --llm_mode score leaves it"),
         ("--llm x --llm_mode embed --llm_permutations 3", "--llm_permutations: an encoder has no use for it"),
         ("--llm_dtype bfloat16", "--llm_dtype: an encoder has no use for it; --llm names another model"),
@@ -196,7 +195,7 @@ def test_settings_hold_what_a_run_uses_and_nothing_that_it_ignores():
     assert scored == without_labels | PROMPTED | {"llm_dtype", "llm_batch_tokens"}
     served = settings("--llm_url http://x", llm="org/x", llm_mode="generate")
     served_only = {"llm_url", "llm_concurrency", "llm_timeout", "llm_temperature"}
-    assert served == without_labels | PROMPTED | served_only | {"llm_question_size", "llm_answer_tokens"}
+    assert served == without_labels | PROMPTED | served_only | {"llm_answer_tokens"}
     assert without_labels - settings("--no_autoencoder --dataset_augment original") == {
         "hidden_dim", "lambda_ae", "no_alignment", "precision", "rejection",
     }  # fmt: skip

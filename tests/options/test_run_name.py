@@ -67,7 +67,6 @@ DIFFERENT = """
 --llm another/model
 --llm org/model --llm_mode generate
 --llm org/model --llm_mode generate --llm_constrained
---llm org/model --llm_mode generate --llm_question_size 3
 --llm org/model --llm_permutations 3
 --llm org/model --llm_profile 3
 --llm org/model --llm_users 30
