@@ -250,11 +250,12 @@ def test_tuning_and_inference_give_the_same_vector(weights, tmp_path, short):
         build(weights)[1].load(tmp_path / "a")
 
 
-def test_tuning_learns_and_its_card_shows_a_constant_query(weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(tuning, "EPOCHS", 100)
+def test_tuning_learns_and_its_card_shows_a_constant_query(weights, kind, tmp_path, monkeypatch):
+    epochs = {"bert": 100, "llama": 50}[kind]
+    monkeypatch.setattr(tuning, "EPOCHS", epochs)
     inputs, encoder, run = tuned(weights, tmp_path / "a", hn_tune_rate=1e-2)
     figures = run.run()
-    assert figures["loss_last"] < figures["loss_first"] / 2 and figures["steps"] == 100
+    assert figures["loss_last"] < figures["loss_first"] / 2 and figures["steps"] == epochs
     card = tuning.measure(encoder, inputs, known_of(), triplets(), 2024)
     assert card["triplets"] == 16 and card["above_liked"] == 1
     assert card["above_others"] > 0.8 and card["distinct_items"] > 5 and card["distinct_wanted"] == 16

@@ -1,5 +1,5 @@
 """Profiles and titles written by a model: the reader of replies, a tiny Llama that has learnt one reply, servers that
-answer well and badly, and a real one."""
+answer well and badly."""
 
 # ruff: noqa: F811  fixtures of fake_server.py are arguments here
 
@@ -14,7 +14,6 @@ import tiny_llm
 import torch
 from fake_server import serve  # noqa: F401  a fixture
 from known import known_of
-from real_server import transformers_serve
 
 from llm.batches import padded
 from negatives import writing
@@ -261,11 +260,3 @@ def test_a_prompt_that_a_filter_keeps_back_fails_alone(known, serve):
 
     statuses = [record["status"] for record in ask(known, through(serve(reply)))]
     assert sorted(statuses) == ["failed", "ok", "ok"]
-
-
-def test_a_real_server_writes_what_the_model_at_hand_writes(known, parrot, tmp_path_factory):
-    with transformers_serve(parrot, tmp_path_factory.mktemp("cache")) as url:
-        writer = ServerWriter(options(hn_url=url, hn_writer=str(parrot)))
-        records = {record["id"]: record["summarization"] for record in ask(known, writer)}
-    assert records == {record["id"]: record["summarization"] for record in ask(known, local(parrot))}
-    assert set(records.values()) == {"for all who like war films"}
