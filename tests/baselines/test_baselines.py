@@ -28,8 +28,9 @@ def data():
 
 
 def build(name, data, *given):
-    sizes = [] if MODELS[name].closed_form else ["--embedding_dim", "8"]
-    return built(name, data, *sizes, *given)
+    if not MODELS[name].closed_form:
+        given = ("--embedding_dim", "8", *given)
+    return built(name, data, *given)
 
 
 def generator(seed=0):
@@ -87,7 +88,7 @@ def test_ease_solves_its_ridge_regressions_column_by_column(data, weights, side)
     for user, item, rating in zip(data.train.users, data.train.items, data.train.rating, strict=True):
         star = {4.5: 4, 0.5: 1}.get(rating, rating)
         x[user, item] = weights[int(star) - 1]
-    rows = x if side == "item" else x.T
+    rows = {"item": x, "user": x.T}[side]
     n = rows.shape[1]
     assert len(model.grid) == 8 * len(words)
     assert model.grid[-1] == {"alpha": 0.5, "words": words[-1], "p": 0.7, "lambda": 30.0}
@@ -103,21 +104,26 @@ def test_ease_solves_its_ridge_regressions_column_by_column(data, weights, side)
             gram = others.T @ others
             gram += np.diag(setting["lambda"] + setting["p"] * np.diag(gram))
             expected[:, j] = np.insert(np.linalg.solve(gram, others.T @ scaled[:, j]), j, 0.0)
-        scores = rows @ expected if side == "item" else (rows @ expected).T
+        scores = rows @ expected
         users, items = model.embeddings()
-        np.testing.assert_allclose(users @ items.t(), scores, atol=1e-5)
+        np.testing.assert_allclose(users @ items.t(), {"item": scores, "user": scores.T}[side], atol=1e-5)
 
 
-@pytest.mark.parametrize(("side", "bytes_needed"), [("item", 21_120), ("user", 3_648)])
-def test_ease_is_refused_beforehand_where_it_does_not_fit(data, monkeypatch, side, bytes_needed):
+@pytest.mark.parametrize(
+    ("words", "bytes_needed"),
+    [
+        ("--ease_side item", 21_120), ("--ease_side user", 3_648), ("--ease_alphas 0 .5", 21_120 + 4 * 12 * 40),
+        ("--ease_words 1", 21_120 + 4 * 40),
+    ],
+)  # fmt: skip
+def test_ease_is_refused_beforehand_where_it_does_not_fit(data, monkeypatch, words, bytes_needed):
     """4 bytes x (12 users x 40 items + 3 matrices of 40 x 40, between users of 12 x 12); alpha scales a copy of X."""
-    data.texts = ["House"] * ITEMS  # one word: 4 bytes an item
+    data.texts = ["House"] * ITEMS  # one word
     monkeypatch.setattr("machine.hardware.available_memory", lambda device: bytes_needed)
-    build("EASE", data, "--ease_side", side)
-    for more in (["--ease_alphas", "0", "0.5"], ["--ease_words", "1"] if side == "item" else []):
-        monkeypatch.setattr("machine.hardware.available_memory", lambda device, more=more: bytes_needed - (not more))
-        with pytest.raises(InputError, match=r"--model EASE: (40 x 40|12 x 12) weights and the ratings of 12 users"):
-            build("EASE", data, "--ease_side", side, *more)
+    build("EASE", data, *words.split())
+    monkeypatch.setattr("machine.hardware.available_memory", lambda device: bytes_needed - 1)
+    with pytest.raises(InputError, match=r"--model EASE: (40 x 40|12 x 12) weights and the ratings of 12 users"):
+        build("EASE", data, *words.split())
 
 
 def test_words_that_no_two_items_share_are_refused(data):

@@ -139,7 +139,8 @@ def test_states_are_pooled_without_padding(weights, kind):
     for row, vector in zip(rows, found, strict=True):
         with torch.no_grad():
             states = encoder.model(torch.tensor([row.ids])).last_hidden_state[0]
-        np.testing.assert_allclose(vector, states[-1] if kind == "llama" else states.mean(0), atol=1e-5)
+        expected = {"llama": states[-1], "bert": states.mean(0)}[kind]
+        np.testing.assert_allclose(vector, expected, atol=1e-5)
 
 
 # ----------------------------------------------------------------------------------------------------------- tuning
@@ -261,17 +262,17 @@ def test_tuning_learns_and_its_card_shows_a_constant_query(weights, kind, tmp_pa
     assert card["above_others"] > 0.8 and card["distinct_items"] > 5 and card["distinct_wanted"] == 16
     assert 0 <= card["other_vectors"] <= card["above_random"]
 
-    queries = [inputs.query(user, item) for user, item, _ in triplets()]
-    q = unit_rows(encoder.encode_all(queries))
-    documents = unit_rows(encoder.encode_all([inputs.document(item) for item in range(ITEMS)]))
+    users, liked, wanted = triplets().T
+    q = unit_rows(encoder.encode_all([*map(inputs.query, users, liked)]))
+    documents = unit_rows(encoder.encode_all([*map(inputs.document, range(ITEMS))]))
     generator = np.random.default_rng([2024, 6])
     random = [generator.choice(np.arange(ITEMS)) for _ in triplets()]
-    above = (q * documents[triplets()[:, 2]]).sum(1) > (q * documents[random]).sum(1)
+    above = (q * documents[wanted]).sum(1) > (q * documents[random]).sum(1)
     assert card["above_random"] == pytest.approx(above.mean(), abs=1e-4)
     off_diagonal = (q @ q.T)[~np.eye(16, dtype=bool)]
     assert card["query_cosine"] == pytest.approx(off_diagonal.mean(), abs=1e-3) and card["query_cosine"] < 0.95
     items = documents @ q.T  # (I, 16)
-    items[triplets()[:, 1], range(16)] = -1  # the liked item's own is not counted
+    items[liked, range(16)] = -1  # the liked item's own is not counted
     assert card["distinct_items"] == len(set(items.argmax(0)))
 
     inputs.query = lambda user, item: inputs.document(0)  # says the same of all
