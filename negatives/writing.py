@@ -22,7 +22,6 @@ from llm.language_model import LanguageModel
 from llm.messages import defused
 from llm.replies import drop_reasoning, find_json
 from llm.request import Request
-from llm.server import Filtered, Server
 from llm.weights import dtype_of, is_causal, revision
 from utils import InputError, file_name
 
@@ -190,6 +189,8 @@ class ServerWriter:
     """A model behind --hn_url."""
 
     def __init__(self, settings):
+        from llm.server import Server  # and with it requests, for which only a run that asks a server waits
+
         name = "auto" if settings.hn_writer == "template" else settings.hn_writer
         self.server = Server(settings.hn_url, name, settings.llm_concurrency, settings.llm_timeout, "--hn_url")
         self.name = file_name(self.server.llm)
@@ -201,6 +202,8 @@ class ServerWriter:
         return self.server.ask_all(self.ask, asked)
 
     def ask(self, each):
+        from llm.server import Filtered
+
         with suppress(Filtered):  # this one has failed; the others may pass
             self.server.ask(each.request(clean=defused))
         return each.record(self.backend)
