@@ -20,14 +20,16 @@ P positives of a batch, D width of the vectors, d embedding dimensions, I items.
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.functional import cosine_similarity as cosine
 
 from baselines.lightgcn import MF, LightGCN
 from training.recommender import Recommender
-from utils import InputError
 
 BACKBONES = {"LightGCN": LightGCN, "MF": MF}
 ALIGNED_ITEMS = 256  # a step
 NOTED_PAIRS = 4096  # for the note of an epoch
+MARGIN = 0.3  # of the hinge, as released
+TEMPERATURE = 0.2  # t of the contrastive loss, as released
 
 
 class Adapter(nn.Sequential):
@@ -42,24 +44,20 @@ class Adapter(nn.Sequential):
         super().__init__(*layers, *([nn.ReLU()] if last_relu else []))
 
 
-def cosine(x, y):
-    return F.cosine_similarity(x, y, dim=1, eps=1e-8)
-
-
 def mixed(h, r, keep, alpha):
     """m, (P, d).  h, r: (P, d).  keep: (P,) bool, False where there is no vector to mix in."""
     share = alpha * keep[:, None]  # (P, 1)
     return share * h + (1 - share) * r
 
 
-def hinge(u, p, m, margin):
+def hinge(u, p, m):
     """mean max(0, <u,m> - <u,p> + margin) over rows (P, d)"""
-    return F.relu((u * m).sum(1) - (u * p).sum(1) + margin).mean()
+    return F.relu((u * m).sum(1) - (u * p).sum(1) + MARGIN).mean()
 
 
-def contrastive(u, p, h, keep, temperature):
+def contrastive(u, p, h, keep):
     """mean over the kept rows of softplus((cos(u,h) - cos(u,p)) / t): one negative a pair, none from the batch."""
-    each = F.softplus((cosine(u, h) - cosine(u, p)) / temperature)  # (P,)
+    each = F.softplus((cosine(u, h) - cosine(u, p)) / TEMPERATURE)  # (P,)
     return (keep * each).sum() / keep.sum().clamp(min=1)
 
 
@@ -82,7 +80,7 @@ class HNLMRec(Recommender):
 
     def terms(self):
         o = self.settings
-        loss = "BPR" if o.rank_loss == "bpr" else f"hinge of margin {o.hn_margin:g}"
+        loss = "BPR" if o.rank_loss == "bpr" else f"hinge of margin {MARGIN:g}"
         terms = [f"{o.backbone} with {loss}", *self.backbone.terms()[1:]]
         if self.adapter is None:
             return terms
@@ -109,8 +107,6 @@ class HNLMRec(Recommender):
         self.backbone.start_epoch(epoch)
         if self.adapter is None:
             return None
-        if self.settings.hn_adapter == "aligned" and self.data.hard.documents is None:
-            raise InputError("--hn_adapter aligned: needs item documents (items.npy), which the folder lacks")
         return self.note()
 
     def loss(self, batch):
@@ -122,8 +118,7 @@ class HNLMRec(Recommender):
         m = mixed(h, rows.negatives, keep, self.settings.hn_alpha)  # (P, d)
         loss = self.ranking_loss(rows, m) + self.regulariser(batch, rows, m)
         if self.settings.hn_lambda:
-            apart = contrastive(rows.users, rows.positives, h, keep, self.settings.hn_temperature)
-            loss = loss + self.settings.hn_lambda * apart
+            loss = loss + self.settings.hn_lambda * contrastive(rows.users, rows.positives, h, keep)
         if self.settings.hn_adapter == "aligned":
             items = torch.randint(len(rows.z_items), (ALIGNED_ITEMS,), device=h.device)  # torch's generator, not ours
             loss = loss + self.misalignment(items, rows.z_items.detach()[items])
@@ -144,7 +139,7 @@ class HNLMRec(Recommender):
 
     def ranking_loss(self, rows, m):
         if self.settings.rank_loss == "hinge":
-            return hinge(rows.users, rows.positives, m, self.settings.hn_margin)
+            return hinge(rows.users, rows.positives, m)
         return self.backbone.pairwise_loss(rows.users, rows.positives, m)
 
     def regulariser(self, batch, rows, m):

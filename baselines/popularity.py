@@ -7,16 +7,31 @@ import torch
 
 from training.recommender import Recommender
 
-NO_LIKENESS = "it knows no likeness of items"
 
+class SameForAll(Recommender):
+    """A score for each item, whoever the user is.  Subclasses name the buffer that it is kept in."""
 
-class Popularity(Recommender):
     columns = ()
     grid = ({},)  # one solution, nothing to choose
 
     def __init__(self, data, settings, generator=None):
         super().__init__(data, settings, generator)
-        self.register_buffer("count", torch.zeros(data.n_items))
+        self.register_buffer(self.kept_in, torch.zeros(data.n_items))
+
+    def embeddings(self):
+        """Users (U, 1) of ones, items (I, 1) of scores."""
+        scores = getattr(self, self.kept_in)
+        return scores.new_ones(self.data.n_users, 1), scores[:, None]
+
+    def fold_in(self, users, items, ratings, n_users):
+        return getattr(self, self.kept_in).new_ones(n_users, 1)
+
+    def similarities(self, item):
+        raise self.refusal("it knows no likeness of items")
+
+
+class Popularity(SameForAll):
+    kept_in = "count"
 
     def terms(self):
         return ["number of train positives"]
@@ -25,27 +40,12 @@ class Popularity(Recommender):
         positives = self.data.items[self.data.positive]
         self.count = torch.bincount(positives, minlength=self.data.n_items).float()
 
-    def embeddings(self):
-        """Users (U, 1) of ones, items (I, 1) of counts."""
-        return self.count.new_ones(self.data.n_users, 1), self.count[:, None]
 
-    def fold_in(self, users, items, ratings, n_users):
-        return self.count.new_ones(n_users, 1)
-
-    def similarities(self, item):
-        raise self.refusal(NO_LIKENESS)
-
-
-class ItemMean(Recommender):
+class ItemMean(SameForAll):
     """Every user is recommended the items with the best mean train rating; refined ratings count as they are."""
 
     trains_on = "all"
-    columns = ()
-    grid = ({},)
-
-    def __init__(self, data, settings, generator=None):
-        super().__init__(data, settings, generator)
-        self.register_buffer("mean", torch.zeros(data.n_items))
+    kept_in = "mean"
 
     def terms(self):
         return ["mean train rating"]
@@ -56,16 +56,6 @@ class ItemMean(Recommender):
         n = torch.bincount(items, minlength=self.data.n_items)
         total = torch.bincount(items, ratings, minlength=self.data.n_items)
         self.mean = (total / n).float()  # each item has a train edge
-
-    def embeddings(self):
-        """Users (U, 1) of ones, items (I, 1) of means."""
-        return self.mean.new_ones(self.data.n_users, 1), self.mean[:, None]
-
-    def fold_in(self, users, items, ratings, n_users):
-        return self.mean.new_ones(n_users, 1)
-
-    def similarities(self, item):
-        raise self.refusal(NO_LIKENESS)
 
 
 class Random(Recommender):
@@ -93,4 +83,4 @@ class Random(Recommender):
         return self.users, self.items
 
     def similarities(self, item):
-        raise self.refusal(NO_LIKENESS)
+        raise self.refusal("it knows no likeness of items")

@@ -16,6 +16,8 @@ from torch import nn
 from training.recommender import GraphRecommender
 from training.sampling import UnratedSampler, scores_of
 
+MLP_LAYERS = 2  # of the negative branch
+
 
 class SiReN(GraphRecommender):
     trains_on = "all"
@@ -24,7 +26,7 @@ class SiReN(GraphRecommender):
         super().__init__(data, settings, generator, edges=data.positive)  # self.table: E of the positive branch
         d = settings.embedding_dim
         self.negative_table = nn.Parameter(torch.empty_like(self.table))  # (N, d) E2
-        self.mlp = nn.ModuleList(nn.Linear(d, d) for _ in range(settings.siren_mlp_layers))
+        self.mlp = nn.ModuleList(nn.Linear(d, d) for _ in range(MLP_LAYERS))
         for weight in (self.table, self.negative_table, *(layer.weight for layer in self.mlp)):
             nn.init.xavier_normal_(weight)
         self.attention = nn.Linear(d, d)
@@ -38,7 +40,6 @@ class SiReN(GraphRecommender):
             f"{o.n_negatives} unrated negatives an edge by degree^0.75",
             f"c {o.siren_neg_coef:g}",
             f"{o.lambda_reg:g} ||Z of the batch||^2",
-            f"MLP of {o.siren_mlp_layers} layers",
             f"dropout {o.siren_dropout:g}",
         ]
 

@@ -21,8 +21,6 @@ DEFAULT_LLM_FILES = {
 }
 KINDS = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]  # the files a model is read from
 
-ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"  # names that peft gives LoRA's files
-
 # transformers' implementation, where a model has it; in the answers file, since rounding depends on it
 ATTENTION = "sdpa"
 
@@ -148,20 +146,3 @@ def load(kind, weights, dtype, device, flag="--llm"):
         reason = str(error).splitlines()[0]
         raise InputError(f"{flag} {weights}: cannot be loaded ({reason})") from None
     return tokenizer, model.to(device).eval()
-
-
-def import_peft(flag):
-    """The package peft.  flag: what needs it.  Raises InputError where it is not installed."""
-    try:
-        import peft  # takes seconds, for which only LoRA need wait
-    except ImportError:
-        raise InputError(f"{flag}: needs the package peft; install it with `pip install peft==0.21.2`") from None
-    return peft
-
-
-def write_lora_config(folder, model, base):
-    """ADAPTER_CONFIG of a model of peft's, of whose base the name is kept instead of a path."""
-    config = model.peft_config["default"].to_dict() | {"base_model_name_or_path": base}
-    config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
-    text = json.dumps(config, indent=2, sort_keys=True, default=str) + "\n"
-    write_atomically(folder / ADAPTER_CONFIG, lambda path: path.write_text(text, encoding="utf-8"))

@@ -5,14 +5,13 @@
     write_array  a small one at once
 """
 
-import json
+import os
 import time
 
 import numpy as np
 from tqdm import tqdm
 
-from negatives.vectors import create
-from utils import InputError, refuse_other_settings, write_atomically, write_json
+from utils import InputError, named, read_json, refuse_other_settings, write_json, write_npz
 
 ROWS_AT_ONCE = 4096  # of a mapped array
 NOTE_SECONDS = 1  # between two notes of how far an array is
@@ -40,27 +39,25 @@ class Progress:
 
 
 def read_settings(path):
-    """settings.json as a dict.  Raises InputError."""
+    """settings.json or report.json as a dict.  Raises InputError."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(read_json(path))
     except (OSError, ValueError, TypeError):
         raise InputError(f"{path}: is no JSON object; delete its folder to make it anew") from None
 
 
-def fill(progress, name, shape, dtype, batches, words):
-    """The array `name`.npy of the folder, with content[rows] for each (rows, make) of batches, make() -> content.
+def fill(progress, name, shape, batches, make, words):
+    """The float16 array `name`.npy of the folder, mapped, with make(rows) in the rows of each of the batches.
 
-    batches: a list of (rows, make) that is the same at every start.  Those that an earlier start has finished are left
-    as they are.  Returns the array, mapped.
+    batches: arrays of rows, the same at every start.  Those that an earlier start has finished are left as they are.
     """
-    path = progress.folder / f"{name}.npy"
-    done = progress.finished.get(name, 0) if is_whole(path, shape, dtype) else 0
-    array = create(path, shape, dtype)
+    array, is_new = open_array(progress.folder / f"{name}.npy", shape)
+    done = 0 if is_new else progress.finished.get(name, 0)
     noted = time.monotonic()
-    for number, (rows, make) in enumerate(tqdm(batches, initial=0, desc=words, unit="batch", disable=None), 1):
+    for number, rows in enumerate(tqdm(batches, initial=0, desc=words, unit="batch", disable=None), 1):
         if number <= done:
             continue
-        array[rows] = make()
+        array[rows] = make(rows)
         if number == len(batches) or time.monotonic() - noted > NOTE_SECONDS:
             array.flush()
             progress.note(name, number)
@@ -68,13 +65,24 @@ def fill(progress, name, shape, dtype, batches, words):
     return array
 
 
-def is_whole(path, shape, dtype):
-    """Whether an array of this kind lies there, however much of it is filled."""
+def open_array(path, shape):
+    """(float16 array mapped for writing, whether it is new): an array of this shape is left as it is.
+
+    A new one is allocated whole, since writing to a mapped file on a full disk would kill the process.  Raises OSError
+    there.
+    """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)  # r+ would lengthen a file that was cut short
+        if array.shape == shape and array.dtype == np.float16:
+            return np.load(path, mmap_mode="r+", allow_pickle=False), False
     except (OSError, ValueError, EOFError):
-        return False
-    return array.shape == tuple(shape) and array.dtype == dtype
+        pass  # not there, or cut short
+    with named(path):
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            with open(path, "rb+") as f:
+                os.posix_fallocate(f.fileno(), 0, path.stat().st_size)
+    return array, True
 
 
 def in_batches(order, size):
@@ -96,9 +104,4 @@ def mean_row(array):
 
 
 def write_array(path, array):
-    """A small array at once: atomically."""
-    def write(temporary):
-        with open(temporary, "wb") as f:
-            np.save(f, array, allow_pickle=False)
-
-    write_atomically(path, write)
+    write_npz(path, lambda file: np.save(file, array, allow_pickle=False))

@@ -4,27 +4,25 @@ What goes in: inputs.py.  How the model is tuned: tuning.py.  B rows of a batch,
 vectors.
 """
 
-import warnings
 from contextlib import contextmanager
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from llm.batches import padded
-from llm.weights import ADAPTER, dtype_of, import_peft, load, write_lora_config
-from utils import InputError, write_atomically
+from llm.lora import add_lora, load_lora, save_lora, write_tensors
+from llm.weights import dtype_of, load
+from utils import InputError
 
+OF_BERT = ["query", "key", "value", "attention.output.dense"]
+OF_LLAMA = ["q_proj", "k_proj", "v_proj", "o_proj"]
 TARGETS = {  # the layers that get LoRA, by model_type; "all-linear" for what is not listed
-    "bert": ["query", "key", "value", "attention.output.dense"],
-    "roberta": ["query", "key", "value", "attention.output.dense"],
-    "llama": ["q_proj", "k_proj", "v_proj", "o_proj"],
-    "mistral": ["q_proj", "k_proj", "v_proj", "o_proj"],
-    "qwen2": ["q_proj", "k_proj", "v_proj", "o_proj"],
-    "qwen3": ["q_proj", "k_proj", "v_proj", "o_proj"],
-}
-LORA_DROPOUT = 0.05
+    "bert": OF_BERT, "roberta": OF_BERT,
+    "llama": OF_LLAMA, "mistral": OF_LLAMA, "qwen2": OF_LLAMA, "qwen3": OF_LLAMA,
+}  # fmt: skip
+RANK = 32  # of the LoRA weights; their scale is twice that
 BATCH_SIZE = 64  # rows encoded at once
 PROJECTORS = "projectors.safetensors"
 
@@ -52,13 +50,16 @@ class Projector(nn.Module):
 class Encoder(nn.Module):
     """A pretrained model with pooled output.  It is frozen; slots and LoRA, which are not, can be added."""
 
-    def __init__(self, weights, inputs, options, device):
+    def __init__(self, weights, inputs, settings, device):
         """weights: folder of the model that `inputs` are for."""
+        from transformers.utils import logging as transformers_logging  # takes seconds
+
         super().__init__()
         self.name, self.device, self.pad, self.causal = inputs.name, device, inputs.pad, inputs.causal
-        dtype = dtype_of(options, device) if self.causal else "float32"
-        with without_report():
-            _, self.model = load("AutoModel", weights, dtype, device, "--hn_encoder")
+        dtype = dtype_of(settings, device) if self.causal else "float32"
+        # it would list the weights of a causal model's head, which pooled states have no use for
+        transformers_logging.set_verbosity_error()
+        _, self.model = load("AutoModel", weights, dtype, device, "--hn_encoder")
         self.model.requires_grad_(False)
         self.words = [self.model.get_input_embeddings()]  # in a list: not to be saved and counted twice
         self.width = self.words[0].embedding_dim
@@ -107,56 +108,28 @@ class Encoder(nn.Module):
 
     # ------------------------------------------------------------------------------------------------------ LoRA
 
-    def add_lora(self, rank):
+    def add_lora(self):
         """Trainable weights of low rank beside the attention's.  Raises InputError where peft is not installed."""
-        peft = import_peft("--hard tuned")
         targets = TARGETS.get(self.model.config.model_type, "all-linear")
-        config = peft.LoraConfig(
-            r=rank, lora_alpha=2 * rank, lora_dropout=LORA_DROPOUT, target_modules=targets, bias="none"
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # peft looks at names that transformers has given up
-            self.model = peft.get_peft_model(self.model, config)
-        self.model.eval()
+        self.model = add_lora(self.model, RANK, 2 * RANK, targets, "--hard tuned").eval()
 
     def trainable(self):
         """{name: weight} of LoRA and projectors."""
         return {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
 
     def save(self, folder):
-        """LoRA as peft writes it, the base model by name, and the projectors."""
-        import peft  # as in add_lora, which made the weights
-
-        lora = peft.get_peft_model_state_dict(self.model)
-        write_tensors(folder / ADAPTER, lora)
+        save_lora(folder, self.model, self.name)
         write_tensors(folder / PROJECTORS, self.projectors.state_dict())
-        write_lora_config(folder, self.model, self.name)
 
-    def load(self, folder, rank):
+    def load(self, folder):
         """The LoRA and projectors of a tuning that has ended.  Raises InputError where they are not of this model."""
-        self.add_lora(rank)
-        import peft
-
+        self.add_lora()
         try:
-            found = peft.set_peft_model_state_dict(self.model, load_file(folder / ADAPTER))
-            assert not found.unexpected_keys
+            load_lora(folder, self.model)
             self.projectors.load_state_dict(load_file(folder / PROJECTORS))
         except Exception as error:  # of safetensors, torch or peft, all of which mean the same
             reason = " ".join(str(error).split())[:80]
             raise InputError(f"{folder}: its LoRA weights do not fit {self.name} ({reason}); delete it") from None
-
-
-@contextmanager
-def without_report():
-    """transformers would list the weights of a causal model's head, which pooled states have no use for."""
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
 
 
 @contextmanager
@@ -167,16 +140,12 @@ def seeded(seed, device):
         yield
 
 
-def write_tensors(path, tensors):
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, lambda temporary: save_file(tensors, temporary))
-
-
 def pool(states, mask, last):
-    """(B, tokens, D) -> (B, D) float32: the mean over the attended positions, or the last of them, wherever the padding
-    is.  mask: (B, tokens)."""
+    """(B, tokens, D) -> (B, D) float32: the mean over the attended positions, or the last of them.
+
+    mask: (B, tokens), 1 where a token is; padding comes behind.
+    """
     if last:
-        place = (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).argmax(1)  # (B,)
-        return states[torch.arange(len(states), device=states.device), place].float()
+        return states[torch.arange(len(states), device=states.device), mask.sum(1) - 1].float()
     weight = mask.unsqueeze(-1)  # (B, tokens, 1)
     return ((states * weight).sum(1) / weight.sum(1)).float()

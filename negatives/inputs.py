@@ -94,12 +94,7 @@ class Inputs:
     def query(self, user, item):
         title = self.titles[item][: self.most - self.fixed]
         of_user, of_item = shared_room(self.users[user], self.items[item], self.most - self.fixed - len(title))
-        ids, marks = [*self.begin, *self.frame], []
-        self.add_slot(ids, marks, "user", user)
-        ids += of_user
-        self.add_slot(ids, marks, "item", item)
-        ids += [*title, *of_item, *self.end]
-        return Row(ids, marks)
+        return self.row(self.begin, self.frame, ("user", user), of_user, ("item", item), title, of_item, self.end)
 
     def query_lengths(self, pairs):
         """(P,) tokens of each pair's query, before it is made."""
@@ -108,23 +103,25 @@ class Inputs:
         return np.minimum(self.fixed + of_user[pairs[:, 0]] + of_item[pairs[:, 1]], self.most)
 
     def document(self, item):
-        ids, marks = [*self.begin], []
-        self.add_slot(ids, marks, "item", item)
-        ids += [*self.titles[item], *self.items[item]][: self.most - len(ids) - len(self.end)]
-        return Row(self.never_empty([*ids, *self.end]), marks)
+        room = self.most - len(self.begin) - self.slots - len(self.end)
+        return self.row(self.begin, ("item", item), [*self.titles[item], *self.items[item]][:room], self.end)
 
     def text(self, text):
         """A text of its own, such as a written title."""
-        ids = self.plain(text)[: self.most - len(self.begin) - len(self.end)]
-        return Row(self.never_empty([*self.begin, *ids, *self.end]), [])
+        room = self.most - len(self.begin) - len(self.end)
+        return self.row(self.begin, self.plain(text)[:room], self.end)
 
-    def never_empty(self, ids):
-        return ids or [self.pad]
-
-    def add_slot(self, ids, marks, kind, number):
-        if self.slots:
-            marks.append((len(ids), kind, int(number)))
-            ids.append(self.pad)  # any token: its embedding is replaced
+    def row(self, *parts):
+        """The Row of parts: lists of token ids, and (kind, number) of a slot."""
+        ids, slots = [], []
+        for part in parts:
+            if isinstance(part, list):
+                ids += part
+            elif self.slots:
+                kind, number = part
+                slots.append((len(ids), kind, int(number)))
+                ids.append(self.pad)  # any token: its embedding is replaced
+        return Row(ids or [self.pad], slots)
 
 
 def shared_room(first, second, room):

@@ -1,12 +1,5 @@
 """Which items stand near a liked one: supervising negatives, the template's negatives, and the filter.
 
-    choose_pairs            which train positives get a vector
-    supervising_triplets    (user, liked item, hard negative): what the encoder is tuned on
-    template_titles         route A without a model: near in content, unlikely by behaviour
-    Titles                  a written title -> an item of the catalogue
-    nearest_documents       a vector -> the item whose document is nearest
-    judge                   the filter for false hard negatives
-
 s_ui is the score of the CF run, the dot product of the vectors of u and i.  Text vectors are centred and of unit norm.
 P pairs, I items, D width.
 """
@@ -130,12 +123,11 @@ def template_titles(known, pairs, scores, texts, done):
         names = {"user": known.user_ids[user], "item": known.item_ids[item]}
         if tuple(names.values()) in done:
             continue
-        if negative < 0:
-            yield names | {"hard_negative": "", "reasoning": "nothing unrated", "backend": "template", "status": "none"}
-            continue
-        why = f"cosine {cosine:.3f} to the liked one"
-        told = {"hard_negative": known.titles[negative], "reasoning": why, "backend": "template", "status": "ok"}
-        yield names | told | {"id": known.item_ids[negative]}  # titles are shared by several ids
+        answer = {"hard_negative": "", "reasoning": "nothing unrated", "backend": "template", "status": "none"}
+        if negative >= 0:
+            answer |= {"hard_negative": known.titles[negative], "status": "ok"}
+            answer |= {"reasoning": f"cosine {cosine:.3f} to the liked one", "id": known.item_ids[negative]}
+        yield names | answer
 
 
 def by_user(pairs):
@@ -149,22 +141,24 @@ class Titles:
     """The item that a written title means."""
 
     def __init__(self, known):
-        self.known = known
         self.rating_count = np.bincount(known.items, minlength=len(known.item_ids))
-        self.items_of = {}  # plain title -> items
+        self.items_of = {}  # plain title -> items, each with its year
         for item, title in enumerate(known.titles):
-            self.items_of.setdefault(plain(title)[0], []).append(item)
+            words, year = plain(title)
+            self.items_of.setdefault(words, []).append((item, year))
 
     def item(self, title):
-        """Its number, None where no title of the catalogue is equal but for case, year and the article's place.
+        """Its number, -1 where no title of the catalogue is equal but for case, year and the article's place.
 
         Of several items the one of the same year, else the most rated.
         """
         words, year = plain(title)
-        items = self.items_of.get(words, []) if words else []
-        of_the_year = [item for item in items if year and plain(self.known.titles[item])[1] == year]
-        items = of_the_year or items
-        return max(items, key=lambda item: self.rating_count[item]) if items else None
+        if not words:
+            return -1
+        found = self.items_of.get(words, [])
+        of_the_year = [pair for pair in found if year and pair[1] == year]
+        items = [item for item, _ in of_the_year or found]
+        return max(items, key=lambda item: self.rating_count[item], default=-1)
 
 
 def plain(title):
@@ -230,7 +224,7 @@ def judge(known, pairs, scores, mapped, has_vector, cosines=None, vectors=None, 
 
 
 def near_duplicates(known, pairs, vectors, documents):
-    """(P,) bool: whether a vector has a cosine of SAME_TEXT to the text of any train positive of its user."""
+    """(P,) bool: whether a vector is nearly the text of a train positive of its user."""
     found = np.zeros(len(pairs), bool)
     for user, rows in by_user(pairs):
         liked = np.asarray(documents[known.liked(user)], np.float32)  # (likes, D)

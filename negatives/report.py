@@ -7,6 +7,8 @@ j(u,i) is the catalogue item that the vector of the pair (u,i) is nearest to, or
 negative (FHNS) is a j among the user's validation and test positives.  P pairs, U users, I items.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from negatives.mining import SAME_ITEM, by_user
@@ -15,51 +17,58 @@ from negatives.vectors import KEPT, NONE, STATUS
 RANDOM_PAIRS = 10_000  # of vectors, for their mean cosine
 
 
+@dataclass
+class Found:
+    """What a folder holds."""
+
+    pairs: np.ndarray  # (P, 2)
+    vectors: np.ndarray  # (P, D)
+    documents: np.ndarray  # (I, D)
+    mapped: np.ndarray  # (P,) j(u,i)
+    status: np.ndarray  # (P,)
+    triplets: np.ndarray | None = None  # (n, 3), of a tuned encoder
+    exact: np.ndarray | None = None  # route A: (P,) bool, whether the title is in the catalogue
+    cosines: np.ndarray | None = None  # route A: (P,) to the mapped item
+
+
 def report(known, held_out, scores, found):
     """The card.
 
     known: profiles.Known.  held_out: user -> items of validation and test.  scores: mining.Scores.  found: Found.
     """
-    pairs, mapped, status = found.pairs, found.mapped, found.status
-    has_vector, kept = status != NONE, status == KEPT
-    false = np.isin(keys(pairs[:, 0], mapped, known), held_out_keys(known, held_out))  # (P,)
-    disliked = np.isin(keys(pairs[:, 0], mapped, known), keys(*disliked_pairs(known), known))
-    lead = scores.of_pairs(pairs[:, 0], mapped) - scores.of_pairs(pairs[:, 0], pairs[:, 1])
+    (users, liked), mapped = found.pairs.T, found.mapped
+    has_vector, kept = found.status != NONE, found.status == KEPT
+    low = known.rating <= 2
+    held_out_keys = np.concatenate([keys(user, items, known) for user, items in held_out.items()])
+    false = np.isin(keys(users, mapped, known), held_out_keys)  # (P,)
+    disliked = np.isin(keys(users, mapped, known), keys(known.users[low], known.items[low], known))
+    lead = scores.of_pairs(users, mapped) - scores.of_pairs(users, liked)
     times = np.bincount(mapped[has_vector], minlength=1)
     card = {
-        "pairs": len(pairs),
-        "status": {name: int((status == code).sum()) for code, name in enumerate(STATUS)},
-        "fhns": share(false, has_vector),
-        "fhns_kept": share(false, kept),
-        "dislike": share(disliked, has_vector),
-        "dislike_kept": share(disliked, kept),
+        "pairs": len(users),
+        "status": {name: int((found.status == code).sum()) for code, name in enumerate(STATUS)},
+        "fhns": mean(false, has_vector),
+        "fhns_kept": mean(false, kept),
+        "dislike": mean(disliked, has_vector),
+        "dislike_kept": mean(disliked, kept),
         "hardness": mean(lead, has_vector),
         "hardness_kept": mean(lead, kept),
-        "outscoring": share(lead > 0, has_vector),
+        "outscoring": mean(lead > 0, has_vector),
         "distinct_items": int((times > 0).sum()),
         "most_frequent": round(float(times.max() / max(has_vector.sum(), 1)), 4),
         "mean_cosine": mean_cosine(found.vectors, has_vector),
         "catalogue": None,
         "auc": aucs(known, held_out, found),
-        "yardsticks": yardsticks(known, held_out, pairs),
+        "yardsticks": yardsticks(known, held_out, found.pairs),
     }
-    if found.exact is not None:  # route A
+    if found.exact is not None:
         near = found.exact | (found.cosines >= SAME_ITEM)
-        card["catalogue"] = {"equal": share(found.exact, has_vector), "near": share(near, has_vector)}
-    if found.triplets is not None and len(found.triplets):
+        card["catalogue"] = {"equal": mean(found.exact, has_vector), "near": mean(near, has_vector)}
+    if found.triplets is not None:
         user, _, wanted = found.triplets.T
-        false = np.isin(keys(user, wanted, known), held_out_keys(known, held_out))
-        card["yardsticks"]["fhns_supervising"] = share(false, np.ones(len(false), bool))
+        false = np.isin(keys(user, wanted, known), held_out_keys)
+        card["yardsticks"]["fhns_supervising"] = mean(false, np.ones(len(false), bool))
     return card
-
-
-class Found:
-    """Of a folder: pairs (P, 2), vectors (P, D), documents (I, D), mapped (P,), status (P,); triplets (n, 3) of a tuned
-    one; exact (P,) bool and cosines (P,) of route A."""
-
-    def __init__(self, pairs, vectors, documents, mapped, status, triplets=None, exact=None, cosines=None):
-        self.pairs, self.vectors, self.documents, self.mapped, self.status = pairs, vectors, documents, mapped, status
-        self.triplets, self.exact, self.cosines = triplets, exact, cosines
 
 
 def held_out_items(data):
@@ -72,23 +81,8 @@ def held_out_items(data):
 
 
 def keys(users, items, known):
+    """One number for each user with an item."""
     return np.asarray(users, np.int64) * len(known.item_ids) + items
-
-
-def disliked_pairs(known):
-    low = known.rating <= 2
-    return known.users[low], known.items[low]
-
-
-def held_out_keys(known, held_out):
-    parts = [np.zeros(0, np.int64)]
-    for user, items in held_out.items():
-        parts.append(keys(user, items, known))
-    return np.concatenate(parts)
-
-
-def share(hits, among):
-    return mean(hits, among)
 
 
 def mean(values, among):
@@ -103,12 +97,8 @@ def mean_cosine(vectors, has_vector):
     generator = np.random.default_rng(0)
     first, second = (np.sort(generator.choice(rows, RANDOM_PAIRS)) for _ in range(2))
     second = generator.permutation(second)
-    cosine = np.zeros(RANDOM_PAIRS)
-    for begin in range(0, RANDOM_PAIRS, 1000):
-        chunk = slice(begin, begin + 1000)
-        one, other = (np.asarray(vectors[rows[chunk]], np.float32) for rows in (first, second))
-        cosine[chunk] = (one * other).sum(1)
-    return round(float(cosine[first != second].mean()), 4) if (first != second).any() else None
+    one, other = (np.asarray(vectors[side], np.float32) for side in (first, second))
+    return mean((one * other).sum(1).astype(np.float64), first != second)
 
 
 def aucs(known, held_out, found):
@@ -118,11 +108,10 @@ def aucs(known, held_out, found):
     """
     from sklearn.metrics import roc_auc_score  # takes a second
 
-    usable = found.status != NONE
     of_vectors, of_popularity = [], []
     for user, rows in by_user(found.pairs):
-        likes, dislikes = held_out.get(user, ()), known.disliked(user)
-        own = np.asarray(found.vectors[rows], np.float32)[usable[rows]]
+        likes, dislikes = held_out[user], known.disliked(user)
+        own = np.asarray(found.vectors[rows], np.float32)[found.status[rows] != NONE]
         if not (len(likes) and len(dislikes) and len(own)):
             continue
         items = np.concatenate((dislikes, likes))
@@ -131,8 +120,8 @@ def aucs(known, held_out, found):
         of_popularity.append(roc_auc_score(truth, known.like_count[items]))
     if not of_vectors:
         return {"users": 0, "vectors": None, "popularity": None}
-    means = (round(float(np.mean(values)), 4) for values in (of_vectors, of_popularity))
-    return {"users": len(of_vectors), **dict(zip(("vectors", "popularity"), means, strict=True))}
+    vectors, popularity = (round(float(np.mean(values)), 4) for values in (of_vectors, of_popularity))
+    return {"users": len(of_vectors), "vectors": vectors, "popularity": popularity}
 
 
 def yardsticks(known, held_out, pairs):
@@ -146,7 +135,7 @@ def yardsticks(known, held_out, pairs):
     sums, dislike = dict.fromkeys(weights, 0.0), 0.0
     for user, rows in by_user(pairs):
         n, rated = rows.stop - rows.start, known.rated(user)
-        likes = np.setdiff1d(held_out.get(user, ()), rated).astype(int)  # a pair in two parts counts as rated
+        likes = np.setdiff1d(held_out[user], rated)  # a pair in two parts counts as rated
         for name, weight in weights.items():
             sums[name] += n * weight[likes].sum() / max(weight.sum() - weight[rated].sum(), 1e-12)
         dislike += n * len(known.disliked(user)) / max(len(known.item_ids) - len(known.liked(user)), 1)
@@ -160,10 +149,10 @@ def yardsticks(known, held_out, pairs):
 def report_lines(card):
     """The card and what stands beside it in report.json, as lines."""
     status, yard, auc = card["status"], card["yardsticks"], card["auc"]
-    rejected = ", ".join(f"{n} {name}" for name, n in status.items() if n and name != STATUS[KEPT])
+    rejected = "".join(f", {n} {name}" for name, n in status.items() if n and name != STATUS[KEPT])
     lines = [
         f"Hard negatives of {card['writer']}, {card['encoder']}, {card['source']}",
-        f"  pairs         {card['pairs']}: {status[STATUS[KEPT]]} kept" + (f", {rejected}" if rejected else ""),
+        f"  pairs         {card['pairs']}: {status[STATUS[KEPT]]} kept{rejected}",
         f"  false         {percent(card['fhns'])} are held-out likes, {percent(card['fhns_kept'])} after the filter; "
         f"drawn blindly: uniform {percent(yard['fhns_uniform'])}, by popularity^.75 "
         f"{percent(yard['fhns_popularity^.75'])}, by popularity {percent(yard['fhns_popularity'])}",
@@ -181,7 +170,7 @@ def report_lines(card):
         lines.append(f"  catalogue     {equal} of the titles are in it, {near} within cosine {SAME_ITEM}")
     if "fhns_supervising" in yard:
         lines.append(f"  supervision   {percent(yard['fhns_supervising'])} of the supervising negatives are false")
-    tuning = card.get("tuning")
+    tuning = card["tuning"]
     if tuning:
         lines.append(
             f"  tuning        {tuning['steps']} steps of {tuning['seconds_per_step']:.1f} s, loss "

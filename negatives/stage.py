@@ -13,34 +13,36 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from llm.answers import Answers
 from llm.weights import ATTENTION, dtype_of, is_causal, model_folder, revision
 from negatives import mining, tuning, vectors, writing
 from negatives.arrays import Progress, read_settings, write_array
-from negatives.encoder import BATCH_SIZE
+from negatives.encoder import BATCH_SIZE, RANK
 from negatives.inputs import FRAME_VERSION, Inputs, Texts
 from negatives.making import Work, route_a, route_b
 from negatives.profiles import TEMPLATE_VERSION, Known, Templates
 from negatives.report import held_out_items, report, report_lines
+from options.negatives import TUNING_BATCH
 from preparation.titles import domain_of
 from utils import InputError, hash_of, locked, remembered_sha256, sha256, write_json
 
 VECTORS_VERSION = 1  # raise it when the same profiles would give other vectors
 
 
-def prepare(name, folder, items, train_csv, data, cf_vectors, options, device, log=print):
+def prepare(name, folder, items, train_csv, data, cf_vectors, settings, device, log=print):
     """(vectors.HardNegatives, report card for summary.json, {"folder", "sha256", "width"} for config.json).
 
     items: titles.item_table.  train_csv: the file that `data` was loaded from.  cf_vectors: () -> (U + I, d)
-    float32 array, called where cf.npy is not there.  Raises InputError.
+    float32 array, called where cf.npy is not there.  settings: HnlmrecSettings.  Raises InputError.
     """
-    if options.hn_folder:
-        out = Path(options.hn_folder)
+    if settings.hn_folder:
+        out = Path(settings.hn_folder)
     else:
         with locked(folder / "negatives", log):
-            out = Stage(name, folder, items, train_csv, data, cf_vectors, options, device, log).run()
-    hard = vectors.read(out, data, options.hard, options.random_seed, device)
+            out = Stage(name, folder, items, train_csv, data, settings, device, log).run(cf_vectors)
+    hard = vectors.read(out, data, settings.hard, settings.random_seed, device)
     card = read_settings(out / "report.json")
     log(f"hard negatives: {out}", *(report_lines(card) if "yardsticks" in card else []))
     hashes = {file: remembered_sha256(out / file) for file in ("vectors.npy", "status.npy")}
@@ -57,71 +59,64 @@ def read_card(out):
 class Stage:
     """One folder of vectors, from top to bottom."""
 
-    def __init__(self, name, folder, items, train_csv, data, cf_vectors, options, device, log):
+    def __init__(self, name, folder, items, train_csv, data, settings, device, log):
         if items.empty:
             raise InputError(f"--dataset {name}: has no .item file, so no texts to make negatives of; add it")
-        if options.hard in ("tuned", "shuffled") and options.hn_triplets < options.hn_tune_batch:
-            few = f"less than one batch of --hn_tune_batch {options.hn_tune_batch}"
-            raise InputError(f"--hn_triplets {options.hn_triplets}: {few}; take more, or a smaller batch")
-        self.data, self.cf_vectors, self.options, self.device, self.log = data, cf_vectors, options, device, log
-        self.source = vectors.SOURCES[options.hard]
-        self.domain = domain_of(name, options)
+        self.data, self.settings, self.device, self.log = data, settings, device, log
+        self.source = vectors.SOURCES[settings.hard]
         self.known = Known(data, items)
         self.base = folder / "negatives" / ratings_name(folder, train_csv)
         self.of_ratings = {"ratings": sha256(train_csv), "texts": hash_of(self.known.texts)}
-        self.writer = self.pick_writer()
+        self.domain = domain_of(name, settings)
+        self.writer = None  # the template
+        if settings.hn_url:
+            self.writer = writing.ServerWriter(settings)
+        elif settings.hn_writer != "template":
+            weights = model_folder(settings.hn_writer, settings.data_dir, "--hn_writer")
+            self.writer = writing.LocalWriter(weights, settings, device)
         self.writer_name = self.writer.name if self.writer else "template"
-        is_path = Path(options.hn_encoder).is_dir()
-        self.encoder_name = Path(options.hn_encoder).name if is_path else options.hn_encoder
-        self.weights = model_folder(options.hn_encoder, options.data_dir, "--hn_encoder")
+        is_path = Path(settings.hn_encoder).is_dir()
+        self.encoder_name = Path(settings.hn_encoder).name if is_path else settings.hn_encoder
+        self.weights = model_folder(settings.hn_encoder, settings.data_dir, "--hn_encoder")
         self.written = {}  # kind -> how many answers have which status, for the card
 
-    def pick_writer(self):
-        """None for the template."""
-        options = self.options
-        if options.hn_url:
-            return writing.ServerWriter(options, self.domain)
-        if options.hn_writer == "template":
-            return None
-        weights = model_folder(options.hn_writer, options.data_dir, "--hn_writer")
-        return writing.LocalWriter(weights, options, self.device, self.domain)
-
-    def run(self):
+    def run(self, cf_vectors):
         """Make what is not there yet; returns the folder."""
-        texts, inputs = self.profiles(), None
+        texts, inputs = self.write_profiles(), None
         if not (self.base / "cf.npy").exists():
             # a model or --hn_tokens that will not do shows before the CF run, which takes minutes
-            inputs = self.inputs(texts)
-        cf = self.cf_table()
-        scores = mining.Scores(cf, len(self.known.user_ids))
+            inputs = self.make_inputs(texts)
+        cf = self.cf_table(cf_vectors)
         out = self.base / f"{self.writer_name}-{Path(self.encoder_name).name}-{self.source}"
-        progress = Progress(out, self.settings(texts))
+        progress = Progress(out, self.made_of(texts))
         held_out = held_out_items(self.data)
         version = hash_of([f"{user}: {items.tolist()}" for user, items in held_out.items()])
         if progress.finished.get("report") == version and (out / "report.json").exists():
             return out
         self.log(f"hard negatives: making {out}")
-        options, inputs = self.options, inputs or self.inputs(texts)
-        pairs = mining.choose_pairs(self.known.pairs, options.hn_pairs, options.llm_seed)
-        work = Work(progress, self.known, inputs, scores, pairs, self.source, self.weights, options, self.device)
+        known, settings = self.known, self.settings
+        scores = mining.Scores(cf, len(known.user_ids))
+        pairs = mining.choose_pairs(known.pairs, settings.hn_pairs, settings.llm_seed)
+        inputs = inputs or self.make_inputs(texts)
+        work = Work(progress, known, inputs, scores, pairs, self.source, self.weights, settings, self.device)
         if self.source == "text":
-            found = route_a(work, partial(self.titles, texts, scores, pairs))
+            found = route_a(work, partial(self.write_titles, texts, scores, pairs))
         else:
             found = route_b(work)
         write_array(out / "status.npy", found.status)
-        write_json(out / "ids.json", {"users": self.known.user_ids, "items": self.known.item_ids})
+        self.write_ids(out)
         card = {"writer": self.writer_name, "encoder": self.encoder_name, "source": self.source}
-        card |= report(self.known, held_out, scores, found)
+        card |= report(known, held_out, scores, found)
         card |= {"written": self.written, "tuning": progress.finished.get("tuning")}
         write_json(out / "report.json", card)
         progress.note("report", version)
         return out
 
-    def settings(self, texts):
-        """What the vectors depend on."""
-        o = self.options
+    def made_of(self, texts):
+        """What the vectors depend on, for settings.json."""
+        o = self.settings
         causal = is_causal(self.weights, "--hn_encoder")
-        settings = {
+        made_of = {
             "source": self.source, **self.of_ratings, "cf": sha256(self.base / "cf.npy"), "writer": self.writer_name,
             "profiles": hash_of([*texts.users, *texts.items]), "encoder": self.encoder_name,
             "revision": revision(self.weights), "attention": ATTENTION,
@@ -130,99 +125,97 @@ class Stage:
             "batch_size": BATCH_SIZE, "seed": o.llm_seed,
         }  # fmt: skip
         if self.source == "tuned":
-            settings |= {"tuning": tuning.TUNING_VERSION, "triplets": o.hn_triplets, "epochs": o.hn_tune_epochs}
-            settings |= {"batch": o.hn_tune_batch, "rate": o.hn_tune_rate, "rank": o.hn_lora_rank}
-        return settings
+            made_of |= {"tuning": tuning.TUNING_VERSION, "triplets": o.hn_triplets, "epochs": tuning.EPOCHS}
+            made_of |= {"batch": TUNING_BATCH, "rate": o.hn_tune_rate, "rank": RANK}
+        return made_of
 
-    # ------------------------------------------------------------------------------------------------ what is given
+    def make_inputs(self, texts):
+        return Inputs(self.encoder_name, self.weights, texts, self.settings.hn_tokens, slots=self.source == "tuned")
 
-    def cf_table(self):
+    def cf_table(self, cf_vectors):
         """(U + I, d) float32: cf.npy, of the CF run with these ratings."""
         path = self.base / "cf.npy"
-        progress = Progress(self.base, self.of_ratings | {"seed": self.options.llm_seed})
+        progress = Progress(self.base, self.of_ratings | {"seed": self.settings.llm_seed})
         if not path.exists():
-            write_array(path, np.asarray(self.cf_vectors(), np.float32))
-            write_json(self.base / "ids.json", {"users": self.known.user_ids, "items": self.known.item_ids})
+            write_array(path, np.asarray(cf_vectors(), np.float32))
+            self.write_ids(self.base)
             progress.note("cf")
         nodes = len(self.known.user_ids) + len(self.known.item_ids)
         return vectors.load_array(path, np.float32, (nodes, None))
 
-    def inputs(self, texts):
-        return Inputs(self.encoder_name, self.weights, texts, self.options.hn_tokens, slots=self.source == "tuned")
+    def write_ids(self, folder):
+        write_json(folder / "ids.json", {"users": self.known.user_ids, "items": self.known.item_ids})
 
     # ------------------------------------------------------------------------------------------ profiles and titles
 
     def answers(self, file, fields):
         """An Answers file of the writer's."""
-        settings = {**self.of_ratings, "writer": self.writer_name}
+        made_with = {**self.of_ratings, "writer": self.writer_name}
         if self.writer:
-            settings |= {"prompts": writing.WRITING_VERSION, "domain": self.domain, **self.writer.settings}
-            settings |= {"profile": self.options.llm_profile}
+            made_with |= {"prompts": writing.WRITING_VERSION, "domain": self.domain, **self.writer.settings}
+            made_with |= {"profile": self.settings.llm_profile}
         else:
-            settings |= {"template": TEMPLATE_VERSION}
-        return Answers(self.base / self.writer_name / file, settings, fields)
+            made_with |= {"template": TEMPLATE_VERSION}
+        return Answers(self.base / self.writer_name / file, made_with, fields)
 
-    def profiles(self):
+    def ask(self, asked, answers, words):
+        """Have the writer answer, and write down what it says."""
+        asked = list(asked)
+        for record in tqdm(self.writer.answer(asked), total=len(asked), desc=words, unit="answer", disable=None):
+            answers.add(record)
+
+    def write_profiles(self):
         """Texts: of every item, and then of every user; "" where the writer gave none."""
+        known = self.known
         with self.answers("profiles.jsonl", ("kind", "id", "summarization", "status")) as answers:
-            done = {(record["kind"], record["id"]) for record in answers.records}
-            for record in self.profile_records(answers, done):
-                answers.add(record)
             records = answers.records
+            done = {(record["kind"], record["id"]) for record in records}
+            if self.writer:
+                self.ask(writing.item_profiles(known, self.domain, done), answers, "item profiles")
+                items = summaries(records, "item", known.item_ids)  # users' profiles are made of them
+                users = writing.user_profiles(known, self.domain, done, items, self.settings.llm_profile)
+                self.ask(users, answers, "user profiles")
+            else:
+                for record in Templates(known).records():
+                    if (record["kind"], record["id"]) not in done:
+                        answers.add(record)
         for kind in ("item", "user"):
             self.written[f"{kind}s"] = Counter(record["status"] for record in records if record["kind"] == kind)
-        items, users = self.summaries(records, "item"), self.summaries(records, "user")
-        return Texts(users, items, self.known.titles)
+        items, users = summaries(records, "item", known.item_ids), summaries(records, "user", known.user_ids)
+        return Texts(users, items, known.titles)
 
-    def profile_records(self, answers, done):
-        if not self.writer:
-            for record in Templates(self.known).records():
-                if (record["kind"], record["id"]) not in done:
-                    yield record
-            return
-        yield from self.ask(writing.item_profiles(self.known, self.domain, done), "item profiles")
-        items = self.summaries(answers.records, "item")  # users' profiles are made of them
-        users = writing.user_profiles(self.known, self.domain, done, items, self.options.llm_profile)
-        yield from self.ask(users, "user profiles")
-
-    def ask(self, asked, words):
-        asked = list(asked)
-        yield from writing.with_progress(self.writer.answer(asked), len(asked), words)
-
-    def summaries(self, records, kind):
-        """Profiles in number order, "" where there is none: raw text never becomes one."""
-        text_of = {r["id"]: r["summarization"] for r in records if r["kind"] == kind and r["status"] == "ok"}
-        ids = self.known.item_ids if kind == "item" else self.known.user_ids
-        return [text_of.get(token, "") for token in ids]
-
-    def titles(self, texts, scores, pairs, text_vectors):
+    def write_titles(self, texts, scores, pairs, text_vectors):
         """Route A: (written title or "", item it is known to mean or -1), of each pair."""
-        known, place_of = self.known, {token: item for item, token in enumerate(self.known.item_ids)}
+        known = self.known
         with self.answers("titles.jsonl", ("user", "item", "hard_negative", "status")) as answers:
             done = {(record["user"], record["item"]) for record in answers.records}
             if self.writer:
                 asked = writing.titles(known, self.domain, done, pairs, texts.users, texts.items)
-                records = self.ask(asked, "titles")
+                self.ask(asked, answers, "titles")
             elif len(done) < len(pairs):
-                records = mining.template_titles(known, pairs, scores, text_vectors, done)
-            else:
-                records = ()
-            for record in records:
-                answers.add(record)
+                for record in mining.template_titles(known, pairs, scores, text_vectors, done):
+                    answers.add(record)
             record_of = {(record["user"], record["item"]): record for record in answers.records}
-        catalogue, said, means = mining.Titles(known), [], []
+        number_of = {token: item for item, token in enumerate(known.item_ids)}
+        catalogue, titles, meant = mining.Titles(known), [], []
+        self.written["titles"] = Counter()
         for user, item in pairs:
             record = record_of[known.user_ids[user], known.item_ids[item]]
             title = record["hard_negative"] if record["status"] == "ok" else ""
-            meant = place_of[record["id"]] if "id" in record and title else catalogue.item(title)
-            said.append(title)
-            means.append(-1 if meant is None else meant)
-        if not any(said):
+            titles.append(title)
+            # a template names the item itself, since several may have the same title
+            meant.append(number_of[record["id"]] if title and "id" in record else catalogue.item(title))
+            self.written["titles"][record["status"]] += 1
+        if not any(titles):
             where = self.base / self.writer_name / "titles.jsonl"
             raise InputError(f"{where}: not one title in it can be read; take another --hn_writer, or --hard tuned")
-        wanted = {(known.user_ids[user], known.item_ids[item]) for user, item in pairs}
-        self.written["titles"] = Counter(record["status"] for key, record in record_of.items() if key in wanted)
-        return said, np.array(means)
+        return titles, np.array(meant)
+
+
+def summaries(records, kind, ids):
+    """The profiles of these ids, "" where there is none: raw text never becomes one."""
+    text_of = {r["id"]: r["summarization"] for r in records if r["kind"] == kind and r["status"] == "ok"}
+    return [text_of.get(token, "") for token in ids]
 
 
 def ratings_name(folder, train_csv):

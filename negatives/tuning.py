@@ -19,12 +19,16 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from machine.hardware import out_of_memory
+from negatives.arrays import unit_rows
 from negatives.encoder import seeded
-from negatives.mining import held_out_users, nearest_documents
+from negatives.inputs import Row
+from negatives.mining import nearest_documents
+from options.negatives import TUNING_BATCH
 from training.checkpoint import BROKEN, save
 from utils import InputError, write_atomically
 
 TUNING_VERSION = 2  # raise it when the same triplets would give other weights
+EPOCHS = 2  # passes over the triplets
 TAU = 0.05
 SAVE_STEPS = 25
 LAST_STEPS = 25  # over which the loss at the end is averaged
@@ -55,64 +59,54 @@ def batch_loss(encoder, inputs, known, triplets):
 class Tuning:
     """A tuning on its way, from tuning.pt on where there is one."""
 
-    def __init__(self, encoder, inputs, known, triplets, options, folder):
+    def __init__(self, encoder, inputs, known, triplets, settings, folder):
         """triplets: (n, 3), without those held out.  Raises InputError where they do not make a batch."""
+        if len(triplets) < TUNING_BATCH:
+            few = f"{len(triplets)} are left to tune on, less than one batch of {TUNING_BATCH}"
+            raise InputError(f"--hn_triplets {settings.hn_triplets}: {few}; take more triplets")
         self.encoder, self.inputs, self.known, self.triplets = encoder, inputs, known, triplets
-        self.options, self.folder = options, folder
-        self.batch_size = options.hn_tune_batch
-        if len(triplets) < self.batch_size:
-            raise InputError(
-                f"--hn_triplets {options.hn_triplets}: {len(triplets)} are left to tune on, less than --hn_tune_batch "
-                f"{self.batch_size}; take more triplets or a smaller batch"
-            )
-        self.steps_an_epoch = len(triplets) // self.batch_size
-        self.n_steps = options.hn_tune_epochs * self.steps_an_epoch
+        self.settings, self.folder, self.path = settings, folder, folder / "tuning.pt"
         self.step, self.losses, self.seconds = 0, [], 0.0
-        self.path = folder / "tuning.pt"
 
     def run(self):
-        """Tune, and save the adapter."""
-        encoder, options = self.encoder, self.options
-        with seeded(options.llm_seed, encoder.device):  # initial values and dropout
-            encoder.add_lora(options.hn_lora_rank)
-            weights = encoder.trainable()
-            self.optimizer = torch.optim.AdamW(weights.values(), lr=options.hn_tune_rate)
+        """Tune, and save the adapter; returns figures of the log, as JSON values."""
+        encoder, settings = self.encoder, self.settings
+        n_steps = EPOCHS * (len(self.triplets) // TUNING_BATCH)
+        with seeded(settings.llm_seed, encoder.device):  # initial values and dropout
+            encoder.add_lora()
+            weights = list(encoder.trainable().values())
+            self.optimizer = torch.optim.AdamW(weights, lr=settings.hn_tune_rate)
             self.go_on()
             encoder.train()
             began = time.perf_counter() - self.seconds
-            with tqdm(total=self.n_steps, initial=self.step, desc="tuning", unit="step", disable=None) as bar:
-                while self.step < self.n_steps:
-                    self.one_step(list(weights.values()))
+            with tqdm(total=n_steps, initial=self.step, desc="tuning", unit="step", disable=None) as bar:
+                while self.step < n_steps:
+                    self.one_step(weights)
                     bar.update()
-                    if self.step % SAVE_STEPS == 0 or self.step == self.n_steps:
+                    if self.step % SAVE_STEPS == 0 or self.step == n_steps:
                         self.seconds = time.perf_counter() - began
                         self.save()
             encoder.eval()
         encoder.save(self.folder)
-
-    def figures(self):
-        """Of the log, as JSON values."""
         return {
-            "steps": self.n_steps,
+            "steps": n_steps,
             "loss_first": self.losses[0],
             "loss_last": round(float(np.mean(self.losses[-LAST_STEPS:])), 6),
-            "seconds_per_step": round(self.seconds / self.n_steps, 3),
+            "seconds_per_step": round(self.seconds / n_steps, 3),
         }
 
     def one_step(self, weights):
-        loss = batch_loss(self.encoder, self.inputs, self.known, self.triplets[self.places()])
+        # each epoch has an order of its own
+        epoch, step = divmod(self.step, len(self.triplets) // TUNING_BATCH)
+        order = np.random.default_rng([self.settings.llm_seed, 5, epoch]).permutation(len(self.triplets))
+        batch = self.triplets[order[step * TUNING_BATCH : (step + 1) * TUNING_BATCH]]
+        loss = batch_loss(self.encoder, self.inputs, self.known, batch)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         self.optimizer.step()
         self.losses.append(round(loss.item(), 6))
         self.step += 1
-
-    def places(self):
-        """The triplets of the next step; each epoch has an order of its own."""
-        epoch, step = divmod(self.step, self.steps_an_epoch)
-        order = np.random.default_rng([self.options.llm_seed, 5, epoch]).permutation(len(self.triplets))
-        return order[step * self.batch_size : (step + 1) * self.batch_size]
 
     def save(self):
         generators = {"torch": torch.get_rng_state()}  # of dropout
@@ -147,11 +141,7 @@ class Tuning:
             raise InputError(f"{self.path}: {why}; delete it to tune anew") from None
 
 
-CARD = ("above_liked", "above_random", "above_others", "other_vectors", "distinct_items", "distinct_wanted")
-CARD += ("query_cosine",)
-
-
-def card(encoder, inputs, known, triplets, seed):
+def measure(encoder, inputs, known, triplets, seed):
     """What the tuning is worth on triplets of users it has not seen, as JSON values, None where nothing can be said.
 
     above_liked       share with cos(q,a) > cos(q,b): what was trained, and what a constant query can do
@@ -164,30 +154,35 @@ def card(encoder, inputs, known, triplets, seed):
 
     A constant query shows as above_others of .5, few distinct_items and a query_cosine near 1.
     """
-    if not len(triplets):
-        return {"triplets": 0, **dict.fromkeys(CARD)}
-    generator = np.random.default_rng([seed, 6])
-    random = np.array([generator.choice(known.unrated(user)) for user in triplets[:, 0]])
-    documents = unit(encoder, [inputs.document(item) for item in range(len(known.item_ids))])  # (I, D)
-    queries = [inputs.query(user, item) for user, item, _ in triplets]
-    q = unit(encoder, queries)
-    changed = unit(encoder, with_other_vectors(queries, known, generator))
-    others = hard_for_others(known, triplets, generator)
-    n, wanted = len(q), documents[triplets[:, 2]]
+    generator, n = np.random.default_rng([seed, 6]), len(triplets)
+    users, liked, wanted = triplets.T
+    random = np.array([generator.choice(known.unrated(user)) for user in users], int)
+    documents = unit_rows(encoder.encode_all([inputs.document(item) for item in range(len(known.item_ids))]))  # (I, D)
+    queries = [inputs.query(user, item) for user, item in zip(users, liked, strict=True)]
+    q = unit_rows(encoder.encode_all(queries))  # (n, D)
+    changed = unit_rows(encoder.encode_all(with_other_vectors(queries, known, generator)))
+    others = draw_hard_for_others(known, triplets, generator)
 
     def share_above(queries, items):
         among = items >= 0
-        above = (queries * wanted).sum(1) > (queries * documents[items]).sum(1)
+        above = (queries * documents[wanted]).sum(1) > (queries * documents[items]).sum(1)
         return round(float(above[among].mean()), 4) if among.any() else None
 
     nearest, _ = nearest_documents(q, documents, triplets[:, :2])
-    cosine = (np.square(q.sum(0)).sum() - n) / (n * (n - 1)) if n > 1 else None
-    figures = [share_above(q, items) for items in (triplets[:, 1], random, others)] + [share_above(changed, random)]
-    figures += [len(np.unique(nearest)), len(np.unique(triplets[:, 2])), cosine and round(float(cosine), 4)]
-    return {"triplets": n, **dict(zip(CARD, figures, strict=True))}
+    cosine = round(float((np.square(q.sum(0)).sum() - n) / (n * (n - 1))), 4) if n > 1 else None
+    return {
+        "triplets": n,
+        "above_liked": share_above(q, liked),
+        "above_random": share_above(q, random),
+        "above_others": share_above(q, others),
+        "other_vectors": share_above(changed, random),
+        "distinct_items": len(np.unique(nearest)) if n else None,
+        "distinct_wanted": len(np.unique(wanted)) if n else None,
+        "query_cosine": cosine,
+    }
 
 
-def hard_for_others(known, triplets, generator):
+def draw_hard_for_others(known, triplets, generator):
     """(n,) for each triplet a hard negative of another user that its own user has not rated, -1 where there is none."""
     users, _, wanted = triplets.T
     drawn = np.full(len(triplets), -1)
@@ -204,17 +199,5 @@ def with_other_vectors(rows, known, generator):
     changed = []
     for row in rows:
         slots = [(place, kind, int(generator.integers(many[kind]))) for place, kind, _ in row.slots]
-        changed.append(type(row)(row.ids, slots))
+        changed.append(Row(row.ids, slots))
     return changed
-
-
-def unit(encoder, rows):
-    """Unit vectors (n, D) of rows."""
-    vectors = encoder.encode_all(rows)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def split(triplets, known, seed):
-    """(triplets to tune on, triplets of the users held out)"""
-    held_out = held_out_users(len(known.user_ids), seed)[triplets[:, 0]]
-    return triplets[~held_out], triplets[held_out]

@@ -1,7 +1,5 @@
 """The vectors of hard negatives: the files they lie in, and what training sees of them.
 
-    create           an array on disk, allocated whole, for the stage to fill
-    write_ids        the tokens that the numbers in the files stand for
     read             a finished folder -> HardNegatives
     HardNegatives    the vector of each train positive
 
@@ -18,15 +16,14 @@ A finished folder holds
 Nothing here knows a language model.  P pairs, E positive train edges, I items, D width of the vectors.
 """
 
-import json
 import math
-import os
 
 import numpy as np
+import pandas as pd
 import torch
 
 from machine.hardware import available_memory
-from utils import InputError, named, write_json
+from utils import InputError, read_json
 
 SOURCES = {  # --hard: the source of the folder it reads
     "tuned": "tuned", "untuned": "untuned", "text": "text",
@@ -35,40 +32,7 @@ SOURCES = {  # --hard: the source of the folder it reads
 STATUS = ("kept", "no vector", "a train positive", "nearly a train positive", "scores above the positive")
 KEPT, NONE, POSITIVE, DUPLICATE, OUTSCORED = range(len(STATUS))  # in the order in which they are tried
 BLOCK = 2**24  # entries of an array that are checked at once
-
-
-# ---------------------------------------------------------------------------------------------- writing
-
-
-def create(path, shape, dtype):
-    """The array at `path`, mapped for writing: as it is where it has this shape and dtype, else allocated as zeros.
-
-    Allocated whole, since writing to a mapped file on a full disk would kill the process.  Raises OSError there.
-    """
-    try:
-        array = np.load(path, mmap_mode="r+", allow_pickle=False)
-        if array.shape == tuple(shape) and array.dtype == dtype:
-            return array
-    except (OSError, ValueError):
-        pass  # not there, or cut short
-    with named(path):
-        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=tuple(shape))
-        if hasattr(os, "posix_fallocate"):  # not on macOS
-            with open(path, "rb+") as f:
-                os.posix_fallocate(f.fileno(), 0, path.stat().st_size)
-    return array
-
-
-def write_ids(folder, data):
-    """ids.json of the users and items of a dataloader.TrainData."""
-    write_json(folder / "ids.json", {"users": tokens(data.user_ids), "items": tokens(data.item_ids)})
-
-
-def tokens(ids):
-    return [str(token) for token in ids]
-
-
-# ---------------------------------------------------------------------------------------------- reading
+ANEW = "delete the folder to make it anew"
 
 
 class HardNegatives:
@@ -78,12 +42,12 @@ class HardNegatives:
     rows         (E,) int64 on the host: the vector of each edge of data.edges("positive"), -1 for none
     kept         (E,) bool on the device: has a vector, which passed the filter
     vectors      (P, D) float16, mapped; a tensor on the card where it takes less than a quarter of the free memory
-    documents    (I, D) float16 on the device by item number, None where the folder has none
+    documents    (I, D) float16 on the device by item number
     constant     noise_const: one normal number in all places of a vector, drawn anew in every fetch
     """
 
     def __init__(self, rows, kept, vectors, documents, device, constant=False):
-        """rows, kept: numpy (E,).  vectors, documents: numpy (P, D), (I, D) or None."""
+        """rows, kept: numpy (E,).  vectors, documents: numpy (P, D), (I, D)."""
         self.width = vectors.shape[1]
         self.device, self.constant = torch.device(device), constant
         self.rows = rows
@@ -94,7 +58,7 @@ class HardNegatives:
         if self.device.type == "cuda" and vectors.nbytes < available_memory(self.device) / 4:
             self.vectors = torch.from_numpy(np.array(vectors)).to(device)
             self.rows_on_device = torch.from_numpy(rows).to(device)
-        self.documents = None if documents is None else torch.from_numpy(documents).to(device)
+        self.documents = torch.from_numpy(documents).to(device)
 
     def fetch(self, edges):
         """Vectors (B, D) float32 of these edges, times sqrt(D): entries of the scale of noise of variance 1.
@@ -130,13 +94,18 @@ def read(folder, data, source, seed, device):
     other ratings, and for arrays that are not whole, finite and of unit norm.
     """
     check_settings(folder, source)
-    users, items = places(folder, data)
-    pairs, vectors, status = arrays(folder)
-    rows = lookup(folder, data, users, items, pairs, status)
-    kept = np.zeros(len(rows), bool)
-    kept[rows >= 0] = status[rows[rows >= 0]] == KEPT
+    users, items = number_tokens(folder, data)
+    pairs = load_array(folder / "pairs.npy", np.int32, (None, 2))
+    vectors = load_array(folder / "vectors.npy", np.float16, (len(pairs), None))
+    status = np.asarray(load_array(folder / "status.npy", np.uint8, (len(pairs),)))
+    if status.max() >= len(STATUS):
+        raise InputError(f"{folder}/status.npy: holds the code {status.max()}, known are 0 to {len(STATUS) - 1}")
+    check_norms(folder / "vectors.npy", vectors, status != NONE)
+
+    rows = find_rows(folder, data, users, items, pairs, status)
     if not (rows >= 0).any():
         raise InputError(f"{folder}/pairs.npy: no pair has a vector, so there is nothing to learn from")
+    kept = (rows >= 0) & (status[rows] == KEPT)
     if source == "shuffled":
         rows = shuffle(rows, kept, seed)
     documents = read_documents(folder, data, items, vectors.shape[1])
@@ -147,59 +116,44 @@ def check_settings(folder, source):
     """Raises InputError where the folder is not finished or holds another source than --hard asks for."""
     path = folder / "settings.json"
     try:
-        made_of = dict(json.loads(path.read_text(encoding="utf-8")))["source"]
+        made_of = dict(read_json(path))["source"]
     except FileNotFoundError:
         raise InputError(f"{folder}: holds no hard negatives (no settings.json); leave out --hn_folder") from None
     except (ValueError, LookupError, TypeError):
-        raise InputError(f"{path}: is not JSON with a source; delete the folder to make it anew") from None
+        raise InputError(f"{path}: is not JSON with a source; {ANEW}") from None
     if made_of != SOURCES[source]:
         raise InputError(f"{folder}: holds vectors of source {made_of}, --hard {source} needs {SOURCES[source]}")
     if not (folder / "report.json").exists():
         raise InputError(f"{folder}: is not finished (no report.json); run without --hn_folder where it was begun")
 
 
-def places(folder, data):
-    """Numbers in `data` of the folder's users and items, two int64 arrays; -1 for one that is not in `data`."""
+def number_tokens(folder, data):
+    """Numbers in `data` of the folder's users and items, two int arrays; -1 for one that is not in `data`."""
     path = folder / "ids.json"
     try:
-        ids = json.loads(path.read_text(encoding="utf-8"))
-        known = ids["users"], ids["items"]
-        assert all(isinstance(token, str) for side in known for token in side)
+        ids = read_json(path)
+        sides = ids["users"], ids["items"]
+        assert all(isinstance(token, str) for token in [*sides[0], *sides[1]])
     except (OSError, ValueError, LookupError, TypeError, AssertionError):
-        raise InputError(f"{path}: is not JSON of users and items; delete the folder to make it anew") from None
-    found = []
-    for side, own in zip(known, (data.user_ids, data.item_ids), strict=True):
-        number = {token: place for place, token in enumerate(tokens(own))}
-        found.append(np.array([number.get(token, -1) for token in side], np.int64))
-    return found
-
-
-def arrays(folder):
-    """pairs (P, 2), vectors (P, D) and status (P,), checked."""
-    pairs = load_array(folder / "pairs.npy", np.int32, (None, 2))
-    vectors = load_array(folder / "vectors.npy", np.float16, (len(pairs), None))
-    status = load_array(folder / "status.npy", np.uint8, (len(pairs),))
-    if status.size and status.max() >= len(STATUS):
-        raise InputError(f"{folder}/status.npy: holds the code {status.max()}, known are 0 to {len(STATUS) - 1}")
-    check_norms(folder / "vectors.npy", vectors, status != NONE)
-    return pairs, vectors, np.asarray(status)
+        raise InputError(f"{path}: is not JSON of users and items; {ANEW}") from None
+    known = data.user_ids, data.item_ids
+    return [pd.Index(own).astype(str).get_indexer(side) for own, side in zip(known, sides, strict=True)]
 
 
 def load_array(path, dtype, shape):
     """The array at `path`, mapped.  shape: with None for a length that may be any.  Raises InputError."""
-    anew = "delete the folder to make it anew"
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise InputError(f"{path}: missing; {anew}") from None
+        raise InputError(f"{path}: missing; {ANEW}") from None
     except (ValueError, EOFError) as error:  # cut short, pickled objects, no array at all
-        raise InputError(f"{path}: is no whole array of numbers ({str(error)[:60]}); {anew}") from None
+        raise InputError(f"{path}: is no whole array of numbers ({str(error)[:60]}); {ANEW}") from None
     lengths = zip(array.shape, shape, strict=False)
     fits = array.ndim == len(shape) and all(wanted in (None, length) for length, wanted in lengths)
     if array.dtype != dtype or not fits or 0 in array.shape:
         wanted = " x ".join("any" if length is None else str(length) for length in shape)
         found = " x ".join(map(str, array.shape))
-        raise InputError(f"{path}: holds {array.dtype} {found}, expected {np.dtype(dtype)} {wanted}; {anew}")
+        raise InputError(f"{path}: holds {array.dtype} {found}, expected {np.dtype(dtype)} {wanted}; {ANEW}")
     return array
 
 
@@ -211,27 +165,22 @@ def check_norms(path, vectors, expected):
         norm = np.sqrt(np.einsum("pd,pd->p", block, block))  # (block,)
         wrong = expected[first : first + at_once] & ~(np.abs(norm - 1) < 0.01)
         if wrong.any():
-            row = np.flatnonzero(wrong)[0]
-            raise InputError(
-                f"{path}, row {first + row}: has norm {norm[row]:g}, expected 1; delete the folder to make it anew"
-            )
+            row = wrong.argmax()
+            raise InputError(f"{path}, row {first + row}: has norm {norm[row]:g}, expected 1; {ANEW}")
 
 
-def lookup(folder, data, users, items, pairs, status):
+def find_rows(folder, data, users, items, pairs, status):
     """(E,) row in `pairs` of each positive train edge, -1 where there is none or none has a vector."""
     path = folder / "pairs.npy"
-    if pairs.min() < 0 or (pairs >= [len(users), len(items)]).any():
-        row = np.flatnonzero(((pairs < 0) | (pairs >= [len(users), len(items)])).any(1))[0]
-        raise InputError(f"{path}, row {row}: names a user or item that ids.json lacks; delete the folder")
+    unknown = ((pairs < 0) | (pairs >= [len(users), len(items)])).any(1)  # (P,)
+    if unknown.any():
+        raise InputError(f"{path}, row {unknown.argmax()}: names a user or item that ids.json lacks; delete the folder")
     user, item = users[pairs[:, 0]], items[pairs[:, 1]]  # (P,) numbers in data
     edges = data.edges("positive")
-    edge = edges.users * data.n_items + edges.items  # (E,)
-    by_edge = np.argsort(edge)
-    pair = np.where((user >= 0) & (item >= 0), user * data.n_items + item, -1)
-    place = np.searchsorted(edge[by_edge], pair).clip(max=len(edge) - 1)
-    place = by_edge[place]  # (P,) the edge of each pair
-    if (edge[place] != pair).any():
-        row = np.flatnonzero(edge[place] != pair)[0]
+    edge = pd.Index(edges.users * data.n_items + edges.items)  # (E,)
+    place = edge.get_indexer(np.where((user >= 0) & (item >= 0), user * data.n_items + item, -1))  # (P,)
+    if (place < 0).any():
+        row = (place < 0).argmax()
         raise InputError(f"{path}, row {row}: is no train positive here; the folder was made from other ratings")
     rows = np.full(len(edge), -1)
     has_vector = status != NONE
@@ -249,12 +198,9 @@ def shuffle(rows, kept, seed):
 
 
 def read_documents(folder, data, items, width):
-    """(I, D) item documents in the order of the data, None where the folder has none.  items: see places."""
-    path = folder / "items.npy"
-    if not path.exists():
-        return None
-    documents = load_array(path, np.float16, (len(items), width))
-    check_norms(path, documents, np.ones(len(documents), bool))
+    """(I, D) item documents in the order of the data.  items: see number_tokens."""
+    documents = load_array(folder / "items.npy", np.float16, (len(items), width))
+    check_norms(folder / "items.npy", documents, np.ones(len(documents), bool))
     row = np.full(data.n_items, -1)
     row[items[items >= 0]] = np.flatnonzero(items >= 0)
     if row.min() < 0:

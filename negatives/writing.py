@@ -10,11 +10,11 @@ nothing is put in its place.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from tqdm import tqdm
 
 from feedback.prompts import DOMAINS
 from feedback.questions import Question
@@ -160,59 +160,50 @@ def opening(key):
 # --------------------------------------------------------------------------------------------------------- writers
 
 
-def with_progress(records, total, words):
-    return tqdm(records, total=total, desc=words, unit="answer", disable=None)
-
-
 class LocalWriter:
     """A causal language model on this machine.  Loaded only where something is left to ask."""
 
-    def __init__(self, weights, settings, device, domain):
+    def __init__(self, weights, settings, device):
         """settings: StageSettings.  Raises InputError for a model that is none."""
         name = settings.hn_writer
         if not is_causal(weights, "--hn_writer"):
             raise InputError(f"--hn_writer {name}: is an encoder, which cannot write; take a causal model or template")
-        self.name, self.weights, self.domain, self.device = file_name(name), weights, domain, device
-        self.asking = settings
-        self.revision = revision(weights)
-        self.settings = {"revision": self.revision, "dtype": dtype_of(settings, device)}
+        self.name, self.lm = file_name(name), None
+        self.load = partial(LanguageModel, weights, device, settings, "generate", flag="--hn_writer")
+        version = revision(weights)
+        self.settings = {"revision": version, "dtype": dtype_of(settings, device)}
         self.settings |= {"batch_tokens": settings.llm_batch_tokens}
-        self.backend = {"model": self.name, "revision": self.revision if isinstance(self.revision, str) else None}
-        self.lm = None
+        self.backend = {"model": self.name, "revision": version if isinstance(version, str) else None}
 
     def answer(self, asked):
         """Yields the record of each request, all of the same kind, batch by batch."""
-        asked = list(asked)
         if not asked:
             return
         if self.lm is None:
-            self.lm = LanguageModel(self.weights, self.device, self.asking, "generate", flag="--hn_writer")
-        requests = [each.request(self.lm.tokens.chat) for each in asked]
-        for request in self.lm.ask(requests):
+            self.lm = self.load()
+        for request in self.lm.ask([each.request(self.lm.tokens.chat) for each in asked]):
             yield request.about.record(self.backend)
 
 
 class ServerWriter:
     """A model behind --hn_url."""
 
-    def __init__(self, options, domain):
+    def __init__(self, settings):
         from llm.server import Server  # and with it requests, for which only a run that asks a server waits
 
-        name = "auto" if options.hn_writer == "template" else options.hn_writer
-        self.server = Server(options.hn_url, name, options.llm_concurrency, options.llm_timeout, "--hn_url")
-        self.name, self.domain = file_name(self.server.llm), domain
+        name = "auto" if settings.hn_writer == "template" else settings.hn_writer
+        self.server = Server(settings.hn_url, name, settings.llm_concurrency, settings.llm_timeout, "--hn_url")
+        self.name = file_name(self.server.llm)
         self.settings = {"through": "endpoint"}
         self.backend = {"endpoint": self.server.url, "model": self.server.llm}
 
     def answer(self, asked):
         """Yields the record of each request, in the order in which the answers come."""
-        yield from self.server.ask_all(self.ask, list(asked))
+        return self.server.ask_all(self.ask, asked)
 
     def ask(self, each):
         from llm.server import Filtered
 
-        try:
+        with suppress(Filtered):  # this one has failed; the others may pass
             self.server.ask(each.request(clean=defused))
-        except Filtered:  # this one; the others may pass
-            each.reply = "", "", "failed"
         return each.record(self.backend)

@@ -32,8 +32,6 @@ class Embeddings(Settings):
 class Graph(Embeddings):
     """Of models with LightGCN's propagation."""
 
-    title = Embeddings.title
-
     layers: int = flag(4, "propagation layers of LightGCN", least=0)
 
 
@@ -70,11 +68,13 @@ class Sampler(Settings):
     ahns: list[float] = flag([1.0, 0.1, -2.0], "ahns: a, b and p", nargs=3, metavar=("A", "B", "P"))
 
     def idle(self):
-        unused = {
-            "uniform": "sampler_candidates sampler_top ahns", "popularity": "sampler_candidates sampler_top ahns",
-            "dns": "ahns", "mixgcf": "sampler_top ahns", "ahns": "sampler_top",
-        }  # fmt: skip
-        yield unused[self.sampler], beside(f"--sampler {self.sampler}")
+        why = beside(f"--sampler {self.sampler}")
+        if self.sampler in ("uniform", "popularity"):
+            yield "sampler_candidates", why
+        if self.sampler != "dns":
+            yield "sampler_top", why
+        if self.sampler != "ahns":
+            yield "ahns", why
 
     def check(self):
         top, candidates = self.sampler_top, self.sampler_candidates
@@ -248,7 +248,6 @@ class SirenSettings(Penalty, Graph):
     siren_neg_coef: float = flag(
         2.0, "c of a disliked item: 2 in the final official code, -1 in its first release, another model"
     )
-    siren_mlp_layers: int = flag(2, "layers of the negative branch", least=2)
     siren_dropout: float = flag(0.5, "dropout of the negative branch and the attention", least=0, most=0.99)
     lambda_reg: float = 0.05
 
@@ -271,8 +270,6 @@ class HnlmrecSettings(StageSettings, LightGCNSettings):
         choices=["aligned", "joint", "frozen"],
     )
     rank_loss: str = flag("bpr", "the ranking loss", choices=["bpr", "hinge"])
-    hn_margin: float = flag(0.3, "margin of the hinge", least=0)
-    hn_temperature: float = flag(0.2, "of the contrastive loss", least=1e-3)
     hn_unfiltered: bool = flag(False, "use the vectors that the filter of false negatives rejects, too")
     hn_official: bool = flag(
         False, "as released: constant noise for vectors, a frozen adapter that ends in ReLU, its L2"
@@ -287,13 +284,8 @@ class HnlmrecSettings(StageSettings, LightGCNSettings):
         yield from super().idle()  # of the sampler
         if self.backbone == "MF":
             yield "layers", beside("--backbone MF")
-        if self.rank_loss == "bpr":
-            yield "hn_margin", beside("--rank_loss bpr")
-        if self.hn_lambda == 0:
-            yield "hn_temperature", beside("--hn_lambda 0.0")
         if self.hard == "none":
-            of_vectors = "hn_alpha hn_lambda hn_adapter hn_temperature hn_unfiltered"
-            yield f"{of_vectors} {STAGE}", beside("--hard none")
+            yield f"hn_alpha hn_lambda hn_adapter hn_unfiltered {STAGE}", beside("--hard none")
         if self.hard in ("untuned", "text", "noise_gauss", "noise_const"):
             yield TUNING, beside(f"--hard {self.hard}")
         # the stage

@@ -7,7 +7,8 @@ from options.flag import Settings, flag, shared
 from options.refinement import DEFAULT_LLM, RefinementSettings
 from options.run import RunSettings
 
-TUNING = "hn_triplets hn_tune_epochs hn_tune_batch hn_tune_rate hn_lora_rank"
+TUNING_BATCH = 16  # triplets a step: each one's liked item and hard negative stand against the other queries
+TUNING = "hn_triplets hn_tune_rate"
 
 
 @dataclass
@@ -35,14 +36,10 @@ class StageSettings(Settings):
     )
     # how it is fine-tuned
     hn_triplets: int = flag(
-        2000, "train positives with a supervising negative; those of a tenth of the users measure the tuning", least=1
-    )
-    hn_tune_epochs: int = flag(2, "passes over the triplets", least=1)
-    hn_tune_batch: int = flag(
-        16, "triplets a step; each one's liked item and hard negative stand against the other queries", least=2
+        2000, "train positives with a supervising negative; those of a tenth of the users measure the tuning",
+        least=TUNING_BATCH,
     )
     hn_tune_rate: float = flag(2e-4, "learning rate; 2e-5 for a model of billions of weights", least=0)
-    hn_lora_rank: int = flag(32, "rank of the LoRA weights; their scale is twice that", least=1)
 
     # what it shares with the refinement and the run
     llm_domain: str = shared(RefinementSettings, "llm_domain")
@@ -57,15 +54,14 @@ class StageSettings(Settings):
 
     def idle_in_stage(self):
         """Yields (flags, why they change nothing), of the stage where it is made here."""
+        writes_here = self.hn_url is None and self.hn_writer != "template"
         if self.hn_url is None:
-            yield "hn_url", ""  # not given
-            yield "llm_concurrency llm_timeout", ""
-        else:
+            yield "hn_url llm_concurrency llm_timeout", ""  # not given
+        if not writes_here:
             yield "llm_batch_tokens", ""
-        if self.hn_url is None and self.hn_writer == "template":
-            yield "llm_domain llm_profile llm_batch_tokens", ""
-        reads_by_causal_model = self.hn_url is None and self.hn_writer != "template"
-        if self.hn_encoder == DEFAULT_LLM and not reads_by_causal_model:  # else its files alone show what it is
+        if self.hn_url is None and not writes_here:
+            yield "llm_domain llm_profile", ""
+        if self.hn_encoder == DEFAULT_LLM and not writes_here:  # of another encoder its files alone show what it is
             yield "llm_dtype", ""
 
 

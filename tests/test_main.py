@@ -32,7 +32,7 @@ def world(tmp_path_factory):
 
 
 SMALL = "--top_k 5 20 --device cpu"
-STAGE = "--hn_triplets 60 --hn_tune_batch 8 --hn_tune_epochs 1 --hn_pairs 3"  # of HNLMRec, kept short
+STAGE = "--hn_triplets 60 --hn_pairs 3"  # of HNLMRec, kept short
 
 
 def flags_for(world, base, model="ReFINe++", more=()):

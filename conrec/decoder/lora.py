@@ -4,22 +4,21 @@ Of the embeddings, and of the head where it is a matrix of its own, only the row
 imported only where LoRA is asked for.
 """
 
-import warnings
 from types import SimpleNamespace
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from conrec.data.trie import LEVELS
 from conrec.decoder.backbone import Backbone
 from conrec.decoder.vocabulary import ModelVocabulary
 from llm.language_model import LanguageModel
-from llm.weights import ADAPTER, dtype_of, import_peft, is_causal, write_lora_config
-from utils import InputError, write_atomically
+from llm.lora import ADAPTER, add_lora, load_lora, save_lora
+from llm.weights import dtype_of, is_causal
+from utils import InputError
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-ALPHA, DROPOUT = 32, 0.05
+ALPHA = 32
 NOISE = 0.1  # of a new row, in standard deviations of the old ones
 
 
@@ -75,21 +74,16 @@ def add_rows(model, first, n, seed):
 
 def with_lora(model, rank, new_tokens, seed):
     """The model with trainable LoRA weights and new rows, in float32; all else is frozen."""
-    peft = import_peft("--model CoNRec --llm")
     names = {name.rpartition(".")[2]: name for name, _ in model.named_modules()}
     targets = [name for name in TARGETS if name in names] if "q_proj" in names else "all-linear"
     rows = {name_of(model, model.get_input_embeddings()): list(new_tokens)}
     head = model.get_output_embeddings()
     if head.weight is not model.get_input_embeddings().weight:  # a tied head follows the embeddings by itself
         rows[name_of(model, head)] = list(new_tokens)
-    config = peft.LoraConfig(
-        r=rank, lora_alpha=ALPHA, lora_dropout=DROPOUT, target_modules=targets, bias="none", task_type="CAUSAL_LM",
-        trainable_token_indices=rows,
-    )  # fmt: skip
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore")  # peft on names that transformers has given up, and on layers of older models
+    more = {"task_type": "CAUSAL_LM", "trainable_token_indices": rows}
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return peft.get_peft_model(model, config)  # which makes what trains float32
+        return add_lora(model, rank, ALPHA, targets, "--model CoNRec --llm", **more)  # makes what trains float32
 
 
 def name_of(model, module):
@@ -101,23 +95,12 @@ class Adapted(Backbone):
     """Saves what peft saves, and reads it back: adapter_model.safetensors, adapter_config.json (base model by name)."""
 
     def save(self, folder):
-        import peft  # as in with_lora, which made the model
-
-        tensors = peft.get_peft_model_state_dict(self.model, save_embedding_layers=False)
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        write_atomically(folder / ADAPTER, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
-        write_lora_config(folder, self.model, self.name.removeprefix("--llm "))
+        base = self.name.removeprefix("--llm ")
+        save_lora(folder, self.model, base, {"format": "pt"}, save_embedding_layers=False)
 
     def read_weights(self, folder):
-        import peft
-
         try:
-            tensors = load_file(folder / ADAPTER)
-            expected = peft.get_peft_model_state_dict(self.model, save_embedding_layers=False)
-            shapes = [{name: tensor.shape for name, tensor in side.items()} for side in (tensors, expected)]
-            if shapes[0] != shapes[1]:
-                raise ValueError("other weights than this model's")
-            peft.set_peft_model_state_dict(self.model, tensors)
+            load_lora(folder, self.model, save_embedding_layers=False)
         except (OSError, ValueError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{folder / ADAPTER}: does not fit {self.name} ({reason}); delete the folder") from None

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from hard_negatives import random_data
 from synthetic import built, train_data
 from torch_geometric.nn.models import LightGCN as PygLightGCN
 
@@ -19,19 +20,17 @@ from training.sampling import UnratedSampler, draw_for_each
 from utils import InputError
 
 USERS, ITEMS = 12, 40
-STARS = np.array([5.0, 4.0, 3.0, 2.0, 1.0])
 
 
 @pytest.fixture
 def data():
-    """150 random train rows with 1 to 5 stars."""
-    pairs = np.random.RandomState(0).permutation(USERS * ITEMS)[:150]
-    return train_data(USERS, ITEMS, pairs // ITEMS, pairs % ITEMS, STARS[np.arange(150) % 5])
+    return random_data()
 
 
 def build(name, data, *given):
-    sizes = [] if MODELS[name].closed_form else ["--embedding_dim", "8"]
-    return built(name, data, *sizes, *given)
+    if not MODELS[name].closed_form:
+        given = ("--embedding_dim", "8", *given)
+    return built(name, data, *given)
 
 
 def generator(seed=0):
@@ -89,7 +88,7 @@ def test_ease_solves_its_ridge_regressions_column_by_column(data, weights, side)
     for user, item, rating in zip(data.train.users, data.train.items, data.train.rating, strict=True):
         star = {4.5: 4, 0.5: 1}.get(rating, rating)
         x[user, item] = weights[int(star) - 1]
-    rows = x if side == "item" else x.T
+    rows = {"item": x, "user": x.T}[side]
     n = rows.shape[1]
     assert len(model.grid) == 8 * len(words)
     assert model.grid[-1] == {"alpha": 0.5, "words": words[-1], "p": 0.7, "lambda": 30.0}
@@ -105,28 +104,26 @@ def test_ease_solves_its_ridge_regressions_column_by_column(data, weights, side)
             gram = others.T @ others
             gram += np.diag(setting["lambda"] + setting["p"] * np.diag(gram))
             expected[:, j] = np.insert(np.linalg.solve(gram, others.T @ scaled[:, j]), j, 0.0)
-        scores = rows @ expected if side == "item" else (rows @ expected).T
+        scores = rows @ expected
         users, items = model.embeddings()
-        np.testing.assert_allclose(users @ items.t(), scores, atol=1e-5)
+        np.testing.assert_allclose(users @ items.t(), {"item": scores, "user": scores.T}[side], atol=1e-5)
 
 
-@pytest.mark.parametrize(("side", "bytes_needed"), [("item", 21_120), ("user", 3_648)])
-def test_ease_is_refused_beforehand_where_it_does_not_fit(data, monkeypatch, side, bytes_needed):
+@pytest.mark.parametrize(
+    ("words", "bytes_needed"),
+    [
+        ("--ease_side item", 21_120), ("--ease_side user", 3_648), ("--ease_alphas 0 .5", 21_120 + 4 * 12 * 40),
+        ("--ease_words 1", 21_120 + 4 * 40),
+    ],
+)  # fmt: skip
+def test_ease_is_refused_beforehand_where_it_does_not_fit(data, monkeypatch, words, bytes_needed):
     """4 bytes x (12 users x 40 items + 3 matrices of 40 x 40, between users of 12 x 12); alpha scales a copy of X."""
-    for free, fits in ((bytes_needed, True), (bytes_needed - 1, False)):
-        monkeypatch.setattr("machine.hardware.available_memory", lambda device, free=free: free)
-        if fits:
-            build("EASE", data, "--ease_side", side)
-        else:
-            with pytest.raises(InputError, match=r"--model EASE: (40 x 40|12 x 12) weights .* are free"):
-                build("EASE", data, "--ease_side", side)
+    data.texts = ["House"] * ITEMS  # one word
     monkeypatch.setattr("machine.hardware.available_memory", lambda device: bytes_needed)
-    with pytest.raises(InputError, match="weights and the ratings of 12 users take"):
-        build("EASE", data, "--ease_side", side, "--ease_alphas", "0", "0.5")
-    if side == "item":
-        data.texts = ["House"] * ITEMS  # one word: 4 bytes an item
-        with pytest.raises(InputError, match="weights and the ratings of 12 users take"):
-            build("EASE", data, "--ease_words", "1")
+    build("EASE", data, *words.split())
+    monkeypatch.setattr("machine.hardware.available_memory", lambda device: bytes_needed - 1)
+    with pytest.raises(InputError, match=r"--model EASE: (40 x 40|12 x 12) weights and the ratings of 12 users"):
+        build("EASE", data, *words.split())
 
 
 def test_words_that_no_two_items_share_are_refused(data):
@@ -194,22 +191,13 @@ def test_lightgcn_agrees_with_pyg_in_embeddings_loss_and_gradient(data):
     torch.testing.assert_close(*gradients)
 
 
-def test_lightgcn_draws_unrated_items_anew_every_epoch(data):
-    model = build("LightGCN", data)
-    users = data.edges("positive").users
-    rated = set(zip(data.train.users, data.train.items, strict=True))
-    epochs = []
-    for epoch in (1, 2):
-        model.start_epoch(epoch)
-        epochs.append(model.negatives)
-        assert not rated & set(zip(users, model.negatives.numpy(), strict=True))
-    assert len(epochs[0]) == len(users) and not torch.equal(*epochs)
-
-
-def test_lightgcn_draws_uniformly_and_the_positive_itself_where_all_is_rated():
+def test_lightgcn_draws_uniformly_every_epoch_and_the_positive_itself_where_all_is_rated():
     users, items = np.array([0, 0, 1, 1, 1, 1, 1]), np.array([0, 1, 0, 1, 2, 3, 4])
-    model = build("LightGCN", train_data(2, 5, users, items, np.full(7, 5.0)))
-    drawn = torch.stack([model.draw() for _ in range(3000)])  # (3000, 7)
+    model, drawn = build("LightGCN", train_data(2, 5, users, items, np.full(7, 5.0))), []
+    for epoch in range(3000):
+        model.start_epoch(epoch)
+        drawn.append(model.negatives)
+    drawn = torch.stack(drawn)  # (3000, 7)
     share = torch.bincount(drawn[:, :2].flatten(), minlength=5) / 6000
     np.testing.assert_allclose(share, [0, 0, 1 / 3, 1 / 3, 1 / 3], atol=4 * 0.5 / 6000**0.5)
     assert (drawn[:, 2:] == torch.arange(5)).all()
@@ -228,33 +216,11 @@ def test_refine_weights_on_a_hand_made_case(monkeypatch):
     )
     model.start_epoch(1)
     assert model.negative_weights(np.array([0])).tolist() == [[0, 1.5, 1.5, 1, 1, 1, 1, 1]]
-    similarity = torch.zeros(8, 8)
-    for item, near in {0: (1, 4, 5), 1: (5, 6, 0), 2: (3, 6, 7)}.items():
-        similarity[item, list(near)] = torch.tensor([3.0, 2.0, 1.0])
-    similarity.fill_diagonal_(9.0)  # an item is most similar to itself, and must be left out
-    z_items = torch.eye(8)
-    monkeypatch.setattr(model, "embeddings", lambda: (torch.zeros(1, 8), Similar(z_items, similarity)))
+    similar = torch.zeros(8, 3, dtype=torch.long)
+    similar[:3] = torch.tensor([[1, 4, 5], [5, 6, 0], [3, 6, 7]])
+    monkeypatch.setattr(model, "most_similar", lambda: similar)
     model.start_epoch(2)
     assert model.negative_weights(np.array([0]))[0].tolist() == pytest.approx([0, 1.5, 1.5, 1.6, 0.75, 0.75, 1.6, 1])
-
-
-class Similar:
-    """Stands for item embeddings of which the products are given."""
-
-    def __init__(self, z, products, rows=slice(None)):
-        self.z, self.products, self.rows = z, products, rows
-
-    def __len__(self):
-        return len(self.z)
-
-    def __getitem__(self, rows):
-        return Similar(self.z[rows], self.products, rows)
-
-    def t(self):
-        return self
-
-    def __matmul__(self, other):
-        return self.products[self.rows].clone()
 
 
 def test_refine_finds_similar_items_by_blocks_as_at_once(data, monkeypatch):
@@ -262,27 +228,13 @@ def test_refine_finds_similar_items_by_blocks_as_at_once(data, monkeypatch):
     for block in (ITEMS * ITEMS, ITEMS * 7):
         monkeypatch.setattr(refine, "BLOCK", block)
         model = build("ReFINe", data, "--t", "1", "--r", "5")
-        model.start_epoch(1)
+        assert model.start_epoch(1) == "similar items weighted from now on"
         found.append(model.similar)
     assert torch.equal(*found)
     z = model.embeddings()[1]
     expected = (z @ z.t()).fill_diagonal_(-torch.inf).argsort(dim=1, descending=True)[:, :5]
     assert torch.equal(found[0], expected)
-
-
-def test_refine_says_in_the_log_when_similar_items_begin_to_count(data):
-    model = build("ReFINe", data, "--t", "3")
-    assert [bool(model.start_epoch(epoch)) for epoch in (1, 2, 3, 4)] == [False, False, True, False]
-
-
-def test_refine_with_all_weights_one_but_the_positives_is_what_it_says(data):
-    """r beyond the catalogue is cut to the other items, and gamma 1 leaves confirmed negatives at 1."""
-    model = build("ReFINe", data, "--t", "1", "--r", "1000", "--real_neg_samp_prob", "1", "--p", "1", "--q", "1")
-    model.start_epoch(1)
-    expected = np.ones((USERS, ITEMS))
-    positives = data.edges("positive")
-    expected[positives.users, positives.items] = 0
-    assert model.negative_weights(np.arange(USERS)).tolist() == expected.tolist()
+    assert not model.start_epoch(2)  # said in the log at epoch t alone
 
 
 # --------------------------------------------------------------------------------------------- SiReN
@@ -312,24 +264,17 @@ def close(found, expected):
 
 
 def test_siren_branches_and_attention_are_the_golden_vectors(golden):
+    """Of which the negative edges are in no graph."""
     positive, negative = golden.branches()
     z_p = [
-        [0.217851, 0.177614],
-        [0.284518, 0.077614],
-        [0.427614, 0.290237],
-        [-0.066667, 0.033333],
-        [0, 0.2],
-        [0.083333, -0.116667],
-    ]
+        [0.217851, 0.177614], [0.284518, 0.077614], [0.427614, 0.290237],
+        [-0.066667, 0.033333], [0, 0.2], [0.083333, -0.116667],
+    ]  # fmt: skip
     z_n = [[0.325, 0.3], [0.225, 0.475], [0, 0.2], [0.425, 0.625], [0.2, 0.05], [0.3375, 0.325]]
     z = [
-        [0.270835, 0.238132],
-        [0.257320, 0.259206],
-        [0.221335, 0.246707],
-        [0.165481, 0.312697],
-        [0.105478, 0.120892],
-        [0.203265, 0.091740],
-    ]
+        [0.270835, 0.238132], [0.257320, 0.259206], [0.221335, 0.246707],
+        [0.165481, 0.312697], [0.105478, 0.120892], [0.203265, 0.091740],
+    ]  # fmt: skip
     close(positive, z_p)
     close(negative, z_n)
     close(torch.cat(golden.embeddings()), z)
@@ -378,29 +323,6 @@ def test_siren_drops_out_in_training_only(data):
     assert torch.equal(model.embeddings()[0], model.embeddings()[0])
 
 
-def test_siren_negative_edges_are_in_no_graph(data):
-    model = build("SiReN", data)
-    positives = build("LightGCN", data).propagation
-    assert torch.equal(model.propagation.neighbours, positives.neighbours)
-
-
-def test_the_sampler_of_the_golden_example(golden):
-    """degree^0.75 = [1.68, 1, 1, 0]: user 0 can only get item 2, user 1 only item 1."""
-    drawn = golden.sampler.draw(torch.tensor([0, 1, 0]), 50, generator())
-    assert drawn.tolist() == [[2] * 50, [1] * 50, [2] * 50]
-
-
-def test_the_sampler_follows_the_weights_among_unrated_items(data):
-    weight = torch.rand(ITEMS, dtype=torch.float64) + 0.01
-    drawn = UnratedSampler(data, weight).draw(torch.arange(USERS), 40_000, generator())
-    for user in range(USERS):
-        expected = weight.clone()
-        expected[data.seen.entries(np.array([user]))[1]] = 0
-        share = torch.bincount(drawn[user], minlength=ITEMS) / 40_000
-        assert (share[expected == 0] == 0).all()
-        np.testing.assert_allclose(share, expected / expected.sum(), atol=4 * 0.5 / 40_000**0.5)
-
-
 def test_the_sampler_never_draws_a_rated_item_whatever_the_dice():
     """Users who have rated all but one item, weights from tiny to huge, the least and the largest die."""
     rated = np.array([(user, item) for user in range(30) for item in range(30) if item != user]).T
@@ -420,11 +342,6 @@ def test_edges_of_a_user_who_has_rated_everything_do_not_count():
     loss = model.loss(next(rated.batches(10, generator(), "all")))
     gradient = torch.autograd.grad(loss, model.negative_table)[0]
     assert torch.isfinite(loss) and gradient[0].abs().sum() == 0 < gradient[1].abs().sum()
-
-
-def test_one_mlp_layer_is_refused():
-    with pytest.raises(InputError, match="--siren_mlp_layers 1: must be a number of at least 2"):
-        command_line.parse(["--dataset", "x", "--model", "SiReN", "--siren_mlp_layers", "1"])
 
 
 # ---------------------------------------------------------------------------------------- new users, similar items

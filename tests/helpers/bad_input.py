@@ -211,7 +211,7 @@ CASES = {
         r"--dataset x: has no \.item file, so no texts to make negatives of", HN,
         lambda base: (base / "x" / "x.item").unlink(),
     ),
-    "fewer triplets than a batch": Case(r"--hn_triplets 15: less than one batch of", f"{HN} --hn_triplets 15"),
+    "fewer triplets than a batch": Case(r"--hn_triplets 15: must be a number of at least 16", f"{HN} --hn_triplets 15"),
     "a folder that holds no negatives": Case(
         r"x: holds no hard negatives \(no settings\.json\)", "--model HNLMRec --hn_folder {folder}",
     ),

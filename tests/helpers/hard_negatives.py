@@ -33,7 +33,6 @@ def write_folder(folder, data, source="tuned", codes=None, status=None, width=8)
     folder.mkdir(parents=True, exist_ok=True)
     edges = data.edges("positive")
     codes = random_vectors(len(edges), width) if codes is None else unit(codes)
-    vectors.write_ids(folder, data)
     arrays = {
         "pairs": np.stack((edges.users, edges.items), 1).astype(np.int32),
         "vectors": codes,
@@ -41,7 +40,9 @@ def write_folder(folder, data, source="tuned", codes=None, status=None, width=8)
         "status": np.zeros(len(edges), np.uint8) if status is None else np.asarray(status, np.uint8),
     }
     for name, array in arrays.items():
-        vectors.create(folder / f"{name}.npy", array.shape, array.dtype)[:] = array
+        np.save(folder / f"{name}.npy", array)
+    ids = {"users": data.user_ids, "items": data.item_ids}
+    write_json(folder / "ids.json", {side: list(map(str, tokens)) for side, tokens in ids.items()})
     write_json(folder / "settings.json", {"source": vectors.SOURCES[source]})
     write_json(folder / "report.json", {})
     return folder

@@ -9,9 +9,11 @@ import synthetic
 import tiny_llm
 import torch
 
+from negatives import encoder as encoders
 from negatives import tuning
-from negatives.encoder import Encoder, pool
-from negatives.inputs import Inputs, Texts, shared_room
+from negatives.arrays import unit_rows
+from negatives.encoder import Encoder
+from negatives.inputs import Inputs, Texts
 from negatives.tuning import Tuning, contrast
 from utils import InputError
 
@@ -21,10 +23,7 @@ TEXTS = Texts(
     ["War film odd " * (item % 3) for item in range(ITEMS)],
     [f"Film {item}" for item in range(ITEMS)],
 )
-OPTIONS = SimpleNamespace(
-    llm_dtype="float32", llm_seed=2024, hn_triplets=16, hn_tune_batch=4, hn_tune_epochs=2, hn_tune_rate=2e-4,
-    hn_lora_rank=4,
-)  # fmt: skip
+OPTIONS = SimpleNamespace(llm_dtype="float32", llm_seed=2024, hn_triplets=16, hn_tune_rate=2e-4)
 CPU = torch.device("cpu")
 
 
@@ -44,7 +43,8 @@ def kind(request):
 
 
 @pytest.fixture
-def weights(folders, kind):
+def weights(folders, kind, monkeypatch):
+    monkeypatch.setattr(encoders, "RANK", 4)
     return folders[kind]
 
 
@@ -107,31 +107,6 @@ def test_rows_are_cut_to_fit_and_their_length_is_known_before(weights):
     assert len(inputs.document(39).ids) <= most
 
 
-@pytest.mark.parametrize(
-    ("lengths", "room", "cut"), [((5, 5), 20, (5, 5)), ((9, 9), 10, (5, 5)), ((9, 2), 10, (8, 2)), ((2, 9), 7, (2, 5)),
-    ((3, 3), 0, (0, 0))],
-)  # fmt: skip
-def test_two_profiles_share_the_room(lengths, room, cut):
-    first, second = ([*range(n)] for n in lengths)
-    assert tuple(map(len, shared_room(first, second, room))) == cut
-
-
-def test_unfit_numbers_of_tokens_are_refused(weights):
-    with pytest.raises(InputError, match=r"--hn_tokens 5: the frame alone takes \d+; take more"):
-        build(weights, most=5)
-    with pytest.raises(InputError, match=r"--hn_tokens 2000: tiny reads at most (512|1024)"):
-        build(weights, most=2000)
-
-
-def test_an_encoder_decoder_is_refused(folders, tmp_path):
-    for path in folders["bert"].iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    config = {"model_type": "t5", "architectures": ["T5Model"], "is_encoder_decoder": True}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match="--hn_encoder tiny: is an encoder-decoder; take an encoder"):
-        build(tmp_path)
-
-
 # ---------------------------------------------------------------------------------------------------------- vectors
 
 
@@ -155,27 +130,17 @@ def test_padding_and_neighbours_change_nothing(weights):
     np.testing.assert_allclose(encoder.encode_all(rows[::-1])[::-1], alone, atol=1e-5)
 
 
-def test_pooling_wherever_the_padding_is():
-    states = torch.arange(24.0).view(2, 4, 3)
-    right, left = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]]), torch.tensor([[0, 1, 1, 1], [0, 0, 0, 1]])
-    assert torch.equal(pool(states, right, last=True), torch.stack((states[0, 2], states[1, 0])))
-    assert torch.equal(pool(states, left, last=True), torch.stack((states[0, 3], states[1, 3])))
-    assert torch.equal(pool(states, right, last=False), torch.stack((states[0, :3].mean(0), states[1, 0])))
-    assert torch.equal(pool(states, left, last=False), torch.stack((states[0, 1:].mean(0), states[1, 3])))
-
-
-def test_a_decoder_is_pooled_at_its_last_token_alike_for_left_and_right_padding(folders):
-    inputs, encoder = build(folders["llama"], slots=False)
+def test_states_are_pooled_without_padding(weights, kind):
+    """A decoder at its last token, alike for left and right padding; an encoder by the mean."""
+    inputs, encoder = build(weights, slots=False)
     rows = [inputs.query(1, 4), inputs.document(3)]
-    right = encoder.encode(rows)
-    most = max(len(row.ids) for row in rows)
-    ids = torch.tensor([[inputs.pad] * (most - len(row.ids)) + row.ids for row in rows])
-    mask = torch.tensor([[0] * (most - len(row.ids)) + [1] * len(row.ids) for row in rows])
-    with torch.no_grad():
-        position = (mask.cumsum(1) - 1).clamp(min=0)
-        states = encoder.model(ids, attention_mask=mask, position_ids=position).last_hidden_state
-    np.testing.assert_allclose(pool(states, mask, last=True), right, atol=1e-5)
-    assert inputs.causal and encoder.causal
+    found = encoder.encode(rows)
+    assert inputs.causal == encoder.causal == (kind == "llama")
+    for row, vector in zip(rows, found, strict=True):
+        with torch.no_grad():
+            states = encoder.model(torch.tensor([row.ids])).last_hidden_state[0]
+        expected = {"llama": states[-1], "bert": states.mean(0)}[kind]
+        np.testing.assert_allclose(vector, expected, atol=1e-5)
 
 
 # ----------------------------------------------------------------------------------------------------------- tuning
@@ -237,6 +202,13 @@ def triplets(n=16):
     return np.stack((generator.integers(USERS, size=n), items[:n], items[n : 2 * n]), 1).astype(np.int32)
 
 
+@pytest.fixture
+def short(monkeypatch):
+    """Eight steps of four triplets, saved after every second."""
+    for name, value in {"TUNING_BATCH": 4, "EPOCHS": 2, "SAVE_STEPS": 2}.items():
+        monkeypatch.setattr(tuning, name, value)
+
+
 def tuned(weights, folder, **changed):
     folder.mkdir(exist_ok=True)
     inputs, encoder = build(weights)
@@ -244,7 +216,7 @@ def tuned(weights, folder, **changed):
     return inputs, encoder, run
 
 
-def test_only_lora_and_projectors_learn(weights, tmp_path):
+def test_only_lora_and_projectors_learn(weights, tmp_path, short):
     _, encoder, run = tuned(weights, tmp_path / "a")
     before = {name: weight.clone() for name, weight in encoder.named_parameters()}
     run.run()
@@ -260,7 +232,7 @@ def test_only_lora_and_projectors_learn(weights, tmp_path):
     assert all("attention" in name or "self_attn" in name for name in learnt if "lora" in name)
 
 
-def test_tuning_and_inference_give_the_same_vector(weights, tmp_path):
+def test_tuning_and_inference_give_the_same_vector(weights, tmp_path, short):
     """With dropout off; and the saved adapter gives it again."""
     inputs, encoder, run = tuned(weights, tmp_path / "a")
     run.run()
@@ -269,55 +241,56 @@ def test_tuning_and_inference_give_the_same_vector(weights, tmp_path):
     np.testing.assert_array_equal(encoder(rows).detach().numpy(), vectors)
     _, other = build(weights)
     assert np.abs(other.encode(rows) - vectors).max() > 1e-4
-    other.load(tmp_path / "a", OPTIONS.hn_lora_rank)
+    other.load(tmp_path / "a")
     np.testing.assert_array_equal(other.encode(rows), vectors)
     config = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "tiny" and config["lora_alpha"] == 2 * config["r"] == 8
     for name in ("adapter_model", "projectors"):
         (tmp_path / "a" / f"{name}.safetensors").write_bytes(b"nonsense")
     with pytest.raises(InputError, match=r"its LoRA weights do not fit tiny .*; delete it"):
-        build(weights)[1].load(tmp_path / "a", OPTIONS.hn_lora_rank)
+        build(weights)[1].load(tmp_path / "a")
 
 
-def test_tuning_learns_16_triplets_and_its_card_tells_what_the_slots_are_worth(weights, tmp_path):
-    inputs, encoder, run = tuned(weights, tmp_path / "a", hn_tune_batch=16, hn_tune_epochs=100, hn_tune_rate=1e-2)
-    run.run()
-    figures = run.figures()
-    assert figures["loss_last"] < figures["loss_first"] / 2 and figures["steps"] == 100
-    card = tuning.card(encoder, inputs, known_of(), triplets(), 2024)
+def test_tuning_learns_and_its_card_shows_a_constant_query(weights, kind, tmp_path, monkeypatch):
+    epochs = {"bert": 100, "llama": 50}[kind]
+    monkeypatch.setattr(tuning, "EPOCHS", epochs)
+    inputs, encoder, run = tuned(weights, tmp_path / "a", hn_tune_rate=1e-2)
+    figures = run.run()
+    assert figures["loss_last"] < figures["loss_first"] / 2 and figures["steps"] == epochs
+    card = tuning.measure(encoder, inputs, known_of(), triplets(), 2024)
     assert card["triplets"] == 16 and card["above_liked"] == 1
-    assert 0 <= card["other_vectors"] <= card["above_random"]
-    q, a, random = (tuning.unit(encoder, rows) for rows in of_card(inputs))
-    assert card["above_random"] == pytest.approx(((q * a).sum(1) > (q * random).sum(1)).mean(), abs=1e-4)
-    assert tuning.card(encoder, inputs, known_of(), triplets()[:0], 2024)["above_random"] is None
-
-
-def test_the_card_shows_a_query_that_is_the_same_for_all_pairs(weights, tmp_path, monkeypatch):
-    inputs, encoder, run = tuned(weights, tmp_path / "a", hn_tune_batch=16, hn_tune_epochs=100, hn_tune_rate=1e-2)
-    run.run()
-    card = tuning.card(encoder, inputs, known_of(), triplets(), 2024)
     assert card["above_others"] > 0.8 and card["distinct_items"] > 5 and card["distinct_wanted"] == 16
-    q = tuning.unit(encoder, [inputs.query(user, item) for user, item, _ in triplets()])
+    assert 0 <= card["other_vectors"] <= card["above_random"]
+
+    users, liked, wanted = triplets().T
+    q = unit_rows(encoder.encode_all([*map(inputs.query, users, liked)]))
+    documents = unit_rows(encoder.encode_all([*map(inputs.document, range(ITEMS))]))
+    generator = np.random.default_rng([2024, 6])
+    random = [generator.choice(np.arange(ITEMS)) for _ in triplets()]
+    above = (q * documents[wanted]).sum(1) > (q * documents[random]).sum(1)
+    assert card["above_random"] == pytest.approx(above.mean(), abs=1e-4)
     off_diagonal = (q @ q.T)[~np.eye(16, dtype=bool)]
     assert card["query_cosine"] == pytest.approx(off_diagonal.mean(), abs=1e-3) and card["query_cosine"] < 0.95
-    items = tuning.unit(encoder, [inputs.document(item) for item in range(ITEMS)]) @ q.T  # (I, 16)
-    items[triplets()[:, 1], range(16)] = -1  # the liked item's own is not counted
+    items = documents @ q.T  # (I, 16)
+    items[liked, range(16)] = -1  # the liked item's own is not counted
     assert card["distinct_items"] == len(set(items.argmax(0)))
 
     inputs.query = lambda user, item: inputs.document(0)  # says the same of all
-    card = tuning.card(encoder, inputs, known_of(), triplets(), 2024)
+    card = tuning.measure(encoder, inputs, known_of(), triplets(), 2024)
     assert card["query_cosine"] == pytest.approx(1, abs=1e-4) and card["distinct_items"] <= 2
     assert card["above_others"] <= 0.8
+    nothing = tuning.measure(encoder, inputs, known_of(), triplets()[:0], 2024)
+    assert nothing.pop("triplets") == 0 and set(nothing.values()) == {None}
 
 
 def test_hard_for_others_are_other_users_and_not_rated():
     known = known_of({0: [4], 1: [2, 4], 2: [2]})
     of_three = np.array([[0, 9, 2], [1, 9, 3], [2, 9, 4], [0, 9, 5]])
-    seen = {tuple(tuning.hard_for_others(known, of_three, np.random.default_rng(seed))) for seed in range(30)}
+    seen = {tuple(tuning.draw_hard_for_others(known, of_three, np.random.default_rng(seed))) for seed in range(30)}
     assert {row[0] for row in seen} == {3} and {row[1] for row in seen} == {5}  # the rest is rated or their own
     assert {row[2] for row in seen} == {3, 5} and {row[3] for row in seen} == {3}
     alone = np.array([[0, 9, 2], [0, 8, 3]])
-    assert tuning.hard_for_others(known, alone, np.random.default_rng(0)).tolist() == [-1, -1]
+    assert tuning.draw_hard_for_others(known, alone, np.random.default_rng(0)).tolist() == [-1, -1]
 
 
 def test_other_vectors_are_those_of_other_users_and_items_in_the_same_text(folders):
@@ -330,36 +303,25 @@ def test_other_vectors_are_those_of_other_users_and_items_in_the_same_text(folde
     assert len({row.slots[0][2] for row in changed[::2]}) > 3 and len({row.slots[1][2] for row in changed[::2]}) > 5
 
 
-def of_card(inputs):
-    """Rows of queries, wanted items and the random items that the card draws."""
-    generator = np.random.default_rng([2024, 6])
-    random = [generator.choice(np.arange(ITEMS)) for _ in triplets()]
-    yield [inputs.query(user, item) for user, item, _ in triplets()]
-    yield [inputs.document(item) for item in triplets()[:, 2]]
-    yield [inputs.document(item) for item in random]
-
-
-@pytest.mark.parametrize("at", [3, 5])
-def test_a_tuning_that_was_killed_ends_as_one_left_alone(weights, tmp_path, monkeypatch, at):
-    monkeypatch.setattr(tuning, "SAVE_STEPS", 2)
+def test_a_tuning_that_was_killed_ends_as_one_left_alone(weights, tmp_path, short, monkeypatch):
     inputs, encoder, run = tuned(weights, tmp_path / "whole")
     run.run()
     whole = encoder.encode([inputs.query(2, 4)])
 
-    _, _, run = tuned(weights, tmp_path / "killed")
     one_step = Tuning.one_step
+    for at in (3, 5):
 
-    def killer(self, weights):
-        if self.step == at:
-            raise KeyboardInterrupt
-        one_step(self, weights)
+        def killer(self, weights, at=at):
+            if self.step == at:
+                raise KeyboardInterrupt
+            one_step(self, weights)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Tuning, "one_step", killer)
-        with pytest.raises(KeyboardInterrupt):
+        torch.manual_seed(7 + at)  # what was drawn outside does not matter
+        _, _, run = tuned(weights, tmp_path / "killed")
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Tuning, "one_step", killer)
             run.run()
-    assert not (tmp_path / "killed" / "adapter_model.safetensors").exists()
-    torch.manual_seed(7)  # what was drawn outside does not matter
+        assert run.step == at and not (tmp_path / "killed" / "adapter_model.safetensors").exists()
     _, encoder, run = tuned(weights, tmp_path / "killed")
     run.run()
     np.testing.assert_array_equal(encoder.encode([inputs.query(2, 4)]), whole)
@@ -367,19 +329,14 @@ def test_a_tuning_that_was_killed_ends_as_one_left_alone(weights, tmp_path, monk
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
-def test_a_tuning_of_less_than_a_batch_is_refused(weights, tmp_path):
-    with pytest.raises(InputError, match=r"--hn_triplets 16: 16 are left to tune on, less than --hn_tune_batch 17"):
-        tuned(weights, tmp_path / "a", hn_tune_batch=17)
-
-
-def test_a_broken_checkpoint_of_a_tuning_is_refused(weights, tmp_path):
-    _, _, run = tuned(weights, tmp_path / "a")
+def test_what_cannot_be_tuned_is_one_line(folders, tmp_path, monkeypatch):
+    _, _, run = tuned(folders["bert"], tmp_path / "a")
     run.path.write_bytes(b"nonsense")
     with pytest.raises(InputError, match=r"tuning\.pt: is no whole checkpoint of this tuning .*; delete it"):
         run.run()
-
-
-def test_without_peft_one_line_says_how_to_get_it(weights, monkeypatch):
+    monkeypatch.setattr(tuning, "TUNING_BATCH", 17)
+    with pytest.raises(InputError, match=r"--hn_triplets 16: 16 are left to tune on, less than one batch of 17"):
+        tuned(folders["bert"], tmp_path / "a")
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     with pytest.raises(InputError, match="needs the package peft; install it with `pip install peft=="):
-        build(weights)[1].add_lora(4)
+        build(folders["bert"])[1].add_lora()

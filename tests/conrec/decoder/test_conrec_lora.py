@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from conrec.data.events import DISLIKE, LIKE
-from conrec.decoder import beam_search, lora, prompts
+from conrec.decoder import beam_search, prompts
 from conrec.learning import grpo
 from utils import InputError
 
@@ -280,4 +280,4 @@ def test_other_models_are_refused(plain, tmp_path, monkeypatch):
         conrec_models.load_llm(taken)
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     with pytest.raises(InputError, match=r"CoNRec --llm: needs the package peft; install it"):
-        lora.with_lora(None, 4, [], 0)
+        conrec_models.load_llm(plain)
