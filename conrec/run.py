@@ -14,8 +14,8 @@ import utils
 from conrec import systems
 from conrec.data import events as events_of
 from conrec.data import semantic_ids
-from conrec.data.item_vectors import item_vectors
-from conrec.decoder.loading import find_weights, load_policy
+from conrec.data.item_vectors import ItemVectors
+from conrec.decoder.policy import find_weights, load_policy
 from conrec.learning.chain import Chain, Known
 from conrec.learning.stage_folders import COLUMNS, Stages
 from conrec.results import closed_forms, evaluation, run_files
@@ -30,7 +30,6 @@ from runs.run_folder import RULE
 from utils import InputError, hash_of
 
 EVENTS_VERSION, SIDS_VERSION = 1, 1  # raise one when the same files would give others
-POPULAR = 10  # items whose codes the report of the IDs shows
 
 
 @processes.together()
@@ -56,7 +55,7 @@ def fit(name, raw, folder, options, run):
     if settings.conrec_reversed or settings.conrec_system == "sasrec":
         return systems.fit(job, origin, make_events, open_run)
     job.K = codes_for(job)
-    vectors = item_vectors(texts_of(job), job.events, settings)
+    vectors = ItemVectors(texts_of(job), job.events, settings)
     origin |= {"vectors": vectors.settings, **of_backbone(job)}
     hardware.reset_peak_memory(device)
     open_run(job, origin)
@@ -98,7 +97,7 @@ def bring_files(job):
 
 def read_events(job, folder, rated):
     """Fill in job.events and job.known; returns lines for the log.  Raises InputError for ratings that will not do."""
-    job.events, notes = events_of.read(folder, job.name, **events_of.settings(job.settings), rated=rated)
+    job.events, notes = events_of.read(folder, job.name, job.settings.conrec_negative, rated)
     check_lists(job)
     job.known = Known(job.events)
     check_instances(job)
@@ -167,7 +166,8 @@ def make_events(job, stages, origin):
     def build(folder):
         evaluation.write_csv(folder / "events.csv", events_of.to_frame(job.events))
 
-    settings = {name: origin[name] for name in ("sha256", "items")} | events_of.settings(job.settings)
+    settings = {name: origin[name] for name in ("sha256", "items")}
+    settings["negative"] = job.settings.conrec_negative
     return stages.make("events", None, settings, EVENTS_VERSION, build)
 
 
@@ -180,11 +180,9 @@ def make_ids(job, stages, after, vectors):
         if not utils.is_first():
             return
         job.log(f"semantic IDs: {events.n_items} items, {K} codes a level")
-        of_items = np.bincount(events.items[events.parts == 0], minlength=events.n_items)
-        popular = np.argsort(-of_items, kind="stable")[:POPULAR]
         semantic_ids.make(
-            texts, vectors.make(job.device), K, options.random_seed, options.conrec_rq_epochs, folder,
-            item_ids=events.item_ids, titles=events.titles, popular=popular,
+            vectors.make(job.device), K, options.random_seed, options.conrec_rq_epochs, folder,
+            item_ids=events.item_ids, titles=events.titles,
         )  # fmt: skip
 
     settings = {"texts": hash_of(texts), "K": K, "epochs": options.conrec_rq_epochs} | vectors.settings

@@ -152,7 +152,7 @@ def reversed_run(job, origin, open_run):
             raise InputError(
                 f"--conrec_reversed {folder}: was not tested on the likes of CoNRec's {part} part of {job.name}; take "
                 "a run of --hold_out dislikes --split time on it (there is none where ratings of items without a title "
-                "are dropped, or for --conrec_order file where the timestamps say otherwise)"
+                "are dropped)"
             )
     with torch.no_grad():
         users, items = (table.cpu().numpy() for table in run.model.embeddings())

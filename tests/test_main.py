@@ -604,7 +604,7 @@ def test_every_flag_is_covered_here_and_has_a_help_line():
     assert of_models - as_lightgcn - {("Blend", "blend")} <= own and of_refine <= here
     text = "\n\n".join(help_on(model) for model in ("ReFINe++", *MODELS))
     switches = {"no_autoencoder", "no_alignment", "llm_constrained", "deterministic", "verbose", "resume"}
-    switches |= {"json", "tensorboard", "llm_dry_run", "hn_official", "hn_unfiltered", "conrec_clean"}
+    switches |= {"json", "tensorboard", "llm_dry_run", "hn_official", "hn_unfiltered"}
     none_given = {"dataset", "llm_url", "columns", "scale", "half_stars", "blend", "hn_url", "hn_folder"}
     none_given |= {"llm_prompt", "llm_users"}
     none_given |= {"hold_out", "llm_labels", "conrec_embeddings", "conrec_reversed", "recommend", "filter", "run"}

@@ -17,23 +17,18 @@ TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}  # of branch() against wh
 
 class Backbone(Decoder):
     """.words: whether prompts are in words.  .K, .first: the token of (level, code) is first + level * K + code.
+    .tokens(parts), .answer(parts): parts of prompts.py -> tokens of a prompt, with its beginning, chat template and
+    cue; tokens of an answer, which follow those of the prompt.
     .branches: whether prompts are read once and then continued, or whole rows each time."""
 
     def __init__(self, model, vocabulary, catalog, context, device, name):
         """vocabulary: WordVocabulary or ModelVocabulary; name: for messages."""
         super().__init__(model, vocabulary.pad, context, device, name)
         self.vocabulary, self.words = vocabulary, vocabulary.words
+        self.tokens, self.answer = vocabulary.tokens, vocabulary.answer
         self.K, self.first = catalog.K, vocabulary.first
         self.codes = torch.from_numpy(catalog.codes).to(self.device)  # (I, 3)
         self.branches = True
-
-    def tokens(self, parts):
-        """Parts of prompts.py -> tokens of a prompt (list of int), with its beginning, chat template, cue."""
-        return self.vocabulary.tokens(parts)
-
-    def answer(self, parts):
-        """Parts -> tokens of an answer, which follow those of the prompt."""
-        return self.vocabulary.answer(parts)
 
     def code_logits(self, rows, keep):
         """(B, keep, 3 K): logits() of the tiny decoder for the codes' tokens alone, without those of words."""
@@ -53,7 +48,7 @@ class Backbone(Decoder):
         nodes = torch.from_numpy(trie.path).to(self.device)[items]  # (B, W, 3)
         codes = self.codes[items]  # (B, W, 3)
         reading = self.read(prompts, closed)
-        first = reading.start(trie).gather(1, codes[..., 0])  # (B, W)
+        first = reading.start(trie).squeeze(1).gather(1, codes[..., 0])  # (B, W)
         after_one = reading.extend(trie, codes[..., 0], nodes[..., 0])  # (B, W, K)
         columns = torch.arange(items.shape[1], device=self.device).expand_as(items)
         after_two = reading.extend(trie, codes[..., 1], nodes[..., 1], columns)

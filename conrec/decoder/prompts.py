@@ -6,6 +6,8 @@ Knows neither codes nor tokenizers: backbone.tokens(parts) makes tokens of a pro
 answer.  The wording is ours.  Titles are data: they are read as text, whatever they say.
 """
 
+from bisect import bisect_left
+
 from conrec.data.events import DISLIKE
 from feedback.prompts import DOMAINS
 from utils import InputError
@@ -80,9 +82,7 @@ def sequence(items, signs, asked=DISLIKE, words=False, domain="items", template=
     so that one row of a user's events asks for each of its items.
     """
     if words:
-        rated = []
-        for item, sign in zip(numbers(items), signs, strict=True):
-            rated += [", " if rated else "", FOUND[sign], item]
+        rated = joined([[FOUND[sign], int(item)] for item, sign in zip(items, signs, strict=True)])
         return filled(NEXT[template], domain, events=rated, ask=[ASK[asked]])
     return [BOS, *row_of(items, signs), SIGNS[asked]]
 
@@ -90,8 +90,8 @@ def sequence(items, signs, asked=DISLIKE, words=False, domain="items", template=
 def row_of(items, signs):
     """Events as parts of the tiny form: the sign, then the item of each."""
     parts = []
-    for item, sign in zip(numbers(items), signs, strict=True):
-        parts += [SIGNS[sign], item]
+    for item, sign in zip(items, signs, strict=True):
+        parts += [SIGNS[sign], int(item)]
     return parts
 
 
@@ -110,73 +110,56 @@ def fitted(build, items, signs, tokens, room):
     Raises InputError where one event alone does not fit.
     """
 
-    def without(left_out):
+    def tokens_without(left_out):
         return tokens(build(items[left_out:], signs[left_out:]))
 
-    whole = without(0)
+    whole = tokens_without(0)
     if len(whole) <= room:
         return whole, 0
-    # bisection: leaving out `few` events is not enough, leaving out `enough` is
-    few, enough = 0, max(len(items) - 1, 0)
-    if len(without(enough)) > room:
+    most = max(len(items) - 1, 0)
+    left_out = bisect_left(range(most), True, key=lambda n: len(tokens_without(n)) <= room)
+    fitting = tokens_without(left_out)
+    if len(fitting) > room:
         raise InputError(
-            f"a prompt with one event takes {len(without(enough))} tokens, and the model's context has room for "
-            f"{room}; take a model with a longer context"
+            f"a prompt with one event takes {len(fitting)} tokens, and the model's context has room for {room}; take a "
+            "model with a longer context"
         )
-    while enough - few > 1:
-        middle = (few + enough) // 2
-        if len(without(middle)) > room:
-            few = middle
-        else:
-            enough = middle
-    return without(enough), enough
-
-
-def numbers(items):
-    return [int(item) for item in items]
+    return fitting, left_out
 
 
 def listed(items):
     """Items as parts, with commas between them."""
+    return joined([[int(item)] for item in items])
+
+
+def joined(groups):
+    """The parts of all groups, with commas between these."""
     parts = []
-    for item in numbers(items):
-        parts += [", ", item] if parts else [item]
+    for group in groups:
+        parts += [", ", *group] if parts else group
     return parts
 
 
 def marked(items):
     """Items as options of the tiny form."""
     parts = []
-    for item in numbers(items):
-        parts += [OPTION, item]
+    for item in items:
+        parts += [OPTION, int(item)]
     return parts
 
 
 def filled(wording, domain, **values):
     """A wording with parts put in: {name} becomes the parts `name`, {one} and {several} words of the domain."""
     one, several = DOMAINS[domain]
-    parts = []
-    for piece in wording.split("{"):
-        name, found, rest = piece.partition("}")
-        if not found:  # what stands before the first brace
-            parts.append(piece)
-        elif name in ("one", "several"):
-            parts.append((one if name == "one" else several) + rest)
-        else:
-            parts += [*values[name], rest]
-    return joined(parts)
-
-
-def joined(parts):
-    """Neighbouring texts as one, so that a tokenizer sees whole phrases."""
-    result = []
-    for part in parts:
-        if result and is_text(part) and is_text(result[-1]):
-            result[-1] += part
-        else:
-            result.append(part)
-    return [part for part in result if part != ""]
-
-
-def is_text(part):
-    return isinstance(part, str) and not isinstance(part, Control)
+    values |= {"one": [one], "several": [several]}
+    before, *pieces = wording.split("{")
+    parts = [before]
+    for piece in pieces:
+        name, _, rest = piece.partition("}")
+        for part in [*values[name], rest]:
+            # neighbouring texts become one, so that a tokenizer sees whole phrases
+            if isinstance(part, str) and isinstance(parts[-1], str):
+                parts[-1] += part
+            else:
+                parts.append(part)
+    return [part for part in parts if part != ""]

@@ -14,22 +14,23 @@ from llm.batches import padded, places
 
 
 class Continued:
-    """What both have in common.  Subclasses say how tokens are read (`next_logits`, `last`)."""
+    """What both have in common.  Subclasses say how tokens are read: .last, the (B, V) logits of what follows each
+    prompt, and next_logits()."""
 
     def __init__(self, backbone, prompts, closed=None):
         """closed: (B, N) bool of Trie.closed, nodes that a prompt's continuations do not enter."""
         self.backbone, self.prompts, self.closed, self.depth = backbone, prompts, closed, 0
 
     def start(self, trie):
-        """(B, K) log-probabilities among the root's children."""
-        root = torch.zeros(len(self.prompts), dtype=torch.long, device=self.backbone.device)
-        return self.among_children(trie, self.last(), root)
+        """(B, 1, K) log-probabilities among the root's children."""
+        root = torch.zeros(len(self.prompts), 1, dtype=torch.long, device=self.backbone.device)
+        return self.among_children(trie, self.last.unsqueeze(1), root)
 
     def extend(self, trie, codes, nodes, parents=None):
         """Read one more token after each prompt or continuation -> (B, W, K) log-probabilities of what follows.
 
         codes (B, W): of the tokens; nodes (B, W): where they lead in the trie; parents (B, W): which column of the last
-        extend() each follows, None for the prompt.
+        extend() each follows; the first ones follow the prompt.
         """
         tokens = self.backbone.first + self.depth * trie.K + codes
         return self.among_children(trie, self.next_logits(tokens, parents), nodes)
@@ -47,12 +48,9 @@ class Reading(Continued):
 
         ids, mask = padded(prompts, backbone.pad, backbone.device)  # (B, L)
         self.cache = DynamicCache()
-        self.logits = backbone.forward(ids, mask, places(mask), self.cache, keep=1)[:, -1]  # (B, V)
+        self.last = backbone.forward(ids, mask, places(mask), self.cache, keep=1)[:, -1]
         self.prompt_mask, self.lengths = mask.bool(), mask.sum(1)
         self.ancestors = None  # (B, W, tokens read so far) bool, of the last extend()'s columns, themselves included
-
-    def last(self):
-        return self.logits
 
     def next_logits(self, tokens, parents):
         """(B, W) tokens -> (B, W, V) logits of what follows each."""
@@ -72,10 +70,8 @@ class Reading(Continued):
 class WholeRows(Continued):
     def __init__(self, backbone, prompts, closed=None):
         super().__init__(backbone, prompts, closed)
+        self.last = backbone.logits(prompts, keep=1)[:, -1]
         self.tails = None  # (B, W, depth) tokens of the last extend()'s columns
-
-    def last(self):
-        return self.backbone.logits(self.prompts, keep=1)[:, -1]
 
     def next_logits(self, tokens, parents):
         tails = tokens.unsqueeze(2)

@@ -3,7 +3,9 @@
 import re
 from collections import Counter
 
-from conrec.data.trie import LEVELS, id_tokens
+import numpy as np
+
+from conrec.data.trie import LEVELS
 from conrec.decoder.prompts import CONTROLS, END, PAD, UNKNOWN, Control
 from llm.messages import CUE
 
@@ -18,7 +20,7 @@ class WordVocabulary:
     def __init__(self, catalog):
         """catalog: sids.Catalog."""
         self.first = len(CONTROLS)
-        self.ids = id_tokens(catalog.codes, self.first, catalog.K).tolist()
+        self.ids = id_tokens(catalog, self.first)
         self.number = {name: number for number, name in enumerate(CONTROLS)}
         self.pad, self.unknown = self.number[PAD], self.number[UNKNOWN]
         counts = Counter(word for title in catalog.titles for word in words_of(title))
@@ -49,7 +51,7 @@ class ModelVocabulary:
     def __init__(self, prompt_tokens, first, pad, catalog):
         """prompt_tokens: feedback.tokens.PromptTokens; first: the first ID token."""
         self.prompt_tokens, self.first, self.pad = prompt_tokens, first, pad
-        self.ids = id_tokens(catalog.codes, first, catalog.K).tolist()
+        self.ids = id_tokens(catalog, first)
         self.pieces = {}  # text -> tokens: wordings and titles come again and again
 
     def tokens(self, parts):
@@ -77,6 +79,11 @@ class ModelVocabulary:
         if text not in self.pieces:
             self.pieces[text] = self.prompt_tokens.plain(text)
         return self.pieces[text]
+
+
+def id_tokens(catalog, first):
+    """I lists of an item's three tokens, where that of (level, code) is first + level * K + code."""
+    return (catalog.codes + first + catalog.K * np.arange(LEVELS)).tolist()
 
 
 def words_of(title):

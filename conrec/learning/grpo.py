@@ -36,12 +36,11 @@ def rollout(backbone, trie, prompts, draws, closed=None):
     reading = backbone.read(prompts, closed)
     nodes = torch.zeros(draws.shape[:2], dtype=torch.long, device=trie.device)
     columns = torch.arange(draws.shape[1], device=trie.device).expand_as(nodes)
-    codes, chosen, entropy = None, [], []
+    logprobs = reading.start(trie).expand(-1, draws.shape[1], -1)  # (B, G, K)
+    chosen, entropy = [], []
     for level in range(LEVELS):
-        if level == 0:
-            logprobs = reading.start(trie).unsqueeze(1).expand(-1, draws.shape[1], -1)  # (B, G, K)
-        else:
-            logprobs = reading.extend(trie, codes, nodes, columns if level > 1 else None)
+        if level:
+            logprobs = reading.extend(trie, codes, nodes, columns)
         codes = sampled(logprobs, draws[..., level])
         chosen.append(logprobs.gather(2, codes.unsqueeze(2)).squeeze(2))
         entropy.append(torch.special.entr(logprobs.exp()).sum(2))

@@ -18,7 +18,10 @@ from scipy.sparse import csr_matrix
 
 from conrec.data.events import POSITIVE
 from conrec.data.instances import history, window
+from conrec.decoder.policy import padded
 
+A1, THETA, ABOVE = 15, 0.3, 5  # of Swing: smoothing and power of a user's weight; users that a pair must exceed
+NEIGHBOURS = 3  # of each of the window's negatives, by Swing
 KINDS = ("next", "a", "b", "c", "d", "e")
 NEAR = 0.6  # of kinds b and d: what is not above it counts as 0
 SHARED_CODES = (0.0, 0.01, 0.1, 1.0)  # of kind e: worth of 0, 1, 2, 3 leading codes in common with a target
@@ -41,9 +44,9 @@ class Rewards(NamedTuple):
 # ------------------------------------------------------------------------------------------- Swing
 
 
-def swing(negatives, a1=15, a2=0, theta=0.3, above=5):
+def swing(negatives, above=ABOVE):
     """A list of I int64 arrays: the items j with Swi(i, j) > 0, the largest value first (ties by number)."""
-    values = swing_values(negatives, a1, a2, theta, above)
+    values = swing_values(negatives, above)
     neighbours = []
     for item in range(values.shape[0]):
         row = slice(values.indptr[item], values.indptr[item + 1])
@@ -53,19 +56,19 @@ def swing(negatives, a1=15, a2=0, theta=0.3, above=5):
     return neighbours
 
 
-def swing_values(negatives, a1=15, a2=0, theta=0.3, above=5):
+def swing_values(negatives, above=ABOVE):
     """Swi(i, j) as a CSR (I, I), for negatives, a CSR (U, I) of 0/1.  (Swing: Yang et al., arXiv 2010.05525.)
 
-    U(i): users negative on i, I(u): items that u is negative on.  With w_u = (|I(u)| + a1)^-theta,
+    U(i): users negative on i, I(u): items that u is negative on.  With w_u = (|I(u)| + A1)^-THETA,
 
-        Swi(i, j) = sum over ordered pairs u != v in both U(i) and U(j) of  w_u w_v / (|I(u) and I(v)| + a2)
+        Swi(i, j) = sum over ordered pairs u != v in both U(i) and U(j) of  w_u w_v / |I(u) and I(v)|
                     * [|U(i) and U(j)| > above] / sqrt(|U(j)|)
 
     Worked out user by user: u and the v that share two items or more with u add to the block I(u) x I(u).
     """
     x = negatives.astype(np.float64).tocsr()
     n_items, n_users = np.diff(x.indptr), np.asarray(x.sum(0))[0]  # |I(u)| (U,), |U(i)| (I,)
-    weight = (n_items + a1) ** -float(theta)  # (U,)
+    weight = (n_items + A1) ** -THETA  # (U,)
     kept = np.flatnonzero(n_users > above)  # no other item has a pair that more than `above` share
     x_kept = x[:, kept]
     total = np.zeros((len(kept), len(kept)))
@@ -75,7 +78,7 @@ def swing_values(negatives, a1=15, a2=0, theta=0.3, above=5):
         shared[u] = 0
         others = np.flatnonzero(shared >= 2)
         block = x_kept[others][:, items].toarray()  # (others, items)
-        m = weight[u] * weight[others] / (shared[others] + a2)  # (others,)
+        m = weight[u] * weight[others] / shared[others]  # (others,)
         total[np.ix_(items, items)] += block.T @ (m[:, None] * block)
     together = np.asarray((x_kept.T @ x_kept).todense())
     total[together <= above] = 0
@@ -88,11 +91,11 @@ def swing_values(negatives, a1=15, a2=0, theta=0.3, above=5):
 # ----------------------------------------------------------------------------------------- targets
 
 
-def target_sets(events, users, positions, neighbours, n_neighbours=3):
+def target_sets(events, users, positions, neighbours):
     """(gts, fps): two lists of n arrays, for the instances (users, positions).
 
     gts: the window's negatives, the next one first, then their neighbours.  fps: the window's positives.
-    neighbours: what swing returns.  Each negative brings those of its n_neighbours nearest that are neither in the
+    neighbours: what swing returns.  Each negative brings those of its NEIGHBOURS nearest that are neither in the
     history nor in fps.  So no item is in both sets, and gts holds at least the next negative.
     """
     gts, fps = [], []
@@ -102,26 +105,17 @@ def target_sets(events, users, positions, neighbours, n_neighbours=3):
         closed = {*history(events, user, p)[0].tolist(), *positives.tolist()}
         found = dict.fromkeys(negatives.tolist())  # in order, each once
         for item in negatives:
-            near = [other for other in neighbours[item][:n_neighbours].tolist() if other not in closed]
+            near = [other for other in neighbours[item][:NEIGHBOURS].tolist() if other not in closed]
             found.update(dict.fromkeys(near))
         gts.append(np.array(list(found), np.int64))
         fps.append(positives)
     return gts, fps
 
 
-def targets(events, users, positions, neighbours, n_neighbours=3):
+def targets(events, users, positions, neighbours):
     """target_sets of the instances (users, positions) as Targets."""
-    gts, fps = target_sets(events, users, positions, neighbours, n_neighbours)
-    gts = padded(gts)
-    return Targets(gts[:, :1], gts, padded(fps))
-
-
-def padded(arrays):
-    """n arrays -> (n, longest, at least 1) int64, -1 behind each."""
-    table = np.full((len(arrays), max([1, *map(len, arrays)])), -1, np.int64)
-    for row, array in zip(table, arrays, strict=True):
-        row[: len(array)] = array
-    return torch.from_numpy(table)
+    gts, fps = (torch.from_numpy(padded(sets)) for sets in target_sets(events, users, positions, neighbours))
+    return Targets(gts[:, :1], gts, fps)
 
 
 # ----------------------------------------------------------------------------------------- rewards

@@ -45,7 +45,7 @@ class Stages:
         made_from = {"stage": name, "after": after.hash if after else None, "settings": settings}
         made_from |= {"seed": self.seed, "device": self.device, "version": version}
         made_from = json.loads(json.dumps(made_from))  # as it will be read again
-        digest = hash_of(made_from)
+        digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
         folder = self.base / f"{name}-{digest[:10]}"
         with locked(folder, self.log) if is_first() else nullcontext():
             if not processes.by_first(is_finished, folder, made_from):
@@ -58,22 +58,15 @@ class Stages:
         return Stage(name, folder, digest)
 
 
-def hash_of(made_from):
-    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
-
-
-def files_of(folder):
-    """Relative names of the files that count: neither hidden ones (temporary files, locks) nor done.json itself."""
-    names = []
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and not any(part.startswith(".") for part in path.parts[-name.count("/") - 1 :]):
-            names.append(name)
-    return [name for name in names if name != DONE]
-
-
 def finish(folder):
-    write_json(folder / DONE, {name: sha256(folder / name) for name in files_of(folder) if name != LAST})
+    """Write done.json, for all files but hidden ones (temporary files, locks)."""
+    hashes = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if path.is_file() and not hidden and path.name not in (DONE, LAST):
+            hashes[name.as_posix()] = sha256(path)
+    write_json(folder / DONE, hashes)
     (folder / LAST).unlink(missing_ok=True)
 
 

@@ -48,7 +48,7 @@ class Loop:
 
     def __init__(self, model, task, plan):
         """model: a Backbone or SASRec."""
-        self.model, self.task, self.plan, self.budget = model, task, plan, plan.budget
+        self.model, self.task, self.plan = model, task, plan
         self.weights = list(model.trainable().values())
         self.optimizer = torch.optim.AdamW(self.weights, lr=plan.rate, weight_decay=WEIGHT_DECAY)
         self.step, self.rows, self.sums = 0, [], {}
@@ -85,35 +85,19 @@ class Loop:
         return True
 
     def gradients(self, examples):
-        """Leave the batch's gradients in the weights; returns {"loss": ..., other figures} of the batch.
-
-        Where memory does not suffice, micro-batches are halved, and stay so.
-        """
-        while True:
-            self.optimizer.zero_grad()
-            try:
-                figures = self.micro_batches(examples)
-                break
-            except RuntimeError as error:
-                longest = max(map(self.task.size, examples))
-                if not hardware.out_of_memory(error) or self.budget <= longest:
-                    raise
-            self.budget //= 2
-        processes.add_gradients(self.weights)
-        return processes.sums(figures)
-
-    def micro_batches(self, examples):
-        total = sum(map(self.task.weight, examples))
-        figures = {"loss": 0.0}
+        """Leave the batch's gradients in the weights; returns {"loss": ..., other figures} of the batch."""
+        self.optimizer.zero_grad()
+        total, figures = sum(map(self.task.weight, examples)), {"loss": 0.0}
         own = processes.share(examples)
-        for chunk in batches(own, lambda example: (1, self.task.size(example)), lambda: self.budget):
+        for chunk in batches(own, lambda example: (1, self.task.size(example)), lambda: self.plan.budget):
             part = sum(map(self.task.weight, chunk)) / total
             loss, found = self.task.loss(chunk)
             if loss.requires_grad:
                 (loss * part).backward()
             for name, value in (found | {"loss": loss.item()}).items():
                 figures[name] = figures.get(name, 0.0) + part * value
-        return figures
+        processes.add_gradients(self.weights)
+        return processes.sums(figures)
 
     # ------------------------------------------------------------------------------------ once in a while: a row
 
@@ -185,7 +169,9 @@ def train(model, task, plan, folder, log=print):
     if processes.by_first(path.exists):
         loop.load(path)
         log(f"{plan.name}: going on after step {loop.step}")
-    with deferred_signals() as signals, progress(plan, loop) as bar:
+    hidden = None if is_first() else True  # None: where nobody looks
+    bar = tqdm(total=plan.steps, initial=loop.step, desc=plan.name, unit="step", leave=False, disable=hidden)
+    with deferred_signals() as signals, bar:
         if not loop.rows:
             loop.note()  # step 0: a stage that helps nothing keeps the weights it began with
         while loop.step < plan.steps and not loop.ended:
@@ -207,13 +193,13 @@ def train(model, task, plan, folder, log=print):
 def leave(loop, folder, log):
     plan, model = loop.plan, loop.model
     report = {"steps": loop.step, "best_step": loop.best_step, "ended": loop.ended or "all steps done"}
-    confirmed = loop.best_step == 0 or is_confirmed(loop)
-    if not confirmed:
+    if not is_confirmed(loop):
         report["ended"] += f", the gain of step {loop.best_step} does not show in the other users"
         report["best_step"] = 0
-    if plan.steps and report["best_step"] == 0:
+    if report["best_step"] == 0:
         report["ended"] += ", kept the weights it began with"
-    model.restore(loop.best if confirmed else loop.begun_with)
+        loop.best = loop.begun_with
+    model.restore(loop.best)
     model.model.eval()
     report |= {"seconds": round(loop.seconds, 1), "peak_memory_mb": hardware.peak_memory_mb(model.device)}
     if is_first():
@@ -227,24 +213,18 @@ def leave(loop, folder, log):
 
 
 def is_confirmed(loop):
-    """Whether the best step beats the first in those users, too, by whom it was not chosen; so where none are kept
-    for that."""
-    of_step = {row["step"]: row.get("confirm", math.nan) for row in loop.rows}
-    return math.isnan(of_step[0]) or of_step[loop.best_step] > of_step[0]
+    """Whether the best step beats the first in those users, too, by whom it was not chosen.
+
+    So it is where no users are kept for that, and of the first step itself.
+    """
+    confirm = {row["step"]: row.get("confirm", math.nan) for row in loop.rows}
+    return loop.best_step == 0 or math.isnan(confirm[0]) or confirm[loop.best_step] > confirm[0]
 
 
 def schedule(step, steps):
     """Share of the highest rate: a rise over the first hundredth, then a cosine down to 0."""
     rise = max(1, round(WARM * steps))
     return min(1, (step + 1) / rise) * (1 + math.cos(math.pi * step / steps)) / 2
-
-
-def progress(plan, loop):
-    hidden = None if is_first() else True
-    return tqdm(
-        total=plan.steps, initial=loop.step, desc=plan.name, unit="step", leave=False, disable=hidden,
-        dynamic_ncols=True,
-    )  # fmt: skip
 
 
 def live(loop):

@@ -58,8 +58,8 @@ class Supervised:
     def validate(self):
         return {}, None
 
-    def example(self, parts):
-        prompt, answer = parts
+    def example(self, prompt, answer):
+        """Of a prompt and an answer in parts; of an answer that is too long the beginning."""
         tokens, answer = self.backbone.tokens(prompt), self.backbone.answer(answer)
         room = self.backbone.context - len(tokens)
         return tokens, answer[: max(room, 1)]
@@ -79,7 +79,7 @@ class Translation(Supervised):
             to_title, template = bool(random.integers(2)), self.template(random)
             title = self.titles[item]
             parts = prompts.translation(item, title, to_title, **self.policy.words, template=template)
-            examples.append(self.example(parts))
+            examples.append(self.example(*parts))
         return examples
 
 
@@ -100,9 +100,9 @@ class Alignment(Supervised):
             if random.random() < LONG_SHARE:
                 n_others = min(int(random.integers(N_OPTIONS, MOST_OPTIONS)), len(liked))
             options = np.append(random.choice(liked, n_others, replace=False), item)
-            template = self.template(random)
-            shuffled = random.permutation(options)
-            examples.append(self.example(prompts.alignment(shuffled, item, **self.policy.words, template=template)))
+            template, shuffled = self.template(random), random.permutation(options)
+            parts = prompts.alignment(shuffled, item, **self.policy.words, template=template)
+            examples.append(self.example(*parts))
         return examples
 
 
@@ -122,17 +122,17 @@ def alignment_pairs(events, codes):
 
 
 class Predicting(Supervised):
-    """What Stream and Warmup have in common: rows of events, one event asked for, validation in a context."""
+    """What the streams and Warmup have in common.  .context: what they show of a user, and are validated with."""
 
-    every, patience = 100, 3
+    every = 100
 
-    def __init__(self, policy, context, validation):
+    def __init__(self, policy, validation):
         super().__init__(policy)
-        self.context, self.validation = context, validation
+        self.validation = validation
         self.room = (self.backbone.context - 1) // EVENT  # events of the tiny decoder's row
 
-    def asked(self, user, p, template, sign):
-        """(tokens of the prompt, of the answer): the item of the user's event at position p."""
+    def ask(self, user, p, template, sign):
+        """The example that asks for the item of the user's event at position p."""
         item = self.policy.events.items[self.policy.events.first[user] + p]
         prompt = self.policy.sequence(user, p, self.context, template, asked=sign)
         return prompt, self.backbone.answer([int(item)])
@@ -146,18 +146,30 @@ class Predicting(Supervised):
         return self.validation(self.context)
 
 
-class Stream(Predicting):
-    """The item of every train event, liked or not, given its sign and the events before it: by the tiny decoder.
+class StreamInWords(Predicting):
+    """The item of a train event, liked or not, given its sign and the events before it: asked of a language model."""
 
-    An example is a row's (items, signs), all of which are learned at once.  A code is chosen as it will be decoded:
-    among those that lead to an item which does not stand earlier in the row.
-    """
-
+    context = "both"
     patience = None  # it is still getting better where the rate nears 0
 
     def __init__(self, policy, validation):
-        super().__init__(policy, "both", validation)
+        super().__init__(policy, validation)
         self.rows = StreamRows(policy.events, policy.shown[1], THINNED)
+
+    def batch(self, random):
+        examples = []
+        for _ in range(ROWS):
+            user, p, sign = self.rows.draw_event(random)
+            examples.append(self.ask(user, p, self.template(random), sign))
+        return examples
+
+
+class Stream(StreamInWords):
+    """The same by the tiny decoder, for all events of a row at once.
+
+    An example is a row's (items, signs).  A code is chosen as it will be decoded: among those that lead to an item
+    which does not stand earlier in the row.
+    """
 
     def batch(self, random):
         drawn = [self.rows.draw(random) for _ in range(ROWS)]
@@ -186,23 +198,6 @@ class Stream(Predicting):
             total = total - logprobs.gather(-1, codes[..., level : level + 1]).squeeze(-1)[asked].sum()
             nodes = path[..., level]
         return total / (codes.shape[-1] * asked.sum()), {}
-
-
-class StreamInWords(Predicting):
-    """The same by a language model, which is asked for one event in words."""
-
-    patience = None
-
-    def __init__(self, policy, validation):
-        super().__init__(policy, "both", validation)
-        self.rows = StreamRows(policy.events, policy.shown[1], THINNED)
-
-    def batch(self, random):
-        return [self.in_words(random) for _ in range(ROWS)]
-
-    def in_words(self, random):
-        user, p, sign = self.rows.draw_event(random)
-        return self.asked(user, p, self.template(random), sign)
 
 
 class StreamRows:
@@ -239,42 +234,36 @@ class StreamRows:
 
 
 class Warmup(Predicting):
-    """The next dislike.  The tiny decoder that is shown dislikes alone learns every item of a row at once."""
+    """The next dislike, where dislikes alone are shown.  The tiny decoder learns every item of a row at once."""
 
-    def __init__(self, policy, context, anchors, validation):
+    context, patience = "negatives", 3
+
+    def __init__(self, policy, anchors, validation):
         """anchors: (users, positions) of the train instances."""
-        super().__init__(policy, context, validation)
+        super().__init__(policy, validation)
+        events = policy.events
         self.anchors = anchors
-        self.rows = Rows(policy.events, policy.shown[0])
-        self.in_rows = context == "negatives" and not self.backbone.words
+        negatives = by_user(events, events.is_negative & (events.parts == TRAIN))
+        self.rows = [items for items in negatives if len(items) > 1]
 
     def batch(self, random):
-        return [self.row(random) if self.in_rows else self.anchor(random) for _ in range(ROWS)]
+        draw = self.draw_anchor if self.backbone.words else self.draw_row
+        return [draw(random) for _ in range(ROWS)]
 
-    def row(self, random):
-        items = self.rows.draw(random)
-        return self.row_of(items, np.full(len(items), DISLIKE))
+    def draw_row(self, random):
+        """A user's train negatives from a random start, one more than are shown, a tenth of them left out."""
+        items = self.rows[random.integers(len(self.rows))]
+        begin = int(random.integers(len(items) - 1))
+        items = items[begin : begin + self.policy.shown[0] + 1]
+        kept = items[random.random(len(items)) >= SKIPPED]
+        if not len(kept):
+            kept = items
+        return self.row_of(kept, np.full(len(kept), DISLIKE))
 
-    def anchor(self, random):
+    def draw_anchor(self, random):
         users, positions = self.anchors
         row = int(random.integers(len(users)))
-        return self.asked(users[row], positions[row], self.template(random), DISLIKE)
-
-
-class Rows:
-    """The train negatives of each user, oldest first, to learn the next one from."""
-
-    def __init__(self, events, shown):
-        negatives = by_user(events, events.is_negative & (events.parts == TRAIN))
-        self.users, self.shown = [items for items in negatives if len(items) > 1], shown
-
-    def draw(self, random):
-        """A user's items from a random start, one more than are shown, a tenth of them left out."""
-        items = self.users[random.integers(len(self.users))]
-        begin = int(random.integers(len(items) - 1))
-        items = items[begin : begin + self.shown + 1]
-        kept = items[random.random(len(items)) >= SKIPPED]
-        return kept if len(kept) else items
+        return self.ask(users[row], positions[row], self.template(random), DISLIKE)
 
 
 class Grpo:
@@ -282,11 +271,8 @@ class Grpo:
 
     every, patience, dropout = 50, None, False
 
-    def __init__(self, policy, catalog, context, anchors, targets, validation, options, beta, twice=None):
-        """anchors, targets: (users, positions) and reward.Targets of the same instances.  beta: weight of the KL.
-
-        twice: places among the anchors whose prompts are shown twice, each time thinned (--conrec_clean).
-        """
+    def __init__(self, policy, catalog, context, anchors, targets, validation, options, beta):
+        """anchors, targets: (users, positions) and reward.Targets of the same instances.  beta: weight of the KL."""
         self.policy, self.backbone, self.context, self.validation = policy, policy.backbone, context, validation
         device = self.backbone.device
         self.users, self.positions = anchors
@@ -296,20 +282,15 @@ class Grpo:
         self.codes = torch.from_numpy(catalog.codes).to(device)
         self.kind, self.gamma, self.beta = options.conrec_reward, options.conrec_gamma, beta
         self.n_prompts, self.group = options.conrec_prompts, options.conrec_group
-        twice = np.zeros(0, np.int64) if twice is None else twice
-        self.pool = np.concatenate([np.arange(len(self.users)), twice])  # with the second showing of some at the end
-        self.thin = np.isin(self.pool, twice)
         self.n_templates = prompts.TEMPLATES if self.backbone.words else 1
         self.backbone.keep_reference()
 
     def batch(self, random):
         examples = []
-        chosen = random.choice(len(self.pool), min(self.n_prompts, len(self.pool)), replace=False)
-        for place in chosen:
-            row, template = self.pool[place], int(random.integers(self.n_templates))
+        for row in random.choice(len(self.users), min(self.n_prompts, len(self.users)), replace=False):
+            template = int(random.integers(self.n_templates))
             draws = random.random((self.group, 3))
-            thin = random if self.thin[place] else None
-            prompt = self.policy.sequence(self.users[row], self.positions[row], self.context, template, thin)
+            prompt = self.policy.sequence(self.users[row], self.positions[row], self.context, template)
             examples.append((prompt, row, draws))
         return examples
 
@@ -351,29 +332,19 @@ class Validation:
     def __init__(self, policy, truth):
         self.policy, self.truth = policy, truth
 
+    def of_users(self, context):
+        lists, _ = self.policy.predict(self.truth.users, self.truth.positions, context)
+        figures = metrics.of_lists(lists, self.truth, (20,))
+        return {name: figures[name] for name in ("fhr@20", "frecall@20")}
+
     def __call__(self, context):
         """(figures, score) of all users."""
-        found = self.of_users(context)
-        figures = {name: float(values.mean()) for name, values in found.items()}
+        figures = metrics.means(self.of_users(context))
         return figures, tuple(figures.values())
 
     def by_halves(self, context):
         """(figures, score): the score is of every other user alone, and figures["confirm"] the FHR@20 of the rest, in
         whom a gain must show, too: the best of several noisy validations is partly luck."""
         found, chosen = self.of_users(context), np.arange(len(self.truth.users)) % 2 == 0
-        figures = {name: float(values.mean()) for name, values in found.items()}
-        figures["confirm"] = float(found["fhr@20"][~chosen].mean())
+        figures = metrics.means(found) | {"confirm": float(found["fhr@20"][~chosen].mean())}
         return figures, tuple(float(values[chosen].mean()) for values in found.values())
-
-    def of_users(self, context):
-        lists, _ = self.policy.predict(self.truth.users, self.truth.positions, context)
-        figures = metrics.of_lists(lists, self.truth, (20,))
-        return {name: figures[name] for name in ("fhr@20", "frecall@20")}
-
-
-def to_clean(policy, context, anchors, targets, catalog, gamma):
-    """Places among the anchors whose predictions lie nearer future positives than the targets, in the mean."""
-    items, _ = policy.predict(*anchors, context)
-    E, items = torch.from_numpy(catalog.E), torch.from_numpy(items)
-    worth = reward.rewards(items, targets.gts, targets.fps, E, "c", gamma)
-    return np.flatnonzero((worth.p - worth.n).mean(1).numpy() > 0)

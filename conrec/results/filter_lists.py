@@ -18,8 +18,7 @@ import pandas as pd
 from conrec.data import semantic_ids
 from conrec.data.events import Events, of_run
 from conrec.data.instances import numbers_of
-from conrec.decoder.loading import load_policy
-from conrec.decoder.policy import Policy
+from conrec.decoder.policy import Policy, load_policy
 from conrec.results.evaluation import write_csv
 from conrec.results.filter import leave, odds_of, places
 from conrec.results.filter_report import report, report_lines

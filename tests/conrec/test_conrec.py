@@ -217,14 +217,14 @@ def test_a_stage_that_was_half_deleted_is_refused_or_made_anew(world, finished, 
 
 
 def test_a_stage_whose_loss_is_no_number_is_not_finished_and_other_rates_are_not_affected(world, tmp_path, monkeypatch):
-    micro_batches = steps.Loop.micro_batches
+    gradients = steps.Loop.gradients
 
     def spoil(loop, examples):
-        figures = micro_batches(loop, examples)
+        figures = gradients(loop, examples)
         spoilt = loop.plan.rate == 1e-3 and (loop.plan.name, loop.step) == ("warmup", 2)
         return figures | {"loss": float("nan")} if spoilt else figures
 
-    monkeypatch.setattr(steps.Loop, "micro_batches", spoil)
+    monkeypatch.setattr(steps.Loop, "gradients", spoil)
     stages = ["--conrec_stages", "warmup", "both"]
     for resume in ([], ["--resume"]):
         words = r"warmup: the loss of step 3 is not finite; try lower --conrec_rates \(it learns at 0\.001\)"
@@ -325,18 +325,12 @@ def test_a_reversed_run_is_one_that_was_tested_on_the_likes_of_these_events(worl
         ("--conrec_lora_rank 4", "--conrec_lora_rank: the tiny decoder has no use for it"),
         ("--llm rule", "--llm rule: CoNRec needs a causal language model"),
         ("--conrec_stages stream both --conrec_reward a --conrec_gamma 1", "--conrec_gamma: --conrec_reward a leaves"),
-        ("--conrec_stages warmup both --conrec_reward next --conrec_neighbours 1", "--conrec_neighbours: --conrec_r"),
         ("--conrec_reward a", "--conrec_reward: --conrec_stages stream leaves it"),
-        ("--conrec_warmup_context both", "--conrec_warmup_context: --conrec_stages stream leaves it"),
-        ("--conrec_recent 5", "--conrec_recent: --conrec_stages stream leaves it"),
         ("--conrec_stages warmup --conrec_budget .1", "--conrec_budget: --conrec_stages warmup leaves it"),
-        ("--conrec_system sasrec --conrec_warmup_context both", "--conrec_warmup_context: --conrec_system sasrec"),
         ("--conrec_stages warmup --conrec_steps 3", "--conrec_steps: --conrec_stages warmup leaves it"),
         ("--conrec_stages recent", "--conrec_stages recent: nothing is predicted, .* without stream or warmup; add"),
         ("--conrec_stages warmup translation", "--conrec_stages warmup translation: must keep the order"),
         ("--conrec_stages warmup warmup", "--conrec_stages warmup warmup: names a stage twice"),
-        ("--conrec_clock wall --conrec_day 3", "--conrec_day: --conrec_clock wall leaves it"),
-        ("--conrec_clock wall --conrec_order file", "--conrec_order file: says nothing of real time"),
         ("--conrec_embeddings x --conrec_encoder y", "--conrec_encoder: --conrec_embeddings leaves it"),
         ("--conrec_system sasrec --conrec_codes 8", "--conrec_codes: --conrec_system sasrec leaves it"),
         ("--conrec_reversed x --conrec_beams 30", "--conrec_beams: --conrec_reversed leaves it"),
@@ -367,14 +361,11 @@ DIFFERENT = """
 --random_seed 7
 --top_k 3 20
 --conrec_negative 1
---conrec_day 2
---conrec_window 1
 --conrec_ids both
 --conrec_codes 24
 --conrec_rq_epochs 4
 --conrec_sft_steps 3 4 6 5
 --conrec_sft_steps 3 4 5 6
---conrec_warmup_context both
 --conrec_history 2 5
 --conrec_history 5 2
 --conrec_rates 1e-2 3e-4
@@ -387,7 +378,6 @@ DIFFERENT = """
 --conrec_prompts 5
 --conrec_group 5
 --conrec_beta .02 .04 .5
---conrec_clean
 --conrec_beams 60
 --conrec_budget 0.3
 """
@@ -410,7 +400,6 @@ def short(tmp_path_factory):
 
 @pytest.mark.parametrize("words", DIFFERENT.strip().splitlines())
 def test_every_flag_changes_something(short, words, monkeypatch):
-    """Those of the recent context and of Swing, which a small world lacks: test_conrec_events.py, _reward.py."""
     (base, world), name = short, words.strip("-").replace(" ", "_")
     monkeypatch.setattr(run_files, "plot", lambda *of: None)  # takes a second
     main.main(arguments(world, base, "--path_name", name, *SHORT.split(), *words.split()))
@@ -428,15 +417,12 @@ def test_a_list_longer_than_the_beams_makes_more_beams_and_stages_of_its_own(sho
     assert made[2] == made[1]  # 30 beams either way
 
 
-@pytest.mark.parametrize("words", ["--conrec_order file", "--llm_batch_tokens 200"])
-def test_what_changes_no_result_here(short, tmp_path, words):
-    """The rows lie in order of time; micro-batches change a loss to rounding, where no dropout is drawn."""
+def test_micro_batches_change_no_result_here(short, tmp_path):
+    """They change a loss to rounding, where no dropout is drawn."""
     base, world = short
-    main.main(arguments(world, tmp_path, "--path_name", "b", *SHORT.split(), *words.split()))
+    main.main(arguments(world, tmp_path, "--path_name", "b", *SHORT.split(), "--llm_batch_tokens", "200"))
     assert (folder_of(tmp_path, "b") / "sids.csv").read_bytes() == (folder_of(base) / "sids.csv").read_bytes()
     ours, theirs = (pd.read_csv(folder / "metrics.csv") for folder in (folder_of(tmp_path, "b"), folder_of(base)))
-    if words == "--conrec_order file":
-        assert figures(folder_of(tmp_path, "b")) == figures(folder_of(base))
     assert ours.step.tolist() == theirs.step.tolist()
 
 

@@ -30,7 +30,7 @@ def results(world):
     policy, known = Policy(events, backbone, trie, shown=(5, 5), n_beams=20, budget=400), Known(events)
     targets = reward.targets(events, *known.anchors, known.neighbours)
     by_name = {
-        "warmup": tasks.Warmup(policy, "negatives", known.anchors, None),
+        "warmup": tasks.Warmup(policy, known.anchors, None),
         "grpo": tasks.Grpo(policy, catalog, "both", known.anchors, targets, None, OPTIONS, beta=0.1),
     }
     found = {}

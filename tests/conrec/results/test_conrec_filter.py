@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 import main
 from conrec.data import semantic_ids
-from conrec.data.events import POSITIVE, read, settings, to_frame
+from conrec.data.events import POSITIVE, read, to_frame
 from conrec.data.instances import as_of, history
 from conrec.results import filter as filters
 from conrec.results import filter_lists
@@ -179,7 +179,7 @@ def known(tmp_path_factory):
     base = tmp_path_factory.mktemp("filter")
     world = synthetic.write_planted_world(base / "world", n_users=60, n_items=150, n_events=60)
     options = parse(["--dataset", str(base / "world"), "--model", "CoNRec", "--data_dir", str(base / "data")])
-    events, _ = read(base / "world", **settings(options.recommender))
+    events, _ = read(base / "world")
     predictions, E, folder = foretold(events, world), topic_vectors(world), base / "conrec"
     folder.mkdir()
     rows = []
@@ -188,9 +188,7 @@ def known(tmp_path_factory):
             for rank, item in enumerate(predictions[moment][user]):
                 rows.append((events.user_ids[user], moment, rank + 1, events.item_ids[item], events.titles[item], -1.0))
     write_csv(folder / "predictions.csv", pd.DataFrame(rows, columns=COLUMNS))
-    catalog, _ = semantic_ids.make(
-        events.titles.tolist(), E, 16, 0, 60, folder, item_ids=events.item_ids, titles=events.titles
-    )
+    catalog, _ = semantic_ids.make(E, 16, 0, 60, folder, item_ids=events.item_ids, titles=events.titles)
     found = filters.outcome(events, odds_of_events(events, world), predictions, catalog.E)
     (folder / "filter.json").write_text(json.dumps(found))
     given = {name: str(value) if name.endswith("_dir") else value for name, value in options.values().items()}
