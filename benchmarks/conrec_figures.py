@@ -57,7 +57,7 @@ def split(events):
 
 
 def train_anchors(events):
-    users, positions = instances(events, "train")
+    users, positions = instances(events, "train", every=True)
     whole = positions + 56 <= events.cuts[users, 0]
     yield from rows("train anchors, with the whole window in train", (len(users), whole.sum()), (8_120, 3_508))
     medians, none = [], []
@@ -102,7 +102,7 @@ def targets(events):
     values = reward.swing_values(matrix(events, "negative"))
     yield from rows("Swing: pairs, items in them", (values.nnz // 2, (np.diff(values.indptr) > 0).sum()), (434, 120))
     neighbours = reward.swing(matrix(events, "negative"))
-    gts, _ = reward.target_sets(events, *instances(events, "train"), neighbours)
+    gts, _ = reward.target_sets(events, *instances(events, "train", every=True), neighbours)
     yield "mean target set with 3 neighbours", round(np.mean([len(items) for items in gts]), 1), 13.7
 
 

@@ -18,17 +18,15 @@ N_CANDIDATES = 20
 FEW_OF_USER, FEW_OF_ITEM = 3, 5  # train negatives; with fewer it is of the long tail
 
 
-def instances(events, part, every=None):
+def instances(events, part, every=False):
     """(users, positions), two (n,) int64 arrays in order of users, then positions.
 
-    every: all instances of the part, else the first of each user; None: all in train, first in validation and test.
+    every: all instances of the part, else the first of each user.
     """
     negative = events.is_negative
     so_far = np.concatenate(([0], negative.cumsum()))  # negatives in the rows before each row
     before = so_far[:-1] - so_far[events.first[events.users]]  # (N,) of the same user
     rows = np.flatnonzero(negative & (before > 0) & (events.parts == PARTS.index(part)))
-    if every is None:
-        every = part == "train"
     if not every:
         _, first = np.unique(events.users[rows], return_index=True)
         rows = rows[first]

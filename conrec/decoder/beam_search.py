@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from conrec.data.trie import LEVELS
+from conrec.decoder.shared_prefix import Reading
 from llm.batches import batches
 
 
@@ -36,7 +37,7 @@ def search(backbone, trie, prompts, is_closed, n_beams):
 
     is_closed: (B, N) bool.
     """
-    reading = backbone.read(prompts, is_closed)
+    reading = Reading(backbone, prompts, is_closed)
     scores = torch.zeros(len(prompts), 1, device=trie.device)
     nodes = torch.zeros_like(scores, dtype=torch.long)  # the root
     logprobs = reading.start(trie)  # (B, w, K)

@@ -57,6 +57,9 @@ class Policy:
         self.words = {"words": backbone.words, "domain": domain}
         self.n_cut = 0  # prompts that were too long for the backbone, and lost their oldest events
 
+    def draw_template(self, random):
+        return int(random.integers(prompts.TEMPLATES if self.backbone.words else 1))
+
     # ------------------------------------------------------------------------------------------------ one prompt
 
     def sequence(self, user, p, context, template=0, asked=DISLIKE):

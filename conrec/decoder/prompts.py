@@ -6,8 +6,6 @@ Knows neither codes nor tokenizers: backbone.tokens(parts) makes tokens of a pro
 answer.  The wording is ours.  Titles are data: they are read as text, whatever they say.
 """
 
-from bisect import bisect_left
-
 from conrec.data.events import DISLIKE
 from feedback.prompts import DOMAINS
 from utils import InputError
@@ -71,8 +69,9 @@ def translation(item, title, to_title, words=False, domain="items", template=0):
 def alignment(options, answer, words=False, domain="items", template=0):
     """(prompt, answer): which of these items was one person not interested in?  answer: its number."""
     if words:
-        return filled(ODD_ONE[template], domain, options=listed(options)), [int(answer)]
-    return [BOS, *marked(options), ANSWER], [int(answer)]
+        shown = listed(options, [""] * len(options), comma=True)
+        return filled(ODD_ONE[template], domain, options=shown), [int(answer)]
+    return [BOS, *listed(options, [OPTION] * len(options)), ANSWER], [int(answer)]
 
 
 def sequence(items, signs, asked=DISLIKE, words=False, domain="items", template=0):
@@ -82,25 +81,22 @@ def sequence(items, signs, asked=DISLIKE, words=False, domain="items", template=
     so that one row of a user's events asks for each of its items.
     """
     if words:
-        rated = joined([[FOUND[sign], int(item)] for item, sign in zip(items, signs, strict=True)])
+        rated = listed(items, [FOUND[sign] for sign in signs], comma=True)
         return filled(NEXT[template], domain, events=rated, ask=[ASK[asked]])
     return [BOS, *row_of(items, signs), SIGNS[asked]]
 
 
 def row_of(items, signs):
     """Events as parts of the tiny form: the sign, then the item of each."""
-    parts = []
-    for item, sign in zip(items, signs, strict=True):
-        parts += [SIGNS[sign], int(item)]
-    return parts
+    return listed(items, [SIGNS[sign] for sign in signs])
 
 
 def choice(items, signs, options, words=False, domain="items", template=0):
     """Prompt: the next dislike with options, one of which is the answer.  Answer: [item]."""
     prompt = sequence(items, signs, words=words, domain=domain, template=template)
     if words:
-        return prompt + filled(CHOOSE, domain, options=listed(options))
-    return [*prompt, *marked(options), ANSWER]
+        return prompt + filled(CHOOSE, domain, options=listed(options, [""] * len(options), comma=True))
+    return [*prompt, *listed(options, [OPTION] * len(options)), ANSWER]
 
 
 def fitted(build, items, signs, tokens, room):
@@ -109,42 +105,23 @@ def fitted(build, items, signs, tokens, room):
     The oldest events go, but not the last one; options stay.  tokens: backbone.tokens.
     Raises InputError where one event alone does not fit.
     """
-
-    def tokens_without(left_out):
-        return tokens(build(items[left_out:], signs[left_out:]))
-
-    whole = tokens_without(0)
-    if len(whole) <= room:
-        return whole, 0
-    most = max(len(items) - 1, 0)
-    left_out = bisect_left(range(most), True, key=lambda n: len(tokens_without(n)) <= room)
-    fitting = tokens_without(left_out)
-    if len(fitting) > room:
-        raise InputError(
-            f"a prompt with one event takes {len(fitting)} tokens, and the model's context has room for {room}; take a "
-            "model with a longer context"
-        )
-    return fitting, left_out
+    for left_out in range(max(len(items), 1)):
+        fitting = tokens(build(items[left_out:], signs[left_out:]))
+        if len(fitting) <= room:
+            return fitting, left_out
+    raise InputError(
+        f"a prompt with one event takes {len(fitting)} tokens, and the model's context has room for {room}; take a "
+        "model with a longer context"
+    )
 
 
-def listed(items):
-    """Items as parts, with commas between them."""
-    return joined([[int(item)] for item in items])
-
-
-def joined(groups):
-    """The parts of all groups, with commas between these."""
+def listed(items, marks, comma=False):
+    """Items as parts, each after its mark."""
     parts = []
-    for group in groups:
-        parts += [", ", *group] if parts else group
-    return parts
-
-
-def marked(items):
-    """Items as options of the tiny form."""
-    parts = []
-    for item in items:
-        parts += [OPTION, int(item)]
+    for item, mark in zip(items, marks, strict=True):
+        if comma and parts:
+            parts.append(", ")
+        parts += [mark, int(item)]
     return parts
 
 

@@ -12,6 +12,7 @@ from conrec.decoder.prompts import PROMPT_VERSION
 from conrec.learning import reward, steps, tasks
 from conrec.learning.stage_folders import read_rows
 from conrec.results import evaluation, metrics, recommending
+from conrec.results.evaluation import EVALUATION_VERSION
 from conrec.results.filter import FILTER_VERSION, odds_of
 from options.conrec import GRPO, SFT, STAGES
 from utils import read_json
@@ -25,7 +26,7 @@ class Known:
 
     @cached_property
     def anchors(self):
-        return instances(self.events, "train")
+        return instances(self.events, "train", every=True)
 
     @cached_property
     def neighbours(self):
@@ -148,7 +149,7 @@ class Chain:
     def knows_likes(self):
         return "stream" in self.options.conrec_stages
 
-    def make(self, name, version, doing, write, **settings):
+    def make(self, name, settings, version, doing, write):
         """The Stage `name` of the last trained one: write(folder), with its weights in place.
 
         doing: a line for the log.  settings: what the files depend on besides these weights.
@@ -171,10 +172,8 @@ class Chain:
                 self.policy, self.known.test, contexts, self.catalog, self.top_k, self.knows_likes, folder
             )
 
-        self.evaluated = self.make(
-            "evaluate", evaluation.EVALUATION_VERSION, f"{stage}: evaluating", write,
-            contexts=contexts, top_k=self.top_k,
-        )  # fmt: skip
+        settings = {"contexts": contexts, "top_k": self.top_k}
+        self.evaluated = self.make("evaluate", settings, EVALUATION_VERSION, f"{stage}: evaluating", write)
         found = read_json(self.evaluated.folder / "figures.json")
         for row in found["rows"] or [{"context": ""}]:
             row = {"stage": stage} | row | {"ila": found["ila"], "translation": found["translation"]}
@@ -190,9 +189,7 @@ class Chain:
             evaluation.write_csv(folder / "per_user.csv", table)
 
         doing = f"{self.last.name}: evaluating all {len(every.users)} test instances"
-        return self.make(
-            "every", evaluation.EVALUATION_VERSION, doing, write, context=context, top_k=self.top_k
-        )
+        return self.make("every", {"context": context, "top_k": self.top_k}, EVALUATION_VERSION, doing, write)
 
     def judge(self):
         """The Stage of odds.csv: of each validation and test event how much rather it follows <dislike> than <like>, as
@@ -210,7 +207,8 @@ class Chain:
                 tables.append(table.assign(odds=odds_of(self.policy, part, users, items).round(6)))
             evaluation.write_csv(folder / "odds.csv", pd.concat(tables))
 
-        return self.make("judge", FILTER_VERSION, "judging the events of validation and test: dislike or like?", write)
+        doing = "judging the events of validation and test: dislike or like?"
+        return self.make("judge", {}, FILTER_VERSION, doing, write)
 
     def recommend(self):
         """The Stage of per_user.csv: likes and dislikes among what the last stage's weights recommend after <like>.
@@ -227,7 +225,7 @@ class Chain:
             evaluation.write_csv(folder / "per_user.csv", recommending.figures_of(events, lists, self.top_k))
 
         doing = "recommending: what is asked for after <like>"
-        return self.make("recommend", recommending.RECOMMENDING_VERSION, doing, write, top_k=self.top_k)
+        return self.make("recommend", {"top_k": self.top_k}, recommending.RECOMMENDING_VERSION, doing, write)
 
     def predict(self):
         """The Stage of predictions.csv: for every user with a negative, as of validation, test and now."""
@@ -238,9 +236,7 @@ class Chain:
             evaluation.write_csv(folder / "predictions.csv", pd.concat(tables))
 
         doing = "predicting as of validation, test and now"
-        return self.make(
-            "predict", evaluation.EVALUATION_VERSION, doing, write, context=context, k=self.policy.k
-        )
+        return self.make("predict", {"context": context, "k": self.policy.k}, EVALUATION_VERSION, doing, write)
 
     def predicted(self, moment, context):
         events = self.policy.events

@@ -22,7 +22,6 @@ from conrec.decoder.policy import padded
 
 A1, THETA, ABOVE = 15, 0.3, 5  # of Swing: smoothing and power of a user's weight; users that a pair must exceed
 NEIGHBOURS = 3  # of each of the window's negatives, by Swing
-KINDS = ("next", "a", "b", "c", "d", "e")
 NEAR = 0.6  # of kinds b and d: what is not above it counts as 0
 SHARED_CODES = (0.0, 0.01, 0.1, 1.0)  # of kind e: worth of 0, 1, 2, 3 leading codes in common with a target
 
@@ -124,29 +123,24 @@ def targets(events, users, positions, neighbours):
 def rewards(sampled, gts, fps, E, kind="c", gamma=0.5, codes=None):
     """Rewards of items sampled (P, G) int64 for P prompts with target sets gts (P, T), fps (P, F), padded with -1.
 
-    E: (I, d) unit vectors.  kind: one of KINDS; for "next" gts is Targets.next.  codes: (I, 3), for kind "e" only.
+    E: (I, d) unit vectors.  kind: --conrec_reward; for "next" gts is Targets.next.  codes: (I, 3), for kind "e" only.
     """
     n, p = nearest(sampled, gts, E), nearest(sampled, fps, E)  # (P, G)
-    p = p.where((fps >= 0).any(1, keepdim=True), torch.zeros_like(p))
-    if kind == "c":
-        return Rewards(n - gamma * p, n, p)
-    if kind == "b":
-        return Rewards(truncated(n), n, p)
-    if kind == "d":
-        return Rewards(truncated(n) - gamma * truncated(p), n, p)
+    p = p.where((fps >= 0).any(1, keepdim=True), 0)
+    worth, cost = n, p
+    if kind in ("b", "d"):
+        worth, cost = n.where(n > NEAR, 0), p.where(p > NEAR, 0)
     if kind == "e":
-        return Rewards(prefix_worth(sampled, gts, codes), n, p)
-    return Rewards(n, n, p)
+        worth = prefix_worth(sampled, gts, codes)
+    if kind in ("c", "d"):
+        worth = worth - gamma * cost
+    return Rewards(worth, n, p)
 
 
 def nearest(sampled, targets, E):
     """(P, G): the largest sim of each sampled item to a target of its row, -inf where there is none."""
     sim = E[sampled] @ E[targets.clamp(min=0)].transpose(1, 2)  # (P, G, T)
     return sim.masked_fill((targets < 0)[:, None], -torch.inf).amax(2)
-
-
-def truncated(sim):
-    return sim.where(sim > NEAR, torch.zeros_like(sim))
 
 
 def prefix_worth(sampled, targets, codes):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from machine import processes
-from utils import InputError, is_first, locked, sha256, write_atomically, write_json
+from utils import InputError, is_first, locked, read_json, sha256, write_atomically, write_json
 
 DONE, ORIGIN, LAST = "done.json", "made_from.json", "last.pt"
 
@@ -44,11 +44,10 @@ class Stages:
         """
         made_from = {"stage": name, "after": after.hash if after else None, "settings": settings}
         made_from |= {"seed": self.seed, "device": self.device, "version": version}
-        made_from = json.loads(json.dumps(made_from))  # as it will be read again
         digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
         folder = self.base / f"{name}-{digest[:10]}"
         with locked(folder, self.log) if is_first() else nullcontext():
-            if not processes.by_first(is_finished, folder, made_from):
+            if not processes.by_first(is_finished, folder):
                 if is_first():
                     folder.mkdir(parents=True, exist_ok=True)
                     write_json(folder / ORIGIN, made_from)
@@ -70,24 +69,21 @@ def finish(folder):
     (folder / LAST).unlink(missing_ok=True)
 
 
-def is_finished(folder, made_from):
+def is_finished(folder):
     """Raises InputError for a finished folder that is not as it was left."""
     if not (folder / DONE).exists():
         return False
     cure = f"delete {folder} to have it made anew"
     try:
-        hashes = dict(json.loads((folder / DONE).read_text(encoding="utf-8")))
-        origin = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
+        hashes = dict(read_json(folder / DONE))
     except (OSError, ValueError, TypeError):
-        raise InputError(f"{folder}: its {DONE} or {ORIGIN} cannot be read; {cure}") from None
+        raise InputError(f"{folder}: its {DONE} cannot be read; {cure}") from None
     for name, digest in hashes.items():
         path = folder / name
         if not path.is_file():
             raise InputError(f"{path}: is gone, which a finished stage must have; {cure}")
         if sha256(path) != digest:
             raise InputError(f"{path}: was changed after the stage was finished; put it back, or {cure}")
-    if origin != made_from:
-        raise InputError(f"{folder}/{ORIGIN}: is of another stage; {cure}")
     return True
 
 

@@ -169,7 +169,7 @@ def train(model, task, plan, folder, log=print):
     if processes.by_first(path.exists):
         loop.load(path)
         log(f"{plan.name}: going on after step {loop.step}")
-    hidden = None if is_first() else True  # None: where nobody looks
+    hidden = None if is_first() else True  # None: hidden where nobody looks
     bar = tqdm(total=plan.steps, initial=loop.step, desc=plan.name, unit="step", leave=False, disable=hidden)
     with deferred_signals() as signals, bar:
         if not loop.rows:

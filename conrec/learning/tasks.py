@@ -35,7 +35,6 @@ class Supervised:
 
     def __init__(self, policy):
         self.policy, self.backbone = policy, policy.backbone
-        self.n_templates = prompts.TEMPLATES if self.backbone.words else 1
         self.given = set() if self.backbone.words else set(self.backbone.tokens(prompts.SIGNS))
 
     def weight(self, example):
@@ -64,9 +63,6 @@ class Supervised:
         room = self.backbone.context - len(tokens)
         return tokens, answer[: max(room, 1)]
 
-    def template(self, random):
-        return int(random.integers(self.n_templates))
-
 
 class Translation(Supervised):
     def __init__(self, policy, catalog):
@@ -76,9 +72,8 @@ class Translation(Supervised):
     def batch(self, random):
         examples = []
         for item in random.integers(len(self.titles), size=ROWS):
-            to_title, template = bool(random.integers(2)), self.template(random)
-            title = self.titles[item]
-            parts = prompts.translation(item, title, to_title, **self.policy.words, template=template)
+            to_title, template = bool(random.integers(2)), self.policy.draw_template(random)
+            parts = prompts.translation(item, self.titles[item], to_title, **self.policy.words, template=template)
             examples.append(self.example(*parts))
         return examples
 
@@ -100,7 +95,7 @@ class Alignment(Supervised):
             if random.random() < LONG_SHARE:
                 n_others = min(int(random.integers(N_OPTIONS, MOST_OPTIONS)), len(liked))
             options = np.append(random.choice(liked, n_others, replace=False), item)
-            template, shuffled = self.template(random), random.permutation(options)
+            template, shuffled = self.policy.draw_template(random), random.permutation(options)
             parts = prompts.alignment(shuffled, item, **self.policy.words, template=template)
             examples.append(self.example(*parts))
         return examples
@@ -131,16 +126,19 @@ class Predicting(Supervised):
         self.validation = validation
         self.room = (self.backbone.context - 1) // EVENT  # events of the tiny decoder's row
 
-    def ask(self, user, p, template, sign):
+    def batch(self, random):
+        return [self.draw(random) for _ in range(ROWS)]
+
+    def ask(self, user, p, sign, random):
         """The example that asks for the item of the user's event at position p."""
         item = self.policy.events.items[self.policy.events.first[user] + p]
+        template = self.policy.draw_template(random)
         prompt = self.policy.sequence(user, p, self.context, template, asked=sign)
         return prompt, self.backbone.answer([int(item)])
 
     def row_of(self, items, signs):
-        """The tiny decoder's example that learns all of these items; the oldest go where there is no room."""
-        parts = prompts.row_of(items[-self.room :], signs[-self.room :])
-        return self.backbone.tokens([prompts.BOS]), self.backbone.answer(parts)
+        """The tiny decoder's example that learns all of these items, at most .room."""
+        return self.backbone.tokens([prompts.BOS]), self.backbone.answer(prompts.row_of(items, signs))
 
     def validate(self):
         return self.validation(self.context)
@@ -156,12 +154,8 @@ class StreamInWords(Predicting):
         super().__init__(policy, validation)
         self.rows = StreamRows(policy.events, policy.shown[1], THINNED)
 
-    def batch(self, random):
-        examples = []
-        for _ in range(ROWS):
-            user, p, sign = self.rows.draw_event(random)
-            examples.append(self.ask(user, p, self.template(random), sign))
-        return examples
+    def draw(self, random):
+        return self.ask(*self.rows.draw_event(random), random)
 
 
 class Stream(StreamInWords):
@@ -171,9 +165,9 @@ class Stream(StreamInWords):
     which does not stand earlier in the row.
     """
 
-    def batch(self, random):
-        drawn = [self.rows.draw(random) for _ in range(ROWS)]
-        return [(items[-self.room :], signs[-self.room :]) for items, signs in drawn]
+    def draw(self, random):
+        items, signs = self.rows.draw(random)
+        return items[-self.room :], signs[-self.room :]
 
     def weight(self, row):
         return len(row[0])
@@ -246,24 +240,20 @@ class Warmup(Predicting):
         negatives = by_user(events, events.is_negative & (events.parts == TRAIN))
         self.rows = [items for items in negatives if len(items) > 1]
 
-    def batch(self, random):
-        draw = self.draw_anchor if self.backbone.words else self.draw_row
-        return [draw(random) for _ in range(ROWS)]
-
-    def draw_row(self, random):
-        """A user's train negatives from a random start, one more than are shown, a tenth of them left out."""
+    def draw(self, random):
+        """In words an instance; else a user's train negatives from a random start, a tenth of them left out."""
+        if self.backbone.words:
+            users, positions = self.anchors
+            row = int(random.integers(len(users)))
+            return self.ask(users[row], positions[row], DISLIKE, random)
         items = self.rows[random.integers(len(self.rows))]
         begin = int(random.integers(len(items) - 1))
         items = items[begin : begin + self.policy.shown[0] + 1]
         kept = items[random.random(len(items)) >= SKIPPED]
-        if not len(kept):
-            kept = items
-        return self.row_of(kept, np.full(len(kept), DISLIKE))
-
-    def draw_anchor(self, random):
-        users, positions = self.anchors
-        row = int(random.integers(len(users)))
-        return self.ask(users[row], positions[row], self.template(random), DISLIKE)
+        if len(kept):
+            items = kept
+        items = items[-self.room :]
+        return self.row_of(items, np.full(len(items), DISLIKE))
 
 
 class Grpo:
@@ -282,14 +272,12 @@ class Grpo:
         self.codes = torch.from_numpy(catalog.codes).to(device)
         self.kind, self.gamma, self.beta = options.conrec_reward, options.conrec_gamma, beta
         self.n_prompts, self.group = options.conrec_prompts, options.conrec_group
-        self.n_templates = prompts.TEMPLATES if self.backbone.words else 1
         self.backbone.keep_reference()
 
     def batch(self, random):
         examples = []
         for row in random.choice(len(self.users), min(self.n_prompts, len(self.users)), replace=False):
-            template = int(random.integers(self.n_templates))
-            draws = random.random((self.group, 3))
+            template, draws = self.policy.draw_template(random), random.random((self.group, 3))
             prompt = self.policy.sequence(self.users[row], self.positions[row], self.context, template)
             examples.append((prompt, row, draws))
         return examples
@@ -316,11 +304,10 @@ class Grpo:
                 reference = self.backbone.branch(asked, sampled.items, trie, closed)  # (B, G, 3)
         logprobs = self.backbone.branch(asked, sampled.items, trie, closed)  # (B, G, 3)
         loss, kl = grpo.loss(logprobs, reference, advantages, self.beta)
-        distinct = np.mean([len(items.unique()) for items in sampled.items])
-        figures = worth._asdict() | {"zero_std": same, "kl": kl, "entropy": sampled.entropy}
-        figures["reward"] = figures.pop("r")
+        figures = {"reward": worth.r, "n": worth.n, "p": worth.p}
+        figures |= {"zero_std": same, "kl": kl, "entropy": sampled.entropy}
         figures = {name: value.float().mean().item() for name, value in figures.items()}
-        return loss, figures | {"distinct": float(distinct)}
+        return loss, figures | {"distinct": float(np.mean([len(items.unique()) for items in sampled.items]))}
 
     def validate(self):
         return self.validation.by_halves(self.context)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import synthetic
 
-from conrec.data.events import of_run, read, settings, to_frame
+from conrec.data import instances as moments
+from conrec.data.events import of_run, read, to_frame
 from conrec.data.instances import (
     as_of,
     candidates,
@@ -14,7 +15,6 @@ from conrec.data.instances import (
     instances,
     long_tails,
     matrix,
-    numbers_of,
     past,
     recent,
     top_items,
@@ -22,7 +22,6 @@ from conrec.data.instances import (
 )
 from conrec.learning.reward import swing, swing_values, targets
 from conrec.results import closed_forms
-from options.conrec import ConrecSettings
 from preparation.files import STARS, read_items, read_ratings
 from preparation.rules import TRAIN, split
 from preparation.sources import DATASETS
@@ -54,13 +53,11 @@ def events(planted):
 # ------------------------------------------------------------------------------------------- reading
 
 
-def test_a_finished_run_is_read_whose_config_leaves_out_what_had_no_use(planted, events):
-    """--conrec_recent, where no stage is shown the last days: the default."""
-    config = {"dataset": str(planted), "data_dir": str(planted.parent / "data"), "conrec_negative": 2}
-    config |= {"conrec_order": "timestamp", "conrec_clock": "auto", "conrec_day": 8, "conrec_window": 7}
-    assert "recent" not in settings(SimpleNamespace(**config))
-    again, _ = of_run(config)
-    assert to_frame(again).equals(to_frame(events)) and again.recent == events.recent == ConrecSettings().conrec_recent
+def test_the_events_of_a_finished_run_are_read_again(planted, events):
+    """Also where its config names flags of older versions."""
+    config = {"dataset": str(planted), "data_dir": str(planted.parent / "data"), "conrec_negative": 2, "conrec_day": 8}
+    again, folder = of_run(config)
+    assert to_frame(again).equals(to_frame(events)) and folder == planted
 
 
 def test_rows_are_in_order_of_user_time_and_item_id(tmp_path):
@@ -95,13 +92,6 @@ def test_users_are_drawn_as_the_published_split_draws_them(planted, monkeypatch)
     assert "of the 36 users drawn" in "\n".join(notes)
 
 
-def test_file_order_is_taken_at_its_word(tmp_path):
-    rows = ["a 30 5", "a 9 2", "a 10 1", "a 2 4", "a 30 2"]
-    folder = write(tmp_path, rows, "user_id:token item_id:token rating:float")
-    events, _ = read(folder, order="file")
-    assert to_frame(events).item.tolist() == ["9", "10", "2", "30"] and events.clock == "event"
-
-
 def test_a_shuffled_file_gives_the_same_events(planted, tmp_path, events):
     lines = (planted / "world.inter").read_text().splitlines()
     shuffled = np.random.RandomState(1).permutation(lines[1:])
@@ -123,71 +113,42 @@ def test_cuts_lie_at_six_and_eight_tenths(tmp_path, n, cuts):
 
 @pytest.mark.parametrize("last, clock", [(7 * 86400 - 1, "event"), (7 * 86400, "wall")])
 def test_the_clock_is_that_of_the_data(tmp_path, last, clock):
-    rows = ["a 10 1 0", "a 9 1 1", "a 2 1 2", f"a 30 1 {last}"]
-    folder = write(tmp_path, rows)
-    assert read(folder)[0].clock == clock
-    assert read(folder, window=8)[0].clock == "event"
-    assert read(folder, clock="wall")[0].clock == "wall"
+    events, notes = read(write(tmp_path, ["a 10 1 0", "a 9 1 1", "a 2 1 2", f"a 30 1 {last}"]))
+    assert events.clock == clock and f"clock: {clock}, since the median user's events span 7 days" in notes[-1]
 
 
 GOOD = [f"a {item} 1 {time}" for time, item in enumerate((10, 9, 2, 30, 31))]
-REFUSED = [
-    ({"columns": "user_id:token item_id:token rating:float", "rows": ["a 10 1"]}, {}, "no column timestamp.*file says"),
-    ({"rows": [*GOOD, "b 9 1 noon"]}, {}, "line 7: timestamp 'noon', expected a number"),
-    ({"rows": [*GOOD, "b 9 1 "]}, {}, "line 7: has no timestamp"),
-    ({"rows": [f"{row[:-1]}5" for row in GOOD]}, {}, "all timestamps are 5; --conrec_order file"),
-    ({"rows": GOOD, "items": "item_id:token\n10\n"}, {}, "has no column title"),
-    ({"rows": GOOD, "items": "item_id:token\ttitle:token_seq\n10\t\n"}, {}, "no item has a title"),
-    ({"rows": GOOD, "items": "item_id:token\ttitle:token_seq\n7\tFilm\n"}, {}, "do the files belong together"),
-    ({"rows": [row.replace(" 1 ", " 4 ") for row in GOOD]}, {}, "no user has two ratings up to 2 among the first 60 %"),
-    ({"rows": [row.replace(" 1 ", " 2 ") for row in GOOD]}, {"negative": 1}, "no user has two ratings up to 1"),
-    ({"rows": ["a 10 1 0", "a 9 4 1", "a 2 4 2", "a 30 1 3", "a 31 1 4"]}, {}, "to learn a sequence of dislikes"),
-    ({"rows": [*GOOD, "b 9 2.5 1"]}, {}, "line 7: rating '2.5'"),
-    ({"rows": GOOD}, {"order": "file", "clock": "wall"}, "--conrec_clock wall: needs timestamps"),
+ONE_TITLE = "item_id:token\ttitle:token_seq\n"
+REFUSED = [  # beside those of tests/helpers/bad_input_conrec.py
+    ({"rows": [*GOOD, "b 9 1 "]}, 2, "line 7: has no timestamp; if each user's rows lie in order, a column timestamp"),
+    ({"rows": GOOD, "items": ONE_TITLE + "10\t\n"}, 2, "no item has a title"),
+    ({"rows": GOOD, "items": ONE_TITLE + "7\tFilm\n"}, 2, "do the files belong together"),
+    ({"rows": [row.replace(" 1 ", " 2 ") for row in GOOD]}, 1, "no user has two ratings up to 1"),
 ]
 
 
-@pytest.mark.parametrize("files, flags, message", REFUSED, ids=[message for _, _, message in REFUSED])
-def test_what_cannot_be_put_in_order_is_refused(tmp_path, files, flags, message):
+@pytest.mark.parametrize("files, negative, message", REFUSED, ids=[message for _, _, message in REFUSED])
+def test_what_cannot_be_put_in_order_is_refused(tmp_path, files, negative, message):
     folder = write(tmp_path, **files)
     with pytest.raises(InputError, match=message) as error:
-        read(folder, **flags)
+        read(folder, negative=negative)
     assert "\n" not in str(error.value)
-
-
-def test_ratings_without_an_item_file_are_refused(tmp_path):
-    (write(tmp_path, GOOD) / "x.item").unlink()
-    with pytest.raises(InputError, match=r"has no \.item file"):
-        read(tmp_path)
 
 
 # ----------------------------------------------------------------------------------------- instances
 
 
-def by_hand(events, part):
-    """(user, p) of all instances of a part: the definition, written out."""
-    found = []
-    for user in range(events.n_users):
-        rows = np.flatnonzero(events.users == user)
-        seen = 0
-        for row in rows:
-            if events.ratings[row] <= 2:
-                if seen and events.parts[row] == part:
-                    found.append((user, events.positions[row]))
-                seen += 1
-    return found
-
-
 @pytest.mark.parametrize("number, part", [(0, "train"), (1, "validation"), (2, "test")])
 def test_an_instance_is_a_negative_with_one_before_it(events, number, part):
-    every = list(zip(*instances(events, part, every=True), strict=True))
-    assert every == by_hand(events, number) and len(every) > 20
-    firsts = {}
-    for user, p in every:
-        firsts.setdefault(user, p)
-    assert list(zip(*instances(events, part, every=False), strict=True)) == list(firsts.items())
-    default = list(zip(*instances(events, part), strict=True))
-    assert default == (every if part == "train" else list(firsts.items()))
+    by_hand, firsts = [], {}
+    for user in range(events.n_users):
+        _, *later = np.flatnonzero((events.users == user) & (events.ratings <= 2))
+        for row in later:
+            if events.parts[row] == number:
+                by_hand.append((user, events.positions[row]))
+                firsts.setdefault(user, events.positions[row])
+    assert list(zip(*instances(events, part, every=True), strict=True)) == by_hand and len(by_hand) > 20
+    assert list(zip(*instances(events, part), strict=True)) == list(firsts.items())
 
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
@@ -201,11 +162,10 @@ def test_history_ends_where_the_window_begins_which_ends_with_the_part(events, p
         assert recent(events, user, p)[0].tolist() == own[max(0, p - 24) : p].tolist()
 
 
-def test_windows_in_pseudo_days_and_in_days(planted):
-    short, _ = read(planted, window=1, recent=1, day=4)
-    assert len(window(short, 0, 0)[0]) == 4 and len(recent(short, 0, 9)[0]) == 4
-    wall, _ = read(planted, clock="wall")  # events a minute apart
-    days = wall._replace(window=3 / 1440, recent=2 / 1440)
+def test_windows_in_days(events, monkeypatch):
+    days = events._replace(clock="wall")  # a minute lies between two events
+    monkeypatch.setattr(moments, "WINDOW_DAYS", 3 / 1440)
+    monkeypatch.setattr(moments, "RECENT_DAYS", 2 / 1440)
     assert len(window(days, 0, 5)[0]) == 3  # 0, 1 and 2 minutes later
     assert history(days, 0, 9)[0].tolist()[-2:] == recent(days, 0, 9)[0].tolist()
     assert len(recent(days, 0, 50)[0]) == 3  # as of now: 2, 1 and 0 minutes before the last
@@ -224,9 +184,7 @@ def test_candidates_are_the_next_negative_and_19_others(events):
         others = chosen[row, len(expected) :]
         assert not np.isin(others, items).any() and len(set(chosen[row])) == 20
         drawn += len(others)
-    assert drawn > 100
-    assert np.array_equal(chosen, candidates(events, "test", 3)[0])
-    assert not np.array_equal(chosen, candidates(events, "test", 4)[0])
+    assert drawn > 100 and np.array_equal(chosen, candidates(events, "test", 3)[0])
 
 
 def test_drawn_candidates_are_often_the_frequent_items(tmp_path):
@@ -277,10 +235,6 @@ def test_top_items_are_new_and_ties_go_by_number(events):
         top_items(np.zeros((len(users), events.n_items)), seen, 60)
 
 
-def test_numbers_of_ids(events):
-    assert numbers_of(["i3", "i0", "x"], events.item_ids).tolist() == [3, 0, -1]
-
-
 # ---------------------------------------------------------------------------------- nothing leaks
 
 
@@ -309,7 +263,7 @@ def fitted_bytes(events):
     """Everything that is counted or fitted, by name, as bytes."""
     negatives = matrix(events, "negative")
     fitted = closed_forms.Fitted(events)
-    users, positions = instances(events, "train")
+    users, positions = instances(events, "train", every=True)
     values = swing_values(negatives, above=1)
     found = dict(zip(("next", "gts", "fps"), targets(events, users, positions, swing(negatives, above=1)), strict=True))
     found = {name: tensor.numpy() for name, tensor in found.items()}

@@ -80,19 +80,15 @@ def test_new_rows_and_adapters_move_and_all_else_stays_bit_for_bit(made, folder,
 
 
 def test_branches_are_plain_rows(made):
-    model, trie, _ = made
+    model, trie, catalog = made
     trained(model, trie)  # new rows are alike before
     model.model.eval()
-    found = []
-    for model.branches in (True, False):
-        logprobs = model.branch(asked(model), ITEMS, trie)
-        model.model.zero_grad()
-        logprobs.sum().backward()
-        found.append((logprobs.detach(), {name: weight.grad.clone() for name, weight in model.trainable().items()}))
-    (once, some), (whole, others) = found
-    assert once.std() > 0.1 and torch.allclose(once, whole, atol=1e-5)
-    for name in some:
-        assert (some[name] - others[name]).norm() < 1e-4 * others[name].norm(), name
+    logprobs = model.branch(asked(model), ITEMS, trie)
+    plain = conrec_models.by_whole_rows(model, catalog, asked(model), ITEMS)
+    assert logprobs.std() > 0.1 and torch.allclose(logprobs, plain, atol=1e-5)
+    found, expected = conrec_models.gradients(model, logprobs), conrec_models.gradients(model, plain)
+    for name in expected:
+        assert (found[name] - expected[name]).norm() < 1e-4 * expected[name].norm(), name
 
 
 def test_the_reference_is_the_adapter_as_it_was(made):
@@ -114,7 +110,7 @@ def test_it_decodes_samples_and_learns_from_rewards(made):
     drawn = grpo.rollout(model, trie, asked(model), np.random.default_rng(0).random((2, 4, 3)))
     logprobs = model.branch(asked(model), drawn.items, trie)
     rewards = torch.arange(8.0).reshape(2, 4)
-    grpo.loss(logprobs, drawn.logprobs, grpo.advantages(rewards)[0], 0.1)[0].backward()
+    grpo.loss(logprobs, logprobs.detach(), grpo.advantages(rewards)[0], 0.1)[0].backward()
     assert all(weight.grad is not None for weight in model.trainable().values())
 
 
@@ -200,8 +196,8 @@ def test_a_model_with_absolute_positions_and_layers_of_other_names(tmp_path):
     )
     tokenizer.save_pretrained(tmp_path)
     GPT2LMHeadModel(config).save_pretrained(tmp_path)
-    model, trie, _ = conrec_models.load_llm(tmp_path)
-    assert model.branches and model.context == 256
+    model, trie, catalog = conrec_models.load_llm(tmp_path)
+    assert model.context == 256
     assert {name.split(".")[-4] for name in model.trainable() if "lora_A" in name} == {"c_attn", "c_proj", "c_fc"}
     trained(model, trie)
     model.model.eval()
@@ -210,9 +206,8 @@ def test_a_model_with_absolute_positions_and_layers_of_other_names(tmp_path):
     for place, row in enumerate(rows):
         alone = model.model(input_ids=torch.tensor([row])).logits[0, -1]
         assert torch.allclose(model.logits(rows)[place, -1], alone, atol=1e-5)
-    once = model.branch(rows, ITEMS, trie)
-    model.branches = False
-    assert torch.allclose(model.branch(rows, ITEMS, trie), once, atol=1e-5)
+    plain = conrec_models.by_whole_rows(model, catalog, rows, ITEMS)
+    assert torch.allclose(model.branch(rows, ITEMS, trie), plain, atol=1e-5)
 
 
 def test_the_context_is_no_longer_than_a_sliding_window(tmp_path):
@@ -237,9 +232,7 @@ def test_rank_0_trains_all_weights(plain, tmp_path):
 
 
 def test_in_bfloat16_adapters_are_float32(plain):
-    said = []
-    model, trie, _ = conrec_models.load_llm(plain, dtype="bfloat16", log=said.append)
-    assert model.branches and not said
+    model, trie, _ = conrec_models.load_llm(plain, dtype="bfloat16")
     assert {weight.dtype for weight in base_weights(model).values()} == {torch.bfloat16}
     assert {weight.dtype for weight in model.trainable().values()} == {torch.float32}
     assert trained(model, trie, 6) < trained(model, trie, 1) + 1
@@ -247,9 +240,7 @@ def test_in_bfloat16_adapters_are_float32(plain):
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_rank_0_keeps_updates_that_the_numbers_it_computes_in_would_lose(plain, dtype):
-    said = []
-    model, trie, _ = conrec_models.load_llm(plain, rank=0, dtype=dtype, log=said.append)
-    assert model.branches and not said
+    model, trie, _ = conrec_models.load_llm(plain, rank=0, dtype=dtype)
     assert {weight.dtype for weight in model.model.parameters()} == {torch.float32}
     logits = model.forward(torch.tensor([[1, 2]]), torch.ones(1, 2), torch.tensor([[0, 1]]))
     assert logits.dtype == getattr(torch, dtype)

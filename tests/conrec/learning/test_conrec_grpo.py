@@ -15,7 +15,7 @@ from conrec.learning import grpo, reward, tasks
 from conrec.learning.chain import Known
 
 PROMPTS = [[1, 8], [1, 8, 20, 25, 13]]
-# groups of four rewards; c of section 6 with the vectors of its example
+# a group of four rewards
 REWARDS = torch.tensor([[0.7, 0.3, 0.6, 0.3]])
 ADVANTAGES = [1.259547, -0.979647, 0.699748, -0.979647]
 
@@ -90,46 +90,25 @@ def test_a_group_without_advantage_counts_in_the_mean(made):
 # ------------------------------------------------------------------------------------------------------ rollout
 
 
-def test_what_is_sampled_is_in_the_catalog_with_its_own_probability(made):
-    model, trie, catalog = made
-    draws = np.random.default_rng(0).random((2, 16, 3))
-    drawn = grpo.rollout(model, trie, PROMPTS, draws)
-    assert drawn.items.shape == (2, 16) and drawn.items.min() >= 0
-    assert len(drawn.items.unique()) > 5
-    logprobs = model.branch(PROMPTS, drawn.items, trie)
-    assert torch.allclose(drawn.logprobs, logprobs, atol=2e-6) and not drawn.logprobs.requires_grad
-    assert (drawn.entropy >= 0).all() and (drawn.entropy <= np.log(catalog.K) + 1e-6).all()
-    assert drawn.entropy[..., 0].std(1).max() < 1e-6  # at the root all have the same choice
-
-
 def test_items_are_drawn_as_often_as_the_policy_says(made):
-    model, trie, catalog = made
-    n = 4000
-    drawn = grpo.rollout(model, trie, PROMPTS[:1], np.random.default_rng(1).random((1, n, 3)))
-    with torch.no_grad():
-        everything = model.branch(PROMPTS[:1], torch.arange(len(catalog.codes)).reshape(1, -1), trie)
-    chances = everything[0].sum(1).exp().numpy()
-    assert chances.sum() == pytest.approx(1, abs=1e-5)
-    shares = np.bincount(drawn.items[0].numpy(), minlength=len(chances)) / n
-    assert np.abs(shares - chances).max() < 4 * np.sqrt(chances.max() / n)
-
-
-@pytest.mark.parametrize("branches", [True, False])
-def test_what_is_closed_is_not_sampled_and_the_rest_share_its_probability(made, branches, monkeypatch):
     """Closed: 40 items of the first prompt, among them all below some node of each level; one of the second."""
     model, trie, catalog = made
-    monkeypatch.setattr(model, "branches", branches)
-    lists = [np.lexsort(catalog.codes.T[::-1])[:40], np.array([7])]
-    closed = trie.closed(lists)
-    drawn = grpo.rollout(model, trie, PROMPTS, np.random.default_rng(0).random((2, 200, 3)), closed)
-    for shut, items in zip(lists, drawn.items.numpy(), strict=True):
-        assert not np.isin(items, shut).any()
-    assert torch.allclose(drawn.logprobs, model.branch(PROMPTS, drawn.items, trie, closed), atol=2e-6)
-    for place, shut in enumerate(lists):
-        rest = torch.from_numpy(np.setdiff1d(np.arange(len(catalog.codes)), shut)).reshape(1, -1)
-        chances = model.branch(PROMPTS[place : place + 1], rest, trie, closed[[place]]).sum(2).exp()
-        assert float(chances.sum().detach()) == pytest.approx(1, abs=1e-5)
-    assert not torch.allclose(drawn.logprobs, model.branch(PROMPTS, drawn.items, trie), atol=1e-3)
+    lists, n = [np.lexsort(catalog.codes.T[::-1])[:40], np.array([7])], 1000
+    for closed in (None, trie.closed(lists)):
+        drawn = grpo.rollout(model, trie, PROMPTS, np.random.default_rng(1).random((2, n, 3)), closed)
+        assert (drawn.entropy >= 0).all() and (drawn.entropy <= np.log(catalog.K) + 1e-6).all()
+        assert drawn.entropy[..., 0].std(1).max() < 1e-6  # at the root all have the same choice
+        for place, (prompt, items) in enumerate(zip(PROMPTS, drawn.items.numpy(), strict=True)):
+            open_items = np.arange(len(catalog.codes))
+            if closed is not None:
+                open_items = np.setdiff1d(open_items, lists[place])
+            with torch.no_grad():
+                row = None if closed is None else closed[[place]]
+                chances = model.branch([prompt], open_items[None], trie, row)[0].sum(1).exp().numpy()
+            assert chances.sum() == pytest.approx(1, abs=1e-5)
+            shares = np.bincount(items, minlength=len(catalog.codes)) / n
+            assert shares[open_items].sum() == pytest.approx(1)
+            assert np.abs(shares[open_items] - chances).max() < 4 * np.sqrt(chances.max() / n)
 
 
 def test_a_step_samples_nothing_that_the_user_has_rated(tmp_path, monkeypatch):
