@@ -71,9 +71,7 @@ class ConrecSettings(Settings):
     conrec_gamma: float = flag(0.5, "weight of the window's positives in c and d", least=0)
     conrec_prompts: int = flag(16, "prompts of a step", least=1)
     conrec_group: int = flag(16, "items sampled for a prompt", least=2)
-    conrec_beta: list[float] = flag(
-        [1, 1, 1], "weights of the KL divergence in recent, negatives and both", nargs=3, least=0,
-    )
+    conrec_beta: float = flag(1.0, "weight of the KL divergence", least=0)
     # predictions
     conrec_beams: int = flag(50, "beams of the search for the top 20", least=20)
     conrec_budget: float = flag(0.01, "share of liked items that its filter may remove", least=0, most=1)

@@ -136,8 +136,7 @@ def rated_rows(inter, item, known, rated):
     """(DataFrame user, item, rating, timestamp of one row a pair, notes).  Raises InputError for unusable timestamps.
     """
     table = read_ratings(inter, "\t", STARS, timed=True)
-    how = "if each user's rows lie in order, a column timestamp that numbers them will do"
-    require_timestamps(table, rated, how)
+    require_timestamps(table, rated, "if each user's rows lie in order, a column timestamp that numbers them will do")
     whole = identified(table)
     latest = newest(whole)
     rows = latest[is_complete(latest, None)]
@@ -152,10 +151,8 @@ def rated_rows(inter, item, known, rated):
 
 
 def pick_clock(spans):
-    """(clock, why).  Real days mean nothing where the median user rates everything within the window.
-
-    spans: (U,) seconds between each user's first and last event.
-    """
+    """(clock, why).  Real days mean nothing where the median user rates everything within the window.  spans: (U,)
+    seconds between each user's first and last event."""
     days = np.median(spans) / DAY_SECONDS
     span = f"since the median user's events span {days:.2g} days"
     if days < WINDOW_DAYS:

@@ -129,9 +129,8 @@ def k_means(rows, K, seed):
     return centres, np.bincount(found.labels_, minlength=K).astype(np.float32)
 
 
-def train(vectors, K, seed, epochs):
+def train(x, K, seed, epochs):
     """An RQVAE of vectors (I, d) float32.  On the CPU, where it is the same every time."""
-    x = torch.from_numpy(np.ascontiguousarray(vectors, np.float32))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = RQVAE(x.shape[1], K)
@@ -175,12 +174,8 @@ def free_code(rest, code, codebooks, taken):
         for c in np.argsort(np.square(rest - codebooks[1][b] - codebooks[2]).sum(1), kind="stable"):
             if (int(code[0]), int(b), int(c)) not in taken:
                 return code[0], b, c
-    raise too_small(codebooks.shape[1])
-
-
-def too_small(K):
-    """K of codes_for() never is: there are more pairs of codes below a first one than items."""
-    return InputError(f"--conrec_codes {K}: too small for unique IDs of all items; give a larger one")
+    # never with K of codes_for(): there are more pairs of codes below a first one than items
+    raise InputError(f"--conrec_codes {codebooks.shape[1]}: too small for unique IDs of all items; give a larger one")
 
 
 def codes_for(n_items):
@@ -194,10 +189,8 @@ def make(vectors, K, seed, epochs, folder, *, item_ids, titles):
     vectors: (I, d) float32 unit vectors, centred (item_vectors).  Raises InputError where K is too small for unique
     IDs.
     """
-    if len(vectors) > K**LEVELS:
-        raise too_small(K)
-    model = train(vectors, K, seed, epochs)
     x = torch.from_numpy(np.ascontiguousarray(vectors, np.float32))
+    model = train(x, K, seed, epochs)
     z = model.encoder(x)
     plain, z_q, _ = model.quantise(z)
     codes = unique(plain.numpy(), z.numpy().astype(np.float64), model.codebooks.numpy())

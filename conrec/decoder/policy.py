@@ -4,6 +4,8 @@ Three contexts: "recent", the dislikes of the last days (an empty one shows the 
 "both", all events, with their signs.  Of each the most recent ones, oldest first.
 """
 
+from functools import partial
+
 import numpy as np
 
 from conrec.data.events import DISLIKE, LIKE, signs_of
@@ -21,10 +23,7 @@ USERS_AT_ONCE = 128  # whose items are judged together
 
 
 def find_weights(settings):
-    """The folder of --llm, or None where it is the tiny decoder.  Raises InputError for an encoder.
-
-    settings: ConrecSettings.
-    """
+    """The folder of --llm, or None where it is the tiny decoder.  Raises InputError for an encoder."""
     if settings.llm == "auto":
         return None
     weights = model_folder(settings.llm, settings.data_dir)
@@ -60,19 +59,13 @@ class Policy:
     def draw_template(self, random):
         return int(random.integers(prompts.TEMPLATES if self.backbone.words else 1))
 
-    # ------------------------------------------------------------------------------------------------ one prompt
-
     def sequence(self, user, p, context, template=0, asked=DISLIKE):
         """Tokens of the prompt that asks for the next dislike, or for the next item of another sign."""
-
-        def build(items, signs):
-            return prompts.sequence(items, signs, asked, **self.words, template=template)
-
-        return self.fit(build, user, p, context)
+        return self.fit(partial(prompts.sequence, asked=asked, template=template, **self.words), user, p, context)
 
     def choice(self, user, p, context, options):
         """Tokens of the prompt that asks which of these items the next dislike is."""
-        return self.fit(lambda items, signs: prompts.choice(items, signs, options, **self.words), user, p, context)
+        return self.fit(partial(prompts.choice, options=options, **self.words), user, p, context)
 
     def fit(self, build, user, p, context):
         items, signs = shown_before(self.events, user, p, context, self.shown)
@@ -80,8 +73,6 @@ class Policy:
         tokens, n_left_out = prompts.fitted(build, items, signs, self.backbone.tokens, room)
         self.n_cut += n_left_out > 0
         return tokens
-
-    # --------------------------------------------------------------------------------------------- many prompts
 
     def predict(self, users, positions, context, asked=DISLIKE):
         """(items, log-probabilities), (n, k) int64 and float32: what each user will dislike next, best first.
@@ -93,10 +84,8 @@ class Policy:
             rows.append(self.sequence(user, p, context, asked=asked))
             closed.append(history(self.events, user, p)[0])
         self.n_cut = n_cut + sum(processes.gather(self.n_cut - n_cut))  # all other prompts every process makes itself
-        items, logprobs = beam_search.beams(
-            self.backbone, self.trie, rows, closed, self.n_beams, self.k, self.budget
-        )
-        return whole(items), whole(logprobs)
+        found = beam_search.beams(self.backbone, self.trie, rows, closed, self.n_beams, self.k, self.budget)
+        return tuple(map(whole, found))
 
     def score(self, asked, items):
         """(n, m) float32 log-probabilities of items (n, m) after each prompt; -1 is no item: -inf."""

@@ -63,8 +63,6 @@ class Chain:
         self.contexts = []  # trained so far
         self.rows, self.reports, self.figures = [], {}, []  # of metrics.csv, stage.json and stages.csv
 
-    # -------------------------------------------------------------------------------------------------- training
-
     def run(self):
         for name in self.options.conrec_stages:
             self.train(name)
@@ -113,32 +111,27 @@ class Chain:
         if name == "stream":
             settings["thinned"] = tasks.THINNED
         if name in GRPO:
-            settings |= {"reward": options.conrec_reward, "beta": self.beta(name)}
+            settings |= {"reward": options.conrec_reward, "beta": options.conrec_beta}
             settings |= {"prompts_of_step": options.conrec_prompts, "group": options.conrec_group}
             if options.conrec_reward in ("c", "d"):
                 settings["gamma"] = options.conrec_gamma
         return settings
-
-    def beta(self, name):
-        return self.options.conrec_beta[GRPO.index(name)]
 
     def task(self, name):
         policy, catalog, known, options = self.policy, self.catalog, self.known, self.options
         if name == "translation":
             return tasks.Translation(policy, catalog)
         if name == "alignment":
-            task = tasks.Alignment(policy, catalog)
-            self.log(f"alignment: {task.rule}")
-            return task
+            return tasks.Alignment(policy, catalog, self.log)
         validation = tasks.Validation(policy, known.validation)
+        if name == "stream" and policy.backbone.words:
+            return tasks.StreamInWords(policy, validation)
         if name == "stream":
-            return (tasks.StreamInWords if policy.backbone.words else tasks.Stream)(policy, validation)
+            return tasks.Stream(policy, validation)
         if name == "warmup":
             return tasks.Warmup(policy, known.anchors, validation)
-        wanted, context = reward.targets(policy.events, *known.anchors, known.neighbours), context_of(name)
-        return tasks.Grpo(policy, catalog, context, known.anchors, wanted, validation, options, self.beta(name))
-
-    # ------------------------------------------------------------------------------------------------ evaluation
+        wanted = reward.target_sets(policy.events, *known.anchors, known.neighbours)
+        return tasks.Grpo(policy, catalog, context_of(name), known.anchors, wanted, validation, options)
 
     @property
     def context(self):
@@ -193,8 +186,7 @@ class Chain:
 
     def judge(self):
         """The Stage of odds.csv: of each validation and test event how much rather it follows <dislike> than <like>, as
-        of the beginning of its part.  None where no stage has taught likes.
-        """
+        of the beginning of its part; None without a stream."""
         if not self.knows_likes:
             return None
 
@@ -211,9 +203,7 @@ class Chain:
         return self.make("judge", {}, FILTER_VERSION, doing, write)
 
     def recommend(self):
-        """The Stage of per_user.csv: likes and dislikes among what the last stage's weights recommend after <like>.
-
-        None where no stage has taught likes.
+        """The Stage of per_user.csv: likes and dislikes among what is recommended after <like>; None without a stream.
         """
         if not self.knows_likes:
             return None

@@ -10,8 +10,6 @@ B prompts, G items sampled for each, 3 tokens an item.  The trie is part of the 
 among the children of a node that lead to an item the user has not rated, so nothing else is sampled.
 """
 
-from typing import NamedTuple
-
 import torch
 
 from conrec.data.trie import LEVELS
@@ -21,14 +19,10 @@ EPSILON = 1e-4  # beside a group's standard deviation
 SAME = 1e-6  # a standard deviation below this: all rewards of the group are the same
 
 
-class Rollout(NamedTuple):
-    items: torch.Tensor  # (B, G) int64, sampled with replacement at temperature 1
-    entropy: torch.Tensor  # (B, G, 3) float32, nats, of the choice that was made at each token
-
-
 @torch.no_grad()
 def rollout(backbone, trie, prompts, draws, closed=None):
-    """A Rollout of G items for each prompt.
+    """G items for each prompt, sampled with replacement at temperature 1, (B, G) int64, and the entropy of the choice
+    that was made at each token, (B, G, 3) float32, in nats.
 
     draws: (B, G, 3) float64 uniform in [0, 1): a token is the first whose running sum of probabilities passes its draw,
     so that the samples depend on neither the batch nor the number of processes.  closed: of Trie.closed.
@@ -46,7 +40,7 @@ def rollout(backbone, trie, prompts, draws, closed=None):
         if level < LEVELS - 1:
             logprobs = reading.extend(trie, codes, nodes, columns)
     items = torch.from_numpy(trie.item).to(trie.device)[nodes]
-    return Rollout(items, torch.stack(entropy, 2))
+    return items, torch.stack(entropy, 2)
 
 
 def sampled(logprobs, draws):

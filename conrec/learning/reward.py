@@ -2,7 +2,6 @@
 
     swing         train negatives -> neighbours of each item
     target_sets   instances -> negatives of the window with their neighbours, positives of the window
-    targets       the same as padded tensors
     rewards       sampled items -> r, n, p
 
 With sim(x, y) = E(x) . E(y), an output o has
@@ -18,7 +17,6 @@ from scipy.sparse import csr_matrix
 
 from conrec.data.events import POSITIVE
 from conrec.data.instances import history, window
-from conrec.decoder.policy import padded
 
 A1, THETA, ABOVE = 15, 0.3, 5  # of Swing: smoothing and power of a user's weight; users that a pair must exceed
 NEIGHBOURS = 3  # of each of the window's negatives, by Swing
@@ -26,21 +24,10 @@ NEAR = 0.6  # of kinds b and d: what is not above it counts as 0
 SHARED_CODES = (0.0, 0.01, 0.1, 1.0)  # of kind e: worth of 0, 1, 2, 3 leading codes in common with a target
 
 
-class Targets(NamedTuple):
-    """Of m instances.  Rows of gts and fps are padded with -1."""
-
-    next: torch.Tensor  # (m, 1) int64: the next negative
-    gts: torch.Tensor  # (m, T) int64: the window's negatives and their neighbours
-    fps: torch.Tensor  # (m, F) int64: the window's positives
-
-
 class Rewards(NamedTuple):
     r: torch.Tensor  # (P, G) the reward
     n: torch.Tensor  # (P, G) nearness to the targets
     p: torch.Tensor  # (P, G) nearness to future positives, 0 without any
-
-
-# ------------------------------------------------------------------------------------------- Swing
 
 
 def swing(negatives, above=ABOVE):
@@ -87,9 +74,6 @@ def swing_values(negatives, above=ABOVE):
     return csr_matrix((total[i, j], (kept[i], kept[j])), (x.shape[1], x.shape[1]))
 
 
-# ----------------------------------------------------------------------------------------- targets
-
-
 def target_sets(events, users, positions, neighbours):
     """(gts, fps): two lists of n arrays, for the instances (users, positions).
 
@@ -111,19 +95,10 @@ def target_sets(events, users, positions, neighbours):
     return gts, fps
 
 
-def targets(events, users, positions, neighbours):
-    """target_sets of the instances (users, positions) as Targets."""
-    gts, fps = (torch.from_numpy(padded(sets)) for sets in target_sets(events, users, positions, neighbours))
-    return Targets(gts[:, :1], gts, fps)
-
-
-# ----------------------------------------------------------------------------------------- rewards
-
-
 def rewards(sampled, gts, fps, E, kind="c", gamma=0.5, codes=None):
     """Rewards of items sampled (P, G) int64 for P prompts with target sets gts (P, T), fps (P, F), padded with -1.
 
-    E: (I, d) unit vectors.  kind: --conrec_reward; for "next" gts is Targets.next.  codes: (I, 3), for kind "e" only.
+    E: (I, d) unit vectors.  kind: --conrec_reward; for "next" gts are the next negatives.  codes: (I, 3), for "e" only.
     """
     n, p = nearest(sampled, gts, E), nearest(sampled, fps, E)  # (P, G)
     p = p.where((fps >= 0).any(1, keepdim=True), 0)

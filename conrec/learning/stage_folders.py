@@ -7,12 +7,13 @@ kind of device and version of its code.  Runs that begin alike share the folders
 finished once it has done.json, written last, with the SHA-256 of each file.  Deleting a folder is always safe.
 """
 
-import csv
 import hashlib
 import json
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
+
+import pandas as pd
 
 from machine import processes
 from utils import InputError, is_first, locked, read_json, sha256, write_atomically, write_json
@@ -87,8 +88,6 @@ def is_finished(folder):
     return True
 
 
-# ------------------------------------------------------------------------------------------------ metrics.csv
-
 COLUMNS = (  # of metrics.csv; a cell is empty where a stage has no such figure
     "stage", "step", "loss", "reward", "n", "p", "zero_std", "distinct", "kl", "entropy", "fhr@20", "frecall@20",
     "confirm", "seconds",
@@ -96,16 +95,10 @@ COLUMNS = (  # of metrics.csv; a cell is empty where a stage has no such figure
 
 
 def write_rows(path, rows):
-    def write(temporary):
-        with open(temporary, "w", newline="", encoding="utf-8") as f:
-            writer = csv.DictWriter(f, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-
-    write_atomically(path, write)
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    write_atomically(path, lambda temporary: table.to_csv(temporary, index=False, lineterminator="\n"))
 
 
 def read_rows(path):
     """The rows of a metrics.csv, cells as written."""
-    with open(path, newline="", encoding="utf-8") as f:
-        return list(csv.DictReader(f))
+    return pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")

@@ -31,6 +31,8 @@ from utils import InputError, is_first, write_json
 
 WEIGHT_DECAY, CLIP, WARM = 0.05, 1.0, 0.01  # AdamW; gradient norm; share of the steps in which the rate rises
 
+KEPT = ("step", "rows", "sums", "best_step", "best_score", "best", "waited", "ended")  # of a Loop, in last.pt
+
 
 class Plan(NamedTuple):
     """What a stage does."""
@@ -66,8 +68,6 @@ class Loop:
     def rng(self):
         return np.random.default_rng([self.plan.seed, self.plan.number, self.step])
 
-    # ------------------------------------------------------------------------------------------------- one step
-
     def take_step(self):
         """False where the loss or the gradient is no number: then no weight has moved."""
         examples = self.task.batch(self.rng())
@@ -99,8 +99,6 @@ class Loop:
         processes.add_gradients(self.weights)
         return processes.sums(figures)
 
-    # ------------------------------------------------------------------------------------ once in a while: a row
-
     def note(self):
         """Validate, add a row of metrics.csv, and keep the weights where none were better."""
         self.model.model.eval()
@@ -119,13 +117,10 @@ class Loop:
         if self.task.patience is not None and self.waited >= self.task.patience:
             self.ended = f"no better in {self.waited} validations"
 
-    # --------------------------------------------------------------------------------------------------- last.pt
-
     def save(self, path):
         began = time.perf_counter()
-        names = ("step", "rows", "sums", "best_step", "best_score", "best", "waited", "ended", "seconds")
-        state = {name: getattr(self, name) for name in names}
-        state |= {"model": self.model.state(), "optimizer": self.optimizer.state_dict()}
+        state = {name: getattr(self, name) for name in KEPT}
+        state |= {"model": self.model.state(), "optimizer": self.optimizer.state_dict(), "seconds": self.seconds}
         checkpoint.save(path, state)
         self.saved = time.perf_counter()
         self.saving_took = self.saved - began
@@ -134,10 +129,11 @@ class Loop:
         """Raises InputError for a file that is not whole, or not of this stage."""
         try:
             state = torch.load(path, weights_only=True, map_location="cpu")
-            self.model.restore(state.pop("model"))
-            self.optimizer.load_state_dict(state.pop("optimizer"))
-            self.earlier_seconds = state.pop("seconds")
-            vars(self).update(state)
+            self.model.restore(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.earlier_seconds = state["seconds"]
+            for name in KEPT:
+                setattr(self, name, state[name])
         except checkpoint.BROKEN as error:
             if hardware.out_of_memory(error):
                 raise
@@ -184,7 +180,7 @@ def train(model, task, plan, folder, log=print):
             if loop.step % task.every == 0 or loop.step == plan.steps:
                 loop.note()
             bar.update()
-            bar.set_postfix_str(live(loop), refresh=False)
+            bar.set_postfix_str(f"best in {loop.best_step}", refresh=False)
             loop.save_if_due(path, signals)
         loop.save_if_due(path, signals)  # of a stage that was saved at its end, too
     return leave(loop, folder, log)
@@ -213,10 +209,7 @@ def leave(loop, folder, log):
 
 
 def is_confirmed(loop):
-    """Whether the best step beats the first in those users, too, by whom it was not chosen.
-
-    So it is where no users are kept for that, and of the first step itself.
-    """
+    """Whether the best step beats the first in those users, too, by whom it was not chosen, if there are any."""
     confirm = {row["step"]: row.get("confirm", math.nan) for row in loop.rows}
     return loop.best_step == 0 or math.isnan(confirm[0]) or confirm[loop.best_step] > confirm[0]
 
@@ -225,10 +218,3 @@ def schedule(step, steps):
     """Share of the highest rate: a rise over the first hundredth, then a cosine down to 0."""
     rise = max(1, round(WARM * steps))
     return min(1, (step + 1) / rise) * (1 + math.cos(math.pi * step / steps)) / 2
-
-
-def live(loop):
-    """What the progress bar shows beside the steps."""
-    row = loop.rows[-1]
-    words = [f"{name} {row[name]:.4f}" for name in ("loss", "reward", "fhr@20") if name in row]
-    return ", ".join([*words, f"best in {loop.best_step}"])

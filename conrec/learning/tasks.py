@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from conrec.data.events import DISLIKE, signs_of
 from conrec.data.instances import by_user, history, matrix
 from conrec.decoder import prompts
+from conrec.decoder.policy import padded
 from conrec.learning import grpo, reward
 from conrec.results import metrics
 from preparation.rules import TRAIN
@@ -81,9 +82,9 @@ class Translation(Supervised):
 class Alignment(Supervised):
     """A dislike of a topic that the user dislikes often, among things that the user likes."""
 
-    def __init__(self, policy, catalog):
+    def __init__(self, policy, catalog, log=print):
         super().__init__(policy)
-        self.pairs, self.rule = alignment_pairs(policy.events, catalog.codes)
+        self.pairs = alignment_pairs(policy.events, catalog.codes, log)
         self.liked = matrix(policy.events, "positive")
 
     def batch(self, random):
@@ -101,8 +102,8 @@ class Alignment(Supervised):
         return examples
 
 
-def alignment_pairs(events, codes):
-    """((n, 2) users and items, rule in words): train negatives whose topic, the first code, the user dislikes often."""
+def alignment_pairs(events, codes, log):
+    """(n, 2) users and items: train negatives whose topic, the first code, the user dislikes often."""
     negatives, liked = matrix(events, "negative").tocoo(), matrix(events, "positive")
     users, items = negatives.row.astype(np.int64), negatives.col.astype(np.int64)
     K = int(codes.max()) + 1
@@ -113,7 +114,8 @@ def alignment_pairs(events, codes):
     kept = (often >= least) & asks
     if not kept.any():
         least, kept = 1, asks
-    return np.stack((users, items), 1)[kept], f"{kept.sum()} dislikes of a topic disliked at least {least} times"
+    log(f"alignment: {kept.sum()} dislikes of a topic disliked at least {least} times")
+    return np.stack((users, items), 1)[kept]
 
 
 class Predicting(Supervised):
@@ -261,23 +263,22 @@ class Grpo:
 
     every, patience, dropout = 50, None, False
 
-    def __init__(self, policy, catalog, context, anchors, targets, validation, options, beta):
-        """anchors, targets: (users, positions) and reward.Targets of the same instances.  beta: weight of the KL."""
+    def __init__(self, policy, catalog, context, anchors, targets, validation, options):
+        """anchors: (users, positions) of the train instances.  targets: their reward.target_sets."""
         self.policy, self.backbone, self.context, self.validation = policy, policy.backbone, context, validation
-        device = self.backbone.device
+        self.options, device = options, self.backbone.device
         self.users, self.positions = anchors
-        gts = targets.next if options.conrec_reward == "next" else targets.gts
-        self.gts, self.fps = gts.to(device), targets.fps.to(device)
+        self.gts, self.fps = (torch.from_numpy(padded(sets)).to(device) for sets in targets)
+        if options.conrec_reward == "next":
+            self.gts = self.gts[:, :1]
         self.E = torch.from_numpy(catalog.E).to(device)
-        self.codes = torch.from_numpy(catalog.codes).to(device)
-        self.kind, self.gamma, self.beta = options.conrec_reward, options.conrec_gamma, beta
-        self.n_prompts, self.group = options.conrec_prompts, options.conrec_group
         self.backbone.keep_reference()
 
     def batch(self, random):
-        examples = []
-        for row in random.choice(len(self.users), min(self.n_prompts, len(self.users)), replace=False):
-            template, draws = self.policy.draw_template(random), random.random((self.group, 3))
+        examples, n_prompts = [], min(self.options.conrec_prompts, len(self.users))
+        for row in random.choice(len(self.users), n_prompts, replace=False):
+            template = self.policy.draw_template(random)
+            draws = random.random((self.options.conrec_group, 3))
             prompt = self.policy.sequence(self.users[row], self.positions[row], self.context, template)
             examples.append((prompt, row, draws))
         return examples
@@ -286,28 +287,26 @@ class Grpo:
         return 1
 
     def size(self, example):
-        return len(example[0]) + 3 * self.group
+        return len(example[0]) + 3 * self.options.conrec_group
 
     def loss(self, examples):
-        asked, rows, draws = zip(*examples, strict=True)
-        asked, rows, trie = list(asked), np.array(rows), self.policy.trie
+        asked, rows, draws = map(list, zip(*examples, strict=True))
+        trie, kind, gamma = self.policy.trie, self.options.conrec_reward, self.options.conrec_gamma
         moments = zip(self.users[rows], self.positions[rows], strict=True)
         closed = trie.closed([history(self.policy.events, user, p)[0] for user, p in moments])  # (B, N)
-        rows = torch.from_numpy(rows).to(self.backbone.device)
         with torch.no_grad():
-            sampled = grpo.rollout(self.backbone, trie, asked, torch.from_numpy(np.stack(draws)), closed)
-            worth = reward.rewards(
-                sampled.items, self.gts[rows], self.fps[rows], self.E, self.kind, self.gamma, self.codes
-            )  # each (B, G)
+            items, entropy = grpo.rollout(self.backbone, trie, asked, np.stack(draws), closed)
+            gts, fps, codes = self.gts[rows], self.fps[rows], self.backbone.codes
+            worth = reward.rewards(items, gts, fps, self.E, kind, gamma, codes)  # each (B, G)
             advantages, same = grpo.advantages(worth.r)
             with self.backbone.reference():
-                reference = self.backbone.branch(asked, sampled.items, trie, closed)  # (B, G, 3)
-        logprobs = self.backbone.branch(asked, sampled.items, trie, closed)  # (B, G, 3)
-        loss, kl = grpo.loss(logprobs, reference, advantages, self.beta)
+                reference = self.backbone.branch(asked, items, trie, closed)  # (B, G, 3)
+        logprobs = self.backbone.branch(asked, items, trie, closed)  # (B, G, 3)
+        loss, kl = grpo.loss(logprobs, reference, advantages, self.options.conrec_beta)
         figures = {"reward": worth.r, "n": worth.n, "p": worth.p}
-        figures |= {"zero_std": same, "kl": kl, "entropy": sampled.entropy}
+        figures |= {"zero_std": same, "kl": kl, "entropy": entropy}
         figures = {name: value.float().mean().item() for name, value in figures.items()}
-        return loss, figures | {"distinct": float(np.mean([len(items.unique()) for items in sampled.items]))}
+        return loss, figures | {"distinct": float(np.mean([len(group.unique()) for group in items]))}
 
     def validate(self):
         return self.validation.by_halves(self.context)

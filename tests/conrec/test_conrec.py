@@ -344,7 +344,7 @@ def test_a_flag_that_would_change_nothing_is_refused(words, message):
         command_line.parse(["--dataset", "x", "--model", "CoNRec", *words.split()])
 
 
-@pytest.mark.parametrize("words", ["--conrec_beta .1 .2", "--conrec_sft_steps 1 2 3", "--conrec_stages x"])
+@pytest.mark.parametrize("words", ["--conrec_rates .1", "--conrec_sft_steps 1 2 3", "--conrec_stages x"])
 def test_lists_of_another_length_are_refused(words, capsys):
     with pytest.raises(SystemExit):
         command_line.parse(["--dataset", "x", "--model", "CoNRec", *words.split()])
@@ -377,7 +377,7 @@ DIFFERENT = """
 --conrec_gamma 0.9
 --conrec_prompts 5
 --conrec_group 5
---conrec_beta .02 .04 .5
+--conrec_beta .5
 --conrec_beams 60
 --conrec_budget 0.3
 """

@@ -120,7 +120,7 @@ CASES_OF_DISLIKES = {
     "stages in another order": Case(
         r"must keep the order translation", f"{P} --conrec_stages warmup alignment", planted
     ),
-    "one beta": Case(r"--conrec_beta: expected 3 arguments", f"{P} --conrec_beta 1", planted),
+    "one rate": Case(r"--conrec_rates: expected 2 arguments", f"{P} --conrec_rates 1", planted),
     "dislikes of a refined split": Case(
         r"--dataset_augment: CoNRec has no use", f"{P} --dataset_augment augment", planted
     ),

@@ -17,7 +17,7 @@ from conrec.learning.chain import Known
 from machine import processes
 from utils import is_first
 
-OPTIONS = SimpleNamespace(conrec_reward="c", conrec_gamma=0.5, conrec_prompts=5, conrec_group=4)
+OPTIONS = SimpleNamespace(conrec_reward="c", conrec_gamma=0.5, conrec_prompts=5, conrec_group=4, conrec_beta=0.1)
 
 
 def results(world):
@@ -28,10 +28,10 @@ def results(world):
     events, _ = read(Path(world))
     backbone, trie, catalog = conrec_models.tiny(conrec_models.catalog(events.n_items))
     policy, known = Policy(events, backbone, trie, shown=(5, 5), n_beams=20, budget=400), Known(events)
-    targets = reward.targets(events, *known.anchors, known.neighbours)
+    targets = reward.target_sets(events, *known.anchors, known.neighbours)
     by_name = {
         "warmup": tasks.Warmup(policy, known.anchors, None),
-        "grpo": tasks.Grpo(policy, catalog, "both", known.anchors, targets, None, OPTIONS, beta=0.1),
+        "grpo": tasks.Grpo(policy, catalog, "both", known.anchors, targets, None, OPTIONS),
     }
     found = {}
     for number, (name, task) in enumerate(by_name.items()):

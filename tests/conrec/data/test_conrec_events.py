@@ -20,7 +20,8 @@ from conrec.data.instances import (
     top_items,
     window,
 )
-from conrec.learning.reward import swing, swing_values, targets
+from conrec.decoder.policy import padded
+from conrec.learning.reward import swing, swing_values, target_sets
 from conrec.results import closed_forms
 from preparation.files import STARS, read_items, read_ratings
 from preparation.rules import TRAIN, split
@@ -142,8 +143,8 @@ def test_what_cannot_be_put_in_order_is_refused(tmp_path, files, negative, messa
 def test_an_instance_is_a_negative_with_one_before_it(events, number, part):
     by_hand, firsts = [], {}
     for user in range(events.n_users):
-        _, *later = np.flatnonzero((events.users == user) & (events.ratings <= 2))
-        for row in later:
+        negatives = np.flatnonzero((events.users == user) & (events.ratings <= 2))
+        for row in negatives[1:]:
             if events.parts[row] == number:
                 by_hand.append((user, events.positions[row]))
                 firsts.setdefault(user, events.positions[row])
@@ -265,8 +266,8 @@ def fitted_bytes(events):
     fitted = closed_forms.Fitted(events)
     users, positions = instances(events, "train", every=True)
     values = swing_values(negatives, above=1)
-    found = dict(zip(("next", "gts", "fps"), targets(events, users, positions, swing(negatives, above=1)), strict=True))
-    found = {name: tensor.numpy() for name, tensor in found.items()}
+    gts, fps = target_sets(events, users, positions, swing(negatives, above=1))
+    found = {"gts": padded(gts), "fps": padded(fps)}
     found |= {"users": users, "positions": positions, "swing": values.toarray()}
     found |= dict(zip(("long users", "long items"), long_tails(events), strict=True))
     names = "count count_negatives mean_stars ease_negatives ease_positives ease_all users_inverse cosine_negatives "

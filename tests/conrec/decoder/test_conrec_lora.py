@@ -107,8 +107,8 @@ def test_it_decodes_samples_and_learns_from_rewards(made):
     model, trie, _ = made
     items, _ = beam_search.beams(model, trie, asked(model), [[1, 2], [3, 4, 5]], n_beams=60, n_items=20)
     assert all(len(set(row.tolist())) == 20 for row in items)
-    drawn = grpo.rollout(model, trie, asked(model), np.random.default_rng(0).random((2, 4, 3)))
-    logprobs = model.branch(asked(model), drawn.items, trie)
+    items, _ = grpo.rollout(model, trie, asked(model), np.random.default_rng(0).random((2, 4, 3)))
+    logprobs = model.branch(asked(model), items, trie)
     rewards = torch.arange(8.0).reshape(2, 4)
     grpo.loss(logprobs, logprobs.detach(), grpo.advantages(rewards)[0], 0.1)[0].backward()
     assert all(weight.grad is not None for weight in model.trainable().values())

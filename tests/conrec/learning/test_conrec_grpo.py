@@ -95,10 +95,10 @@ def test_items_are_drawn_as_often_as_the_policy_says(made):
     model, trie, catalog = made
     lists, n = [np.lexsort(catalog.codes.T[::-1])[:40], np.array([7])], 1000
     for closed in (None, trie.closed(lists)):
-        drawn = grpo.rollout(model, trie, PROMPTS, np.random.default_rng(1).random((2, n, 3)), closed)
-        assert (drawn.entropy >= 0).all() and (drawn.entropy <= np.log(catalog.K) + 1e-6).all()
-        assert drawn.entropy[..., 0].std(1).max() < 1e-6  # at the root all have the same choice
-        for place, (prompt, items) in enumerate(zip(PROMPTS, drawn.items.numpy(), strict=True)):
+        drawn, entropy = grpo.rollout(model, trie, PROMPTS, np.random.default_rng(1).random((2, n, 3)), closed)
+        assert (entropy >= 0).all() and (entropy <= np.log(catalog.K) + 1e-6).all()
+        assert entropy[..., 0].std(1).max() < 1e-6  # at the root all have the same choice
+        for place, (prompt, items) in enumerate(zip(PROMPTS, drawn.numpy(), strict=True)):
             open_items = np.arange(len(catalog.codes))
             if closed is not None:
                 open_items = np.setdiff1d(open_items, lists[place])
@@ -115,16 +115,16 @@ def test_a_step_samples_nothing_that_the_user_has_rated(tmp_path, monkeypatch):
     events, _ = read(synthetic.write_planted(tmp_path, n_users=20, n_items=80, n_events=40))
     model, trie, catalog = conrec_models.tiny(conrec_models.catalog(events.n_items))
     policy, known = Policy(events, model, trie, shown=(5, 5), n_beams=20), Known(events)
-    options = SimpleNamespace(conrec_reward="c", conrec_gamma=0.5, conrec_prompts=20, conrec_group=16)
-    targets = reward.targets(events, *known.anchors, known.neighbours)
-    task = tasks.Grpo(policy, catalog, "both", known.anchors, targets, None, options, beta=0.1)
+    options = SimpleNamespace(conrec_reward="c", conrec_gamma=0.5, conrec_prompts=20, conrec_group=16, conrec_beta=0.1)
+    targets = reward.target_sets(events, *known.anchors, known.neighbours)
+    task = tasks.Grpo(policy, catalog, "both", known.anchors, targets, None, options)
     drawn, rollout, scored, branch = [], grpo.rollout, [], model.branch
     monkeypatch.setattr(grpo, "rollout", lambda *given: drawn.append(rollout(*given)) or drawn[-1])
     monkeypatch.setattr(model, "branch", lambda *given: scored.append(given[3]) or branch(*given))
     examples = task.batch(np.random.default_rng(0))
     task.loss(examples)
     rated = [history(events, known.anchors[0][row], known.anchors[1][row])[0] for _, row, _ in examples]
-    for items, seen in zip(drawn[0].items.numpy(), rated, strict=True):
+    for items, seen in zip(drawn[0][0].numpy(), rated, strict=True):
         assert len(seen) and not np.isin(items, seen).any()
     assert len(scored) == 2  # the reference and the policy in training are masked alike
     assert all(torch.equal(closed, trie.closed(rated)) for closed in scored)
@@ -139,9 +139,9 @@ def test_a_token_is_where_the_running_sum_passes_the_draw():
 def test_samples_do_not_depend_on_the_batch(made):
     model, trie, _ = made
     draws = np.random.default_rng(3).random((2, 8, 3))
-    together = grpo.rollout(model, trie, PROMPTS, draws).items
+    together, _ = grpo.rollout(model, trie, PROMPTS, draws)
     for place, prompt in enumerate(PROMPTS):
-        assert torch.equal(grpo.rollout(model, trie, [prompt], draws[[place]]).items[0], together[place])
+        assert torch.equal(grpo.rollout(model, trie, [prompt], draws[[place]])[0][0], together[place])
 
 
 def test_a_bandit_learns_its_best_item():
@@ -161,11 +161,11 @@ def test_a_bandit_learns_its_best_item():
     assert chance() < 0.1
     for step in range(40):
         draws = np.random.default_rng([0, step]).random((1, 16, 3))
-        drawn = grpo.rollout(model, trie, PROMPTS[:1], draws)
+        items, _ = grpo.rollout(model, trie, PROMPTS[:1], draws)
         with model.reference():
-            reference = model.branch(PROMPTS[:1], drawn.items, trie)
-        logprobs = model.branch(PROMPTS[:1], drawn.items, trie)
-        loss, _ = grpo.loss(logprobs, reference, grpo.advantages(worth[drawn.items])[0], 0.001)
+            reference = model.branch(PROMPTS[:1], items, trie)
+        logprobs = model.branch(PROMPTS[:1], items, trie)
+        loss, _ = grpo.loss(logprobs, reference, grpo.advantages(worth[items])[0], 0.001)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
