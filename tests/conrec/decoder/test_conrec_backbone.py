@@ -47,14 +47,6 @@ def test_branches_are_plain_rows_in_values_and_gradients(model, made):
         assert (found[name] - expected[name]).norm() < 1e-5 * expected[name].norm(), name
 
 
-def test_other_prompts_and_continuations_change_nothing(model, trie):
-    together = model.branch(PROMPTS, ITEMS, trie)
-    for place, prompt in enumerate(PROMPTS):
-        for column in range(ITEMS.shape[1]):
-            alone = model.branch([prompt], ITEMS[place, column].reshape(1, 1), trie)
-            assert torch.allclose(alone[0, 0], together[place, column], atol=2e-6)
-
-
 def test_continuations_can_share_a_parent_and_leave_out_others(model, made):
     """As beams do: columns 0 and 2 grow out of column 1, column 1 out of column 0."""
     _, trie, catalog = made
@@ -151,10 +143,3 @@ def test_weights_of_another_catalog_are_refused(model, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(InputError, match=r"model\.safetensors: cannot be read"):
         model.read_weights(tmp_path)
-
-
-def test_dropout_only_where_it_is_turned_on(model):
-    model.model.eval()
-    assert torch.equal(model.logits(PROMPTS), model.logits(PROMPTS))
-    model.model.train()
-    assert not torch.equal(model.logits(PROMPTS), model.logits(PROMPTS))

@@ -23,9 +23,9 @@ def tied(request):
     return request.param
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["base", "chat"])
-def folder(request, tied, tmp_path_factory):
-    return conrec_models.write_llm(tmp_path_factory.mktemp("llm"), tied, chat=request.param)
+@pytest.fixture(scope="module")
+def folder(tied, tmp_path_factory):
+    return conrec_models.write_llm(tmp_path_factory.mktemp("llm"), tied, chat=tied)
 
 
 @pytest.fixture

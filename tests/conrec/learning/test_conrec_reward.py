@@ -97,24 +97,23 @@ SAMPLED, GTS, FPS = torch.tensor([[0, 1, 2, 3]]), torch.tensor([[0, 2]]), torch.
 
 
 @pytest.mark.parametrize(
-    "kind, expected",
-    [("a", [1, 0.8, 1, 0]), ("b", [1, 0.8, 1, 0]), ("c", [0.7, 0.3, 0.6, 0.3]), ("d", [1, 0.3, 0.6, 0])],
-)
-def test_golden_values_of_the_reward(kind, expected):
-    found = rewards(SAMPLED, GTS, FPS, E, kind, 0.5)
-    assert found.n[0].tolist() == pytest.approx([1, 0.8, 1, 0], abs=1e-6)
+    "kind, gts, expected",
+    [
+        ("a", GTS, [1, 0.8, 1, 0]), ("b", GTS, [1, 0.8, 1, 0]), ("c", GTS, [0.7, 0.3, 0.6, 0.3]),
+        ("d", GTS, [1, 0.3, 0.6, 0]), ("next", GTS[:, :1], [1, 0.6, 0, -1]),
+        ("b", torch.tensor([[1]]), [0, 1, 0.8, 0]),  # nearness of .6, at the threshold, does not count
+    ],
+)  # fmt: skip
+def test_golden_values_of_the_reward(kind, gts, expected):
+    found = rewards(SAMPLED, gts, FPS, E, kind, 0.5)
     assert found.p[0].tolist() == pytest.approx([0.6, 1, 0.8, -0.6], abs=1e-6)
     assert found.r[0].tolist() == pytest.approx(expected, abs=1e-6)
 
 
-def test_nearness_at_the_threshold_does_not_count():
-    found = rewards(SAMPLED, torch.tensor([[1]]), FPS, E, "b")  # sims .6, 1, .8, -.6
-    assert found.r[0].tolist() == pytest.approx([0, 1, 0.8, 0], abs=1e-6)
-
-
-def test_the_next_negative_alone():
-    found = rewards(SAMPLED, GTS[:, :1], FPS, E, "next")
-    assert found.r[0].tolist() == pytest.approx([1, 0.6, 0, -1], abs=1e-6)
+def test_without_future_positives_there_is_no_penalty():
+    found = rewards(SAMPLED, GTS, torch.tensor([[-1, -1]]), E, "c", 0.5)
+    assert found.p[0].tolist() == [0, 0, 0, 0] and torch.equal(found.r, found.n)
+    assert found.n[0].tolist() == pytest.approx([1, 0.8, 1, 0], abs=1e-6)
 
 
 def test_leading_codes_in_common():
@@ -150,8 +149,3 @@ def test_laws_of_the_reward():
     for row, column in ((0, 0), (5, 4)):
         sims = [float(vectors[sampled[row, column]] @ vectors[item]) for item in gts[row]]
         assert float(nearest(sampled, gts, vectors)[row, column]) == pytest.approx(max(sims), abs=1e-6)
-
-
-def test_without_future_positives_there_is_no_penalty():
-    found = rewards(SAMPLED, GTS, torch.tensor([[-1, -1]]), E, "c", 0.5)
-    assert found.p[0].tolist() == [0, 0, 0, 0] and torch.equal(found.r, found.n)
