@@ -133,10 +133,13 @@ def titled_items(raw, item, rated):
 
 
 def rated_rows(inter, item, known, rated):
-    """(DataFrame user, item, rating, timestamp of one row a pair, notes).  Raises InputError for unusable timestamps.
+    """(DataFrame user, item, rating, timestamp of one row a pair, notes for the log).
+
+    Raises InputError for unusable timestamps.
     """
     table = read_ratings(inter, "\t", STARS, timed=True)
-    require_timestamps(table, rated, "if each user's rows lie in order, a column timestamp that numbers them will do")
+    cure = "if each user's rows lie in order, a column timestamp that numbers them will do"
+    require_timestamps(table, rated, cure)
     whole = identified(table)
     latest = newest(whole)
     rows = latest[is_complete(latest, None)]
@@ -151,8 +154,10 @@ def rated_rows(inter, item, known, rated):
 
 
 def pick_clock(spans):
-    """(clock, why).  Real days mean nothing where the median user rates everything within the window.  spans: (U,)
-    seconds between each user's first and last event."""
+    """(clock, why).  spans: (U,) seconds between each user's first and last event.
+
+    Real days mean nothing where the median user rates everything within the window.
+    """
     days = np.median(spans) / DAY_SECONDS
     span = f"since the median user's events span {days:.2g} days"
     if days < WINDOW_DAYS:
@@ -178,11 +183,11 @@ def describe(events):
     have_none = (np.bincount(users, minlength=events.n_users) == 0).sum()
     none_in_train = (np.bincount(users[parts == TRAIN], minlength=events.n_users) == 0).sum()
     return [
-        f"events: {events.n_users} users, {events.n_items} items; train, validation, test {counts(events.parts)}, of "
-        f"which negative {counts(parts)}",
+        f"events: {events.n_users} users, {events.n_items} items; train, validation, test "
+        f"{counts(events.parts)}, of which negative {counts(parts)}",
         f"events: {have_none} users have no negative, {none_in_train} none in train",
-        f"events: {same_time_as_before(events):.1%} of the negatives share a time with an earlier negative of the same "
-        "user: their order means nothing",
+        f"events: {same_time_as_before(events):.1%} of the negatives share a time with an earlier "
+        "negative of the same user: their order means nothing",
     ]
 
 

@@ -1,8 +1,9 @@
 """What the semantic IDs are made of: a unit vector for each item of the catalog.
 
-It says what the item's text tells, or the user's own vector, and beside that which items are rated near this one.
-IDs of texts alone put films together that read alike; users go from film to film in other ways.  So that codes tell of
-both is the idea of LETTER (Wang et al., 2024, arXiv 2405.07314); the way here is the older one of word vectors.
+It tells what the item's text says (or is the user's own), and which items are rated near this one.
+IDs of texts alone put films together that read alike; users go from film to film in other ways.
+That codes should tell of both is the idea of LETTER (Wang et al., 2024, arXiv 2405.07314); the way
+here is the older one of word vectors.
 """
 
 import zipfile
@@ -24,12 +25,12 @@ NEIGHBOURS_VERSION = 1  # raise it when the same events would give other vectors
 class ItemVectors:
     """.settings: what the vectors depend on.
 
-    Beside the vector of an item's text, or of the user's own, stands one of its neighbours, unless --conrec_ids says
-    otherwise.  Both have length 1: they weigh alike.
+    Beside the vector of an item's text, or the user's own, stands one of its neighbours, unless
+    --conrec_ids says otherwise.  Both have length 1: they weigh alike.
     """
 
     def __init__(self, texts, events, options):
-        """texts: (I,) what an encoder reads.  Raises InputError for what makes no vectors; nothing is encoded yet."""
+        """texts: (I,) what an encoder reads, later.  Raises InputError for what makes no vectors."""
         self.texts, self.events, self.own = texts, events, None
         self.with_neighbours = options.conrec_ids == "both"
         if options.conrec_embeddings:
@@ -75,7 +76,8 @@ def read_vectors(path, item_ids):
     row_of = {item: row for row, item in enumerate(ids)}
     missing = [item for item in item_ids if str(item) not in row_of]
     if missing:
-        raise InputError(f"{flag}: has no vector for {len(missing)} of the {len(item_ids)} items, such as {missing[0]}")
+        few = f"{len(missing)} of the {len(item_ids)} items, such as {missing[0]}"
+        raise InputError(f"{flag}: has no vector for {few}")
     found = vectors[[row_of[str(item)] for item in item_ids]]
     bad = ~np.isfinite(found).all(1)
     if bad.any():

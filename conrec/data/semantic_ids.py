@@ -175,7 +175,8 @@ def free_code(rest, code, codebooks, taken):
             if (int(code[0]), int(b), int(c)) not in taken:
                 return code[0], b, c
     # never with K of codes_for(): there are more pairs of codes below a first one than items
-    raise InputError(f"--conrec_codes {codebooks.shape[1]}: too small for unique IDs of all items; give a larger one")
+    K = codebooks.shape[1]
+    raise InputError(f"--conrec_codes {K}: too small for unique IDs of all items; give a larger one")
 
 
 def codes_for(n_items):
@@ -186,8 +187,8 @@ def codes_for(n_items):
 def make(vectors, K, seed, epochs, folder, *, item_ids, titles):
     """(Catalog, report dict), written into the folder, which exists.
 
-    vectors: (I, d) float32 unit vectors, centred (item_vectors).  Raises InputError where K is too small for unique
-    IDs.
+    vectors: (I, d) float32 unit vectors, centred (item_vectors).
+    Raises InputError where K is too small for unique IDs.
     """
     x = torch.from_numpy(np.ascontiguousarray(vectors, np.float32))
     model = train(x, K, seed, epochs)
@@ -216,7 +217,10 @@ def make(vectors, K, seed, epochs, folder, *, item_ids, titles):
 
 
 def neighbours_in_common(one, other, seed):
-    """Mean share of an item's ten nearest in one space of unit vectors that are among its ten nearest in the other."""
+    """Mean share of an item's ten nearest in one space that are among its ten nearest in the other.
+
+    one, other: (I, d) unit vectors.
+    """
     rows = np.arange(len(one))
     if len(one) > COMPARED:
         rows = np.sort(np.random.default_rng(seed).choice(len(one), COMPARED, replace=False))

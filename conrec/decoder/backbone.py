@@ -16,9 +16,13 @@ DROPOUT = 0.1  # of the tiny decoder; three codes an item are slower to learn th
 
 
 class Backbone(Decoder):
-    """.words: whether prompts are in words.  .K, .first: the token of (level, code) is first + level * K + code.
-    .tokens(parts), .answer(parts): parts of prompts.py -> tokens of a prompt, with its beginning, chat template and
-    cue; tokens of an answer, which follow those of the prompt."""
+    """A Decoder of prompts and semantic IDs.
+
+    .words              whether prompts are in words
+    .K, .first          the token of (level, code) is first + level * K + code
+    .tokens(parts)      parts of prompts.py as a prompt, with its beginning, chat template and cue
+    .answer(parts)      parts as an answer, whose tokens follow those of the prompt
+    """
 
     def __init__(self, model, vocabulary, catalog, context, device, name):
         """vocabulary: WordVocabulary or ModelVocabulary; name: for messages."""
@@ -70,7 +74,8 @@ class Backbone(Decoder):
         difference = float((once - whole).abs().mean() / whole.std())
         exact = (self.dtype or next(self.model.parameters()).dtype) in (torch.float32, torch.float64)
         if not difference < (1e-3 if exact else 0.05):
-            raise InputError(f"{self.name}: its attention takes no mask of our own, which CoNRec needs; take another")
+            why = "its attention takes no mask of our own, which CoNRec needs"
+            raise InputError(f"{self.name}: {why}; take another model")
 
 
 def tiny(catalog, seed, device="cpu"):

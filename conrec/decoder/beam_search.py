@@ -46,9 +46,10 @@ def search(backbone, trie, prompts, is_closed, n_beams):
             # the best nodes; sorting is stable, so that ties go by node
             scores, chosen = scores.sort(dim=1, descending=True, stable=True)
             scores, chosen = scores[:, :n_beams], chosen[:, :n_beams]
-            nodes = nodes.gather(1, chosen).clamp(min=1)  # a beam that came to nothing reads some node, and stays -inf
+            # a beam that came to nothing reads some node, and stays -inf
+            nodes = nodes.gather(1, chosen).clamp(min=1)
             logprobs = reading.extend(trie, chosen % trie.K, nodes, chosen // trie.K)
-        # all their children; below a beam that came to nothing all is shut, and its log-probabilities are no numbers
+        # all their children; below a beam that came to nothing all is shut, whatever its log-probabilities
         nodes = trie.children(nodes).flatten(1)  # (B, w K)
         scores = (scores.unsqueeze(2) + logprobs).flatten(1)
         scores = scores.masked_fill(trie.shut(nodes, is_closed), -torch.inf)

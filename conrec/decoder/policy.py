@@ -61,7 +61,8 @@ class Policy:
 
     def sequence(self, user, p, context, template=0, asked=DISLIKE):
         """Tokens of the prompt that asks for the next dislike, or for the next item of another sign."""
-        return self.fit(partial(prompts.sequence, asked=asked, template=template, **self.words), user, p, context)
+        build = partial(prompts.sequence, asked=asked, template=template, **self.words)
+        return self.fit(build, user, p, context)
 
     def choice(self, user, p, context, options):
         """Tokens of the prompt that asks which of these items the next dislike is."""
@@ -84,8 +85,10 @@ class Policy:
             rows.append(self.sequence(user, p, context, asked=asked))
             closed.append(history(self.events, user, p)[0])
         self.n_cut = n_cut + sum(processes.gather(self.n_cut - n_cut))  # all other prompts every process makes itself
-        found = beam_search.beams(self.backbone, self.trie, rows, closed, self.n_beams, self.k, self.budget)
-        return tuple(map(whole, found))
+        items, logprobs = beam_search.beams(
+            self.backbone, self.trie, rows, closed, self.n_beams, self.k, self.budget
+        )
+        return whole(items), whole(logprobs)
 
     def score(self, asked, items):
         """(n, m) float32 log-probabilities of items (n, m) after each prompt; -1 is no item: -inf."""

@@ -14,8 +14,10 @@ WORDS = 1500  # of the titles, the most frequent
 
 
 class Vocabulary:
-    """.first: the first ID token; that of (level, code) is first + level * K + code.  .pad: any token.  Subclasses say
-    what becomes of a control token and of a text (`of_control`, `of_text`)."""
+    """.first: the first ID token; that of (level, code) is first + level * K + code.  .pad: any token.
+
+    Subclasses say what becomes of a control token and of a text (`of_control`, `of_text`).
+    """
 
     def __init__(self, catalog, first):
         """catalog: semantic_ids.Catalog."""

@@ -185,8 +185,11 @@ class Chain:
         return self.make("every", {"context": context, "top_k": self.top_k}, EVALUATION_VERSION, doing, write)
 
     def judge(self):
-        """The Stage of odds.csv: of each validation and test event how much rather it follows <dislike> than <like>, as
-        of the beginning of its part; None without a stream."""
+        """The Stage of odds.csv, or None without a stream.
+
+        Of each validation and test event: how much rather it follows <dislike> than <like>, as of
+        the beginning of its part.
+        """
         if not self.knows_likes:
             return None
 
@@ -203,8 +206,7 @@ class Chain:
         return self.make("judge", {}, FILTER_VERSION, doing, write)
 
     def recommend(self):
-        """The Stage of per_user.csv: likes and dislikes among what is recommended after <like>; None without a stream.
-        """
+        """The Stage of per_user.csv, or None without a stream: likes and dislikes among what follows <like>."""
         if not self.knows_likes:
             return None
 

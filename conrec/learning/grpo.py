@@ -21,8 +21,8 @@ SAME = 1e-6  # a standard deviation below this: all rewards of the group are the
 
 @torch.no_grad()
 def rollout(backbone, trie, prompts, draws, closed=None):
-    """G items for each prompt, sampled with replacement at temperature 1, (B, G) int64, and the entropy of the choice
-    that was made at each token, (B, G, 3) float32, in nats.
+    """(items, entropy): G items for each prompt, sampled with replacement at temperature 1, (B, G)
+    int64; of the choice that was made at each token, in nats, (B, G, 3) float32.
 
     draws: (B, G, 3) float64 uniform in [0, 1): a token is the first whose running sum of probabilities passes its draw,
     so that the samples depend on neither the batch nor the number of processes.  closed: of Trie.closed.
@@ -69,7 +69,10 @@ def k3(logprobs, reference):
 
 
 def loss(logprobs, reference, advantages, beta):
-    """(-J, mean k3) as scalars.  logprobs, reference (B, G, T), advantages (B, G); the gradient is logprobs' alone."""
+    """(-J, mean k3) as scalars, of which the gradient is logprobs' alone.
+
+    logprobs, reference: (B, G, T), of the sampled tokens.  advantages: (B, G).
+    """
     rho = (logprobs - logprobs.detach()).exp()  # (B, G, T)
     divergence = k3(logprobs, reference.detach()).mean()
     return beta * divergence - (rho * advantages.unsqueeze(2)).mean(), divergence

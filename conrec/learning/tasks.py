@@ -50,7 +50,8 @@ class Supervised:
         logits = self.backbone.logits(rows, longest)  # (B, longest, V)
         targets = torch.full(logits.shape[:2], IGNORED)
         for row, (_, answer) in enumerate(examples):
-            learned = [IGNORED if token in self.given else token for token in answer]  # a sign is given, not learned
+            # a sign is given, not learned
+            learned = [IGNORED if token in self.given else token for token in answer]
             targets[row, longest - len(answer) :] = torch.tensor(learned)
         targets = targets.to(logits.device)
         return cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED), {}
@@ -119,7 +120,7 @@ def alignment_pairs(events, codes, log):
 
 
 class Predicting(Supervised):
-    """What the streams and Warmup have in common.  .context: what they show of a user, and are validated with."""
+    """What the streams and Warmup have in common.  .context: what is shown, also in validation."""
 
     every = 100
 
@@ -147,7 +148,7 @@ class Predicting(Supervised):
 
 
 class StreamInWords(Predicting):
-    """The item of a train event, liked or not, given its sign and the events before it: asked of a language model."""
+    """The item of a train event, given its sign and the events before it: asked of a language model."""
 
     context = "both"
     patience = None  # it is still getting better where the rate nears 0
