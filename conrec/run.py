@@ -1,35 +1,63 @@
 """CoNRec from files to a test result: events, semantic IDs, trained stages, evaluation, predictions, filter.
 
 main.py hands over to it once the command line and the run folder have been looked at.  Each stage has a folder of its
-own (learning/stage_folders.py), so that a run goes on where it was, and shares what another one made.  Systems that
-are not trained in stages (SASRec, a reversed run) are in systems.py.
+own (learning/stage_folders.py), so that a run goes on where it was, and shares what another one made.  SASRec, which is
+trained in one stage, is in run_sasrec.py.
 """
 
 from contextlib import nullcontext
-from types import SimpleNamespace
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import torch
 
 import utils
-from conrec import systems
+from conrec import run_sasrec
 from conrec.data import events as events_of
 from conrec.data import semantic_ids
 from conrec.data.item_vectors import ItemVectors
 from conrec.decoder.policy import find_weights, load_policy
 from conrec.learning.chain import Chain, Known
 from conrec.learning.stage_folders import COLUMNS, Stages
-from conrec.results import closed_forms, evaluation, run_files
-from conrec.results.run_files import Made
+from conrec.results import closed_forms, run_files
+from conrec.results.evaluation import write_csv
 from llm.weights import dtype_of, revision
 from machine import hardware, processes
+from options.command_line import Options
+from options.conrec import ConrecSettings
 from preparation import splits, titles
 from preparation.locate import folder_of_atomic
 from preparation.sources import DATASETS
 from preparation.titles import domain_of, item_texts
-from runs.run_folder import RULE
+from runs.run_folder import RULE, Run
 from utils import InputError, hash_of
 
 EVENTS_VERSION, SIDS_VERSION = 1, 1  # raise one when the same files would give others
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run is asked for, and the events of its data set."""
+
+    name: str  # of the data set
+    folder: Path  # data/<name>
+    options: Options
+    run: Run
+    device: torch.device
+    known: Known
+
+    @property
+    def settings(self) -> ConrecSettings:
+        return self.options.recommender
+
+    @property
+    def events(self):
+        return self.known.events
+
+    @property
+    def top_k(self):
+        return self.options.run.cut_offs
 
 
 @processes.together()
@@ -43,110 +71,91 @@ def fit(name, raw, folder, options, run):
     run.log(hardware.use_threads(options.run, run))
     processes.join(device)
     run.check_settings(options.effective(), settled=False)
-    job = SimpleNamespace(name=name, raw=raw, folder=folder, options=options, run=run, device=device)
-    job.settings = settings = options.recommender  # ConrecSettings
-    job.log, job.top_k = run.log, options.run.cut_offs
+    settings = options.recommender  # ConrecSettings
 
     # files in, events and item texts out; what will not do shows here, before anything is written
-    with utils.locked(folder, job.log) if utils.is_first() else nullcontext():
-        origin = find_files(job)
-    job.log(*read_events(job, job.atomic, job.rated))
+    splits.refuse_reading_of_known(name, options.run.reading)
+    with utils.locked(folder, run.log) if utils.is_first() else nullcontext():
+        files, rated = processes.by_first(bring_files, name, raw, folder, options, run)
+    (train_csv, sha256), (item_file, items) = [*files.items(), (None, None)][:2]
+    origin = {"train_csv": train_csv, "sha256": sha256, "item_file": item_file, "items": items}
+    atomic = folder_of_atomic(raw, folder)
+    known, notes = read_events(name, atomic, options, rated)
+    job = Job(name, folder, options, run, device, known)
+    run.log(*notes)
     processes.by_first(closed_forms.refuse_what_does_not_fit, job.events)  # it alone makes the closed forms
-    if settings.conrec_reversed or settings.conrec_system == "sasrec":
-        return systems.fit(job, origin, make_events, open_run)
-    job.K = codes_for(job)
-    vectors = ItemVectors(texts_of(job), job.events, settings)
-    origin |= {"vectors": vectors.settings, **of_backbone(job)}
+    stages = Stages(folder / "conrec", settings.random_seed, device, run.log)
+    if settings.conrec_system == "sasrec":
+        run_sasrec.refuse_several_processes()
+        open_run(job, origin)
+        return run_sasrec.fit(job, stages, make_events(job, stages, origin))
+    check_codes(job)
+    texts = item_texts(titles.item_table(atomic), job.events.item_ids, genres=True)  # "Toy Story (1995), Animation"
+    vectors = ItemVectors(texts, job.events, settings)
+    of_backbone = describe_backbone(job)
     hardware.reset_peak_memory(device)
-    open_run(job, origin)
+    open_run(job, origin | {"vectors": vectors.settings, **of_backbone})
 
     # the stages
-    stages = Stages(folder / "conrec", settings.random_seed, device, job.log)
-    ids = make_ids(job, stages, make_events(job, stages, origin), vectors)
-    job.catalog = semantic_ids.read(ids.folder)
-    job.policy = load_policy(name, job.events, job.catalog, settings, device, max(job.top_k), job.log)
-    chain = Chain(job.known, job.catalog, job.policy, stages, ids, of_backbone(job), settings, job.top_k, job.log)
+    ids = make_ids(job, stages, make_events(job, stages, origin), texts, vectors)
+    catalog = semantic_ids.read(ids.folder)
+    policy = load_policy(name, job.events, catalog, settings, device, max(job.top_k), run.log)
+    chain = Chain(known, catalog, policy, stages, ids, of_backbone, settings, job.top_k, run.log)
     chain.run()
-    made = Made(ids, chain.evaluate_every(), chain.predict(), chain.recommend(), chain.judge())
+    made = run_files.Made(ids, chain.evaluate_every(), chain.predict(), chain.recommend(), chain.judge())
 
     # what is left behind
     if utils.is_first():
-        baselines = closed_forms.evaluate(job.known, job.top_k, log=job.log)
-        run_files.leave_behind(job, chain, made, baselines)
+        run_files.leave_behind(job, chain, made)
 
 
-# ------------------------------------------------------------------------------------------------- what is given
+# ------------------------------------------------------------------------------------ what is given
 
 
-def find_files(job):
-    """Fetch what a known data set lacks, or take in one's own; {"train_csv", "sha256", "item_file", "items"} of it."""
-    splits.refuse_reading_of_known(job.name, job.options.run.reading)
-    files, rated = processes.by_first(bring_files, job)
-    job.atomic, job.rated = folder_of_atomic(job.raw, job.folder), rated
-    (train_csv, sha256), (item_file, items) = [*files.items(), (None, None)][:2]
-    return {"train_csv": train_csv, "sha256": sha256, "item_file": item_file, "items": items}
-
-
-def bring_files(job):
-    """(digests of the raw files, the file of ratings that the user knows)."""
-    with splits.brought(job.name, job.raw, job.folder, job.options.run.reading, job.log) as atomic:
-        if job.name not in DATASETS:  # one's own files stay where they are usable alone
-            read_events(job, atomic.folder, atomic.rated)
+def bring_files(name, raw, folder, options, run):
+    """Fetch what a known data set lacks, or take in one's own; (digests of the raw files, the file of ratings that the
+    user knows)."""
+    with splits.brought(name, raw, folder, options.run.reading, run.log) as atomic:
+        if name not in DATASETS:  # one's own files stay where they are usable alone
+            read_events(name, atomic.folder, options, atomic.rated)
         return atomic.files, atomic.rated
 
 
-def read_events(job, folder, rated):
-    """Fill in job.events and job.known; returns lines for the log.  Raises InputError for ratings that will not do."""
-    job.events, notes = events_of.read(folder, job.name, job.settings.conrec_negative, rated)
-    check_lists(job)
-    job.known = Known(job.events)
-    check_instances(job)
-    return notes
-
-
-def check_lists(job):
-    """Raises InputError where a user leaves fewer items to predict than --top_k asks for."""
-    most, k = int(np.diff(job.events.first).max()), max(job.top_k)
-    if job.events.n_items - most < k:
+def read_events(name, folder, options, rated):
+    """(Known, lines for the log).  Raises InputError for ratings that will not do."""
+    events, notes = events_of.read(folder, name, options.recommender.conrec_negative, rated)
+    most, k = int(np.diff(events.first).max()), max(options.run.cut_offs)
+    if events.n_items - most < k:
         raise InputError(
-            f"--top_k {k}: {job.name} has {job.events.n_items} items with a title, and a user has rated {most} of "
+            f"--top_k {k}: {name} has {events.n_items} items with a title, and a user has rated {most} of "
             "them, so fewer are left to predict (and CoNRec needs 20)"
         )
-
-
-def check_instances(job):
-    """Raises InputError where nothing could be chosen or tested."""
-    for part in ("validation", "test"):
-        if not len(getattr(job.known, part).users):
+    known = Known(events)
+    for part, use in (("validation", "chosen"), ("test", "tested")):
+        if not len(getattr(known, part).users):
             raise InputError(
-                f"{job.name}: no user has a dislike in the {part} part and one before it, so nothing can be "
-                f"{'chosen' if part == 'validation' else 'tested'}; CoNRec needs more ratings up to "
-                f"{job.events.negative} (--conrec_negative)"
+                f"{name}: no user has a dislike in the {part} part and one before it, so nothing can be {use}; CoNRec "
+                f"needs more ratings up to {events.negative} (--conrec_negative)"
             )
+    return known, notes
 
 
-def codes_for(job):
-    """K, the codes of a level.  Raises InputError where there are fewer IDs than items."""
+def check_codes(job):
+    """Raises InputError where there are fewer IDs than items."""
     n_items, K = job.events.n_items, job.settings.conrec_codes
     if K and n_items > K**3:
         few = f"make {K**3:,} IDs, too few for {n_items} items"
         raise InputError(f"--conrec_codes {K}: {few}; take more, or leave it out")
-    return K or semantic_ids.codes_for(n_items)
 
 
-def texts_of(job):
-    """What an encoder reads of each item of the catalog: "Toy Story (1995), Animation, Comedy"."""
-    return item_texts(titles.item_table(job.atomic), job.events.item_ids, genres=True)
-
-
-def of_backbone(job):
+def describe_backbone(job):
     """What the trained stages depend on besides their own settings."""
-    options, weights = job.settings, find_weights(job.settings)
+    settings, weights = job.settings, find_weights(job.settings)
     if weights is None:
         return {"backbone": "tiny"}
     return {
-        "backbone": revision(weights), "rank": options.conrec_lora_rank, "dtype": dtype_of(options, job.device),
-        "domain": domain_of(job.name, options),
+        "backbone": revision(weights), "rank": settings.conrec_lora_rank, "dtype": dtype_of(settings, job.device),
+        "domain": domain_of(job.name, settings),
     }  # fmt: skip
 
 
@@ -154,32 +163,32 @@ def open_run(job, origin):
     """Take the run folder, once the input is known to be usable."""
     settings = job.options.effective()
     job.run.open(settings, origin, job.options.run.resume, COLUMNS)
-    job.log(RULE, *(f"{key}: {value}" for key, value in settings.items()), RULE)
+    job.run.log(RULE, *(f"{key}: {value}" for key, value in settings.items()), RULE)
 
 
-# --------------------------------------------------------------------------------------------- events and IDs
+# ----------------------------------------------------------------------------------- events and IDs
 
 
 def make_events(job, stages, origin):
     """The Stage of events.csv."""
 
     def build(folder):
-        evaluation.write_csv(folder / "events.csv", events_of.to_frame(job.events))
+        write_csv(folder / "events.csv", events_of.to_frame(job.events))
 
     settings = {name: origin[name] for name in ("sha256", "items")}
     settings["negative"] = job.settings.conrec_negative
     return stages.make("events", None, settings, EVENTS_VERSION, build)
 
 
-def make_ids(job, stages, after, vectors):
+def make_ids(job, stages, after, texts, vectors):
     """The Stage of the catalog."""
     options, events = job.settings, job.events
-    texts, K = texts_of(job), job.K
+    K = options.conrec_codes or semantic_ids.codes_for(events.n_items)
 
     def build(folder):
         if not utils.is_first():
             return
-        job.log(f"semantic IDs: {events.n_items} items, {K} codes a level")
+        job.run.log(f"semantic IDs: {events.n_items} items, {K} codes a level")
         semantic_ids.make(
             vectors.make(job.device), K, options.random_seed, options.conrec_rq_epochs, folder,
             item_ids=events.item_ids, titles=events.titles,

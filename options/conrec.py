@@ -16,11 +16,10 @@ PRIMARY = "fhr@20"
 EVERY, CHOOSING = "fhr-every@20", "fhr-validation@20"  # over all test instances; on validation
 METRICS = (CHOOSING, "hr@20", PRIMARY, EVERY, "luf@20", "lif@20", "lif-strict@20", "cand_ll", "auc", "auc-odds")
 SAME_LOSS = "at the same loss of likes"  # what a filter's report calls its comparison
-BESIDE = ("two factors, last 20 events", "two factors")  # what a run is set against, user by user
+BESIDE = "two factors, last 20 events"  # what a run is set against, user by user
 
 OF_IDS = "conrec_encoder conrec_embeddings conrec_ids conrec_codes conrec_rq_epochs"
 OF_GRPO = "conrec_steps conrec_reward conrec_gamma conrec_prompts conrec_group conrec_beta"
-OF_TRAINING = f"conrec_stages conrec_sft_steps conrec_history conrec_rates conrec_lora_rank {OF_GRPO}"
 
 
 @dataclass
@@ -79,9 +78,6 @@ class ConrecSettings(Settings):
         "conrec", "sasrec: a decoder over items, without semantic IDs, on the same instances",
         choices=["conrec", "sasrec"],
     )
-    conrec_reversed: str | None = flag(
-        None, "train nothing, predict the items that this finished run scores lowest", type=absolute, metavar="RUN",
-    )
 
     # what it shares with the refinement and the run
     llm: str = shared(RefinementSettings, "llm")
@@ -118,11 +114,6 @@ class ConrecSettings(Settings):
             yield "conrec_embeddings", ""  # not given
         if self.llm == "auto":
             yield "conrec_lora_rank llm_dtype llm_domain", "the tiny decoder has no use for it; add --llm NAME"
-        if self.conrec_reversed:
-            names = f"{OF_IDS} {OF_TRAINING} conrec_beams conrec_budget conrec_system"
-            yield f"{names} llm llm_domain llm_dtype llm_batch_tokens", beside("--conrec_reversed")
-        else:
-            yield "conrec_reversed", ""  # not given
         if self.conrec_system == "sasrec":
             names = f"{OF_IDS} {OF_GRPO} conrec_stages conrec_lora_rank conrec_beams conrec_budget"
             yield f"{names} llm llm_domain llm_dtype", beside("--conrec_system sasrec")

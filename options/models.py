@@ -315,8 +315,8 @@ OFFICIAL = {  # the defaults under --hn_official
 
 
 class Row(NamedTuple):
-    module: str
-    class_name: str
+    module: str | None  # None: the job makes models of its own
+    class_name: str | None
     settings: type  # its own
     about: str  # a line of the short --help
     defaults: dict = {}  # of flags that every run has
@@ -374,7 +374,7 @@ MODELS = {
         "LightGCN with hard negatives made by a language model", {"learning_rate": 3e-3},
     ),
     "CoNRec": Row(
-        "conrec.run", "", ConrecSettings, "predicts what a user will dislike next", refines=False,
+        None, None, ConrecSettings, "predicts what a user will dislike next", refines=False,
         # it ranks by beams, takes ratings as they are given, and has a split and metrics of its own
         ignores="dataset_augment test_batch_size hold_out split dislike_cost tensorboard",
         job="conrec.run", look="conrec.results.show_user",

@@ -203,7 +203,7 @@ class Looking(Settings):
     )
     filter: str | None = flag(
         None,
-        "filter what this run recommends (a run folder, or a CSV with user and item) by the CoNRec run --run",
+        "filter what this run recommends (a run folder) by the CoNRec run --run",
         metavar="RUN",
     )
     filter_pool: int = flag(100, "with --filter: best items of a user, of which 20 are left", least=20)

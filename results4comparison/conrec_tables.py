@@ -3,17 +3,17 @@
     python results4comparison/table.py negative             of the runs kept in ours/conrec/
     python results4comparison/table.py result/ML-100K/*     of your own runs, below the table of the other models
 
-Rows are runs that differ in the seed alone.  Differences are tested over users and seeds (differences.py).
+Rows are runs that differ in the seed alone.  Differences are tested over users and seeds (differences.py).  All other
+figures of the kept runs are in tables/negative.csv.
 """
 
-import json
 import shutil
 import statistics
 from collections import defaultdict
 
 import pandas as pd
 
-from options.conrec import BESIDE, CHOOSING, EVERY, METRICS, PRIMARY, SAME_LOSS
+from options.conrec import BESIDE, CHOOSING, EVERY, PRIMARY, SAME_LOSS
 from options.run_name import flag_words
 from results4comparison import compare
 from results4comparison.differences import Difference, Measured, paired, with_interval
@@ -21,18 +21,13 @@ from results4comparison.formatting import TESTED, deviation, markdown, shown, te
 from utils import InputError, read_json
 
 OURS = compare.HERE / "ours" / "conrec"
-TITLES = ["validation", "HR@20", "FHR@20", "FHR every", "LUF@20", "LIF@20", "LIF strict", "choice", "dislike AUC"]
-TITLES.append("odds AUC")
-GRPO = {"conrec_stages": ["stream", "both"]}
-ABLATION = (  # (what a row adds, flags); the first three by supervision, then GRPO after the stream alone
-    ("stream: the default", {}),
-    ("translation before it", {"conrec_stages": ["translation", "stream"]}),
-    ("and alignment", {"conrec_stages": ["translation", "alignment", "stream"]}),
-    ("stream, then GRPO, similarity to the next dislike", GRPO | {"conrec_reward": "next"}),
-    ("to the window's dislikes", GRPO | {"conrec_reward": "a"}),
-    ("less that to its likes", GRPO),
-)
-REWARDS = ("next", "a", "b", "c", "d", "e")
+SHOWN = {"hr@20": "HR@20", PRIMARY: "FHR@20", EVERY: "FHR every", "auc": "dislike AUC", "auc-odds": "odds AUC"}
+MORE = {  # in tables/negative.csv alone
+    CHOOSING: "validation FHR@20", "luf@20": "LUF@20", "lif@20": "LIF@20", "lif-strict@20": "LIF strict",
+    "cand_ll": "choice", "ila": "alignment", "translation": "translation", "relative_error": "relative error of IDs",
+    "collisions": "collisions of IDs", "neighbours_in_common": "neighbours in common",
+}  # fmt: skip
+FAMILIES = {"first instance": PRIMARY, "every instance": EVERY}  # of tests
 
 
 def is_of_dislikes(run):
@@ -44,20 +39,23 @@ def name_of(run):
     system = {"conrec": "CoNRec", "sasrec": "SASRec"}.get(run["system"], run["system"])
     if run.get("llm"):
         system += f" ({run['llm'].split('/')[-1]})"
-    left_out = ("conrec_system", "conrec_reversed")
-    flags = {name: value for name, value in run["flags"].items() if name not in left_out}
+    flags = {name: value for name, value in run["flags"].items() if name != "conrec_system"}
     return " ".join([system, *flag_words(flags)])
 
 
-# ------------------------------------------------------------------------------------------------- which runs
+# --------------------------------------------------------------------------------------- which runs
 
 
-def kept():
-    """{(data set, name): {name of the run: (summary, FHR@20 of each user)}} of the runs in ours/conrec/."""
-    groups = defaultdict(dict)
-    for path in sorted(OURS.glob("*.json")):
-        run = json.loads(path.read_text(encoding="utf-8"))
-        groups[run["dataset"], name_of(run)][path.stem] = run, per_user(path.with_suffix(".csv"))
+def read_kept():
+    """The runs in ours/conrec/, grouped."""
+    return group_runs((read_json(path), path.with_suffix(".csv")) for path in sorted(OURS.glob("*.json")))
+
+
+def group_runs(runs):
+    """{data set: {system and flags: [(summary, users), ...]}}.  runs: of (summary, path of the per_user.csv)."""
+    groups = defaultdict(lambda: defaultdict(list))
+    for run, path in runs:
+        groups[run["dataset"]][name_of(run)].append((run, per_user(path)))
     return groups
 
 
@@ -86,147 +84,137 @@ def keep_report(path, name):
     shutil.copy(path, OURS / "filters" / f"{report['dataset']}_{name}.json")
 
 
-# ------------------------------------------------------------------------------------------------- the tables
+# --------------------------------------------------------------------------------------- the tables
 
 
 def lines():
     """All tables of the kept runs, the reported figures first."""
-    known = json.loads((compare.HERE / "published" / "conrec.json").read_text(encoding="utf-8"))
+    known = read_json(compare.HERE / "published" / "conrec.json")
     blocks = [[f"Reported: {known['mark']}."], reported(known, "systems"), reported(known, "ablation")]
-    groups = kept()
+    groups = read_kept()
     if not groups:
-        return [*joined(blocks), "", "Not measured yet: no run is kept in ours/conrec/."]
-    for dataset in sorted({dataset for dataset, _ in groups}):
-        own = {name: list(runs.values()) for (of, name), runs in groups.items() if of == dataset}
-        blocks += [[f"{dataset}, {one_of(own)['data']['test instances']} test users"], *tables_of(own)]
+        blocks.append(["Not measured yet: no run is kept in ours/conrec/."])
+    for dataset, own in sorted(groups.items()):
+        n_users = next(iter(own.values()))[0][0]["data"]["test instances"]
+        blocks += [[f"**{dataset}**, {n_users} test users"], systems(own), differences(own)]
+        if "CoNRec" in own:
+            blocks += [filters(own["CoNRec"]), filtered_lists(dataset)]
+    return joined(blocks)
+
+
+def of_folders(runs):
+    """Lines for run folders: {folder: summary}."""
+    blocks = []
+    groups = group_runs((run, folder / "per_user.csv") for folder, run in runs.items())
+    for dataset, own in sorted(groups.items()):
+        blocks += [[f"Next dislikes, {dataset}"], systems(own), differences(own)]
     return joined(blocks)
 
 
 def reported(known, which):
     rows = []
     for name, figures in known[which].items():
-        rows.append([f"{name}, *reported*", *("" if figure is None else f"{figure:.4f}" for figure in figures)])
+        cells = ["" if figure is None else f"{figure:.4f}" for figure in figures]
+        rows.append([f"{name}, *reported*", *cells])
     return markdown(["", *known["columns"]], rows)
 
 
-def tables_of(groups):
-    """The tables of a data set.  groups: {name: [(summary, per user), ...]}."""
-    blocks = [systems(groups), every_instance(groups), ablation(groups), rewards(groups)]
-    dataset = one_of(groups)["dataset"]
-    default = groups.get("CoNRec")
-    if default:
-        runs = [run for run, _ in default]
-        blocks += [stages(runs), filters(runs), filtered_lists(dataset), ids(runs)]
-    return [block for block in blocks if block]
+def gather_figures(groups):
+    """DataFrame: a row a run, and a row a closed form; columns system and those of SHOWN and MORE.
+
+    groups: {system and flags: [(summary, users), ...]} of a data set.
+    """
+    first, _ = next(iter(groups.values()))[0]
+    rows = []
+    for name, figures in first["baselines"].items():
+        choice = figures.get("candidates")  # what older runs call it, since there was another kind, too
+        rows.append({"system": name, "cand_ll": choice, **figures})
+    for name, runs in groups.items():
+        for run, _ in runs:
+            figures = {"system": f"**{name}**"} | run.get("sids", {})
+            if "evaluated" in run:  # in stages, of which the last is the run's
+                figures |= run["evaluated"][-1]
+            rows.append(figures | run["test"] | {CHOOSING: run["validation"][PRIMARY]})
+    return pd.DataFrame(rows).reindex(columns=["system", *SHOWN, *MORE])
 
 
 def systems(groups):
-    """Every system with its differences to the closed forms that matter, the best last."""
-    rows = []
-    for name, figures in one_of(groups)["baselines"].items():
-        figures = figures | {"cand_ll": figures["candidates"]}
-        rows.append((figures[PRIMARY], [name, "1", *means([figures])], [None for _ in BESIDE]))
-    for name, runs in groups.items():
-        figures = [figures_of(run) for run, _ in runs]
-        score = statistics.mean(one[PRIMARY] for one in figures)
-        differences = [against(runs, beside) for beside in BESIDE]
-        rows.append((score, [f"**{name}**", str(len(runs)), *means(figures)], differences))
-    rows.sort(key=lambda row: row[:2])
-    cells = [row for _, row, _ in rows]
-    for place, _ in enumerate(BESIDE):  # each a family
-        more = tested([("", differences[place]) for _, _, differences in rows])
-        cells = [[*row, *of_beside] for row, of_beside in zip(cells, more, strict=True)]
-    names = [f"{word}, FHR@20 less {beside}" for beside in BESIDE for word in TESTED]
-    return markdown(["system", "seeds", *TITLES, *names], cells)
+    """Every system, the best last: means and deviations over seeds."""
+    by_system = gather_figures(groups).groupby("system")
+    table = by_system.agg(cell)
+    table.insert(0, "seeds", by_system.size().astype(str))
+    table = table.loc[by_system[PRIMARY].mean().sort_values(kind="stable").index, ["seeds", *SHOWN]]
+    return markdown(["system", "seeds", *SHOWN.values()], table.reset_index().to_numpy().tolist())
 
 
-def every_instance(groups):
-    """The same differences over all test instances, each user's mean as one: whether that is the more precise."""
+def make_wide_table():
+    """DataFrame of tables/negative.csv: mean and deviation over seeds of all figures of every system."""
+    figures = []
+    for dataset, own in read_kept().items():
+        figures.append(gather_figures(own).assign(**{"data set": dataset}))
+    figures = pd.concat(figures).rename(columns=SHOWN | MORE)
+    figures["system"] = figures.system.str.strip("*")
+    rows = figures.groupby(["data set", "system"])
+    table = rows.agg(["mean", "std"]).round(6)
+    table.columns = [title.removesuffix(" mean") for title in map(" ".join, table.columns)]
+    table.insert(0, "seeds", rows.size())
+    return table.sort_values(["data set", "FHR@20"], kind="stable").reset_index()
+
+
+def differences(groups):
+    """FHR@20 less that of the best counting, on the first instance of each user and on all, each a family of tests."""
     rows, found = [], []
-    for name, runs in groups.items():
-        differences = [against(runs, BESIDE[0], metric) for metric in (PRIMARY, EVERY)]
-        if differences[1] is not None and differences[1].p is not None:
-            rows.append([name, str(len(runs))])
-            found.append(differences)
-    for place in range(2):
-        cells = tested([("", differences[place]) for differences in found])
-        rows = [[*row, *of_place[1:]] for row, of_place in zip(rows, cells, strict=True)]
-    header = ["less " + BESIDE[0], "seeds"]
-    header += [f"{title}, {words}" for words in ("first instance", "every instance") for title in TESTED[1:]]
-    return markdown(header, rows)
-
-
-def ablation(groups):
-    """What the paper's stages add to the default, each with its difference to it."""
-    rows, found, default = [], [], groups.get("CoNRec")
-    for words, flags in ABLATION:
-        runs = groups.get(" ".join(["CoNRec", *flag_words(flags)]))
-        if not runs or not default:
-            continue
-        found.append(("stages", None if runs is default else paired(own_users(runs), own_users(default))))
-        rows.append([words, str(len(runs)), *means([figures_of(run) for run, _ in runs])])
-    if len(rows) < 2:
-        return []
+    for over, metric in FAMILIES.items():
+        for name, runs in groups.items():
+            column = f"{metric} of {BESIDE}"
+            if any(column not in users for _, users in runs):
+                continue  # of older runs
+            ours = Measured(pd.concat([users[metric] for _, users in runs], axis=1))
+            rows.append([name, over])
+            found.append((over, paired(ours, Measured(runs[0][1][[column]], closed=True))))
     rows = [[*row, *cells] for row, cells in zip(rows, tested(found), strict=True)]
-    return markdown(["stages", "seeds", *TITLES, *(f"{word}, less the default" for word in TESTED)], rows)
-
-
-def rewards(groups):
-    rows = []
-    for reward in REWARDS:
-        flags = GRPO if reward == "c" else GRPO | {"conrec_reward": reward}
-        runs = groups.get(" ".join(["CoNRec", *flag_words(flags)]))
-        if runs:
-            rows.append([reward, str(len(runs)), *means([figures_of(run) for run, _ in runs])])
-    return markdown(["reward", "seeds", *TITLES], rows) if len(rows) > 1 else []
-
-
-def stages(runs):
-    """What each stage can do in each context, and what it has forgotten; means over seeds."""
-    rows, more = [], ("ila", "forget", "translation")
-    for place, first in enumerate(runs[0]["evaluated"]):
-        figures = [run["evaluated"][place] for run in runs]
-        rows.append([first["stage"], first["context"], *means(figures), *means(figures, more)])
-    return markdown(["after", "context", *TITLES, "alignment", "forgotten", "translation"], rows)
+    if not rows:
+        return []
+    return [f"FHR@20 less that of {BESIDE}:", "", *markdown(["system", "over", *TESTED], rows)]
 
 
 def filters(runs):
     """Share of test likes and dislikes that the filter and its controls remove."""
-    rows = []
-    for place, first in enumerate(runs[0]["filter"]["outcome"]):
-        figures = [run["filter"]["outcome"][place] for run in runs]
-        rows.append([first["system"], f"{first['budget']:.0%}", *means(figures, ("positives", "negatives"))])
-    return markdown(["filter by", "budget of likes", "likes removed", "dislikes removed"], rows)
+    outcomes = pd.concat([pd.DataFrame(run["filter"]["outcome"]) for run, _ in runs])
+    outcomes["budget"] = outcomes.budget.map("{:.0%}".format)
+    table = outcomes.groupby(["system", "budget"], sort=False)[["positives", "negatives"]].agg(cell)
+    header = ["filter by", "budget of likes", "likes removed", "dislikes removed"]
+    return markdown(header, table.reset_index().to_numpy().tolist())
 
 
 def filtered_lists(dataset):
     """Of the filtered lists of other models: the share of their disliked items that goes at the same loss of likes."""
-    groups = defaultdict(list)
+    figures, rows = [], []
     for path in sorted((OURS / "filters").glob(f"{dataset}_*.json")):
-        report = json.loads(path.read_text(encoding="utf-8"))
-        groups[path.stem.removeprefix(f"{dataset}_").rpartition("_")[0]].append(report)
-    rows = []
-    for name, reports in groups.items():
-        users = reports[0]["users"]
-        for loss, systems in reports[0][SAME_LOSS].items():
-            for system in systems:
-                found = [report[SAME_LOSS][loss][system] for report in reports]
-                gone, gap = (seeds_of(found, what, users) for what in ("disliked less", "CoNRec less it"))
-                cells = ["", ""] if system == "CoNRec" else shown(gap)[1:3]
-                share = "never so many" if gone is None else f"{gone.mean:.3f}"
-                rows.append([name, str(len(reports)), f"{float(loss):.0%}", system, share, *cells])
+        report, name = read_json(path), path.stem.removeprefix(f"{dataset}_").rpartition("_")[0]
+        for loss, of_systems in report[SAME_LOSS].items():
+            for system, found in of_systems.items():
+                row = {"name": name, "loss": loss, "system": system, "users": report["users"]}
+                figures.append(row | found)
+    if not figures:
+        return []
+    for (name, loss, system), own in pd.DataFrame(figures).groupby(["name", "loss", "system"], sort=False):
+        users = own.users.iloc[0]
+        gone = combine_seeds(own["disliked less"].tolist(), users)
+        gap = None if system == "CoNRec" else combine_seeds(own["CoNRec less it"].tolist(), users)
+        share = "never so many" if gone is None else f"{gone.mean:.3f}"
+        rows.append([name, str(len(own)), f"{float(loss):.0%}", system, share, *shown(gap)[1:3]])
     header = ["lists of", "seeds", "likes lost", "filter by", "dislikes that go", "CoNRec less it", "95 % interval"]
     return markdown(header, rows)
 
 
-def seeds_of(found, what, users):
-    """of_seeds of a figure; None where a report says that so many likes are never lost."""
-    values = [one[what] for one in found]
-    return None if None in values else of_seeds(values, users)
+def combine_seeds(values, users):
+    """The Difference of [[mean, low, high] over users] of each seed: users and seeds both vary.
 
-
-def of_seeds(values, users):
-    """The Difference of [[mean, low, high] over users] of each seed: users and seeds both vary."""
+    None where a seed has none, since its filter never loses so many likes.
+    """
+    if None in values:
+        return None
     means = [mean for mean, _, _ in values]
     of_users = statistics.mean(((high - low) / 2 / 1.96) ** 2 for _, low, high in values)
     if len(means) == 1:
@@ -235,54 +223,17 @@ def of_seeds(values, users):
     return with_interval(users, statistics.mean(means), parts)
 
 
-def ids(runs):
-    names = ("relative_error", "collisions", "neighbours_in_common")
-    return markdown(["semantic IDs", *names], [["of the default", *means([run["sids"] for run in runs], names)]])
+# -------------------------------------------------------------------------------------------- cells
 
 
-def of_folders(groups):
-    """Lines for run folders: {folder: summary}."""
-    by_name = defaultdict(list)
-    for folder, run in groups.items():
-        by_name[run["dataset"], name_of(run)].append((run, per_user(folder / "per_user.csv")))
-    blocks = []
-    for dataset in sorted({dataset for dataset, _ in by_name}):
-        own = {name: runs for (of, name), runs in by_name.items() if of == dataset}
-        blocks += [[f"Next dislikes, {dataset}"], systems(own)]
-    return joined(blocks)
-
-
-# -------------------------------------------------------------------------------------------------------- cells
-
-
-def figures_of(run):
-    """{metric: value} of a run, on validation as well."""
-    return run["test"] | {CHOOSING: run["validation"][PRIMARY]}
-
-
-def one_of(groups):
-    return next(iter(groups.values()))[0][0]
-
-
-def means(figures, names=METRICS):
-    """Mean ± deviation over the runs of a row; empty where one lacks the figure."""
-    return [deviation([one.get(name) for one in figures]) for name in names]
-
-
-def own_users(runs, metric=PRIMARY):
-    return Measured(pd.concat([users[metric] for _, users in runs], axis=1))
-
-
-def against(runs, beside, metric=PRIMARY):
-    """The Difference of the runs less a closed form, None where a run does not have it user by user."""
-    column = f"{metric} of {beside}"
-    if any(column not in users for _, users in runs):
-        return None
-    return paired(own_users(runs, metric), Measured(runs[0][1][[column]], closed=True))
+def cell(figures):
+    """Mean ± deviation of a Series; empty where a run lacks the figure."""
+    return "" if figures.isna().any() else deviation(figures.tolist())
 
 
 def joined(blocks):
     lines = []
     for block in blocks:
-        lines += [*block, ""]
+        if block:
+            lines += [*block, ""]
     return lines[:-1]

@@ -74,7 +74,7 @@ def of_flags(had, options, name):
     asked = options.ablation(name)
     for flag in sorted(had.keys() | asked.keys()):
         before, now = had.get(flag), asked.get(flag)
-        if flag in ("conrec_embeddings", "conrec_reversed"):  # a summary keeps the name of the file alone
+        if flag == "conrec_embeddings":  # a summary keeps the name of the file alone
             now = now and Path(now).name
         if before != now:
             return f"holds a finished run with --{flag} {in_words(before)}, not {in_words(now)}"
@@ -211,7 +211,7 @@ def which_differs(had, now, raw):
 
 
 def of_events(made_from, options, name, raw):
-    """CoNRec reads the raw files themselves, vectors or an encoder, a language model, or a run."""
+    """CoNRec reads the raw files themselves, vectors or an encoder, and a language model."""
     from preparation import fetch, splits
 
     if name not in DATASETS or not fetch.missing_files(DATASETS[name], raw):
@@ -231,8 +231,7 @@ def of_events(made_from, options, name, raw):
             path = Path(model) / file
             if path.exists() and remembered_sha256(path) != digest:
                 return changed(path)
-    reverse = [settings.conrec_reversed] if settings.conrec_reversed else []
-    return of_runs([made_from.get("reversed")], reverse)
+    return None
 
 
 # ------------------------------------------------------------------------------------- labels, vectors and runs

@@ -607,7 +607,7 @@ def test_every_flag_is_covered_here_and_has_a_help_line():
     switches |= {"json", "tensorboard", "llm_dry_run", "hn_official", "hn_unfiltered"}
     none_given = {"dataset", "llm_url", "columns", "scale", "half_stars", "blend", "hn_url", "hn_folder"}
     none_given |= {"llm_prompt", "llm_users"}
-    none_given |= {"hold_out", "llm_labels", "conrec_embeddings", "conrec_reversed", "recommend", "filter", "run"}
+    none_given |= {"hold_out", "llm_labels", "conrec_embeddings", "recommend", "filter", "run"}
     none_given |= {"stars", "similar", "out"}
     for flag in flags:
         own = re.search(rf"\n  --{flag}\b(.*?)(?=\n  --|\n\n|$)", text, re.DOTALL)[1]

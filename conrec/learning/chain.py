@@ -38,9 +38,7 @@ class Known:
 
     @cached_property
     def test(self):
-        moments = instances(self.events, "test")
-        near, _ = reward.target_sets(self.events, *moments, self.neighbours)
-        return metrics.truth(self.events, "test", neighbours=near)
+        return metrics.truth(self.events, "test")
 
     @cached_property
     def every(self):
@@ -161,7 +159,7 @@ class Chain:
         stage, contexts = self.last.name, list(self.contexts)
 
         def write(folder):
-            evaluation.of_stage(
+            evaluation.evaluate_stage(
                 self.policy, self.known.test, contexts, self.catalog, self.top_k, self.knows_likes, folder
             )
 
@@ -178,7 +176,7 @@ class Chain:
 
         def write(folder):
             lists, _ = self.policy.predict(every.users, every.positions, context)
-            table = pd.DataFrame(metrics.of_every(lists, every, self.top_k)).round(6)
+            table = pd.DataFrame(metrics.measure_every(lists, every, self.top_k)).round(6)
             evaluation.write_csv(folder / "per_user.csv", table)
 
         doing = f"{self.last.name}: evaluating all {len(every.users)} test instances"
@@ -214,7 +212,8 @@ class Chain:
             events, lists = self.policy.events, {}
             for moment in recommending.MOMENTS:
                 lists[moment], _ = self.policy.predict(*everybody(events, moment), "both", LIKE)
-            evaluation.write_csv(folder / "per_user.csv", recommending.figures_of(events, lists, self.top_k))
+            table = recommending.measure_recommended(events, lists, self.top_k)
+            evaluation.write_csv(folder / "per_user.csv", table)
 
         doing = "recommending: what is asked for after <like>"
         return self.make("recommend", {"top_k": self.top_k}, recommending.RECOMMENDING_VERSION, doing, write)

@@ -321,7 +321,7 @@ class Validation:
 
     def of_users(self, context):
         lists, _ = self.policy.predict(self.truth.users, self.truth.positions, context)
-        figures = metrics.of_lists(lists, self.truth, (20,))
+        figures = metrics.measure_lists(lists, self.truth, (20,))
         return {name: figures[name] for name in ("fhr@20", "frecall@20")}
 
     def __call__(self, context):

@@ -1,8 +1,5 @@
 """What a trained stage can do on the test instances, in every context so far, and what is left of earlier stages.
 
-    of_stage     -> figures.json and per_user.csv of a stage's evaluation
-    coverage     which targets cover what a user dislikes most
-
 Nothing is chosen by these figures: choices use validation only.
 """
 
@@ -18,10 +15,9 @@ from machine import processes
 from preparation.rules import VALIDATION
 from utils import is_first, write_atomically, write_json
 
-EVALUATION_VERSION = 2  # raise it when figures would differ, so that stages are evaluated anew
+EVALUATION_VERSION = 3  # raise it when figures would differ, so that stages are evaluated anew
 QUESTIONS_OF_USER, OTHERS = 5, 3  # held-out alignment questions: dislikes of a user; likes beside each
 TITLE_BEAMS = 10
-TOP_INTERESTS = (1, 4)
 
 
 def alignment_questions(events, seed=0):
@@ -66,35 +62,28 @@ def translation_accuracy(policy, catalog):
     return float((found == np.arange(len(found))).mean())
 
 
-def of_context(policy, truth, context, top_k, knows_likes=True):
+def evaluate_context(policy, truth, context, top_k, knows_likes=True):
     """{metric: (n,) float64} of the instances of a Truth; without odds where no stage has taught likes."""
     moments = list(zip(truth.users, truth.positions, strict=True))
     lists, _ = policy.predict(truth.users, truth.positions, context)
-    figures = metrics.of_lists(lists, truth, top_k)
+    figures = metrics.measure_lists(lists, truth, top_k)
 
-    # the choice among 20, asked with the options, and by the log-probabilities of the ordinary prompt
-    asked = []
-    for (user, p), options in zip(moments, shuffled(truth.candidates), strict=True):
-        asked.append(policy.choice(user, p, context, options))
-    of_choices = policy.score(asked, truth.candidates)
     n_candidates = truth.candidates.shape[1]
     negatives, positives = padded(truth.negatives), padded(truth.positives)
     asked = [policy.sequence(user, p, context) for user, p in moments]
     scores = policy.score(asked, np.concatenate([truth.candidates, negatives, positives], 1))
-    by_likelihood, of_window = scores[:, :n_candidates], scores[:, n_candidates:]
-    for name, choices in (("candidates", of_choices), ("cand_ll", by_likelihood)):
-        figures[name] = metrics.choice(choices)
-        figures[f"{name}-exposed"] = metrics.choice(choices, truth.exposed)
-    figures["auc"] = auc_of(of_window, truth)
+    of_candidates, of_window = scores[:, :n_candidates], scores[:, n_candidates:]
+    figures["cand_ll"] = metrics.choice(of_candidates)
+    figures["auc"] = measure_window(of_window, truth)
     if knows_likes:
         asked = [policy.sequence(user, p, context, asked=LIKE) for user, p in moments]
         as_likes = policy.score(asked, np.concatenate([negatives, positives], 1))
         with np.errstate(invalid="ignore"):  # where there is no item: -inf less -inf
-            figures["auc-odds"] = auc_of(of_window - as_likes, truth)
+            figures["auc-odds"] = measure_window(of_window - as_likes, truth)
     return figures
 
 
-def auc_of(scores, truth):
+def measure_window(scores, truth):
     """(n,) dislike AUC.  scores: (n, m) of the window's negatives, then its positives, each padded to the longest."""
     n = max(map(len, truth.negatives), default=0)
     of_negatives, of_positives = scores[:, :n], scores[:, n:]
@@ -104,18 +93,12 @@ def auc_of(scores, truth):
     )
 
 
-def shuffled(rows, seed=0):
-    """Each row in another order, so that the true one has no place of its own."""
-    random = np.random.default_rng(seed)
-    return [random.permutation(row) for row in rows]
-
-
-def of_stage(policy, truth, contexts, catalog, top_k, knows_likes, folder):
+def evaluate_stage(policy, truth, contexts, catalog, top_k, knows_likes, folder):
     """Write figures.json, {"rows": [{"context", metrics ...}], "ila", "translation"}, and per_user.csv."""
     rows, per_user = [], []
     for context in contexts:
         n_cut = policy.n_cut  # so far: of training, too, where it was done by this process
-        figures = of_context(policy, truth, context, top_k, knows_likes)
+        figures = evaluate_context(policy, truth, context, top_k, knows_likes)
         rows.append({"context": context} | metrics.means(figures) | {"cut prompts": policy.n_cut - n_cut})
         table = pd.DataFrame({name: values.round(6) for name, values in figures.items()})
         table.insert(0, "user", policy.events.user_ids[truth.users])
@@ -133,35 +116,3 @@ def write_csv(path, table):
     """By the first process alone."""
     if is_first():
         write_atomically(path, lambda p: table.to_csv(p, index=False, lineterminator="\n", encoding="utf-8"))
-
-
-# ---------------------------------------------------------------------------------------- the study of targets
-
-
-def coverage(events, truth, codes):
-    """{"next", "window", "neighbours": {"top-1", "top-4": share of the instances}}.
-
-    A target covers a user's top-n interests where it has an item of one of the n first codes that are most frequent
-    among all of the user's negatives.  truth: metrics.Truth with neighbours.
-    """
-    interests = of_users(events, codes[:, 0])
-    targets = {"next": truth.next[:, None], "window": truth.negatives, "neighbours": truth.neighbours}
-    found = {}
-    for name, sets in targets.items():
-        found[name] = {}
-        for n in TOP_INTERESTS:
-            hits = [
-                bool(np.isin(codes[items, 0], interests[user][:n]).any())
-                for user, items in zip(truth.users, sets, strict=True)
-            ]
-            found[name][f"top-{n}"] = float(np.mean(hits))
-    return found
-
-
-def of_users(events, topics):
-    """For each user the topics of all their negatives, the most frequent first, ties by number."""
-    found = []
-    for items in by_user(events, events.is_negative):
-        names, counts = np.unique(topics[items], return_counts=True)
-        found.append(names[np.argsort(-counts, kind="stable")])
-    return found

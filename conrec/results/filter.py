@@ -12,16 +12,15 @@ The command that filters a run's lists is in filter_lists.py, what it is worth t
 """
 
 import numpy as np
+import pandas as pd
 
 from conrec.data.instances import everybody
-from conrec.results import closed_forms
+from conrec.results.closed_forms import SYSTEMS, Fitted, Histories
 from preparation.rules import TEST, VALIDATION
 
 BUDGETS = (0.01, 0.02, 0.05, 0.10)  # shares of liked items that may go, in filter.json
 FILTER_VERSION = 1  # raise it when odds would differ
 AT_ONCE = 2**16  # pairs whose similarities are worked out together
-EASE_BOTH = "EASE, negatives less positives"
-CONTROLS = ("low mean rating", "EASE, negatives", "reversed EASE on positives", EASE_BOTH, "random")
 RESEMBLANCE = "resemblance to predicted dislikes"
 BESIDE_IT = 0.998  # the most that an item that is not itself predicted can resemble one that is
 
@@ -73,80 +72,55 @@ def theta(of_positives, budget):
 
 
 def leave(users, gone, k):
-    """(rows,) bool: the rows that are left of lists, each user's best first, when those `gone` are taken out.
+    """(rows,) bool: the k rows that are left of each user's list, best first, when those `gone` are taken out.
 
-    k: length of a list; one that runs out of others is filled up with the best of what was to go.  None: any length.
+    One that runs out of others is filled up with the best of what was to go.
     """
-    if k is None:
-        return ~gone
-    order = np.lexsort((gone, users))  # of each user, what stays, then what goes; stable, so each by rank
-    place = np.empty(len(users), np.int64)
-    place[order] = places(users[order])
-    return place < k
+    rows = pd.DataFrame({"user": users, "gone": gone}).sort_values("gone", kind="stable")
+    return (rows.groupby("user").cumcount() < k).sort_index().to_numpy()
 
 
-def places(users):
-    """(rows,) 0, 1, ... within each user of rows that come by user."""
-    first = np.flatnonzero(np.diff(users, prepend=users[:1] - 1)) if len(users) else np.zeros(0, np.int64)
-    return np.arange(len(users)) - np.repeat(first, np.diff(first, append=len(users)))
+# ------------------------------------------------------------------------ theta and what it removes
 
 
-# ------------------------------------------------------------------------------ theta and what it removes
-
-
-def outcome(events, odds, predictions, E, budget=0.01, seed=0):
+def outcome(events, odds, predictions, E, budget=0.01):
     """filter.json as a dict: theta, and what is removed in test, for the odds and for controls.
 
     odds: {"validation", "test"}: (n,) of the part's events in their order, as of its beginning.  predictions: the same
     parts, (U, 20) items.  Thresholds come from validation's events, what is removed is counted among those of test.
     """
-    validation, test = (np.flatnonzero(events.parts == part) for part in (VALIDATION, TEST))
-    by_system = {"CoNRec": [odds["validation"], odds["test"]]}
-    by_system[RESEMBLANCE] = [
-        resemblance(predictions[part], E, events.users[rows], events.items[rows])
-        for part, rows in (("validation", validation), ("test", test))
-    ]
-    by_system |= of_controls(events, validation, test, seed)
-    liked = events.is_positive
+    by_part = {}
+    rows_of = {"validation": events.parts == VALIDATION, "test": events.parts == TEST}
+    fitted = Fitted(events)
+    for part, rows in rows_of.items():
+        users, items = events.users[rows], events.items[rows]
+        by_part[part] = {"CoNRec": odds[part], RESEMBLANCE: resemblance(predictions[part], E, users, items)}
+        for name, scores in control_scores(fitted, part):
+            by_part[part][name] = scores[users, items]
+
+    liked = {part: events.is_positive[rows] for part, rows in rows_of.items()}
+    disliked = events.is_negative[rows_of["test"]]
     found = []
-    for system, (before, after) in by_system.items():
+    for system, before in by_part["validation"].items():
         for share in sorted({*BUDGETS, budget}):
-            threshold = theta(before[liked[validation]], share)
+            threshold = theta(before[liked["validation"]], share)
+            gone = by_part["test"][system] > threshold
             row = {"system": system, "budget": share, "theta": finite(threshold)}
-            found.append(row | removed(events, test, after > threshold))
+            row |= {"positives": share_of(gone[liked["test"]]), "negatives": share_of(gone[disliked])}
+            found.append(row)
     return {
         "budget": budget,
-        "theta": finite(theta(odds["validation"][liked[validation]], budget)),
-        "users": len(np.unique(events.users[test])),
-        "positives": int(liked[test].sum()),
-        "negatives": int(events.is_negative[test].sum()),
+        "theta": finite(theta(odds["validation"][liked["validation"]], budget)),
+        "users": len(np.unique(events.users[rows_of["test"]])),
+        "positives": int(liked["test"].sum()),
+        "negatives": int(disliked.sum()),
         "outcome": found,
     }
 
 
-def removed(events, rows, gone):
-    """{"positives": share of the positives among the rows that are gone, "positives ±", "negatives", "negatives ±"}."""
-    found = {}
-    for name, sign in (("positives", events.is_positive), ("negatives", events.is_negative)):
-        kept = sign[rows]
-        found[name], found[f"{name} ±"] = share_of(gone[kept], events.users[rows][kept])
-    return found
-
-
-def share_of(gone, users):
-    """(share, half of its 95 % interval), of events that come by user: a ratio of two sums over users.
-
-    None where there is no event, or no second user.
-    """
-    if not len(gone):
-        return None, None
-    _, users = np.unique(users, return_inverse=True)
-    n_gone, n = np.bincount(users, gone), np.bincount(users)
-    share = n_gone.sum() / n.sum()
-    if len(n) < 2:
-        return float(share), None
-    spread = np.sqrt(((n_gone - share * n) ** 2).sum() * len(n) / (len(n) - 1)) / n.sum()
-    return float(share), float(1.96 * spread)
+def share_of(gone):
+    """Share of the events that go, None where there is none."""
+    return float(gone.mean()) if len(gone) else None
 
 
 def finite(number):
@@ -154,24 +128,13 @@ def finite(number):
     return number if np.isfinite(number) else None
 
 
-# ---------------------------------------------------------------------------------------------- controls
-
-
-def of_controls(events, validation, test, seed=0):
-    """{control: [scores of the rows `validation`, of the rows `test`]}, the history as of the beginning of the part."""
-    fitted, found = closed_forms.Fitted(events), {name: [] for name in CONTROLS}
-    for moment, rows in (("validation", validation), ("test", test)):
-        for name, of_items in control_scores(fitted, moment, seed):
-            found[name].append(of_items[events.users[rows], events.items[rows]])
-    return found
-
-
-def control_scores(fitted, moment, seed=0):
-    """Yields (control, scores (U, I)), higher: rather to be removed.  moment: "validation", "test" or "now"."""
-    histories = closed_forms.Histories(fitted.events, *everybody(fitted.events, moment))
-    for name in CONTROLS:
-        if name == EASE_BOTH:
-            negatives = closed_forms.ease_negatives(fitted, histories, seed)
-            yield name, negatives + closed_forms.reversed_ease(fitted, histories, seed)
-        else:
-            yield name, closed_forms.SYSTEMS[name](fitted, histories, seed)
+def control_scores(fitted, moment):
+    """Yields (control, scores (U, I)), higher: rather to be removed.  moment: "validation" or "test"."""
+    histories = Histories(fitted.events, *everybody(fitted.events, moment))
+    yield "low mean rating", SYSTEMS["low mean rating"](fitted, histories)
+    of_negatives = SYSTEMS["EASE, negatives"](fitted, histories)
+    yield "EASE, negatives", of_negatives
+    less_positives = SYSTEMS["reversed EASE on positives"](fitted, histories)
+    yield "reversed EASE on positives", less_positives
+    yield "EASE, negatives less positives", of_negatives + less_positives
+    yield "random", SYSTEMS["random"](fitted, histories)

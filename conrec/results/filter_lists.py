@@ -1,7 +1,7 @@
 """python main.py --filter RUN --run CONREC_RUN: another model's lists without the items that look like dislikes.
 
-RUN is a run folder, whose best --filter_pool items of each user are ranked anew, so that 20 are left, or a CSV with
-columns user and item, whose lists get shorter.  Beside it are written, for a CoNRec run NAME,
+RUN is a run folder, whose best --filter_pool items of each user are ranked anew, so that 20 are left.  Beside it are
+written, for a CoNRec run NAME,
 
     filtered_by_NAME.csv          the lists that are left, judged as of now
     removed_by_NAME.csv           what was removed, its odds, and which predicted dislike it resembles
@@ -20,19 +20,17 @@ from conrec.data.events import Events, of_run
 from conrec.data.instances import numbers_of
 from conrec.decoder.policy import Policy, load_policy
 from conrec.results.evaluation import write_csv
-from conrec.results.filter import leave, odds_of, places
-from conrec.results.filter_report import report, report_lines
+from conrec.results.filter import leave, odds_of
+from conrec.results.filter_report import CUT, report, report_lines
 from conrec.results.run_files import read_predictions
 from machine import hardware
 from options.conrec import ConrecSettings
 from options.flag import names_of
-from preparation.files import read_table
 from recommend import load_run
 from runs.run_folder import read_config
 from training import evaluation
 from utils import InputError, write_json
 
-K = 20  # of a list that is left
 USERS_AT_ONCE = 512
 
 
@@ -52,39 +50,31 @@ class Conrec(NamedTuple):
         return np.inf if self.theta is None else self.theta
 
 
-class Lists(NamedTuple):
-    """What is to be filtered."""
-
-    table: pd.DataFrame  # user, item, title[, score], user_number, item_number (of Events, -1: none); best first
-    data: object  # dataloader.TrainData of the run; None of a CSV
-    folder: Path
-    k: int | None  # length of a list that is left; None of a CSV, which holds all there is
-
-
 def apply(options):
-    """The command.  Raises InputError for what is no finished run or no CSV of users and items."""
-    data_dir = options.data_dir
-    conrec = read_conrec(options.run, data_dir, options.device)
-    lists = read_lists(Path(options.filter), conrec.events, options.filter_pool, data_dir, options.device)
-    table = lists.table
-    out = {kind: lists.folder / f"{kind}_by_{conrec.name}.csv" for kind in ("filtered", "removed")}
-    if Path(options.filter).resolve() in {path.resolve() for path in out.values()}:
-        raise InputError(f"--filter {options.filter}: would be overwritten by its filtered lists; rename it")
+    """The command.  Raises InputError for what is no finished run."""
+    conrec = read_conrec(options.run, options.data_dir, options.device)
+    folder = Path(options.filter)
+    table, data = rank_pool(folder, options.filter_pool, options.data_dir, options.device)
+    table = with_numbers(table, conrec.events, folder)
 
-    rows = pd.factorize(table.user)[0]  # the row's list
     print(f"judging {len(table)} places of {table.user.nunique()} lists as of now and as of test")
     odds = odds_of(conrec.policy, "now", table.user_number.to_numpy(), table.item_number.to_numpy())
-    left = leave(rows, odds > conrec.threshold, lists.k)
-    write_csv(out["filtered"], ranked(table[left]))
-    removed = ~left & (odds > conrec.threshold) & reached(rows, left, lists.k)
-    write_csv(out["removed"], reasons(table[removed], odds[removed], conrec))
-    found = report(lists, conrec)
-    path = lists.folder / f"filter_report_{conrec.name}.json"
+    gone = odds > conrec.threshold
+    left = leave(table.user, gone, CUT)
+    out = {kind: folder / f"{kind}_by_{conrec.name}.csv" for kind in ("filtered", "removed")}
+    filtered = table[left]
+    filtered.insert(1, "rank", filtered.groupby("user").cumcount() + 1)
+    write_csv(out["filtered"], filtered[["user", "rank", "item", "title", "score"]])
+    removed = ~left & gone & are_reached(table.user, left, CUT)
+    write_csv(out["removed"], explain_removed(table[removed], odds[removed], conrec))
+
+    found = report(table, data, conrec)
+    path = folder / f"filter_report_{conrec.name}.json"
     write_json(path, found)
     print(*report_lines(found), "", f"Written: {out['filtered']}, {out['removed'].name}, {path.name}", sep="\n")
 
 
-# ----------------------------------------------------------------------------------------- what is read
+# ------------------------------------------------------------------------------------- what is read
 
 
 def read_conrec(folder, data_dir=None, device=None):
@@ -117,7 +107,7 @@ def read_policy(folder, given, events, catalog, device, data_dir=None):
     """The Policy of a run folder, with its trained weights.  given: the settings of its config.json."""
     settings = ConrecSettings(**{flag: value for flag, value in given.items() if flag in names_of(ConrecSettings)})
     settings.data_dir = Path(data_dir or given["data_dir"])
-    policy = load_policy(Path(given["dataset"]).name, events, catalog, settings, device, K)
+    policy = load_policy(Path(given["dataset"]).name, events, catalog, settings, device, CUT)
     policy.backbone.read_weights(folder / "model")
     policy.backbone.model.eval()
     return policy
@@ -131,26 +121,8 @@ def task_of(folder):
         return None
 
 
-def read_lists(path, events, pool, data_dir, device):
-    """The Lists of a run folder or a CSV."""
-    if path.is_dir():
-        lists = ranked_by_run(path, pool, data_dir, device)
-    else:
-        lists = of_csv(path, events)
-    table = lists.table
-    table["user_number"] = numbers_of(table.user, events.user_ids)
-    table["item_number"] = numbers_of(table.item, events.item_ids)
-    for column in ("user", "item"):
-        if (table[f"{column}_number"] < 0).all():
-            raise InputError(f"--filter {path}: none of its {column}s is known to the run of --run; other data?")
-    unknown = ((table.user_number < 0) | (table.item_number < 0)).sum()
-    if unknown:
-        print(f"{path}: {unknown} of {len(table)} places are of users or items that the CoNRec run lacks; kept")
-    return lists._replace(table=table)
-
-
-def ranked_by_run(folder, pool, data_dir, device):
-    """The best `pool` items of every user of a finished run."""
+def rank_pool(folder, pool, data_dir, device):
+    """(user, item, title and score of the best `pool` items of every user, the TrainData) of a finished run."""
     if (folder / "config.json").exists() and read_config(folder)["settings"].get("model") == "CoNRec":
         raise InputError(f"--filter {folder}: predicts dislikes itself; name the run of another model")
     run = load_run(folder, data_dir, device)
@@ -159,44 +131,38 @@ def ranked_by_run(folder, pool, data_dir, device):
         *run.model.embeddings(), data.seen, np.arange(data.n_users), min(pool, data.n_items), USERS_AT_ONCE
     )
     for users, items, values in blocks:
-        numbers = items.cpu().numpy().ravel()
-        part = run.describe(numbers)
+        part = run.describe(items.cpu().numpy().ravel())
         part.insert(0, "user", np.repeat(data.user_ids[users], items.shape[1]))
         part["score"] = values.cpu().numpy().ravel().round(4)
         parts.append(part[part.score > -np.inf])  # the items of train
-    return Lists(pd.concat(parts, ignore_index=True), data, folder, K)
+    return pd.concat(parts, ignore_index=True), data
 
 
-def of_csv(path, events):
-    """The lists of a CSV, each user's in the order of the file."""
-    if not path.exists():
-        raise InputError(f"--filter {path}: is neither a run folder nor a CSV")
-    table = read_table(path, ",", {"user": ["user", "user_id", "userId"], "item": ["item", "item_id", "movieId"]})
-    table = table.astype(str).drop_duplicates(["user", "item"])
-    titles = dict(zip(events.item_ids, events.titles, strict=True))
-    table["title"] = [titles.get(item, "") for item in table.item]
-    return Lists(table.sort_values("user", kind="stable", ignore_index=True), None, path.parent, None)
+def with_numbers(table, events, folder):
+    """The table with user_number and item_number, those of the Events, -1 where they lack one."""
+    table = table.assign(
+        user_number=numbers_of(table.user, events.user_ids), item_number=numbers_of(table.item, events.item_ids)
+    )
+    for column in ("user", "item"):
+        if (table[f"{column}_number"] < 0).all():
+            raise InputError(f"--filter {folder}: none of its {column}s is known to the run of --run; other data?")
+    unknown = ((table.user_number < 0) | (table.item_number < 0)).sum()
+    if unknown:
+        print(f"{folder}: {unknown} of {len(table)} places are of users or items that the CoNRec run lacks; kept")
+    return table
 
 
-# ------------------------------------------------------------------------------------------- filtering
+# ---------------------------------------------------------------------------------------- filtering
 
 
-def reached(users, left, k):
+def are_reached(users, left, k):
     """(rows,) bool: rows that come before the last one left of their list, or would be in it without a filter."""
-    place = places(users)
-    _, number = np.unique(users, return_inverse=True)
-    last = np.zeros(number.max() + 1, np.int64)
-    np.maximum.at(last, number[left], place[left])
-    return (place < last[number]) | (place < (k or len(users)))
+    place = pd.Series(np.arange(len(users))).groupby(np.asarray(users)).cumcount()
+    last = place.where(left, -1).groupby(np.asarray(users)).transform("max")
+    return ((place < last) | (place < k)).to_numpy()
 
 
-def ranked(table):
-    """The rows with their rank, in the columns of recommendations.csv."""
-    table = table.assign(rank=places(pd.factorize(table.user)[0]) + 1)
-    return table[[name for name in ("user", "rank", "item", "title", "score") if name in table]]
-
-
-def reasons(rows, odds, conrec):
+def explain_removed(rows, odds, conrec):
     """user, item, title, odds, resembles, resembles_title: of each removed row.  odds: (r,) of it."""
     events, predicted = conrec.events, conrec.predictions["now"][rows.user_number]  # (r, 20)
     sims = np.einsum("rkd,rd->rk", conrec.E[predicted], conrec.E[rows.item_number], optimize=True)

@@ -2,16 +2,18 @@
 
     truth, every       what came true of the first instance of each user in a part; of all of them
     drawn              of one drawn at random
-    of_lists           ranked lists -> hr, fhr, frecall, luf, lif, lif-strict (and fhr-c) at each cut-off
+    measure_lists      ranked lists -> hr, fhr, frecall, luf, lif, lif-strict at each cut-off
+    measure_every      ranked lists of all instances -> fhr of each user, the mean over these
     choice             scores of 20 candidates -> share of the choice that is right
-    of_every           ranked lists of all instances -> hr, fhr, frecall of each user, means over the user's instances
-    dislike_auc        scores of window items -> share of (negative, positive) pairs in the right order
+    dislike_auc        scores of window items -> share of pairs in the right order
+    measure_scores     scores of all items -> the last two
     means, intervals   over instances
 """
 
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from conrec.data.events import POSITIVE
 from conrec.data.instances import candidates, instances, long_tails, window
@@ -25,27 +27,20 @@ class Truth(NamedTuple):
     next: np.ndarray  # (n,) the next negative
     negatives: list  # n arrays: the window's negatives
     positives: list  # n arrays: the window's positives
-    neighbours: list | None  # n arrays: negatives with Swing neighbours, where given
     candidates: np.ndarray | None  # (n, 20), column 0 the true one
-    exposed: np.ndarray | None  # (n,) bool: all 19 others are items that the user rated
     long_user: np.ndarray  # (n,) bool: fewer than 3 train negatives
     long_item: np.ndarray  # (I,) bool: fewer than 5 train negatives
 
 
-def truth(events, part, seed=0, neighbours=None):
-    """The Truth of "validation" or "test", of the first instance of each user.
-
-    neighbours: a list of n arrays, targets with their Swing neighbours (reward.target_sets), for fhr-c.
-    """
-    users, positions = instances(events, part)
-    choices, n_exposed = candidates(events, part, seed)
-    exposed = n_exposed == choices.shape[1] - 1
-    return of_moments(events, users, positions)._replace(neighbours=neighbours, candidates=choices, exposed=exposed)
+def truth(events, part, seed=0):
+    """The Truth of "validation" or "test", of the first instance of each user."""
+    choices, _ = candidates(events, part, seed)
+    return find_truth(events, *instances(events, part))._replace(candidates=choices)
 
 
 def every(events, part):
     """The Truth of all instances of a part, a user's one after the other; without candidates."""
-    return of_moments(events, *instances(events, part, every=True))
+    return find_truth(events, *instances(events, part, every=True))
 
 
 def drawn(events, part, seed=0):
@@ -54,11 +49,11 @@ def drawn(events, part, seed=0):
     users, positions = instances(events, part, every=True)
     shuffled = np.random.default_rng(seed).permutation(len(users))
     _, first = np.unique(users[shuffled], return_index=True)
-    return of_moments(events, users[shuffled[first]], positions[shuffled[first]])
+    return find_truth(events, users[shuffled[first]], positions[shuffled[first]])
 
 
-def of_moments(events, users, positions):
-    """The Truth of the instances (users, positions), without candidates and neighbours."""
+def find_truth(events, users, positions):
+    """The Truth of the instances (users, positions), without candidates."""
     next_, negatives, positives = [], [], []
     for user, p in zip(users, positions, strict=True):
         items, ratings = window(events, user, p)
@@ -67,26 +62,25 @@ def of_moments(events, users, positions):
         positives.append(items[ratings >= POSITIVE])
     long_user, long_item = long_tails(events)
     next_ = np.array(next_, np.int64)
-    return Truth(users, positions, next_, negatives, positives, None, None, None, long_user[users], long_item)
+    return Truth(users, positions, next_, negatives, positives, None, long_user[users], long_item)
 
 
 # ---------------------------------------------------------------------------------- of ranked lists
 
 
-def of_lists(lists, truth, top_k=(20,)):
-    """{"hr@20": (n,) float64, "fhr@20", "frecall@20", "luf@20", "lif@20", "lif-strict@20"[, "fhr-c@20"], ...}.
+def measure_lists(lists, truth, top_k=(20,)):
+    """{"hr@20": (n,) float64, "fhr@20", "frecall@20", "luf@20", "lif@20", "lif-strict@20", ...}.
 
     lists: (n, K) items, best first, K >= max(top_k).
     hr: the next negative is in the list.  fhr: any negative of the window is.  frecall: the share of them that are.
     luf: fhr of long-tail users.  lif: fhr of instances with a long-tail item in the window; lif-strict: only those
-    items count as hits.  fhr-c: fhr with Swing neighbours among the targets.
+    items count as hits.
     """
     n_items = len(truth.long_item)
     long_tail = [negatives[truth.long_item[negatives]] for negatives in truth.negatives]
     has_long = np.array([len(items) > 0 for items in long_tail], bool)
     found = marked(truth.negatives, n_items, lists)  # (n, K) bool
     found_long = marked(long_tail, n_items, lists)
-    found_near = None if truth.neighbours is None else marked(truth.neighbours, n_items, lists)
     n_negatives = np.array([len(negatives) for negatives in truth.negatives])
     metrics = {}
     for k in top_k:
@@ -97,23 +91,16 @@ def of_lists(lists, truth, top_k=(20,)):
         metrics[f"luf@{k}"] = np.where(truth.long_user, hit, np.nan)
         metrics[f"lif@{k}"] = np.where(has_long, hit, np.nan)
         metrics[f"lif-strict@{k}"] = np.where(has_long, found_long[:, :k].any(1), np.nan)
-        if found_near is not None:
-            metrics[f"fhr-c@{k}"] = found_near[:, :k].any(1).astype(float)
     return metrics
 
 
-def of_every(lists, truth, top_k):
-    """{"hr-every@20": (users,), "fhr-every@20", "frecall-every@20", ...}: means over the instances of each user.
+def measure_every(lists, truth, top_k):
+    """{"fhr-every@20": (users,), ...}: means over the instances of each user, so that users stay what is independent.
 
-    lists: (n, K) of all instances of a part.  truth: every of it.  So users stay what is independent.
+    lists: (n, K) of all instances of a part.  truth: every of it.
     """
-    users, rows = np.unique(truth.users, return_inverse=True)
-    figures = {}
-    for name, values in of_lists(lists, truth, top_k).items():
-        metric, _, k = name.partition("@")
-        if metric in ("hr", "fhr", "frecall"):
-            figures[f"{metric}-every@{k}"] = np.bincount(rows, values, len(users)) / np.bincount(rows)
-    return figures
+    hits = pd.DataFrame(measure_lists(lists, truth, top_k)).groupby(truth.users).mean()
+    return {f"fhr-every@{k}": hits[f"fhr@{k}"].to_numpy() for k in top_k}
 
 
 def marked(targets, n_items, lists):
@@ -130,12 +117,11 @@ def marked(targets, n_items, lists):
 # ---------------------------------------------------------------------------------------- of scores
 
 
-def choice(scores, exposed=None):
+def choice(scores):
     """(n,) float64: 1 where column 0 of scores (n, 20) is the highest, 1/t where it shares that with t - 1 others, 0
-    else.  exposed: (n,) bool, NaN where it is False."""
+    else."""
     highest = scores == scores.max(1, keepdims=True)
-    right = highest[:, 0] / highest.sum(1)
-    return right if exposed is None else np.where(exposed, right, np.nan)
+    return highest[:, 0] / highest.sum(1)
 
 
 def dislike_auc(of_negatives, of_positives):
@@ -151,21 +137,12 @@ def dislike_auc(of_negatives, of_positives):
     return shares
 
 
-def of_scores(scores, truth):
-    """The metrics that take scores (n, I) of all items: {"candidates", "candidates-exposed", "auc"} -> (n,) float64."""
-    of_choices = np.take_along_axis(scores, truth.candidates, axis=1)  # (n, 20)
+def measure_scores(scores, truth):
+    """The metrics that take scores (n, I) of all items: {"cand_ll", "auc"} -> (n,) float64."""
     of_negatives = [scores[row, items] for row, items in enumerate(truth.negatives)]
     of_positives = [scores[row, items] for row, items in enumerate(truth.positives)]
-    return {
-        "candidates": choice(of_choices),
-        "candidates-exposed": choice(of_choices, truth.exposed),
-        "auc": dislike_auc(of_negatives, of_positives),
-    }
-
-
-def forget_rate(after_alignment, now):
-    """(after alignment - now) / after alignment, of ILA accuracies; NaN where the first is 0."""
-    return (after_alignment - now) / after_alignment if after_alignment else float("nan")
+    of_choices = np.take_along_axis(scores, truth.candidates, axis=1)  # (n, 20)
+    return {"cand_ll": choice(of_choices), "auc": dislike_auc(of_negatives, of_positives)}
 
 
 # ----------------------------------------------------------------------------------- over instances

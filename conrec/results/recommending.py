@@ -16,7 +16,7 @@ RECOMMENDING_VERSION = 1  # raise it when figures would differ
 SHOWN = ("recall", "ndcg", "likes", "dislikes")
 
 
-def figures_of(events, lists, top_k):
+def measure_recommended(events, lists, top_k):
     """DataFrame: a row for each moment and user, in order of moments, then of user numbers; columns moment, user and
     the metrics of SHOWN at each cut-off, empty where one says nothing of the user.
 
@@ -24,31 +24,31 @@ def figures_of(events, lists, top_k):
     """
     tables = []
     for moment, items in lists.items():
-        table = pd.DataFrame(of_lists(events, items, top_k)).round(6)
+        table = pd.DataFrame(measure_lists(events, items, top_k)).round(6)
         table.insert(0, "user", events.user_ids)
         table.insert(0, "moment", moment)
         tables.append(table)
     return pd.concat(tables)
 
 
-def of_lists(events, items, top_k):
+def measure_lists(events, items, top_k):
     """{metric: (U,) float64}.  items: (U, K)."""
-    users = np.arange(events.n_users)[:, None]
-    (hits, n_liked), (shown, n_disliked) = (found(events, sign, users, items) for sign in ("positive", "negative"))
+    hits, n_liked = find_in_test(events, "positive", items)
+    shown, n_disliked = find_in_test(events, "negative", items)
     figures = evaluation.ranking_metrics(hits, np.maximum(n_liked, 1), top_k)
     figures = {name: np.where(n_liked > 0, values, np.nan) for name, values in figures.items()}
     figures |= evaluation.dislike_metrics(hits, shown, n_disliked, top_k)
     return {name: values for name, values in figures.items() if name.partition("@")[0] in SHOWN}
 
 
-def found(events, sign, users, items):
+def find_in_test(events, sign, items):
     """((U, K) bool, (U,) counts): which listed items are test events of a sign; how many of these there are."""
-    test = matrix(events, sign, "test")
+    test, users = matrix(events, sign, "test"), np.arange(events.n_users)[:, None]
     return np.asarray(test[users, items].todense()) > 0, np.diff(test.indptr)
 
 
 def means(table):
-    """{moment: {metric: mean, None where it says nothing of anybody}} of a table of figures_of."""
+    """{moment: {metric: mean, None where it says nothing of anybody}} of a table of measure_recommended."""
     found = {}
     for moment, rows in table.groupby("moment"):
         rows = rows.drop(columns=["moment", "user"])

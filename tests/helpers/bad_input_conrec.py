@@ -32,6 +32,11 @@ def inter(change):
     return spoil
 
 
+def keep_early_dislikes(rows):
+    """Each user's rows in order, of which the first 18 of 30 are train."""
+    return [[*row[:2], "5", row[3]] if place % SMALL["n_events"] >= 18 else row for place, row in enumerate(rows)]
+
+
 def vectors(**change):
     """v.npz with arrays replaced by change(array)."""
 
@@ -78,6 +83,9 @@ CASES_OF_DISLIKES = {
         r"p\.inter: no user has two ratings up to 2 .* --conrec_negative", P,
         spoiled(inter(lambda rows: [[*row[:2], "4", row[3]] for row in rows])),
     ),
+    "no dislike to choose by": Case(
+        r"p: no user has a dislike in the validation part and one before it", P, spoiled(inter(keep_early_dislikes)),
+    ),
     "a longer list than items": Case(
         r"--top_k 70: p has 90 items with a title, and a user has rated 30 of them", f"{P} --top_k 70", planted
     ),
@@ -123,12 +131,5 @@ CASES_OF_DISLIKES = {
     "one rate": Case(r"--conrec_rates: expected 2 arguments", f"{P} --conrec_rates 1", planted),
     "dislikes of a refined split": Case(
         r"--dataset_augment: CoNRec has no use", f"{P} --dataset_augment augment", planted
-    ),
-    "a run to reverse that is none": Case(
-        r"p: holds no finished run", f"{P} --conrec_reversed {{base}}/p", planted
-    ),
-    "a run to reverse of other data": Case(
-        r"--conrec_reversed .*before: was not tested on the likes of CoNRec's validation part of p; take a run of",
-        f"{P} --conrec_reversed {{base}}/result/x/before", planted, before=True,
     ),
 }  # fmt: skip

@@ -171,7 +171,7 @@ def test_a_gain_that_does_not_show_in_the_other_users_is_given_back(tmp_path, co
 def test_the_other_half_of_the_users_confirms(policy, monkeypatch):
     hits = np.array([1, 0, 1, 0, 1, 1, 0])
     figures = {"fhr@20": hits.astype(float), "frecall@20": hits / 2}
-    monkeypatch.setattr(tasks.metrics, "of_lists", lambda *of: figures)
+    monkeypatch.setattr(tasks.metrics, "measure_lists", lambda *of: figures)
     monkeypatch.setattr(policy, "predict", lambda *of: (None, None))
     truth = SimpleNamespace(users=np.arange(7), positions=np.arange(7))
     validation = tasks.Validation(policy, truth)

@@ -1,14 +1,15 @@
 """The filter: thresholds, what they remove, and the lists of other models without the items near predicted dislikes."""
 
+import io
 import json
 import shutil
+from contextlib import redirect_stdout
 
 import numpy as np
 import pandas as pd
 import pytest
 import synthetic
 from scipy import stats
-from scipy.sparse import csr_matrix
 
 import main
 from conrec.data import semantic_ids
@@ -16,32 +17,28 @@ from conrec.data.events import POSITIVE, read, to_frame
 from conrec.data.instances import as_of, history
 from conrec.results import filter as filters
 from conrec.results import filter_lists
-from conrec.results.filter_lists import reached
-from conrec.results.filter_report import UNMEASURED, Figures, apart, at_equal_losses, removed_at, summary
-from conrec.results.run_files import write_csv
+from conrec.results.filter_lists import are_reached
+from conrec.results.filter_report import UNMEASURED, at_equal_losses, have_highest, removed_at
+from conrec.results.run_files import read_predictions, write_csv
 from options.command_line import parse
 from recommend import load_run
 from results4comparison import conrec_tables, table
 from utils import InputError
 
-MOMENTS = ("validation", "test", "now")
+SYSTEMS = {"CoNRec", filters.RESEMBLANCE, "low mean rating", "EASE, negatives", "reversed EASE on positives"}
+SYSTEMS |= {"EASE, negatives less positives", "random"}
 COLUMNS = ["user", "as_of", "rank", "item", "title", "logprob"]  # of predictions.csv
 
 
 # -------------------------------------------------------------------------------------------- scores
 
 
-def random_case(seed=0):
-    random = np.random.default_rng(seed)
-    E = random.normal(size=(30, 6))
+def test_the_resemblance_is_the_largest_similarity_to_a_predicted_dislike(monkeypatch):
+    random = np.random.default_rng(0)
+    E = random.normal(size=(30, 6)).astype(np.float32)
     E /= np.linalg.norm(E, axis=1, keepdims=True)
     predictions = random.integers(0, 30, (8, 20))
     predictions[[2, 5]] = -1
-    return random, E.astype(np.float32), predictions
-
-
-def test_the_resemblance_is_the_largest_similarity_to_a_predicted_dislike(monkeypatch):
-    random, E, predictions = random_case()
     users, items = random.integers(-1, 8, 100), random.integers(-1, 30, 100)
     expected = []
     for user, item in zip(users, items, strict=True):
@@ -56,15 +53,10 @@ def test_the_resemblance_is_the_largest_similarity_to_a_predicted_dislike(monkey
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.isinf(found).sum() > 10 and (found > 1).sum() > 10
 
-
-def test_no_threshold_falls_among_what_resembles_itself():
-    """Predicted items resemble themselves by 1, to rounding: a threshold there would let chance decide."""
-    _, E, predictions = random_case()
-    twins = np.repeat(E, 2, 0)  # items 2 i and 2 i + 1 have one vector
-    users, items = np.repeat(np.arange(8), 60), np.tile(np.arange(60), 8)
+    # a predicted item resembles itself by 1, to rounding: a threshold there would let chance decide
+    twins, users, items = np.repeat(E, 2, 0), np.repeat(np.arange(8), 60), np.tile(np.arange(60), 8)
     found = filters.resemblance(np.where(predictions < 0, -1, 2 * predictions), twins, users, items)
-    finite = found[np.isfinite(found)]
-    assert not ((finite > 0.999) & (finite < 1.001)).any() and (finite > 1).any() and finite.min() >= -1
+    assert not ((found > 0.999) & (found < 1.001)).any() and (found > 1).any()
 
 
 class Told:
@@ -78,10 +70,9 @@ class Told:
         return [self.table[user, items].astype(np.float32) for user, items in zip(users, lists, strict=True)]
 
 
-def test_odds_are_those_of_each_pair_as_of_the_moment(tmp_path):
-    world = synthetic.write_planted(tmp_path, n_users=12, n_items=40, n_events=20)
-    events, random = read(world)[0], np.random.default_rng(0)
-    policy = Told(events, random.normal(size=(12, events.n_items)).astype(np.float32))
+def test_odds_are_those_of_each_pair_as_of_the_moment(events):
+    random = np.random.default_rng(0)
+    policy = Told(events, random.normal(size=(events.n_users, events.n_items)).astype(np.float32))
     users, items = random.integers(-1, 12, 200), random.integers(-1, events.n_items, 200)
     found = filters.odds_of(policy, "test", users, items)
     expected = np.where((users < 0) | (items < 0), -np.inf, policy.table[users, items])
@@ -90,15 +81,17 @@ def test_odds_are_those_of_each_pair_as_of_the_moment(tmp_path):
 
 
 @pytest.mark.parametrize("budget, above", [(0, 0), (0.01, 2), (0.07, 14), (0.5, 100), (1, 200)])
-def test_theta_lets_its_share_of_positives_lie_above(budget, above):
+def test_theta_lets_its_share_of_positives_lie_above_and_fewer_where_scores_are_tied(budget, above):
     scores = np.random.RandomState(0).permutation(200) / 200
     assert (scores > filters.theta(scores, budget)).sum() == above
-
-
-def test_theta_never_lets_more_go_where_scores_are_tied():
-    scores = np.array([0.9, 0.9, 0.9, 0.1])
-    assert filters.theta(scores, 0.25) == 0.9 and not (scores > 0.9).any()
+    assert filters.theta(np.array([0.9, 0.9, 0.9, 0.1]), 0.25) == 0.9  # above which there is none
     assert filters.theta(np.zeros(0), 0.01) == np.inf
+
+
+def test_the_highest_scores_are_counted_and_ties_go_by_row():
+    scores = np.array([-np.inf, 2, 3, 2, 2, -np.inf], np.float32)
+    for n, expected in ((0, []), (1, [2]), (3, [1, 2, 3]), (4, [1, 2, 3, 4])):
+        assert np.flatnonzero(have_highest(scores, n)).tolist() == expected
 
 
 # ------------------------------------------------------------------------------------- lists that are left
@@ -108,46 +101,16 @@ def test_lists_are_refilled_from_the_pool():
     users = np.repeat([3, 1], [5, 4])
     gone = np.array([True, False, False, True, False, True, True, True, False])
     assert filters.leave(users, gone, 2).tolist() == [False, True, True, False, False, True, False, False, True]
-    assert filters.leave(users, gone, None).tolist() == (~gone).tolist()
     assert filters.leave(users, np.zeros(9, bool), 3).tolist() == [True] * 3 + [False] * 2 + [True] * 3 + [False]
-    assert filters.places(users).tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3]
-    assert filters.places(users[:0]).tolist() == []
 
 
 def test_only_what_would_have_been_seen_counts_as_removed():
     users = np.repeat([0, 1], [5, 5])
     left = np.array([True, False, True, False, False, True, True, False, False, False])
-    assert reached(users, left, 2).tolist() == [True, True, False, False, False, True, True, False, False, False]
-    assert reached(users, left, None).all()
-
-
-def test_shares_have_intervals_over_users():
-    gone, users = np.array([1, 0, 0, 1, 1, 0], bool), np.array([7, 7, 7, 9, 9, 4])
-    share, half = filters.share_of(gone, users)
-    ratio = np.array([1 - 0.5 * 3, 2 - 0.5 * 2, 0 - 0.5])
-    assert share == 0.5 and half == pytest.approx(1.96 * np.sqrt((ratio**2).sum() * 3 / 2) / 6)
-    assert filters.share_of(gone[:0], users[:0]) == (None, None) and filters.share_of(gone[:3], users[:3])[1] is None
+    assert are_reached(users, left, 2).tolist() == [True, True, False, False, False, True, True, False, False, False]
 
 
 # ------------------------------------------------------------------------------- a CoNRec run that knows
-
-
-def foretold(events, world):
-    """{moment: (U, 20)}: items of the topic that each user dislikes, of users with a negative in the history."""
-    predictions = {}
-    for moment in MOMENTS:
-        predictions[moment] = np.full((events.n_users, 20), -1)
-        for user, p in zip(*as_of(events, moment), strict=True):
-            planted = np.flatnonzero(world.topics == world.dislikes[int(events.user_ids[user][1:])])
-            new = np.setdiff1d(planted, history(events, user, p)[0])
-            predictions[moment][user] = np.resize(new, 20)
-    return predictions
-
-
-def topic_vectors(world):
-    E = np.eye(24)[world.topics] + np.random.RandomState(0).normal(scale=0.05, size=(len(world.topics), 24))
-    E -= E.mean(0)
-    return (E / np.linalg.norm(E, axis=1, keepdims=True)).astype(np.float32)
 
 
 def told_odds(events, world):
@@ -158,47 +121,56 @@ def told_odds(events, world):
 
 
 def odds_of_events(events, world):
-    table = told_odds(events, world)
-    rows = {part: np.flatnonzero(events.parts == number) for part, number in (("validation", 1), ("test", 2))}
-    return {part: table[events.users[of], events.items[of]] for part, of in rows.items()}
-
-
-@pytest.fixture(autouse=True)
-def told(monkeypatch, known):
-    """The run has no trained weights: what they would say is what the world knows."""
-
-    def read_policy(folder, given, events, *more):
-        return Told(events, told_odds(events, known[1]))
-
-    monkeypatch.setattr(filter_lists, "read_policy", read_policy)
+    table, found = told_odds(events, world), {}
+    for part, number in (("validation", 1), ("test", 2)):
+        rows = events.parts == number
+        found[part] = table[events.users[rows], events.items[rows]]
+    return found
 
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory):
-    """(base folder, world): a run of CoNRec on a planted world, of which there is only what the filter reads."""
-    base = tmp_path_factory.mktemp("filter")
-    world = synthetic.write_planted_world(base / "world", n_users=60, n_items=150, n_events=60)
+    """(base folder, world): a run of CoNRec on a planted world, of which there is only what the filter reads.
+
+    The run has no trained weights: what they would say is what the world knows.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        base = tmp_path_factory.mktemp("filter")
+        world = synthetic.write_planted_world(base / "world", n_users=60, n_items=150, n_events=60)
+        patch.setattr(filter_lists, "read_policy", lambda _, __, events, *more: Told(events, told_odds(events, world)))
+        write_run(base, world)
+        for name, protocol in (("published", []), ("ease", ["--hold_out", "dislikes", "--split", "time"])):
+            words = [
+                "--dataset", base / "world", "--model", "EASE", "--dataset_augment", "original", *protocol,
+                "--data_dir", base / "data", "--result_dir", base / "result", "--path_name", name,
+            ]  # fmt: skip
+            main.main(list(map(str, words)))
+        yield base, world
+
+
+def write_run(base, world):
+    """base/conrec: it predicts items of the topic that each user dislikes."""
     options = parse(["--dataset", str(base / "world"), "--model", "CoNRec", "--data_dir", str(base / "data")])
     events, _ = read(base / "world")
-    predictions, E, folder = foretold(events, world), topic_vectors(world), base / "conrec"
+    folder, rows = base / "conrec", []
     folder.mkdir()
-    rows = []
-    for moment in MOMENTS:
-        for user in np.flatnonzero(predictions[moment][:, 0] >= 0):
-            for rank, item in enumerate(predictions[moment][user]):
-                rows.append((events.user_ids[user], moment, rank + 1, events.item_ids[item], events.titles[item], -1.0))
+    for moment in ("validation", "test", "now"):
+        for user, p in zip(*as_of(events, moment), strict=True):
+            planted = np.flatnonzero(world.topics == world.dislikes[int(events.user_ids[user][1:])])
+            new = np.resize(np.setdiff1d(planted, history(events, user, p)[0]), 20)
+            for rank, item in enumerate(new, 1):
+                rows.append((events.user_ids[user], moment, rank, events.item_ids[item], events.titles[item], -1.0))
     write_csv(folder / "predictions.csv", pd.DataFrame(rows, columns=COLUMNS))
+    E = np.eye(24)[world.topics] + np.random.RandomState(0).normal(scale=0.05, size=(len(world.topics), 24))
+    E -= E.mean(0)
+    E = (E / np.linalg.norm(E, axis=1, keepdims=True)).astype(np.float32)
     catalog, _ = semantic_ids.make(E, 16, 0, 60, folder, item_ids=events.item_ids, titles=events.titles)
+    predictions = read_predictions(folder / "predictions.csv", events)
     found = filters.outcome(events, odds_of_events(events, world), predictions, catalog.E)
     (folder / "filter.json").write_text(json.dumps(found))
-    given = {name: str(value) if name.endswith("_dir") else value for name, value in options.values().items()}
-    (folder / "config.json").write_text(json.dumps({"settings": given, "made_from": {}}))
+    config = {"settings": options.values(), "made_from": {}}
+    (folder / "config.json").write_text(json.dumps(config, default=str))
     (folder / "summary.json").write_text(json.dumps({"task": "negative"}))
-    for name, protocol in (("published", []), ("ease", ["--hold_out", "dislikes", "--split", "time"])):
-        where = ["--data_dir", base / "data", "--result_dir", base / "result", "--path_name", name]
-        words = ["--dataset", base / "world", "--model", "EASE", "--dataset_augment", "original", *protocol, *where]
-        main.main(list(map(str, words)))
-    return base, world
 
 
 @pytest.fixture
@@ -206,15 +178,29 @@ def events(known):
     return read(known[0] / "world")[0]
 
 
+@pytest.fixture(scope="module")
+def filtered(known):
+    """(folder of the run on the split in time, its files before it was filtered, what was printed)."""
+    base, _ = known
+    run, printed = base / "result" / "world" / "ease", io.StringIO()
+    before = contents(run)
+    with redirect_stdout(printed):
+        run_filter(base, run)
+    return run, before, printed.getvalue()
+
+
+def read_report(run):
+    return json.loads((run / "filter_report_conrec.json").read_text())
+
+
 def test_foretold_dislikes_are_removed_and_likes_are_not(known, events):
-    _, world = known
-    E, predictions, odds = topic_vectors(world), foretold(events, world), odds_of_events(events, world)
-    found = filters.outcome(events, odds, predictions, E, 0.01)
+    base, world = known
+    odds, found = odds_of_events(events, world), json.loads((base / "conrec" / "filter.json").read_text())
     of = {(row["system"], row["budget"]): row for row in found["outcome"]}
     ours, budgets = of["CoNRec", 0.01], [row["budget"] for row in found["outcome"] if row["system"] == "CoNRec"]
     assert ours["negatives"] > 0.5 and ours["positives"] < 0.03 and budgets == [0.01, 0.02, 0.05, 0.1]
     assert found["theta"] == ours["theta"] and of["random", 0.01]["negatives"] < 0.1
-    assert {system for system, _ in of} == {"CoNRec", filters.RESEMBLANCE, *filters.CONTROLS}
+    assert {system for system, _ in of} == SYSTEMS
     assert of[filters.RESEMBLANCE, 0.05]["negatives"] > 0.5  # here the topic is all there is
 
     # theta comes from the positives of validation, and what is counted from test
@@ -238,15 +224,11 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def test_a_run_on_the_time_split_is_filtered_and_reported(known, events, capsys):
-    base, world = known
-    run = base / "result" / "world" / "ease"
-    before = contents(run)
-    run_filter(base, run)
+def test_a_run_on_the_time_split_is_filtered(known, events, filtered):
+    (base, world), (run, before, printed) = known, filtered
     after = contents(run)
     new = {"filtered_by_conrec.csv", "removed_by_conrec.csv", "filter_report_conrec.json"}
-    assert set(after) - set(before) == new and all(after[name] == content for name, content in before.items())
-    printed = capsys.readouterr().out
+    assert set(after) - set(before) == new and before.items() <= after.items()
     assert "users are known to the run" in printed and "where a share of the liked ones does" in printed
 
     # lists stay full, in the order they had, without what resembles a predicted dislike
@@ -278,41 +260,31 @@ def test_a_run_on_the_time_split_is_filtered_and_reported(known, events, capsys)
         sims = {other: E[int(row.item[1:])] @ E[int(other[1:])] for other in others}
         assert sims[row.resembles] == pytest.approx(max(sims.values()), abs=1e-6)
         assert events.titles[int(row.resembles[1:])] == row.resembles_title
-    report = json.loads((run / "filter_report_conrec.json").read_text())
+
+
+def test_the_report_counts_what_the_filter_takes_from_the_lists(known, events, filtered):
+    """Liked items of the unfiltered lists are counted again, from recommendations.csv."""
+    base, run = known[0], filtered[0]
+    report = read_report(run)
     assert report["disliked"] == "measured" and report["users"] > 50
     ours, plain = report["lists"]["CoNRec"], report["lists"]["before"]
     assert ours["disliked"] < 0.5 * plain["disliked"] and ours["liked"] > 0.9 * plain["liked"]
-    mean, low, high = ours["disliked less before"]
-    assert low < mean < high < 0 and mean == pytest.approx(ours["disliked"] - plain["disliked"])
-    assert set(report["lists"]) == {"before", "CoNRec", filters.RESEMBLANCE, *filters.CONTROLS}
     of_loss = report["at the same loss of likes"]["0.05"]
+    assert set(of_loss) == SYSTEMS
     assert of_loss["CoNRec"]["disliked less"][0] > 0.4 > of_loss["random"]["disliked less"][2]
-    assert of_loss["random"]["CoNRec less it"][1] > 0 and of_loss["CoNRec"]["CoNRec less it"] == [0, 0, 0]
+    assert of_loss["random"]["CoNRec less it"][1] > 0
+    assert of_loss["CoNRec"]["CoNRec less it"] == [0, 0, 0]
     assert report["removed"] > 0 and report["places changed"] > 0
-
-
-def test_the_reported_figures_are_those_of_the_lists(known, events):
-    """Liked items, recall and coverage of the unfiltered lists, counted from recommendations.csv."""
-    base, _ = known
-    run = base / "result" / "world" / "ease"
-    run_filter(base, run)
-    plain = json.loads((run / "filter_report_conrec.json").read_text())["lists"]["before"]
     old = pd.read_csv(run / "recommendations.csv")
     test = pd.read_csv(base / "data" / "world" / "hold_out_dislikes_time" / "world_test.csv")
-    liked = set(zip(test["user_id:token"], test["item_id:token"], strict=True))
     old = old[old.user.isin(events.user_ids)]
-    hit = old.assign(hit=[pair in liked for pair in zip(old.user, old.item, strict=True)]).groupby("user").hit.sum()
-    n_liked = test.groupby("user_id:token").size()
-    assert plain["liked"] == pytest.approx(hit.mean()) and hit.mean() > 0
-    assert plain["recall@20"] == pytest.approx((hit / n_liked.reindex(hit.index)).mean())
-    assert plain["coverage"] == old.item.nunique()
+    n_liked = len(old.merge(test.set_axis(["user", "item", "rating"], axis=1), on=["user", "item"]))
+    assert plain["liked"] == pytest.approx(n_liked / old.user.nunique()) and n_liked > 0
 
 
-def test_the_report_knows_nothing_as_of_now(known, events, tmp_path, monkeypatch):
+def test_the_report_knows_nothing_as_of_now(known, events, filtered, tmp_path, monkeypatch):
     """What is judged as of now has the test events in the history.  Where it says nothing, the report is the same."""
-    base, _ = known
-    run = base / "result" / "world" / "ease"
-    run_filter(base, run)
+    base, run = known[0], filtered[0]
     odds = Told.odds
 
     def blind(policy, users, positions, lists):
@@ -334,37 +306,15 @@ def test_dislikes_are_not_measurable_where_all_were_trained_on(known, events):
     base, _ = known
     run = base / "result" / "world" / "published"
     run_filter(base, run)
-    report = json.loads((run / "filter_report_conrec.json").read_text())
+    report = read_report(run)
     assert report["disliked"] == UNMEASURED and "disliked" not in report["lists"]["CoNRec"]
-    both = []
-    for rows in (read_table(base / "data" / "world" / "world_test.csv"), to_frame(events).query("part == 'test'")):
-        both.append(set(rows[["user", "item"]].itertuples(index=False, name=None)))
-    old = read_table(run / "recommendations.csv")
+    published = pd.read_csv(base / "data" / "world" / "world_test.csv").set_axis(["user", "item", "rating"], axis=1)
+    old = pd.read_csv(run / "recommendations.csv")
     old = old[old.user.isin(events.user_ids)]
-    n_liked = sum(pair in both[0] & both[1] for pair in zip(old.user, old.item, strict=True))
+    ours = old.merge(to_frame(events).query("part == 'test'"), on=["user", "item"])
+    n_liked = len(ours.merge(published, on=["user", "item"]))
     assert report["lists"]["before"]["liked"] == pytest.approx(n_liked / old.user.nunique())
-    assert 0 < n_liked < sum(pair in both[1] for pair in zip(old.user, old.item, strict=True))
-
-
-def read_table(path):
-    return pd.read_csv(path).rename(columns={"user_id:token": "user", "item_id:token": "item"})
-
-
-def test_a_csv_gets_shorter(known, tmp_path, events):
-    base, world = known
-    dislikes = np.flatnonzero(world.topics == world.dislikes[0])
-    likes = np.flatnonzero(world.topics == world.likes[0])
-    rows = [("u0", f"i{item}") for item in (likes[0], dislikes[0], likes[1], dislikes[1])]
-    rows += [("stranger", "i3"), ("u1", "unheard"), ("u0", "unheard")]
-    pd.DataFrame(rows, columns=["user", "item"]).to_csv(tmp_path / "lists.csv", index=False)
-    run_filter(base, tmp_path / "lists.csv")
-    left = pd.read_csv(tmp_path / "filtered_by_conrec.csv").fillna("")
-    expected = [("stranger", 1, "i3"), ("u0", 1, f"i{likes[0]}"), ("u0", 2, f"i{likes[1]}"), ("u0", 3, "unheard")]
-    expected.append(("u1", 1, "unheard"))
-    assert list(left[["user", "rank", "item"]].itertuples(index=False, name=None)) == expected
-    removed = pd.read_csv(tmp_path / "removed_by_conrec.csv")
-    assert removed.item.tolist() == [f"i{item}" for item in dislikes[:2]]
-    assert (tmp_path / "filter_report_conrec.json").exists()
+    assert 0 < n_liked < len(ours)
 
 
 def test_losses_are_equal_between_two_steps():
@@ -375,63 +325,32 @@ def test_losses_are_equal_between_two_steps():
     assert np.isnan(removed_at(liked, disliked, 0.9)[0])  # never so many
     gains = np.array([[100.0, 101, 99, 100]])  # lists that are refilled, at last with what was to go
     assert removed_at(gains, np.array([[10.0, 9, 5, 8]]), 0.0)[0] == pytest.approx(1 - 7 / 10)
-    assert np.isnan(removed_at(gains, np.array([[10.0, 9, 5, 8]]), 0.05)[0])  # never so many
     nobody = [(np.zeros(3), np.ones(3)), (np.zeros(3), np.zeros(3))]
     assert at_equal_losses({"CoNRec": nobody}) is None
 
 
-def test_a_list_within_is_as_far_apart_as_its_pairs():
-    E = random_case()[1][:5]
-    pairs = [1 - E[i] @ E[j] for i in range(5) for j in range(5) if i != j]
-    assert apart(E) == pytest.approx(np.mean(pairs), abs=1e-6) and np.isnan(apart(E[:1]))
-
-
-def test_figures_do_not_depend_on_the_order_of_users(events, known):
-    random = np.random.default_rng(0)
-    users, items = np.repeat(np.arange(20), 30), np.tile(random.permutation(150)[:30], 20)
-    liked = some_pairs(events, random)
-    left = random.random(600) < 0.5
-    E, found = topic_vectors(known[1]), []
-    for order in (np.arange(600), np.argsort(-users, kind="stable")):
-        figures = Figures(users[order], items[order], liked, liked, E)
-        found.append(summary(figures.of(left[order])))
-    assert found[0] == pytest.approx(found[1]) and found[0]["liked"] > 0
-
-
-def some_pairs(events, random):
-    return csr_matrix((random.random((events.n_users, events.n_items)) < 0.1).astype(np.float32))
-
-
-REFUSED = [
-    ("nowhere", {}, "neither a run folder nor a CSV"),
-    ("empty", {}, "holds no finished run"),
-    ("conrec", {}, "predicts dislikes itself"),
-    ("bad.csv", {"bad.csv": "user,film\nu0,i1\n"}, "has no column item"),
-    ("bad.csv", {"bad.csv": "user,item\nu0,x\n"}, "none of its items is known"),
-    ("bad.csv", {"bad.csv": "user,item\nx,i1\n"}, "none of its users is known"),
-    ("filtered_by_conrec.csv", {"filtered_by_conrec.csv": "user,item\nu0,i1\n"}, "would be overwritten"),
-]
-
-
-@pytest.mark.parametrize("target, files, message", REFUSED, ids=[message for _, _, message in REFUSED])
-def test_what_cannot_be_filtered_is_refused(known, tmp_path, target, files, message):
+def test_what_cannot_be_filtered_or_filter_is_refused(known, tmp_path):
     base, _ = known
-    (tmp_path / "empty").mkdir()
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    before = contents(tmp_path)
-    with pytest.raises(InputError, match=message) as error:
-        run_filter(base, base / "conrec" if target == "conrec" else tmp_path / target)
-    assert "\n" not in str(error.value) and contents(tmp_path) == before
+    conrec, run = base / "conrec", base / "result" / "world" / "published"
+    refused = [
+        (tmp_path, conrec, "holds no finished run"), (conrec, conrec, "predicts dislikes itself"),
+        (run, run, "is no run of CoNRec"), (run, tmp_path, "holds no finished run"),
+    ]  # fmt: skip
+    for folder, by, message in refused:
+        before = contents(folder)
+        with pytest.raises(InputError, match=message) as error:
+            main.main(["--filter", str(folder), "--run", str(by), "--data_dir", str(base / "data")])
+        assert "\n" not in str(error.value) and contents(folder) == before
 
 
-def test_a_run_that_is_not_of_conrec_cannot_filter(known, tmp_path):
-    base, _ = known
-    run = base / "result" / "world" / "published"
-    with pytest.raises(InputError, match="is no run of CoNRec"):
-        main.main(["--filter", str(run), "--run", str(run)])
-    with pytest.raises(InputError, match="holds no finished run"):
-        main.main(["--filter", str(run), "--run", str(tmp_path)])
+def test_places_that_the_run_lacks_are_counted_and_kept_and_other_data_refused(events, capsys):
+    table = pd.DataFrame({"user": ["u0", "x", "u1"], "item": ["i1", "i2", "x"]})
+    found = filter_lists.with_numbers(table, events, "lists")
+    assert found.user_number.tolist()[1] == found.item_number.tolist()[2] == -1 and (found.user_number >= 0).sum() == 2
+    assert "lists: 2 of 3 places are of users or items that the CoNRec run lacks; kept" in capsys.readouterr().out
+    for column in ("user", "item"):
+        with pytest.raises(InputError, match=f"none of its {column}s is known to the run of --run"):
+            filter_lists.with_numbers(table.assign(**{column: "x"}), events, "lists")
 
 
 @pytest.mark.parametrize(
@@ -442,31 +361,25 @@ def test_a_run_that_is_not_of_conrec_cannot_filter(known, tmp_path):
         ("predictions.csv", "user,rank\n", "do not belong together"),
         ("rqvae.safetensors", "x", "do not belong together"),
         ("filter.json", None, r"has no filter\.json; only a run of --conrec_system conrec"),
+        ("sids.csv", -1, r"do not belong together .149 items there, 150 here"),
     ],
 )
 def test_a_run_with_spoilt_files_is_refused(known, tmp_path, file, text, message):
+    """text: None: the file is gone; -1: it lacks its last line."""
     base, _ = known
-    shutil.copytree(base / "conrec", tmp_path / "conrec")
-    (tmp_path / "conrec" / file).unlink()
-    if text is not None:
-        (tmp_path / "conrec" / file).write_text(text)
+    path = shutil.copytree(base / "conrec", tmp_path / "conrec") / file
+    if text is None:
+        path.unlink()
+    elif text == -1:
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    else:
+        path.write_text(text)
     with pytest.raises(InputError, match=message):
         main.main(["--filter", str(base / "result" / "world" / "published"), "--run", str(tmp_path / "conrec")])
 
 
-def test_a_catalog_that_changed_since_is_refused(known, tmp_path):
-    base, _ = known
-    shutil.copytree(base / "conrec", tmp_path / "conrec")
-    rows = (tmp_path / "conrec" / "sids.csv").read_text().splitlines(keepends=True)
-    (tmp_path / "conrec" / "sids.csv").write_text("".join(rows[:-1]))
-    with pytest.raises(InputError, match=r"do not belong together .149 items there, 150 here"):
-        main.main(["--filter", str(base / "result" / "world" / "published"), "--run", str(tmp_path / "conrec")])
-
-
-def test_reports_are_kept_and_their_seeds_make_one_row(known, tmp_path, monkeypatch):
-    base, _ = known
-    run = base / "result" / "world" / "ease"
-    run_filter(base, run)
+def test_reports_are_kept_and_their_seeds_make_one_row(filtered, tmp_path, monkeypatch):
+    run = filtered[0]
     monkeypatch.setattr(conrec_tables, "OURS", tmp_path)
     table.main(["keep", str(run / "filter_report_conrec.json"), "ease_2024"])
     kept = tmp_path / "filters" / "world_ease_2024.json"
@@ -479,11 +392,11 @@ def test_reports_are_kept_and_their_seeds_make_one_row(known, tmp_path, monkeypa
     assert row.startswith("| ease | 2 |") and f"{(first[0] + second[0]) / 2:+.4f}" in row
 
     # users vary by the bootstrap's width, seeds by their difference of .1
-    found = conrec_tables.of_seeds([first, second], 60)
+    found = conrec_tables.combine_seeds([first, second], 60)
     of_users, of_seeds = ((first[2] - first[1]) / 3.92) ** 2, 0.1**2 / 2 / 2
     freedom = (of_users + of_seeds) ** 2 / (of_users**2 / 59 + of_seeds**2)
     half = stats.t.ppf(0.975, freedom) * np.sqrt(of_users + of_seeds)
     assert (found.low, found.high) == pytest.approx((found.mean - half, found.mean + half))
-    assert conrec_tables.of_seeds([first], 60)[2:] == (None, None, None)
+    assert conrec_tables.combine_seeds([first], 60)[2:] == (None, None, None)
     with pytest.raises(InputError, match=r"summary\.json: is no report of a filter"):
         table.main(["keep", str(run / "summary.json"), "ease_2024"])
