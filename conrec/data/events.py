@@ -179,26 +179,21 @@ def check_negatives(events, rated):
 def describe(events):
     """Lines for the log."""
     negative = events.is_negative
-    users, parts = events.users[negative], events.parts[negative]
+    users, parts, times = events.users[negative], events.parts[negative], events.times[negative]
+    tied = ((users[1:] == users[:-1]) & (times[1:] == times[:-1])).sum() / len(users)
     have_none = (np.bincount(users, minlength=events.n_users) == 0).sum()
     none_in_train = (np.bincount(users[parts == TRAIN], minlength=events.n_users) == 0).sum()
     return [
         f"events: {events.n_users} users, {events.n_items} items; train, validation, test "
         f"{counts(events.parts)}, of which negative {counts(parts)}",
         f"events: {have_none} users have no negative, {none_in_train} none in train",
-        f"events: {same_time_as_before(events):.1%} of the negatives share a time with an earlier "
-        "negative of the same user: their order means nothing",
+        f"events: {tied:.1%} of the negatives share a time with an earlier negative of the same user: "
+        "their order means nothing",
     ]
 
 
 def counts(parts):
     return " / ".join(f"{number:,}" for number in np.bincount(parts, minlength=len(PARTS)))
-
-
-def same_time_as_before(events):
-    """Share of the negatives that have the time of an earlier negative of the same user."""
-    users, times = events.users[events.is_negative], events.times[events.is_negative]
-    return float(((users[1:] == users[:-1]) & (times[1:] == times[:-1])).sum() / len(users))
 
 
 def to_frame(events):

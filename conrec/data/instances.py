@@ -76,25 +76,23 @@ def rows_of(events, user, begin, end):
 
 
 def candidates(events, part, seed=0):
-    """(items (n, 20), exposed (n,)) of the part's instances, column 0 the true one.
+    """(n, 20) items of the part's instances, column 0 the true one.
 
     The 19 others: the user's later ratings >= 4 in the part, nearest first; then 3s likewise; then items that the user
-    never rates, drawn without replacement in proportion to train events.  exposed: how many of the 19 the user rated.
+    never rates, drawn without replacement in proportion to train events.
     Raises InputError where a user leaves too few items to draw from.
     """
     users, positions = instances(events, part)
     random = np.random.default_rng([seed, PARTS.index(part)])
     weight = np.bincount(events.items[events.parts == TRAIN], minlength=events.n_items).astype(float)
     chosen = np.empty((len(users), N_CANDIDATES), np.int64)
-    exposed = np.empty(len(users), np.int64)
     for row, (user, p) in enumerate(zip(users, positions, strict=True)):
         items, ratings = rows_of(events, user, p, end_of_part(events, user, p))
         later = [items[:1], items[ratings >= 4], items[(ratings > events.negative) & (ratings < 4)]]
         rated = np.concatenate(later)[:N_CANDIDATES]
-        exposed[row] = len(rated) - 1
         drawn = draw_unrated(events, user, N_CANDIDATES - len(rated), weight, random)
         chosen[row] = np.concatenate((rated, drawn))
-    return chosen, exposed
+    return chosen
 
 
 def draw_unrated(events, user, n, weight, random):
@@ -126,7 +124,7 @@ def long_tails(events):
 
 
 def matrix(events, sign=None, part="train"):
-    """scipy CSR (U, I) float32 of 0/1: the part's "negative", "neutral", "positive" or (None) all events."""
+    """scipy CSR (U, I) float32 of 0/1: the part's "negative", "positive" or (None) all events."""
     kept = has_sign(events, sign) & (events.parts == PARTS.index(part))
     return sparse(events.users[kept], events.items[kept], (events.n_users, events.n_items))
 
@@ -150,11 +148,7 @@ def has_sign(events, sign):
     """(N,) bool."""
     if sign is None:
         return np.ones(len(events.users), bool)
-    if sign == "negative":
-        return events.is_negative
-    if sign == "positive":
-        return events.is_positive
-    return ~events.is_negative & ~events.is_positive
+    return events.is_negative if sign == "negative" else events.is_positive
 
 
 def sparse(rows, cols, shape):

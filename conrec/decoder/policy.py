@@ -62,13 +62,6 @@ class Policy:
     def sequence(self, user, p, context, template=0, asked=DISLIKE):
         """Tokens of the prompt that asks for the next dislike, or for the next item of another sign."""
         build = partial(prompts.sequence, asked=asked, template=template, **self.words)
-        return self.fit(build, user, p, context)
-
-    def choice(self, user, p, context, options):
-        """Tokens of the prompt that asks which of these items the next dislike is."""
-        return self.fit(partial(prompts.choice, options=options, **self.words), user, p, context)
-
-    def fit(self, build, user, p, context):
         items, signs = shown_before(self.events, user, p, context, self.shown)
         room = self.backbone.context - ANSWER
         tokens, n_left_out = prompts.fitted(build, items, signs, self.backbone.tokens, room)

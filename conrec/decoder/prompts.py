@@ -1,4 +1,4 @@
-"""The four prompts, as control tokens (words=False, the tiny decoder) or in words (a language model).
+"""The three prompts, as control tokens (words=False, the tiny decoder) or in words (a language model).
 
 A prompt is a list of parts: a str is text, an int the number of an item, whose three ID tokens are put in, and a
 Control one of the tiny decoder's control tokens.  Both pieces come from here: what is asked, and the answer.
@@ -40,7 +40,6 @@ NEXT = (
 )
 FOUND = ("disliked ", "found so-so ", "liked ")  # of an event of each sign (events.DISLIKE, NEUTRAL, LIKE)
 ASK = ("dislike", "find so-so", "like")
-CHOOSE = " It is one of these: {options}."
 
 
 class Control(str):
@@ -91,18 +90,10 @@ def row_of(items, signs):
     return listed(items, [SIGNS[sign] for sign in signs])
 
 
-def choice(items, signs, options, words=False, domain="items", template=0):
-    """Prompt: the next dislike with options, one of which is the answer.  Answer: [item]."""
-    prompt = sequence(items, signs, words=words, domain=domain, template=template)
-    if words:
-        return prompt + filled(CHOOSE, domain, options=listed(options, [""] * len(options), comma=True))
-    return [*prompt, *listed(options, [OPTION] * len(options)), ANSWER]
-
-
 def fitted(build, items, signs, tokens, room):
     """(tokens of build(items, signs), events left out), at most `room` tokens.
 
-    The oldest events go, but not the last one; options stay.  tokens: backbone.tokens.
+    The oldest events go, but not the last one.  tokens: backbone.tokens.
     Raises InputError where one event alone does not fit.
     """
     for left_out in range(max(len(items), 1)):

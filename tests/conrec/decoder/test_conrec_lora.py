@@ -37,7 +37,7 @@ def asked(model):
     words = {"words": True, "domain": "movies"}
     return [
         model.tokens(prompts.sequence([1, 2], [DISLIKE, DISLIKE], **words)),
-        model.tokens(prompts.choice([4, 5, 3], [LIKE, LIKE, DISLIKE], [6, 7], template=1, **words)),
+        model.tokens(prompts.sequence([4, 5, 3], [LIKE, LIKE, DISLIKE], template=1, **words)),
     ]
 
 
