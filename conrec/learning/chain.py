@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from conrec.data.events import LIKE, PARTS
-from conrec.data.instances import MOMENTS, as_of, everybody, instances, matrix
+from conrec.data.instances import MOMENTS, as_of, everybody
 from conrec.decoder.backbone import DROPOUT
 from conrec.decoder.prompts import PROMPT_VERSION
-from conrec.learning import reward, steps, tasks
+from conrec.learning import steps, tasks
 from conrec.learning.stage_folders import read_rows
 from conrec.results import evaluation, metrics, recommending
 from conrec.results.evaluation import EVALUATION_VERSION
@@ -19,18 +19,10 @@ from utils import read_json
 
 
 class Known:
-    """What all systems share of the events: instances, what came true of them, Swing neighbours."""
+    """What all systems share of the events: the instances asked about, and what came true of them."""
 
     def __init__(self, events):
         self.events = events
-
-    @cached_property
-    def anchors(self):
-        return instances(self.events, "train", every=True)
-
-    @cached_property
-    def neighbours(self):
-        return reward.swing(matrix(self.events, "negative"))
 
     @cached_property
     def validation(self):
@@ -116,20 +108,19 @@ class Chain:
         return settings
 
     def task(self, name):
-        policy, catalog, known, options = self.policy, self.catalog, self.known, self.options
+        policy, catalog = self.policy, self.catalog
         if name == "translation":
             return tasks.Translation(policy, catalog)
         if name == "alignment":
             return tasks.Alignment(policy, catalog, self.log)
-        validation = tasks.Validation(policy, known.validation)
+        validation = tasks.Validation(policy, self.known.validation)
         if name == "stream" and policy.backbone.words:
             return tasks.StreamInWords(policy, validation)
         if name == "stream":
             return tasks.Stream(policy, validation)
         if name == "warmup":
-            return tasks.Warmup(policy, known.anchors, validation)
-        wanted = reward.target_sets(policy.events, *known.anchors, known.neighbours)
-        return tasks.Grpo(policy, catalog, context_of(name), known.anchors, wanted, validation, options)
+            return tasks.Warmup(policy, validation)
+        return tasks.Grpo(policy, catalog, context_of(name), validation, self.options)
 
     @property
     def context(self):
@@ -220,26 +211,24 @@ class Chain:
 
     def predict(self):
         """The Stage of predictions.csv: for every user with a negative, as of validation, test and now."""
-        context = self.context
+        context, events = self.context, self.policy.events
 
         def write(folder):
-            tables = [self.predicted(moment, context) for moment in MOMENTS]
+            tables = []
+            for moment in MOMENTS:
+                users, positions = as_of(events, moment)
+                items, logprobs = self.policy.predict(users, positions, context)
+                k = items.shape[1]
+                table = pd.DataFrame({"user": events.user_ids[users].repeat(k), "as_of": moment})
+                table["rank"] = list(range(1, k + 1)) * len(users)
+                table["item"] = events.item_ids[items.ravel()]
+                table["title"] = events.titles[items.ravel()]
+                table["logprob"] = logprobs.ravel().round(6)
+                tables.append(table)
             evaluation.write_csv(folder / "predictions.csv", pd.concat(tables))
 
         doing = "predicting as of validation, test and now"
         return self.make("predict", {"context": context, "k": self.policy.k}, EVALUATION_VERSION, doing, write)
-
-    def predicted(self, moment, context):
-        events = self.policy.events
-        users, positions = as_of(events, moment)
-        items, logprobs = self.policy.predict(users, positions, context)
-        k = items.shape[1]
-        table = pd.DataFrame({"user": events.user_ids[users].repeat(k), "as_of": moment})
-        table["rank"] = list(range(1, k + 1)) * len(users)
-        table["item"] = events.item_ids[items.ravel()]
-        table["title"] = events.titles[items.ravel()]
-        table["logprob"] = logprobs.ravel().round(6)
-        return table
 
 
 def context_of(stage):

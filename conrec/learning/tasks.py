@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from conrec.data.events import DISLIKE, signs_of
-from conrec.data.instances import by_user, history, matrix
+from conrec.data.instances import by_user, history, instances, matrix
 from conrec.decoder import prompts
 from conrec.decoder.policy import padded
 from conrec.learning import grpo, reward
@@ -81,12 +81,22 @@ class Translation(Supervised):
 
 
 class Alignment(Supervised):
-    """A dislike of a topic that the user dislikes often, among things that the user likes."""
+    """A train dislike of a topic, the first code, that the user dislikes often, among things that the user likes."""
 
     def __init__(self, policy, catalog, log=print):
         super().__init__(policy)
-        self.pairs = alignment_pairs(policy.events, catalog.codes, log)
         self.liked = matrix(policy.events, "positive")
+        negatives = matrix(policy.events, "negative").tocoo()
+        users, items = negatives.row.astype(np.int64), negatives.col.astype(np.int64)
+        topics = users * catalog.K + catalog.codes[items, 0]  # a number for each user's first codes
+        often = np.bincount(topics)[topics]
+        can_ask = np.diff(self.liked.indptr)[users] >= N_OPTIONS - 1
+        least = OFTEN if ((often >= OFTEN) & can_ask).sum() >= ENOUGH else LESS_OFTEN
+        kept = (often >= least) & can_ask
+        if not kept.any():
+            least, kept = 1, can_ask
+        self.pairs = np.stack((users, items), 1)[kept]
+        log(f"alignment: {kept.sum()} dislikes of a topic disliked at least {least} times")
 
     def batch(self, random):
         examples = []
@@ -101,22 +111,6 @@ class Alignment(Supervised):
             parts = prompts.alignment(shuffled, item, **self.policy.words, template=template)
             examples.append(self.example(*parts))
         return examples
-
-
-def alignment_pairs(events, codes, log):
-    """(n, 2) users and items: train negatives whose topic, the first code, the user dislikes often."""
-    negatives, liked = matrix(events, "negative").tocoo(), matrix(events, "positive")
-    users, items = negatives.row.astype(np.int64), negatives.col.astype(np.int64)
-    K = int(codes.max()) + 1
-    topic = users * K + codes[items, 0]
-    often = np.bincount(topic)[topic]
-    asks = np.diff(liked.indptr)[users] >= N_OPTIONS - 1
-    least = OFTEN if ((often >= OFTEN) & asks).sum() >= ENOUGH else LESS_OFTEN
-    kept = (often >= least) & asks
-    if not kept.any():
-        least, kept = 1, asks
-    log(f"alignment: {kept.sum()} dislikes of a topic disliked at least {least} times")
-    return np.stack((users, items), 1)[kept]
 
 
 class Predicting(Supervised):
@@ -235,11 +229,10 @@ class Warmup(Predicting):
 
     context, patience = "negatives", 3
 
-    def __init__(self, policy, anchors, validation):
-        """anchors: (users, positions) of the train instances."""
+    def __init__(self, policy, validation):
         super().__init__(policy, validation)
         events = policy.events
-        self.anchors = anchors
+        self.anchors = instances(events, "train", every=True)
         negatives = by_user(events, events.is_negative & (events.parts == TRAIN))
         self.rows = [items for items in negatives if len(items) > 1]
 
@@ -264,12 +257,13 @@ class Grpo:
 
     every, patience, dropout = 50, None, False
 
-    def __init__(self, policy, catalog, context, anchors, targets, validation, options):
-        """anchors: (users, positions) of the train instances.  targets: their reward.target_sets."""
+    def __init__(self, policy, catalog, context, validation, options):
         self.policy, self.backbone, self.context, self.validation = policy, policy.backbone, context, validation
         self.options, device = options, self.backbone.device
-        self.users, self.positions = anchors
-        self.gts, self.fps = (torch.from_numpy(padded(sets)).to(device) for sets in targets)
+        self.users, self.positions = instances(policy.events, "train", every=True)
+        neighbours = reward.swing(matrix(policy.events, "negative"))
+        targets = reward.target_sets(policy.events, self.users, self.positions, neighbours)
+        self.gts, self.fps = (torch.from_numpy(padded(sets)).to(device) for sets in targets)  # (instances, T), (.., F)
         if options.conrec_reward == "next":
             self.gts = self.gts[:, :1]
         self.E = torch.from_numpy(catalog.E).to(device)

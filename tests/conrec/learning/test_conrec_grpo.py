@@ -11,8 +11,7 @@ import torch
 from conrec.data.events import read
 from conrec.data.instances import history
 from conrec.decoder.policy import Policy
-from conrec.learning import grpo, reward, tasks
-from conrec.learning.chain import Known
+from conrec.learning import grpo, tasks
 
 PROMPTS = [[1, 8], [1, 8, 20, 25, 13]]
 # a group of four rewards
@@ -95,16 +94,15 @@ def test_items_are_drawn_as_often_as_the_policy_says(made):
 def test_a_step_samples_nothing_that_the_user_has_rated(tmp_path, monkeypatch):
     events, _ = read(synthetic.write_planted(tmp_path, n_users=20, n_items=80, n_events=40))
     model, trie, catalog = conrec_models.tiny(conrec_models.catalog(events.n_items))
-    policy, known = Policy(events, model, trie, shown=(5, 5), n_beams=20), Known(events)
+    policy = Policy(events, model, trie, shown=(5, 5), n_beams=20)
     options = SimpleNamespace(conrec_reward="c", conrec_gamma=0.5, conrec_prompts=20, conrec_group=16, conrec_beta=0.1)
-    targets = reward.target_sets(events, *known.anchors, known.neighbours)
-    task = tasks.Grpo(policy, catalog, "both", known.anchors, targets, None, options)
+    task = tasks.Grpo(policy, catalog, "both", None, options)
     drawn, rollout, scored, branch = [], grpo.rollout, [], model.branch
     monkeypatch.setattr(grpo, "rollout", lambda *given: drawn.append(rollout(*given)) or drawn[-1])
     monkeypatch.setattr(model, "branch", lambda *given: scored.append(given[3]) or branch(*given))
     examples = task.batch(np.random.default_rng(0))
     task.loss(examples)
-    rated = [history(events, known.anchors[0][row], known.anchors[1][row])[0] for _, row, _ in examples]
+    rated = [history(events, task.users[row], task.positions[row])[0] for _, row, _ in examples]
     for items, seen in zip(drawn[0][0].numpy(), rated, strict=True):
         assert len(seen) and not np.isin(items, seen).any()
     assert len(scored) == 2  # the reference and the policy in training are masked alike
