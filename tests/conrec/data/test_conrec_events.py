@@ -260,8 +260,7 @@ def fitted_bytes(events):
     found = {"gts": padded(gts), "fps": padded(fps)}
     found |= {"users": users, "positions": positions, "swing": values.toarray()}
     found |= dict(zip(("long users", "long items"), long_tails(events), strict=True))
-    names = "count count_negatives mean_stars ease_negatives ease_positives ease_all users_inverse cosine_negatives "
-    names += "cosine_all often_disliked"
+    names = "count count_negatives mean_stars ease_negatives ease_positives ease_all cosine_all often_disliked"
     found |= {name: getattr(fitted, name) for name in names.split()}
     assert values.nnz > 20
     return {name: array.tobytes() for name, array in found.items()}
