@@ -155,7 +155,7 @@ def sparse(rows, cols, shape):
     return csr_matrix((np.ones(len(rows), np.float32), (rows, cols)), shape)
 
 
-# ------------------------------------------------------------------------------------- predictions
+# -------------------------------------------------------------------------------------- predictions
 
 
 def as_of(events, moment):

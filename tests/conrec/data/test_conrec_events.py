@@ -51,7 +51,7 @@ def events(planted):
     return read(planted)[0]
 
 
-# ------------------------------------------------------------------------------------------- reading
+# ------------------------------------------------------------------------------------------ reading
 
 
 def test_the_events_of_a_finished_run_are_read_again(planted, events):
@@ -126,7 +126,7 @@ def test_what_cannot_be_put_in_order_is_refused(tmp_path, files, negative, messa
     assert "\n" not in str(error.value)
 
 
-# ----------------------------------------------------------------------------------------- instances
+# ---------------------------------------------------------------------------------------- instances
 
 
 @pytest.mark.parametrize("number, part", [(0, "train"), (1, "validation"), (2, "test")])
@@ -226,7 +226,7 @@ def test_top_items_are_new_and_ties_go_by_number(events):
         top_items(np.zeros((len(users), events.n_items)), seen, 60)
 
 
-# ---------------------------------------------------------------------------------- nothing leaks
+# ------------------------------------------------------------------------------------ nothing leaks
 
 
 def test_what_is_counted_or_fitted_knows_train_only(planted, tmp_path, events):

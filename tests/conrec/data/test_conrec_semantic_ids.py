@@ -156,7 +156,7 @@ def test_codes_for_a_catalog(n, K):
     assert semantic_ids.codes_for(n) == K
 
 
-# ------------------------------------------------------------------------------------------------------- the folder
+# --------------------------------------------------------------------------------------- the folder
 
 
 def test_what_is_read_is_what_was_made_unique_and_in_centred_units(made):

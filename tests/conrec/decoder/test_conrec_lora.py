@@ -73,7 +73,7 @@ def test_new_rows_and_adapters_move_and_all_else_stays_bit_for_bit(made, folder,
     moved = model.state()
     assert all(not torch.equal(moved[name], state[name]) for name in state)
     rows = [name for name in moved if "trainable_tokens" in name]
-    assert len(rows) == (1 if tied else 2)
+    assert len(rows) == 2 - tied
     assert all(moved[name].shape == (3 * catalog.K, 64) for name in rows)
     assert len(moved) - len(rows) == 2 * 2 * 7  # two layers, A and B of seven matrices
 
@@ -146,7 +146,7 @@ def test_a_prompt_holds_its_words_the_ids_and_the_template(made, folder):
         model.tokens([prompts.SIGNS[DISLIKE]])
 
 
-# ---------------------------------------------------------------------------------------- without the parameters
+# --------------------------------------------------------------------------- without the parameters
 
 
 @pytest.fixture(scope="module")

@@ -67,24 +67,23 @@ def test_where_policy_and_reference_agree_there_is_no_divergence_and_no_gradient
     assert float(divergence.detach()) == 0 and (logits.grad == 0).all()
 
 
-# ------------------------------------------------------------------------------------------------------ rollout
+# ------------------------------------------------------------------------------------------ rollout
 
 
 def test_items_are_drawn_as_often_as_the_policy_says(made):
     """Closed: 40 items of the first prompt, among them all below some node of each level; one of the second."""
     model, trie, catalog = made
-    lists, n = [np.lexsort(catalog.codes.T[::-1])[:40], np.array([7])], 1000
-    for closed in (None, trie.closed(lists)):
+    nothing, forty, n = np.zeros(0, int), np.lexsort(catalog.codes.T[::-1])[:40], 1000
+    for lists in ([nothing, nothing], [forty, np.array([7])]):
+        closed = trie.closed(lists)
         drawn, entropy = grpo.rollout(model, trie, PROMPTS, np.random.default_rng(1).random((2, n, 3)), closed)
         assert (entropy >= 0).all() and (entropy <= np.log(catalog.K) + 1e-6).all()
         assert entropy[..., 0].std(1).max() < 1e-6  # at the root all have the same choice
         for place, (prompt, items) in enumerate(zip(PROMPTS, drawn.numpy(), strict=True)):
-            open_items = np.arange(len(catalog.codes))
-            if closed is not None:
-                open_items = np.setdiff1d(open_items, lists[place])
+            open_items = np.setdiff1d(np.arange(len(catalog.codes)), lists[place])
             with torch.no_grad():
-                row = None if closed is None else closed[[place]]
-                chances = model.branch([prompt], open_items[None], trie, row)[0].sum(1).exp().numpy()
+                logprobs = model.branch([prompt], open_items[None], trie, closed[[place]])
+            chances = logprobs[0].sum(1).exp().numpy()
             assert chances.sum() == pytest.approx(1, abs=1e-5)
             shares = np.bincount(items, minlength=len(catalog.codes)) / n
             assert shares[open_items].sum() == pytest.approx(1)

@@ -28,7 +28,7 @@ def policy(events):
     return Policy(events, backbone, trie, shown=(5, 6))
 
 
-# ----------------------------------------------------------------------------------------------- the stream
+# --------------------------------------------------------------------------------------- the stream
 
 
 def draws(events, thinned, n):
@@ -119,7 +119,7 @@ def test_a_language_model_is_asked_for_one_event_and_its_sign(events, tmp_path):
     assert all(word in said for word in ("disliked", "liked", "found so-so"))
 
 
-# -------------------------------------------------------------------------------------- gains that are confirmed
+# ------------------------------------------------------------------------- gains that are confirmed
 
 
 class Climber(Decoder):
