@@ -70,7 +70,7 @@ def signs_of(ratings, negative):
     return np.where(ratings <= negative, DISLIKE, np.where(ratings >= POSITIVE, LIKE, NEUTRAL))
 
 
-def of_run(settings_of_run, data_dir=None):
+def read_of_run(settings_of_run, data_dir=None):
     """(Events, the folder of their files) of a finished run.  settings_of_run: of its config.json.  data_dir: where the
     data sets lie now, if not where they lay then."""
     name, raw, folder = locate(settings_of_run["dataset"], Path(data_dir or settings_of_run["data_dir"]))
@@ -89,8 +89,8 @@ def read(raw, name=None, negative=2, rated=None):
     """
     inter, item = splits.atomic_files(raw)
     rated = rated or inter
-    item_ids, titles = titled_items(raw, item, rated)
-    rows, notes = rated_rows(inter, item, DATASETS.get(name), rated)
+    item_ids, titles = read_titled_items(raw, item, rated)
+    rows, notes = read_rated_rows(inter, item, DATASETS.get(name), rated)
     known = rows.item.isin(item_ids).to_numpy()
     untitled, rows = (~known).sum(), rows[known]
     if untitled:
@@ -120,7 +120,7 @@ def read(raw, name=None, negative=2, rated=None):
     return events, [*notes, *describe(events), why]
 
 
-def titled_items(raw, item, rated):
+def read_titled_items(raw, item, rated):
     """(ids (I,), titles (I,)) of the items that have a title, in file order."""
     if item is None:
         raise InputError(f"{rated.parent}: has no .item file; CoNRec needs the titles of the items")
@@ -132,7 +132,7 @@ def titled_items(raw, item, rated):
     return titles.index.to_numpy(dtype=object), titles.to_numpy(dtype=object)
 
 
-def rated_rows(inter, item, known, rated):
+def read_rated_rows(inter, item, known, rated):
     """(DataFrame user, item, rating, timestamp of one row a pair, notes for the log).
 
     Raises InputError for unusable timestamps.
@@ -185,14 +185,14 @@ def describe(events):
     none_in_train = (np.bincount(users[parts == TRAIN], minlength=events.n_users) == 0).sum()
     return [
         f"events: {events.n_users} users, {events.n_items} items; train, validation, test "
-        f"{counts(events.parts)}, of which negative {counts(parts)}",
+        f"{count_parts(events.parts)}, of which negative {count_parts(parts)}",
         f"events: {have_none} users have no negative, {none_in_train} none in train",
         f"events: {tied:.1%} of the negatives share a time with an earlier negative of the same user: "
         "their order means nothing",
     ]
 
 
-def counts(parts):
+def count_parts(parts):
     return " / ".join(f"{number:,}" for number in np.bincount(parts, minlength=len(PARTS)))
 
 

@@ -147,7 +147,7 @@ def train(x, K, seed, epochs):
     return model.requires_grad_(False)
 
 
-def unique(codes, z, codebooks):
+def make_unique(codes, z, codebooks):
     """(I, 3) distinct codes.  Of items with one triple the one nearest to its level-3 code keeps it (ties by number);
     each other, in order of number, takes the nearest level-3 code whose triple is free, else with the next nearest
     level-2 code.  codes (I, 3), z (I, e), codebooks (3, K, e): arrays.  Raises InputError where all are taken.
@@ -161,12 +161,12 @@ def unique(codes, z, codebooks):
     keepers = order[first]
     taken = set(map(tuple, codes[keepers].tolist()))
     for item in np.setdiff1d(np.arange(len(codes)), keepers):
-        codes[item] = free_code(rest[item], codes[item], codebooks, taken)
+        codes[item] = find_free_code(rest[item], codes[item], codebooks, taken)
         taken.add(tuple(codes[item].tolist()))
     return codes
 
 
-def free_code(rest, code, codebooks, taken):
+def find_free_code(rest, code, codebooks, taken):
     """The nearest triple with this first code that is not taken.  rest (e,): the residual before level 2."""
     by_distance = np.argsort(np.square(rest - codebooks[1]).sum(1), kind="stable")
     own = code[1]
@@ -194,7 +194,7 @@ def make(vectors, K, seed, epochs, folder, *, item_ids, titles):
     model = train(x, K, seed, epochs)
     z = model.encoder(x)
     plain, z_q, _ = model.quantise(z)
-    codes = unique(plain.numpy(), z.numpy().astype(np.float64), model.codebooks.numpy())
+    codes = make_unique(plain.numpy(), z.numpy().astype(np.float64), model.codebooks.numpy())
     model.mean = model.decoded(torch.from_numpy(codes)).mean(0)
     catalog = Catalog(codes, vectors_of(model, codes), list(titles), K, np.asarray(item_ids))
     error = (x - model.decoder(z_q)).norm(dim=1) / x.norm(dim=1).clamp(min=1e-12)

@@ -81,12 +81,12 @@ class Policy:
         items, logprobs = beam_search.beams(
             self.backbone, self.trie, rows, closed, self.n_beams, self.k, self.budget
         )
-        return whole(items), whole(logprobs)
+        return gather_rows(items), gather_rows(logprobs)
 
     def score(self, asked, items):
         """(n, m) float32 log-probabilities of items (n, m) after each prompt; -1 is no item: -inf."""
         own = processes.share(np.asarray(items, np.int64))
-        return whole(beam_search.score_items(self.backbone, self.trie, processes.share(asked), own, self.budget))
+        return gather_rows(beam_search.score_items(self.backbone, self.trie, processes.share(asked), own, self.budget))
 
     def odds(self, users, positions, lists):
         """n float32 arrays: log p(i | dislike) - log p(i | like) of each user's items.
@@ -124,7 +124,7 @@ def shown_before(events, user, p, context, shown):
     return disliked, np.full(len(disliked), DISLIKE)
 
 
-def whole(part):
+def gather_rows(part):
     """The rows of all processes, an array, of the part that this one made of its share."""
     parts = processes.gather(part)
     rows = np.empty((sum(map(len, parts)), *part.shape[1:]), part.dtype)

@@ -34,7 +34,7 @@ def rollout(backbone, trie, prompts, draws, closed=None):
     logprobs = reading.start(trie).expand(-1, draws.shape[1], -1)  # (B, G, K)
     entropy = []
     for level in range(LEVELS):
-        codes = sampled(logprobs, draws[..., level])
+        codes = sample_codes(logprobs, draws[..., level])
         entropy.append(torch.special.entr(logprobs.exp()).sum(2))
         nodes = trie.child(nodes, codes)
         if level < LEVELS - 1:
@@ -43,7 +43,7 @@ def rollout(backbone, trie, prompts, draws, closed=None):
     return items, torch.stack(entropy, 2)
 
 
-def sampled(logprobs, draws):
+def sample_codes(logprobs, draws):
     """(..., K) log-probabilities, (...) draws in [0, 1) -> (...) the first code whose running sum passes the draw.
 
     On the CPU: the same sums everywhere, and CUDA has no deterministic cumsum.

@@ -7,7 +7,7 @@ import pytest
 import synthetic
 
 from conrec.data import instances as moments
-from conrec.data.events import of_run, read, to_frame
+from conrec.data.events import read, read_of_run, to_frame
 from conrec.data.instances import (
     as_of,
     candidates,
@@ -57,7 +57,7 @@ def events(planted):
 def test_the_events_of_a_finished_run_are_read_again(planted, events):
     """Also where its config names flags of older versions."""
     config = {"dataset": str(planted), "data_dir": str(planted.parent / "data"), "conrec_negative": 2, "conrec_day": 8}
-    again, folder = of_run(config)
+    again, folder = read_of_run(config)
     assert to_frame(again).equals(to_frame(events)) and folder == planted
 
 

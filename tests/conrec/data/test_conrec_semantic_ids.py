@@ -127,7 +127,7 @@ def test_of_items_with_one_triple_the_nearest_keeps_it():
     z = np.array([[0.9, 0.4], [1.05, 0.2], [1.05, 0.2], [0.1, 0.8]])
     plain = plane().quantise(torch.from_numpy(z))[0].numpy()
     assert plain.tolist() == [[0, 1, 0], [0, 1, 0], [0, 1, 0], [1, 0, 1]]
-    codes = semantic_ids.unique(plain, z, BOOKS)
+    codes = semantic_ids.make_unique(plain, z, BOOKS)
     # item 1 lies on the code; of the others item 0 goes first, to the other level-3 code; for item 2 nothing is left
     # below level-2 code 1, so it takes code 0 there, and the nearer one below it
     assert codes.tolist() == [[0, 1, 1], [0, 1, 0], [0, 0, 0], [1, 0, 1]]
@@ -138,7 +138,7 @@ def test_unique_ids_are_unique_honest_and_those_of_the_plain_codes_where_there_i
     books = random.normal(size=(3, 4, 5)) / np.array([1, 2, 4]).reshape(3, 1, 1)
     z = random.normal(size=(30, 5))
     plain = plane(books).quantise(torch.from_numpy(z))[0].numpy()
-    codes = semantic_ids.unique(plain, z, books)
+    codes = semantic_ids.make_unique(plain, z, books)
     assert len(np.unique(codes, axis=0)) == 30 and (codes[:, 0] == plain[:, 0]).all()
     found, inverse = np.unique(plain, axis=0, return_inverse=True)
     assert len(found) < 30  # one of each group keeps its codes, also where it is alone

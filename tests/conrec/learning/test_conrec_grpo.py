@@ -111,7 +111,7 @@ def test_a_step_samples_nothing_that_the_user_has_rated(tmp_path, monkeypatch):
 def test_a_token_is_where_the_running_sum_passes_the_draw():
     logprobs = torch.tensor([0.0, 0.25, 0.0, 0.75, 0.0]).log().expand(6, 5)
     draws = torch.tensor([0.0, 0.2499, 0.2501, 0.9, 1 - 1e-16, 1 - 2**-53], dtype=torch.float64)
-    assert grpo.sampled(logprobs, draws).tolist() == [1, 1, 3, 3, 3, 3]
+    assert grpo.sample_codes(logprobs, draws).tolist() == [1, 1, 3, 3, 3, 3]
 
 
 def test_samples_do_not_depend_on_the_batch(made):
