@@ -217,7 +217,7 @@ def test_a_stage_whose_loss_is_no_number_is_not_finished(world, tmp_path, monkey
     stages = ["--conrec_stages", "warmup", "both"]
     for resume in ([], ["--resume"]):
         with pytest.raises(InputError, match=words):
-            main.main(arguments(world, tmp_path, "--path_name", "a", *stages, *resume))
+            main.main(arguments(world, tmp_path, "--conrec_stages", "warmup", "both", "--path_name", "a", *resume))
     (left,) = tmp_path.rglob("warmup-*")
     assert not (left / DONE).exists() and not (folder_of(tmp_path) / "summary.json").exists()
 
