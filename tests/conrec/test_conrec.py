@@ -214,7 +214,6 @@ def test_a_stage_whose_loss_is_no_number_is_not_finished(world, tmp_path, monkey
 
     monkeypatch.setattr(steps.Loop, "gradients", spoil)
     words = r"warmup: the loss of step 3 is not finite; try lower --conrec_rates \(it learns at 0\.001\)"
-    stages = ["--conrec_stages", "warmup", "both"]
     for resume in ([], ["--resume"]):
         with pytest.raises(InputError, match=words):
             main.main(arguments(world, tmp_path, "--conrec_stages", "warmup", "both", "--path_name", "a", *resume))
