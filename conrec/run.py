@@ -16,8 +16,8 @@ import utils
 from conrec import run_sasrec
 from conrec.data import events as events_of
 from conrec.data import semantic_ids
-from conrec.data.item_vectors import item_vectors
-from conrec.decoder.loading import find_weights, load_policy
+from conrec.data.item_vectors import ItemVectors
+from conrec.decoder.policy import find_weights, load_policy
 from conrec.learning.chain import Chain, Known
 from conrec.learning.stage_folders import COLUMNS, Stages
 from conrec.results import closed_forms, run_files
@@ -34,7 +34,6 @@ from runs.run_folder import RULE, Run
 from utils import InputError, hash_of
 
 EVENTS_VERSION, SIDS_VERSION = 1, 1  # raise one when the same files would give others
-POPULAR = 10  # items whose codes the report of the IDs shows
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def fit(name, raw, folder, options, run):
         return run_sasrec.fit(job, stages, make_events(job, stages, origin))
     check_codes(job)
     texts = item_texts(titles.item_table(atomic), job.events.item_ids, genres=True)  # "Toy Story (1995), Animation"
-    vectors = item_vectors(texts, job.events, settings)
+    vectors = ItemVectors(texts, job.events, settings)
     of_backbone = describe_backbone(job)
     hardware.reset_peak_memory(device)
     open_run(job, origin | {"vectors": vectors.settings, **of_backbone})
@@ -124,7 +123,7 @@ def bring_files(name, raw, folder, options, run):
 
 def read_events(name, folder, options, rated):
     """(Known, lines for the log).  Raises InputError for ratings that will not do."""
-    events, notes = events_of.read(folder, name, **events_of.settings(options.recommender), rated=rated)
+    events, notes = events_of.read(folder, name, options.recommender.conrec_negative, rated)
     most, k = int(np.diff(events.first).max()), max(options.run.cut_offs)
     if events.n_items - most < k:
         raise InputError(
@@ -176,7 +175,8 @@ def make_events(job, stages, origin):
     def build(folder):
         write_csv(folder / "events.csv", events_of.to_frame(job.events))
 
-    settings = {name: origin[name] for name in ("sha256", "items")} | events_of.settings(job.settings)
+    settings = {name: origin[name] for name in ("sha256", "items")}
+    settings["negative"] = job.settings.conrec_negative
     return stages.make("events", None, settings, EVENTS_VERSION, build)
 
 
@@ -189,11 +189,9 @@ def make_ids(job, stages, after, texts, vectors):
         if not utils.is_first():
             return
         job.run.log(f"semantic IDs: {events.n_items} items, {K} codes a level")
-        of_items = np.bincount(events.items[events.parts == 0], minlength=events.n_items)
-        popular = np.argsort(-of_items, kind="stable")[:POPULAR]
         semantic_ids.make(
-            texts, vectors.make(job.device), K, options.random_seed, options.conrec_rq_epochs, folder,
-            item_ids=events.item_ids, titles=events.titles, popular=popular,
+            vectors.make(job.device), K, options.random_seed, options.conrec_rq_epochs, folder,
+            item_ids=events.item_ids, titles=events.titles,
         )  # fmt: skip
 
     settings = {"texts": hash_of(texts), "K": K, "epochs": options.conrec_rq_epochs} | vectors.settings

@@ -19,9 +19,7 @@ SAME_LOSS = "at the same loss of likes"  # what a filter's report calls its comp
 BESIDE = "two factors, last 20 events"  # what a run is set against, user by user
 
 OF_IDS = "conrec_encoder conrec_embeddings conrec_ids conrec_codes conrec_rq_epochs"
-OF_GRPO = (
-    "conrec_steps conrec_reward conrec_gamma conrec_neighbours conrec_prompts conrec_group conrec_beta conrec_clean"
-)
+OF_GRPO = "conrec_steps conrec_reward conrec_gamma conrec_prompts conrec_group conrec_beta"
 
 
 @dataclass
@@ -30,19 +28,7 @@ class ConrecSettings(Settings):
 
     title = "CoNRec"
 
-    # ratings as events in time
     conrec_negative: int = flag(2, "the most stars that are negative feedback, 1 or 2", least=1, most=2)
-    conrec_clock: str = flag(
-        "auto", "what days are: event: a number of the user's ratings; wall: real days; auto: event where the "
-        "median user's ratings span less than the window",
-        choices=["auto", "event", "wall"],
-    )
-    conrec_day: int = flag(8, "ratings of a day on the event clock", least=1)
-    conrec_recent: int = flag(3, "days of the short context", least=1)
-    conrec_window: int = flag(7, "days whose negatives are to be predicted", least=1)
-    conrec_order: str = flag(
-        "timestamp", "file: the rows already lie in the order of events", choices=["timestamp", "file"],
-    )
     # semantic IDs
     conrec_encoder: str = flag(DEFAULT_LLM, "the encoder of the item texts")
     conrec_embeddings: str | None = flag(
@@ -67,9 +53,6 @@ class ConrecSettings(Settings):
         [750, 750, 1000, 1000], "steps of translation, alignment, stream and warmup", nargs=4, least=1,
     )
     conrec_steps: int = flag(300, "steps of each GRPO stage", least=1)
-    conrec_warmup_context: str = flag(
-        "negatives", "what warmup sees; both: all events, with their signs", choices=["negatives", "both"],
-    )
     conrec_history: list[int] = flag(
         [20, 30], "most recent dislikes shown, where no other events are, and most recent events", nargs=2, least=1,
     )
@@ -85,13 +68,9 @@ class ConrecSettings(Settings):
         choices=["next", "a", "b", "c", "d", "e"],
     )
     conrec_gamma: float = flag(0.5, "weight of the window's positives in c and d", least=0)
-    conrec_neighbours: int = flag(3, "Swing neighbours of each of the window's negatives", least=0)
     conrec_prompts: int = flag(16, "prompts of a step", least=1)
     conrec_group: int = flag(16, "items sampled for a prompt", least=2)
-    conrec_beta: list[float] = flag(
-        [1, 1, 1], "weights of the KL divergence in recent, negatives and both", nargs=3, least=0,
-    )
-    conrec_clean: bool = flag(False, "show prompts twice whose predictions lie nearer future positives than negatives")
+    conrec_beta: float = flag(1.0, "weight of the KL divergence", least=0)
     # predictions
     conrec_beams: int = flag(50, "beams of the search for the top 20", least=20)
     conrec_budget: float = flag(0.01, "share of liked items that its filter may remove", least=0, most=1)
@@ -123,8 +102,6 @@ class ConrecSettings(Settings):
             raise InputError(
                 f"{words}: nothing is predicted, and GRPO has nothing to go on from, without stream or warmup; add one"
             )
-        if self.conrec_order == "file" and self.conrec_clock == "wall":
-            raise InputError("--conrec_order file: says nothing of real time; leave out --conrec_clock wall")
         if 0 in self.conrec_rates:
             raise InputError("--conrec_rates: must be above 0")
         if self.llm in ("rule", "twos", "random", "shuffled"):
@@ -135,28 +112,15 @@ class ConrecSettings(Settings):
             yield "conrec_encoder", beside("--conrec_embeddings")
         else:
             yield "conrec_embeddings", ""  # not given
-        if self.conrec_clock == "wall":
-            yield "conrec_day", beside("--conrec_clock wall")
         if self.llm == "auto":
             yield "conrec_lora_rank llm_dtype llm_domain", "the tiny decoder has no use for it; add --llm NAME"
-        yield from self.idle_beside_system()
-        yield from self.idle_beside_stages()
-
-    def idle_beside_system(self):
         if self.conrec_system == "sasrec":
             names = f"{OF_IDS} {OF_GRPO} conrec_stages conrec_lora_rank conrec_beams conrec_budget"
-            names += " conrec_warmup_context conrec_recent"
             yield f"{names} llm llm_domain llm_dtype", beside("--conrec_system sasrec")
-
-    def idle_beside_stages(self):
         words = beside(f"--conrec_stages {' '.join(self.conrec_stages)}")
-        of_stages = {"warmup": "conrec_warmup_context", "stream": "conrec_budget", "recent": "conrec_recent"}
-        for stage, name in of_stages.items():
-            if stage not in self.conrec_stages:
-                yield name, words
+        if "stream" not in self.conrec_stages:
+            yield "conrec_budget", words
         if not set(self.conrec_stages) & set(GRPO):
             yield OF_GRPO, words
         if self.conrec_reward not in ("c", "d"):
             yield "conrec_gamma", beside(f"--conrec_reward {self.conrec_reward}")
-        if self.conrec_reward == "next":
-            yield "conrec_neighbours", beside("--conrec_reward next")

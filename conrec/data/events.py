@@ -8,7 +8,6 @@ Negative feedback is a rating up to `negative` (2), positive one from 4; 3 is ne
 """
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +25,8 @@ PARTS = ("train", "validation", "test")
 POSITIVE = 4  # stars, and more
 DISLIKE, NEUTRAL, LIKE = range(3)  # the sign of an event
 DAY_SECONDS = 24 * 60 * 60
+# the paper's three days shown and seven days to predict; days of eight events where real ones mean nothing
+RECENT_DAYS, WINDOW_DAYS, EVENTS_OF_DAY = 3, 7, 8
 
 
 class Events(NamedTuple):
@@ -36,16 +37,13 @@ class Events(NamedTuple):
     ratings: np.ndarray  # (N,) float64, 1-5
     positions: np.ndarray  # (N,) int64, 0, 1, ... within the user
     parts: np.ndarray  # (N,) int64: TRAIN, VALIDATION or TEST
-    times: np.ndarray  # (N,) float64 seconds; row numbers of the file with order="file"
+    times: np.ndarray  # (N,) float64 seconds
     first: np.ndarray  # (U + 1,) int64: the events of user u are the rows first[u] .. first[u + 1] - 1
     cuts: np.ndarray  # (U, 3) int64: the positions a, b, n where train, validation and test of a user end
     user_ids: np.ndarray  # (U,) str, in sorted order
     item_ids: np.ndarray  # (I,) str
     titles: np.ndarray  # (I,) str
-    clock: str  # "event" or "wall"
-    day: int  # events in a pseudo-day (event clock)
-    recent: float  # days of the short context
-    window: float  # days of the target window
+    clock: str  # what days are: "event", EVENTS_OF_DAY events of a user; "wall", real days
     negative: int  # a rating up to this is negative
 
     @property
@@ -72,38 +70,28 @@ def signs_of(ratings, negative):
     return np.where(ratings <= negative, DISLIKE, np.where(ratings >= POSITIVE, LIKE, NEUTRAL))
 
 
-def settings(options):
-    """The keyword arguments of read() that stand in the flags; of a finished run those that had a use."""
-    names = ("order", "negative", "clock", "day", "recent", "window")
-    return {name: getattr(options, f"conrec_{name}") for name in names if hasattr(options, f"conrec_{name}")}
-
-
-def of_run(settings_of_run, data_dir=None):
+def read_of_run(settings_of_run, data_dir=None):
     """(Events, the folder of their files) of a finished run.  settings_of_run: of its config.json.  data_dir: where the
     data sets lie now, if not where they lay then."""
     name, raw, folder = locate(settings_of_run["dataset"], Path(data_dir or settings_of_run["data_dir"]))
     raw = folder_of_atomic(raw, folder)
-    events, _ = read(raw, name, **settings(SimpleNamespace(**settings_of_run)))
+    events, _ = read(raw, name, settings_of_run["conrec_negative"])
     return events, raw
 
 
-def read(raw, name=None, *, order="timestamp", negative=2, clock="auto", day=8, recent=3, window=7, rated=None):
+def read(raw, name=None, negative=2, rated=None):
     """(Events, notes): the events of a folder with one .inter and one .item file, and lines for the log.
 
-    raw: the folder (Path).  name: of a known data set, whose users are drawn where it says so.  order: "timestamp", or
-    "file" where the rows already lie in the order of events.  Of a pair rated twice the last rating counts, a user's
-    rows are in order of (time, item id), rows of items without a title are dropped.  rated: the file of ratings that an
-    error names, where the .inter was made of another.
+    raw: the folder (Path).  name: of a known data set, whose users are drawn where it says so.  Of a pair rated twice
+    the last rating counts, a user's rows are in order of (time, item id), rows of items without a title are dropped.
+    rated: the file of ratings that an error names, where the .inter was made of another.
     Raises InputError for files that have no timestamps or titles, or no user with two train negatives.
     """
-    if order == "file" and clock == "wall":
-        raise InputError("--conrec_clock wall: needs timestamps, which --conrec_order file does not read")
     inter, item = splits.atomic_files(raw)
     rated = rated or inter
-    item_ids, titles = titled_items(raw, item, rated)
-    rows, notes = rated_rows(inter, item, DATASETS.get(name), order, rated)
-    catalog = pd.Index(item_ids)
-    known = rows.item.isin(catalog).to_numpy()
+    item_ids, titles = read_titled_items(raw, item, rated)
+    rows, notes = read_rated_rows(inter, item, DATASETS.get(name), rated)
+    known = rows.item.isin(item_ids).to_numpy()
     untitled, rows = (~known).sum(), rows[known]
     if untitled:
         notes.append(f"events: {untitled} dropped, of items without a title in {item.name}")
@@ -114,8 +102,8 @@ def read(raw, name=None, *, order="timestamp", negative=2, clock="auto", day=8, 
 
     user_ids = sort_ids(rows.user.unique())
     users, items = encode(rows.user, user_ids), encode(rows.item, item_ids)
-    times = rows.time.to_numpy(float)
-    place = pd.Index(sort_ids(item_ids)).get_indexer(catalog)  # of each item in id order
+    times = rows.timestamp.to_numpy(float)
+    place = pd.Index(sort_ids(item_ids)).get_indexer(item_ids)  # of each item in id order
     sort = np.lexsort((place[items], times, users))  # by user, then time, then item id
     users, items, times = users[sort].astype(np.int64), items[sort].astype(np.int64), times[sort]
     ratings = rows.rating.to_numpy(float)[sort]
@@ -124,17 +112,15 @@ def read(raw, name=None, *, order="timestamp", negative=2, clock="auto", day=8, 
     positions, cuts, parts = cut_in_time(users)
     first = np.concatenate(([0], np.bincount(users).cumsum()))
 
-    span = np.median(times[first[1:] - 1] - times[first[:-1]])
-    clock, why = pick_clock(clock, order, span, day, window)
+    clock, why = pick_clock(times[first[1:] - 1] - times[first[:-1]])
     events = Events(
-        users, items, ratings, positions, parts, times, first, cuts, user_ids, item_ids, titles,
-        clock, day, recent, window, negative,
-    )  # fmt: skip
+        users, items, ratings, positions, parts, times, first, cuts, user_ids, item_ids, titles, clock, negative
+    )
     check_negatives(events, rated)
     return events, [*notes, *describe(events), why]
 
 
-def titled_items(raw, item, rated):
+def read_titled_items(raw, item, rated):
     """(ids (I,), titles (I,)) of the items that have a title, in file order."""
     if item is None:
         raise InputError(f"{rated.parent}: has no .item file; CoNRec needs the titles of the items")
@@ -146,12 +132,14 @@ def titled_items(raw, item, rated):
     return titles.index.to_numpy(dtype=object), titles.to_numpy(dtype=object)
 
 
-def rated_rows(inter, item, known, order, rated):
-    """(DataFrame user, item, rating, time of one row a pair, notes).  Raises InputError for unusable timestamps."""
-    table = read_ratings(inter, "\t", STARS, timed=order == "timestamp")
-    if order == "timestamp":
-        how = "--conrec_order file says that the rows already lie in the order of events"
-        require_timestamps(table, rated, how)
+def read_rated_rows(inter, item, known, rated):
+    """(DataFrame user, item, rating, timestamp of one row a pair, notes for the log).
+
+    Raises InputError for unusable timestamps.
+    """
+    table = read_ratings(inter, "\t", STARS, timed=True)
+    cure = "if each user's rows lie in order, a column timestamp that numbers them will do"
+    require_timestamps(table, rated, cure)
     whole = identified(table)
     latest = newest(whole)
     rows = latest[is_complete(latest, None)]
@@ -162,21 +150,20 @@ def rated_rows(inter, item, known, order, rated):
     if known and known.sample_users:
         rows = of_drawn_users(rows, latest, read_items(item), known)
         notes.append(f"ratings: {len(rows)} of the {known.sample_users} users drawn")
-    time = rows.timestamp if order == "timestamp" else rows.index
-    return rows.assign(time=time), notes
+    return rows, notes
 
 
-def pick_clock(clock, order, span, day, window):
-    """(clock, why).  span: seconds between the first and the last event of the median user."""
-    pseudo = f"{day} events of a user count as a day"
-    if order == "file":
-        return "event", f"clock: event, since --conrec_order file reads no times; {pseudo}"
-    days = f"the median user's events span {span / DAY_SECONDS:.2g} days"
-    if clock != "auto":
-        return clock, f"clock: {clock}, as asked; {days}"
-    if span < window * DAY_SECONDS:
-        return "event", f"clock: event, since {days}, less than the window of {window:g}; {pseudo}"
-    return "wall", f"clock: wall, since {days}, not less than the window of {window:g}"
+def pick_clock(spans):
+    """(clock, why).  spans: (U,) seconds between each user's first and last event.
+
+    Real days mean nothing where the median user rates everything within the window.
+    """
+    days = np.median(spans) / DAY_SECONDS
+    span = f"since the median user's events span {days:.2g} days"
+    if days < WINDOW_DAYS:
+        pseudo = f"{EVENTS_OF_DAY} events of a user count as a day"
+        return "event", f"clock: event, {span}, less than the window of {WINDOW_DAYS}; {pseudo}"
+    return "wall", f"clock: wall, {span}, not less than the window of {WINDOW_DAYS}"
 
 
 def check_negatives(events, rated):
@@ -192,26 +179,21 @@ def check_negatives(events, rated):
 def describe(events):
     """Lines for the log."""
     negative = events.is_negative
-    users, parts = events.users[negative], events.parts[negative]
+    users, parts, times = events.users[negative], events.parts[negative], events.times[negative]
+    tied = ((users[1:] == users[:-1]) & (times[1:] == times[:-1])).sum() / len(users)
     have_none = (np.bincount(users, minlength=events.n_users) == 0).sum()
     none_in_train = (np.bincount(users[parts == TRAIN], minlength=events.n_users) == 0).sum()
     return [
-        f"events: {events.n_users} users, {events.n_items} items; train, validation, test {counts(events.parts)}, of "
-        f"which negative {counts(parts)}",
+        f"events: {events.n_users} users, {events.n_items} items; train, validation, test "
+        f"{count_parts(events.parts)}, of which negative {count_parts(parts)}",
         f"events: {have_none} users have no negative, {none_in_train} none in train",
-        f"events: {same_time_as_before(events):.1%} of the negatives share a time with an earlier negative of the same "
-        "user: their order means nothing",
+        f"events: {tied:.1%} of the negatives share a time with an earlier negative of the same user: "
+        "their order means nothing",
     ]
 
 
-def counts(parts):
+def count_parts(parts):
     return " / ".join(f"{number:,}" for number in np.bincount(parts, minlength=len(PARTS)))
-
-
-def same_time_as_before(events):
-    """Share of the negatives that have the time of an earlier negative of the same user."""
-    users, times = events.users[events.is_negative], events.times[events.is_negative]
-    return float(((users[1:] == users[:-1]) & (times[1:] == times[:-1])).sum() / len(users))
 
 
 def to_frame(events):

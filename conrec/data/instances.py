@@ -1,7 +1,7 @@
 """What is asked about events: moments at which a user's next dislike is to be predicted.
 
 An instance is (user, p): at position p is a negative, and at least one lies before it.  Its history is all before p, of
-any part.  Its window, the events from p on for `window` days, ends at the latest with p's part, so that nothing of
+any part.  Its window, the events from p on for WINDOW_DAYS, ends at the latest with p's part, so that nothing of
 validation or test enters training.
 """
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from conrec.data.events import DAY_SECONDS, PARTS
+from conrec.data.events import DAY_SECONDS, EVENTS_OF_DAY, PARTS, RECENT_DAYS, WINDOW_DAYS
 from preparation.rules import TRAIN
 from utils import InputError
 
@@ -18,18 +18,15 @@ N_CANDIDATES = 20
 FEW_OF_USER, FEW_OF_ITEM = 3, 5  # train negatives; with fewer it is of the long tail
 
 
-def instances(events, part, every=None):
+def instances(events, part, every=False):
     """(users, positions), two (n,) int64 arrays in order of users, then positions.
 
-    every: all instances of the part, else the first of each user; None: all in train, first in validation and test.
+    every: all instances of the part, else the first of each user.
     """
-    part = PARTS.index(part)
-    if every is None:
-        every = part == TRAIN
     negative = events.is_negative
     so_far = np.concatenate(([0], negative.cumsum()))  # negatives in the rows before each row
     before = so_far[:-1] - so_far[events.first[events.users]]  # (N,) of the same user
-    rows = np.flatnonzero(negative & (before > 0) & (events.parts == part))
+    rows = np.flatnonzero(negative & (before > 0) & (events.parts == PARTS.index(part)))
     if not every:
         _, first = np.unique(events.users[rows], return_index=True)
         rows = rows[first]
@@ -42,14 +39,14 @@ def history(events, user, p):
 
 
 def recent(events, user, p):
-    """(items, ratings) of the last `recent` days before p (event clock: recent * day events), oldest first.
+    """(items, ratings) of the RECENT_DAYS before p, oldest first.
 
     p may be the number of the user's events: as of now.
     """
     if events.clock == "event":
-        return rows_of(events, user, max(0, p - int(events.recent * events.day)), p)
+        return rows_of(events, user, max(0, p - RECENT_DAYS * EVENTS_OF_DAY), p)
     times = events.times[events.first[user] : events.first[user + 1]]
-    since = times[min(p, len(times) - 1)] - events.recent * DAY_SECONDS
+    since = times[min(p, len(times) - 1)] - RECENT_DAYS * DAY_SECONDS
     return rows_of(events, user, min(p, np.searchsorted(times, since)), p)
 
 
@@ -57,9 +54,9 @@ def window(events, user, p):
     """(items, ratings) from p on, p's own first."""
     end = end_of_part(events, user, p)
     if events.clock == "event":
-        return rows_of(events, user, p, min(end, p + int(events.window * events.day)))
+        return rows_of(events, user, p, min(end, p + WINDOW_DAYS * EVENTS_OF_DAY))
     times = events.times[events.first[user] : events.first[user + 1]]
-    until = np.searchsorted(times, times[p] + events.window * DAY_SECONDS)  # first one that is too late
+    until = np.searchsorted(times, times[p] + WINDOW_DAYS * DAY_SECONDS)  # first one that is too late
     return rows_of(events, user, p, min(end, until))
 
 
@@ -79,25 +76,23 @@ def rows_of(events, user, begin, end):
 
 
 def candidates(events, part, seed=0):
-    """(items (n, 20), exposed (n,)) of the part's instances, column 0 the true one.
+    """(n, 20) items of the part's instances, column 0 the true one.
 
     The 19 others: the user's later ratings >= 4 in the part, nearest first; then 3s likewise; then items that the user
-    never rates, drawn without replacement in proportion to train events.  exposed: how many of the 19 the user rated.
+    never rates, drawn without replacement in proportion to train events.
     Raises InputError where a user leaves too few items to draw from.
     """
     users, positions = instances(events, part)
     random = np.random.default_rng([seed, PARTS.index(part)])
     weight = np.bincount(events.items[events.parts == TRAIN], minlength=events.n_items).astype(float)
     chosen = np.empty((len(users), N_CANDIDATES), np.int64)
-    exposed = np.empty(len(users), np.int64)
     for row, (user, p) in enumerate(zip(users, positions, strict=True)):
         items, ratings = rows_of(events, user, p, end_of_part(events, user, p))
         later = [items[:1], items[ratings >= 4], items[(ratings > events.negative) & (ratings < 4)]]
         rated = np.concatenate(later)[:N_CANDIDATES]
-        exposed[row] = len(rated) - 1
         drawn = draw_unrated(events, user, N_CANDIDATES - len(rated), weight, random)
         chosen[row] = np.concatenate((rated, drawn))
-    return chosen, exposed
+    return chosen
 
 
 def draw_unrated(events, user, n, weight, random):
@@ -129,7 +124,7 @@ def long_tails(events):
 
 
 def matrix(events, sign=None, part="train"):
-    """scipy CSR (U, I) float32 of 0/1: the part's "negative", "neutral", "positive" or (None) all events."""
+    """scipy CSR (U, I) float32 of 0/1: the part's "negative", "positive" or (None) all events."""
     kept = has_sign(events, sign) & (events.parts == PARTS.index(part))
     return sparse(events.users[kept], events.items[kept], (events.n_users, events.n_items))
 
@@ -142,7 +137,8 @@ def past(events, users, positions, sign=None, last=None):
     kept = has_sign(events, sign)
     starts = events.first[users]
     wanted = [np.flatnonzero(kept[s : s + p]) + s for s, p in zip(starts, positions, strict=True)]
-    wanted = wanted if last is None else [rows[-last:] for rows in wanted]
+    if last is not None:
+        wanted = [rows[-last:] for rows in wanted]
     instance = np.repeat(np.arange(len(users)), [len(rows) for rows in wanted])
     rows = np.concatenate([np.zeros(0, np.int64), *wanted])
     return sparse(instance, events.items[rows], (len(users), events.n_items))
@@ -152,18 +148,14 @@ def has_sign(events, sign):
     """(N,) bool."""
     if sign is None:
         return np.ones(len(events.users), bool)
-    if sign == "negative":
-        return events.is_negative
-    if sign == "positive":
-        return events.is_positive
-    return ~events.is_negative & ~events.is_positive
+    return events.is_negative if sign == "negative" else events.is_positive
 
 
 def sparse(rows, cols, shape):
     return csr_matrix((np.ones(len(rows), np.float32), (rows, cols)), shape)
 
 
-# ------------------------------------------------------------------------------------- predictions
+# -------------------------------------------------------------------------------------- predictions
 
 
 def as_of(events, moment):

@@ -1,10 +1,9 @@
 """What the semantic IDs are made of: a unit vector for each item of the catalog.
 
-    OfTexts, OfFile     of its text, or of a file
-    WithNeighbours      one of these, and beside it which items are rated near this one
-
-IDs of texts alone put films together that read alike; users go from film to film in other ways.  So that codes tell of
-both is the idea of LETTER (Wang et al., 2024, arXiv 2405.07314); the way here is the older one of word vectors.
+It tells what the item's text says (or is the user's own), and which items are rated near this one.
+IDs of texts alone put films together that read alike; users go from film to film in other ways.
+That codes should tell of both is the idea of LETTER (Wang et al., 2024, arXiv 2405.07314); the way
+here is the older one of word vectors.
 """
 
 import zipfile
@@ -23,67 +22,67 @@ WIDTH = 64  # numbers of a neighbours' vector
 NEIGHBOURS_VERSION = 1  # raise it when the same events would give other vectors
 
 
-class OfTexts:
-    """The item texts through an encoder."""
+class ItemVectors:
+    """.settings: what the vectors depend on.
 
-    def __init__(self, texts, options):
-        flag, self.texts = "--conrec_encoder", texts
-        self.weights = model_folder(options.conrec_encoder, options.data_dir, flag)
-        if is_causal(self.weights, flag):
-            raise InputError(f"{flag} {options.conrec_encoder}: is a causal language model; give an encoder")
-        self.settings = {"encoder": revision(self.weights)}
+    Beside the vector of an item's text, or the user's own, stands one of its neighbours, unless
+    --conrec_ids says otherwise.  Both have length 1: they weigh alike.
+    """
 
-    def make(self, device):
-        return encode_texts(self.texts, self.weights, device, "--conrec_encoder")
-
-
-class OfFile:
-    """Vectors of the user's own, of an .npz with the arrays item_id (n,) and embedding (n, d)."""
-
-    def __init__(self, item_ids, path):
-        self.path, self.flag = path, f"--conrec_embeddings {path}"
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                ids, vectors = arrays["item_id"].astype(str), np.asarray(arrays["embedding"], np.float32)
-        except (OSError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-            reason = " ".join(str(error).split())[:100]
-            raise InputError(
-                f"{self.flag}: is no .npz with the arrays item_id and embedding, without pickled objects ({reason})"
-            ) from None
-        self.vectors = self.of_catalog(ids, vectors, item_ids)
-        self.settings = {"embeddings": sha256(path)}
-
-    def of_catalog(self, ids, vectors, item_ids):
-        """(I, d) in the catalog's order.  Raises InputError where an item lacks a vector of numbers."""
-        if vectors.ndim != 2 or ids.shape != vectors.shape[:1] or not vectors.shape[1]:
-            shapes = f"item_id {ids.shape} and embedding {vectors.shape}"
-            raise InputError(f"{self.flag}: has {shapes}, expected (n,) and (n, d)")
-        row_of = {item: row for row, item in enumerate(ids)}
-        missing = [item for item in item_ids if str(item) not in row_of]
-        if missing:
-            raise InputError(
-                f"{self.flag}: has no vector for {len(missing)} of the {len(item_ids)} items, such as {missing[0]}"
-            )
-        found = vectors[[row_of[str(item)] for item in item_ids]]
-        bad = ~np.isfinite(found).all(1)
-        if bad.any():
-            raise InputError(f"{self.flag}: the vector of item {item_ids[bad.argmax()]} holds what is no finite number")
-        return found
+    def __init__(self, texts, events, options):
+        """texts: (I,) what an encoder reads, later.  Raises InputError for what makes no vectors."""
+        self.texts, self.events, self.own = texts, events, None
+        self.with_neighbours = options.conrec_ids == "both"
+        if options.conrec_embeddings:
+            self.own = read_vectors(options.conrec_embeddings, events.item_ids)
+            self.settings = {"embeddings": sha256(options.conrec_embeddings)}
+        else:
+            flag = "--conrec_encoder"
+            self.weights = model_folder(options.conrec_encoder, options.data_dir, flag)
+            if is_causal(self.weights, flag):
+                raise InputError(f"{flag} {options.conrec_encoder}: is a causal language model; give an encoder")
+            self.settings = {"encoder": revision(self.weights)}
+        if self.with_neighbours:
+            self.settings["neighbours"] = NEIGHBOURS_VERSION
 
     def make(self, device):
-        return unit(self.vectors)
+        """(I, d) float32, centred, of length 1."""
+        if self.own is None:
+            vectors = encode_texts(self.texts, self.weights, device, "--conrec_encoder")
+        else:
+            vectors = unit(self.own)
+        if self.with_neighbours:
+            vectors = unit(np.concatenate([vectors, neighbour_vectors(self.events)], 1))
+        return vectors
 
 
-class WithNeighbours:
-    """Vectors of texts or of a file, and beside them those of neighbours, both of length 1: they weigh alike."""
+def read_vectors(path, item_ids):
+    """(I, d) float32 vectors of the user's own, of an .npz with the arrays item_id (n,) and embedding (n, d).
 
-    def __init__(self, alone, events):
-        """alone: OfTexts or OfFile."""
-        self.alone, self.events = alone, events
-        self.settings = alone.settings | {"neighbours": NEIGHBOURS_VERSION}
-
-    def make(self, device):
-        return unit(np.concatenate([self.alone.make(device), neighbour_vectors(self.events)], 1))
+    Raises InputError where an item lacks a vector of numbers.
+    """
+    flag = f"--conrec_embeddings {path}"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            ids, vectors = arrays["item_id"].astype(str), np.asarray(arrays["embedding"], np.float32)
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise InputError(
+            f"{flag}: is no .npz with the arrays item_id and embedding, without pickled objects ({reason})"
+        ) from None
+    if vectors.ndim != 2 or ids.shape != vectors.shape[:1] or not vectors.shape[1]:
+        shapes = f"item_id {ids.shape} and embedding {vectors.shape}"
+        raise InputError(f"{flag}: has {shapes}, expected (n,) and (n, d)")
+    row_of = {item: row for row, item in enumerate(ids)}
+    missing = [item for item in item_ids if str(item) not in row_of]
+    if missing:
+        few = f"{len(missing)} of the {len(item_ids)} items, such as {missing[0]}"
+        raise InputError(f"{flag}: has no vector for {few}")
+    found = vectors[[row_of[str(item)] for item in item_ids]]
+    bad = ~np.isfinite(found).all(1)
+    if bad.any():
+        raise InputError(f"{flag}: the vector of item {item_ids[bad.argmax()]} holds what is no finite number")
+    return found
 
 
 def neighbour_vectors(events):
@@ -133,16 +132,3 @@ def unit(rows):
     """Rows less their mean, normalised."""
     rows = rows - rows.mean(0)
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-
-
-def item_vectors(texts, events, options):
-    """What the IDs are made of: .settings, what the vectors depend on; .make(device) -> (I, d) float32, centred, of
-    length 1.
-
-    Raises InputError for what holds no such vectors; nothing is encoded yet.
-    """
-    if options.conrec_embeddings:
-        alone = OfFile(events.item_ids, options.conrec_embeddings)
-    else:
-        alone = OfTexts(texts, options)
-    return alone if options.conrec_ids == "vectors" else WithNeighbours(alone, events)

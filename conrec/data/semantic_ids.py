@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm import tqdm
 
-from conrec.data import semantic_id_report
+from conrec.data.item_vectors import unit
 from conrec.data.trie import LEVELS
 from utils import InputError, write_atomically, write_json
 
@@ -30,6 +30,7 @@ WIDTHS = (256, 128, 32)  # of the encoder, after the vectors' own
 COMMITMENT, DECAY, DEAD = 0.25, 0.95, 0.05
 RATE, WEIGHT_DECAY = 1e-3, 1e-4
 BATCH = 256  # with 1,024 ML-100K's error after 200 epochs is .61 instead of .55: too few steps
+NEAREST, COMPARED = 10, 3000  # of the report: neighbours of an item; at most so many items are compared
 
 
 class Catalog(NamedTuple):
@@ -128,9 +129,8 @@ def k_means(rows, K, seed):
     return centres, np.bincount(found.labels_, minlength=K).astype(np.float32)
 
 
-def train(vectors, K, seed, epochs):
+def train(x, K, seed, epochs):
     """An RQVAE of vectors (I, d) float32.  On the CPU, where it is the same every time."""
-    x = torch.from_numpy(np.ascontiguousarray(vectors, np.float32))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = RQVAE(x.shape[1], K)
@@ -147,7 +147,7 @@ def train(vectors, K, seed, epochs):
     return model.requires_grad_(False)
 
 
-def unique(codes, z, codebooks):
+def make_unique(codes, z, codebooks):
     """(I, 3) distinct codes.  Of items with one triple the one nearest to its level-3 code keeps it (ties by number);
     each other, in order of number, takes the nearest level-3 code whose triple is free, else with the next nearest
     level-2 code.  codes (I, 3), z (I, e), codebooks (3, K, e): arrays.  Raises InputError where all are taken.
@@ -161,12 +161,12 @@ def unique(codes, z, codebooks):
     keepers = order[first]
     taken = set(map(tuple, codes[keepers].tolist()))
     for item in np.setdiff1d(np.arange(len(codes)), keepers):
-        codes[item] = free_code(rest[item], codes[item], codebooks, taken)
+        codes[item] = find_free_code(rest[item], codes[item], codebooks, taken)
         taken.add(tuple(codes[item].tolist()))
     return codes
 
 
-def free_code(rest, code, codebooks, taken):
+def find_free_code(rest, code, codebooks, taken):
     """The nearest triple with this first code that is not taken.  rest (e,): the residual before level 2."""
     by_distance = np.argsort(np.square(rest - codebooks[1]).sum(1), kind="stable")
     own = code[1]
@@ -174,12 +174,9 @@ def free_code(rest, code, codebooks, taken):
         for c in np.argsort(np.square(rest - codebooks[1][b] - codebooks[2]).sum(1), kind="stable"):
             if (int(code[0]), int(b), int(c)) not in taken:
                 return code[0], b, c
-    raise too_small(codebooks.shape[1])
-
-
-def too_small(K):
-    """K of codes_for() never is: there are more pairs of codes below a first one than items."""
-    return InputError(f"--conrec_codes {K}: too small for unique IDs of all items; give a larger one")
+    # never with K of codes_for(): there are more pairs of codes below a first one than items
+    K = codebooks.shape[1]
+    raise InputError(f"--conrec_codes {K}: too small for unique IDs of all items; give a larger one")
 
 
 def codes_for(n_items):
@@ -187,21 +184,28 @@ def codes_for(n_items):
     return 1 << max(int(np.ceil(np.log2(1.5 * np.sqrt(n_items)))), 1)
 
 
-def make(texts, vectors, K, seed, epochs, folder, *, item_ids, titles, popular=()):
+def make(vectors, K, seed, epochs, folder, *, item_ids, titles):
     """(Catalog, report dict), written into the folder, which exists.
 
-    texts: (I,) what was encoded; vectors: (I, d) float32 unit vectors, centred (embed.encode_texts); popular: item
-    numbers whose codes the report shows.  Raises InputError where K is too small for unique IDs.
+    vectors: (I, d) float32 unit vectors, centred (item_vectors).
+    Raises InputError where K is too small for unique IDs.
     """
-    if len(vectors) > K**LEVELS:
-        raise too_small(K)
-    model = train(vectors, K, seed, epochs)
-    z = model.encoder(torch.from_numpy(np.ascontiguousarray(vectors, np.float32)))
-    plain = model.quantise(z)[0].numpy()
-    codes = unique(plain, z.numpy().astype(np.float64), model.codebooks.numpy())
+    x = torch.from_numpy(np.ascontiguousarray(vectors, np.float32))
+    model = train(x, K, seed, epochs)
+    z = model.encoder(x)
+    plain, z_q, _ = model.quantise(z)
+    codes = make_unique(plain.numpy(), z.numpy().astype(np.float64), model.codebooks.numpy())
     model.mean = model.decoded(torch.from_numpy(codes)).mean(0)
     catalog = Catalog(codes, vectors_of(model, codes), list(titles), K, np.asarray(item_ids))
-    report = semantic_id_report.report(model, catalog, plain, vectors, texts, popular, seed)
+    error = (x - model.decoder(z_q)).norm(dim=1) / x.norm(dim=1).clamp(min=1e-12)
+    report = {
+        "items": len(codes),
+        "codes": K,
+        "used_codes": [len(plain[:, level].unique()) for level in range(LEVELS)],
+        "relative_error": round(float(error.mean()), 4),
+        "collisions": round(1 - len(plain.unique(dim=0)) / len(codes), 4),  # before the codes were made unique
+        "neighbours_in_common": neighbours_in_common(unit(vectors), catalog.E, seed),
+    }
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     write_atomically(folder / "rqvae.safetensors", lambda path: save_file(state, path))
     table = pd.DataFrame(codes, columns=["a", "b", "c"])
@@ -210,6 +214,24 @@ def make(texts, vectors, K, seed, epochs, folder, *, item_ids, titles, popular=(
     write_atomically(folder / "sids.csv", lambda path: table.to_csv(path, index=False))
     write_json(folder / "report.json", report)
     return catalog, report
+
+
+def neighbours_in_common(one, other, seed):
+    """Mean share of an item's ten nearest in one space that are among its ten nearest in the other.
+
+    one, other: (I, d) unit vectors.
+    """
+    rows = np.arange(len(one))
+    if len(one) > COMPARED:
+        rows = np.sort(np.random.default_rng(seed).choice(len(one), COMPARED, replace=False))
+    k = min(NEAREST, len(rows) - 1)
+    nearest = []
+    for side in (one[rows], other[rows]):
+        similarity = side @ side.T
+        np.fill_diagonal(similarity, -np.inf)
+        nearest.append(np.argsort(-similarity, axis=1, kind="stable")[:, :k])
+    shared = [len(np.intersect1d(*pair)) for pair in zip(*nearest, strict=True)]
+    return round(float(np.mean(shared)) / k, 4)
 
 
 def vectors_of(model, codes):

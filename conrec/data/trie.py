@@ -1,7 +1,7 @@
-"""The catalog's semantic IDs as a tree, and IDs as tokens.
+"""The catalog's semantic IDs as a tree.
 
-Nodes are numbered breadth first, in order of their codes: 0 is the root, and a node's children have consecutive
-numbers.  The tables are in CSR form; looking a child up is a binary search.  Knows integers only.
+Nodes are numbered breadth first, in order of their codes: 0 is the root.  Looking a child up is a binary search.
+Knows integers only.
 """
 
 import numpy as np
@@ -39,24 +39,10 @@ class Trie:
         self.item[self.path[:, -1]] = np.arange(len(codes))
         self.below = np.bincount(self.path.ravel(), minlength=nodes)
         self.below[0] = len(codes)
-        first_child = 1 + np.searchsorted(keys, np.arange(nodes + 1) * K)  # (N + 1,)
         self.keys = torch.from_numpy(keys).to(self.device)
-        self.first_child = torch.from_numpy(first_child).to(self.device)
-        self.code = self.keys % K  # of the nodes 1, 2, ...
 
     def __len__(self):
         return len(self.item)
-
-    def allowed(self, nodes):
-        """(...) nodes -> (..., K) bool: the codes of a node's children; of a leaf none."""
-        first, end = self.first_child[nodes], self.first_child[nodes + 1]
-        widest = max(int((end - first).max()), 1) if nodes.numel() else 1
-        children = first.unsqueeze(-1) + torch.arange(widest, device=self.device)  # (..., widest)
-        is_child = children < end.unsqueeze(-1)
-        codes = self.code[(children - 1).clamp(max=len(self.code) - 1)]
-        codes = torch.where(is_child, codes, self.K)  # what is none goes into a column that is cut off
-        table = torch.zeros(*nodes.shape, self.K + 1, dtype=torch.bool, device=self.device)
-        return table.scatter_(-1, codes, True)[..., : self.K]
 
     def child(self, nodes, codes):
         """(...) nodes and codes -> (...) the child's number, -1 where there is none."""
@@ -75,7 +61,9 @@ class Trie:
         return torch.from_numpy(np.stack(counts) == self.below).to(self.device)
 
     def shut(self, children, closed):
-        """(B, ...) bool: where a child is -1, or closed for row b.  closed: (B, N) bool of closed()."""
+        """(B, ...) bool: where a child is -1, or closed for row b.  closed: (B, N) bool of closed(), or None."""
+        if closed is None:
+            return children < 0
         return (children < 0) | closed.gather(1, children.clamp(min=0).flatten(1)).view_as(children)
 
     def open_children(self, nodes, codes, real):
@@ -96,15 +84,5 @@ class Trie:
         nodes: (B, ...), no leaves, which have no children to choose from.  closed: (B, N) bool, children that row b is
         not to enter.
         """
-        allowed = self.allowed(nodes) if closed is None else ~self.shut(self.children(nodes), closed)
-        return logits.float().masked_fill(~allowed, -torch.inf).log_softmax(-1)
-
-
-def id_tokens(codes, first, K):
-    """(n, 3) codes -> (n, 3) token numbers, where the token of (level, code) is first + level * K + code."""
-    return codes + first + K * np.arange(LEVELS)
-
-
-def codes_of(tokens, first, K):
-    """The way back: (n, 3) token numbers -> (n, 3) codes."""
-    return tokens - first - K * np.arange(LEVELS)
+        shut = self.shut(self.children(nodes), closed)
+        return logits.float().masked_fill(shut, -torch.inf).log_softmax(-1)

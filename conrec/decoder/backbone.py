@@ -7,33 +7,30 @@ import torch
 
 from conrec.data.trie import LEVELS
 from conrec.decoder.decoder import CONTEXT, Decoder, from_scratch
-from conrec.decoder.shared_prefix import Reading, WholeRows
+from conrec.decoder.shared_prefix import Reading
 from conrec.decoder.vocabulary import WordVocabulary
 from llm.batches import padded, places
+from utils import InputError
 
 DROPOUT = 0.1  # of the tiny decoder; three codes an item are slower to learn than one number
-TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}  # of branch() against whole rows; others are coarser
 
 
 class Backbone(Decoder):
-    """.words: whether prompts are in words.  .K, .first: the token of (level, code) is first + level * K + code.
-    .branches: whether prompts are read once and then continued, or whole rows each time."""
+    """A Decoder of prompts and semantic IDs.
+
+    .words              whether prompts are in words
+    .K, .first          the token of (level, code) is first + level * K + code
+    .tokens(parts)      parts of prompts.py as a prompt, with its beginning, chat template and cue
+    .answer(parts)      parts as an answer, whose tokens follow those of the prompt
+    """
 
     def __init__(self, model, vocabulary, catalog, context, device, name):
         """vocabulary: WordVocabulary or ModelVocabulary; name: for messages."""
         super().__init__(model, vocabulary.pad, context, device, name)
         self.vocabulary, self.words = vocabulary, vocabulary.words
+        self.tokens, self.answer = vocabulary.tokens, vocabulary.answer
         self.K, self.first = catalog.K, vocabulary.first
         self.codes = torch.from_numpy(catalog.codes).to(self.device)  # (I, 3)
-        self.branches = True
-
-    def tokens(self, parts):
-        """Parts of prompts.py -> tokens of a prompt (list of int), with its beginning, chat template, cue."""
-        return self.vocabulary.tokens(parts)
-
-    def answer(self, parts):
-        """Parts -> tokens of an answer, which follow those of the prompt."""
-        return self.vocabulary.answer(parts)
 
     def code_logits(self, rows, keep):
         """(B, keep, 3 K): logits() of the tiny decoder for the codes' tokens alone, without those of words."""
@@ -42,18 +39,14 @@ class Backbone(Decoder):
         codes = slice(self.first, self.first + LEVELS * self.K)
         return hidden.last_hidden_state[:, -keep:] @ self.model.lm_head.weight[codes].T
 
-    def read(self, prompts, closed=None):
-        """A Reading of the prompts (lists of tokens), with gradient where it is enabled.  closed: of Trie.closed."""
-        return (Reading if self.branches else WholeRows)(self, prompts, closed)
-
     def branch(self, prompts, items, trie, closed=None):
         """(B, W, 3) float32 log-probabilities, among the trie's children, of the tokens of items (B, W) int64 after
         each prompt.  With gradient where it is enabled.  closed: of Trie.closed; these items must be open."""
         items = torch.as_tensor(items, device=self.device)
         nodes = torch.from_numpy(trie.path).to(self.device)[items]  # (B, W, 3)
         codes = self.codes[items]  # (B, W, 3)
-        reading = self.read(prompts, closed)
-        first = reading.start(trie).gather(1, codes[..., 0])  # (B, W)
+        reading = Reading(self, prompts, closed)
+        first = reading.start(trie).squeeze(1).gather(1, codes[..., 0])  # (B, W)
         after_one = reading.extend(trie, codes[..., 0], nodes[..., 0])  # (B, W, K)
         columns = torch.arange(items.shape[1], device=self.device).expand_as(items)
         after_two = reading.extend(trie, codes[..., 1], nodes[..., 1], columns)
@@ -62,30 +55,31 @@ class Backbone(Decoder):
         return torch.stack([first, second, third], 2)
 
     @torch.no_grad()
-    def check_branches(self, log=print):
-        """Compare a Reading with whole rows; where they differ, whole rows are what is used from now on.
+    def check_reading(self):
+        """Raises InputError where a Reading is not what whole rows are.
 
         The tokens are ordinary ones: the new ID tokens are much alike, so that a wrong mask would hardly show.
         """
         generator = torch.Generator().manual_seed(0)
         prompts = [torch.randint(self.first, (length,), generator=generator).tolist() for length in (7, 4)]
-        one, two = torch.randint(self.first, (2, 2, 3), generator=generator).to(self.device)  # (2, 3) each
-        parents = torch.tensor([[2, 0, 0], [1, 1, 2]], device=self.device)
-        found = []
-        for kind in (Reading, WholeRows):
-            reading = kind(self, prompts)
-            found.append(torch.cat([reading.next_logits(one, None), reading.next_logits(two, parents)]))
-        once, whole = (logits.float() for logits in found)
+        one, two = torch.randint(self.first, (2, 2, 3), generator=generator)  # (2, 3) each
+        parents = torch.tensor([[2, 0, 0], [1, 1, 2]])  # a column of `one` for each of `two`
+        reading = Reading(self, prompts)
+        reading.next_logits(one.to(self.device), None)
+        once = reading.next_logits(two.to(self.device), parents.to(self.device)).flatten(0, 1).float()
+        rows = []
+        for prompt, first, second in zip(prompts, one.gather(1, parents).tolist(), two.tolist(), strict=True):
+            rows += [[*prompt, *tokens] for tokens in zip(first, second, strict=True)]
+        whole = self.logits(rows, keep=1)[:, -1]
         difference = float((once - whole).abs().mean() / whole.std())
-        self.branches = difference < TOLERANCE.get(self.dtype or next(self.model.parameters()).dtype, 0.05)
-        if not self.branches:
-            log(f"{self.name}: its attention takes no mask of our own, so every continuation is read as a whole row")
+        exact = (self.dtype or next(self.model.parameters()).dtype) in (torch.float32, torch.float64)
+        if not difference < (1e-3 if exact else 0.05):
+            why = "its attention takes no mask of our own, which CoNRec needs"
+            raise InputError(f"{self.name}: {why}; take another model")
 
 
 def tiny(catalog, seed, device="cpu"):
     """A Qwen3 decoder of about a million weights from scratch.  catalog: sids.Catalog (codes, titles, K)."""
     vocabulary = WordVocabulary(catalog)
     model = from_scratch(vocabulary.size, seed, vocabulary.pad, DROPOUT)
-    backbone = Backbone(model, vocabulary, catalog, CONTEXT, device, "the tiny decoder")
-    backbone.check_branches()
-    return backbone
+    return Backbone(model, vocabulary, catalog, CONTEXT, device, "the tiny decoder")

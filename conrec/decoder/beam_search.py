@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from conrec.data.trie import LEVELS
+from conrec.decoder.shared_prefix import Reading
 from llm.batches import batches
 
 
@@ -36,29 +37,23 @@ def search(backbone, trie, prompts, is_closed, n_beams):
 
     is_closed: (B, N) bool.
     """
-    reading = backbone.read(prompts, is_closed)
-    scores, nodes = grow(trie, reading.start(trie), torch.zeros(len(prompts), 1, device=trie.device), None, is_closed)
-    for _ in range(1, LEVELS):
-        # the best nodes; sorting is stable, so that ties go by node
-        scores, chosen = scores.sort(dim=1, descending=True, stable=True)
-        scores, chosen = scores[:, :n_beams], chosen[:, :n_beams]
-        nodes = nodes.gather(1, chosen).clamp(min=1)  # a beam that came to nothing reads some node, and stays -inf
-        codes, parents = chosen % trie.K, chosen // trie.K
-        logprobs = reading.extend(trie, codes, nodes, parents)  # (B, w, K)
-        scores, nodes = grow(trie, logprobs, scores, nodes, is_closed)
+    reading = Reading(backbone, prompts, is_closed)
+    scores = torch.zeros(len(prompts), 1, device=trie.device)
+    nodes = torch.zeros_like(scores, dtype=torch.long)  # the root
+    logprobs = reading.start(trie)  # (B, w, K)
+    for level in range(LEVELS):
+        if level:
+            # the best nodes; sorting is stable, so that ties go by node
+            scores, chosen = scores.sort(dim=1, descending=True, stable=True)
+            scores, chosen = scores[:, :n_beams], chosen[:, :n_beams]
+            # a beam that came to nothing reads some node, and stays -inf
+            nodes = nodes.gather(1, chosen).clamp(min=1)
+            logprobs = reading.extend(trie, chosen % trie.K, nodes, chosen // trie.K)
+        # all their children; below a beam that came to nothing all is shut, whatever its log-probabilities
+        nodes = trie.children(nodes).flatten(1)  # (B, w K)
+        scores = (scores.unsqueeze(2) + logprobs).flatten(1)
+        scores = scores.masked_fill(trie.shut(nodes, is_closed), -torch.inf)
     return scores, nodes
-
-
-def grow(trie, logprobs, scores, nodes, is_closed):
-    """Scores and numbers of all children, (B, w K).  logprobs (B, w, K), at the root (B, K); scores, nodes (B, w).
-
-    What is shut has -inf: below a beam that came to nothing all is, and its log-probabilities are no numbers.
-    """
-    if nodes is None:  # at the root
-        logprobs, nodes = logprobs.unsqueeze(1), torch.zeros_like(scores, dtype=torch.long)
-    children = trie.children(nodes).flatten(1)  # (B, w K)
-    grown = (scores.unsqueeze(2) + logprobs).flatten(1)
-    return grown.masked_fill(trie.shut(children, is_closed), -torch.inf), children
 
 
 @torch.no_grad()

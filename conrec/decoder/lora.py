@@ -51,7 +51,7 @@ def load(weights, catalog, options, seed, device, log=print):
     backbone = kind(model, vocabulary, catalog, context, device, language_model.name)
     if dtype != kept_in:
         backbone.dtype = getattr(torch, dtype)
-    backbone.check_branches(log)
+    backbone.check_reading()
     return backbone
 
 

@@ -4,16 +4,45 @@ Three contexts: "recent", the dislikes of the last days (an empty one shows the 
 "both", all events, with their signs.  Of each the most recent ones, oldest first.
 """
 
+from functools import partial
+
 import numpy as np
 
 from conrec.data.events import DISLIKE, LIKE, signs_of
 from conrec.data.instances import history, recent
-from conrec.decoder import beam_search, prompts
+from conrec.data.trie import Trie
+from conrec.decoder import beam_search, lora, prompts
+from conrec.decoder.backbone import tiny
+from llm.weights import is_causal, model_folder
 from machine import processes
+from preparation.titles import domain_of
+from utils import InputError
 
 ANSWER = 3  # tokens of an item
 USERS_AT_ONCE = 128  # whose items are judged together
-DROPPED = 0.2  # share of the shown events that a cleaned prompt lacks
+
+
+def find_weights(settings):
+    """The folder of --llm, or None where it is the tiny decoder.  Raises InputError for an encoder."""
+    if settings.llm == "auto":
+        return None
+    weights = model_folder(settings.llm, settings.data_dir)
+    if not is_causal(weights):
+        raise InputError(f"--llm {settings.llm}: is an encoder; CoNRec needs a causal language model")
+    return weights
+
+
+def load_policy(name, events, catalog, settings, device, k, log=print):
+    """The Policy with a backbone as it is before any training.  name: of the data set.  k: items a list."""
+    weights = find_weights(settings)
+    if weights is None:
+        model = tiny(catalog, settings.random_seed, device)
+    else:
+        model = lora.load(weights, catalog, settings, settings.random_seed, device, log)
+    return Policy(
+        events, model, Trie(catalog.codes, catalog.K, device), shown=settings.conrec_history,
+        domain=domain_of(name, settings), n_beams=settings.conrec_beams, k=k, budget=settings.llm_batch_tokens,
+    )  # fmt: skip
 
 
 class Policy:
@@ -27,33 +56,17 @@ class Policy:
         self.words = {"words": backbone.words, "domain": domain}
         self.n_cut = 0  # prompts that were too long for the backbone, and lost their oldest events
 
-    # ------------------------------------------------------------------------------------------------ one prompt
+    def draw_template(self, random):
+        return int(random.integers(prompts.TEMPLATES if self.backbone.words else 1))
 
-    def context(self, user, p, context, random=None):
-        """(items, signs) of the events shown, oldest first.  random: a generator that drops a fifth of them."""
-        return thinned(*shown_before(self.events, user, p, context, self.shown), random)
-
-    def sequence(self, user, p, context, template=0, random=None, asked=DISLIKE):
+    def sequence(self, user, p, context, template=0, asked=DISLIKE):
         """Tokens of the prompt that asks for the next dislike, or for the next item of another sign."""
-
-        def build(items, signs):
-            return prompts.sequence(items, signs, asked, **self.words, template=template)
-
-        return self.fit(build, *self.context(user, p, context, random))
-
-    def choice(self, user, p, context, options):
-        """Tokens of the prompt that asks which of these items the next dislike is."""
-        return self.fit(
-            lambda items, signs: prompts.choice(items, signs, options, **self.words), *self.context(user, p, context)
-        )
-
-    def fit(self, build, items, signs):
+        build = partial(prompts.sequence, asked=asked, template=template, **self.words)
+        items, signs = shown_before(self.events, user, p, context, self.shown)
         room = self.backbone.context - ANSWER
         tokens, n_left_out = prompts.fitted(build, items, signs, self.backbone.tokens, room)
         self.n_cut += n_left_out > 0
         return tokens
-
-    # --------------------------------------------------------------------------------------------- many prompts
 
     def predict(self, users, positions, context, asked=DISLIKE):
         """(items, log-probabilities), (n, k) int64 and float32: what each user will dislike next, best first.
@@ -65,21 +78,15 @@ class Policy:
             rows.append(self.sequence(user, p, context, asked=asked))
             closed.append(history(self.events, user, p)[0])
         self.n_cut = n_cut + sum(processes.gather(self.n_cut - n_cut))  # all other prompts every process makes itself
-        if not len(users):
-            return np.zeros((0, self.k), np.int64), np.zeros((0, self.k), np.float32)
-        parts = [np.zeros((0, self.k), np.int64), np.zeros((0, self.k), np.float32)]
-        if rows:
-            parts = beam_search.beams(self.backbone, self.trie, rows, closed, self.n_beams, self.k, self.budget)
-        return tuple(whole(part) for part in parts)
+        items, logprobs = beam_search.beams(
+            self.backbone, self.trie, rows, closed, self.n_beams, self.k, self.budget
+        )
+        return gather_rows(items), gather_rows(logprobs)
 
     def score(self, asked, items):
         """(n, m) float32 log-probabilities of items (n, m) after each prompt; -1 is no item: -inf."""
-        items = np.asarray(items, np.int64)
-        asked, own = processes.share(asked), processes.share(items)
-        scores = np.zeros(own.shape, np.float32)
-        if asked:
-            scores = beam_search.score_items(self.backbone, self.trie, asked, own, self.budget)
-        return whole(scores)
+        own = processes.share(np.asarray(items, np.int64))
+        return gather_rows(beam_search.score_items(self.backbone, self.trie, processes.share(asked), own, self.budget))
 
     def odds(self, users, positions, lists):
         """n float32 arrays: log p(i | dislike) - log p(i | like) of each user's items.
@@ -117,23 +124,18 @@ def shown_before(events, user, p, context, shown):
     return disliked, np.full(len(disliked), DISLIKE)
 
 
-def whole(part):
-    """The rows of all processes."""
-    return np.array(processes.interleave([list(rows) for rows in processes.gather(part)]))
-
-
-def thinned(items, signs, random):
-    """The events without a random fifth of them, at least the last one; without a generator all of them."""
-    if random is None:
-        return items, signs
-    kept = random.random(len(items)) >= DROPPED
-    kept[-1:] |= not kept.any()
-    return items[kept], signs[kept]
+def gather_rows(part):
+    """The rows of all processes, an array, of the part that this one made of its share."""
+    parts = processes.gather(part)
+    rows = np.empty((sum(map(len, parts)), *part.shape[1:]), part.dtype)
+    for rank, theirs in enumerate(parts):
+        rows[rank :: len(parts)] = theirs
+    return rows
 
 
 def padded(lists):
-    """Arrays of different lengths -> (n, longest), -1 where there is none."""
-    table = np.full((len(lists), max(map(len, lists), default=0)), -1, np.int64)
+    """Arrays of different lengths -> (n, longest, at least 1) int64, -1 where there is none."""
+    table = np.full((len(lists), max([1, *map(len, lists)])), -1, np.int64)
     for row, items in enumerate(lists):
         table[row, : len(items)] = items
     return table

@@ -1,4 +1,4 @@
-"""The four prompts, as control tokens (words=False, the tiny decoder) or in words (a language model).
+"""The three prompts, as control tokens (words=False, the tiny decoder) or in words (a language model).
 
 A prompt is a list of parts: a str is text, an int the number of an item, whose three ID tokens are put in, and a
 Control one of the tiny decoder's control tokens.  Both pieces come from here: what is asked, and the answer.
@@ -41,7 +41,6 @@ NEXT = (
 )
 FOUND = ("disliked ", "found so-so ", "liked ")  # of an event of each sign (events.DISLIKE, NEUTRAL, LIKE)
 ASK = ("dislike", "find so-so", "like")
-CHOOSE = " It is one of these: {options}."
 
 
 class Control(str):
@@ -70,8 +69,9 @@ def translation(item, title, to_title, words=False, domain="items", template=0):
 def alignment(options, answer, words=False, domain="items", template=0):
     """(prompt, answer): which of these items was one person not interested in?  answer: its number."""
     if words:
-        return filled(ODD_ONE[template], domain, options=listed(options)), [int(answer)]
-    return [BOS, *marked(options), ANSWER], [int(answer)]
+        shown = listed(options, [""] * len(options), comma=True)
+        return filled(ODD_ONE[template], domain, options=shown), [int(answer)]
+    return [BOS, *listed(options, [OPTION] * len(options)), ANSWER], [int(answer)]
 
 
 def sequence(items, signs, asked=DISLIKE, words=False, domain="items", template=0):
@@ -81,33 +81,20 @@ def sequence(items, signs, asked=DISLIKE, words=False, domain="items", template=
     so that one row of a user's events asks for each of its items.
     """
     if words:
-        rated = []
-        for item, sign in zip(numbers(items), signs, strict=True):
-            rated += [", " if rated else "", FOUND[sign], item]
+        rated = listed(items, [FOUND[sign] for sign in signs], comma=True)
         return filled(NEXT[template], domain, events=rated, ask=[ASK[asked]])
     return [BOS, *row_of(items, signs), SIGNS[asked]]
 
 
 def row_of(items, signs):
     """Events as parts of the tiny form: the sign, then the item of each."""
-    parts = []
-    for item, sign in zip(numbers(items), signs, strict=True):
-        parts += [SIGNS[sign], item]
-    return parts
-
-
-def choice(items, signs, options, words=False, domain="items", template=0):
-    """Prompt: the next dislike with options, one of which is the answer.  Answer: [item]."""
-    prompt = sequence(items, signs, words=words, domain=domain, template=template)
-    if words:
-        return prompt + filled(CHOOSE, domain, options=listed(options))
-    return [*prompt, *marked(options), ANSWER]
+    return listed(items, [SIGNS[sign] for sign in signs])
 
 
 def fitted(build, items, signs, tokens, room):
     """(tokens of build(items, signs), events left out), at most `room` tokens.
 
-    The oldest events go, but not the last one; options stay.  tokens: backbone.tokens.
+    The oldest events go, but not the last one.  tokens: backbone.tokens.
     Raises InputError where one event alone does not fit.
     """
     n = len(items)
@@ -124,51 +111,28 @@ def fitted(build, items, signs, tokens, room):
     return found[0], n - found[1]
 
 
-def numbers(items):
-    return [int(item) for item in items]
-
-
-def listed(items):
-    """Items as parts, with commas between them."""
+def listed(items, marks, comma=False):
+    """Items as parts, each after its mark."""
     parts = []
-    for item in numbers(items):
-        parts += [", ", item] if parts else [item]
-    return parts
-
-
-def marked(items):
-    """Items as options of the tiny form."""
-    parts = []
-    for item in numbers(items):
-        parts += [OPTION, item]
+    for item, mark in zip(items, marks, strict=True):
+        if comma and parts:
+            parts.append(", ")
+        parts += [mark, int(item)]
     return parts
 
 
 def filled(wording, domain, **values):
     """A wording with parts put in: {name} becomes the parts `name`, {one} and {several} words of the domain."""
     one, several = DOMAINS[domain]
-    parts = []
-    for piece in wording.split("{"):
-        name, found, rest = piece.partition("}")
-        if not found:  # what stands before the first brace
-            parts.append(piece)
-        elif name in ("one", "several"):
-            parts.append((one if name == "one" else several) + rest)
-        else:
-            parts += [*values[name], rest]
-    return joined(parts)
-
-
-def joined(parts):
-    """Neighbouring texts as one, so that a tokenizer sees whole phrases."""
-    result = []
-    for part in parts:
-        if result and is_text(part) and is_text(result[-1]):
-            result[-1] += part
-        else:
-            result.append(part)
-    return [part for part in result if part != ""]
-
-
-def is_text(part):
-    return isinstance(part, str) and not isinstance(part, Control)
+    values |= {"one": [one], "several": [several]}
+    before, *pieces = wording.split("{")
+    parts = [before]
+    for piece in pieces:
+        name, _, rest = piece.partition("}")
+        for part in [*values[name], rest]:
+            # neighbouring texts become one, so that a tokenizer sees whole phrases
+            if isinstance(part, str) and isinstance(parts[-1], str):
+                parts[-1] += part
+            else:
+                parts.append(part)
+    return [part for part in parts if part != ""]

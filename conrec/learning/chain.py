@@ -6,30 +6,23 @@ import numpy as np
 import pandas as pd
 
 from conrec.data.events import LIKE, PARTS
-from conrec.data.instances import MOMENTS, as_of, everybody, instances, matrix
+from conrec.data.instances import MOMENTS, as_of, everybody
 from conrec.decoder.backbone import DROPOUT
 from conrec.decoder.prompts import PROMPT_VERSION
-from conrec.learning import reward, steps, tasks
+from conrec.learning import steps, tasks
 from conrec.learning.stage_folders import read_rows
 from conrec.results import evaluation, metrics, recommending
+from conrec.results.evaluation import EVALUATION_VERSION
 from conrec.results.filter import FILTER_VERSION, odds_of
 from options.conrec import GRPO, SFT, STAGES
 from utils import read_json
 
 
 class Known:
-    """What all systems share of the events: instances, what came true of them, Swing neighbours."""
+    """What all systems share of the events: the instances asked about, and what came true of them."""
 
     def __init__(self, events):
         self.events = events
-
-    @cached_property
-    def anchors(self):
-        return instances(self.events, "train")
-
-    @cached_property
-    def neighbours(self):
-        return reward.swing(matrix(self.events, "negative"))
 
     @cached_property
     def validation(self):
@@ -53,13 +46,12 @@ class Chain:
         self.known, self.catalog, self.policy, self.stages = known, catalog, policy, stages
         self.options, self.top_k, self.log = options, top_k, log
         self.settings = settings | {"prompts": PROMPT_VERSION, "dropout": DROPOUT}
+        self.decoding = {"beams": policy.n_beams, "shown": options.conrec_history}
         self.initial = policy.backbone.state()
         self.catalog_stage = self.last = after
         self.loaded = None  # the trained Stage whose weights the backbone has
         self.contexts = []  # trained so far
         self.rows, self.reports, self.figures = [], {}, []  # of metrics.csv, stage.json and stages.csv
-
-    # -------------------------------------------------------------------------------------------------- training
 
     def run(self):
         for name in self.options.conrec_stages:
@@ -67,7 +59,7 @@ class Chain:
             self.evaluate()
 
     def train(self, name):
-        context = context_of(name, self.options)
+        context = context_of(name)
         if context and context not in self.contexts:
             self.contexts.append(context)
         before = self.last
@@ -93,9 +85,10 @@ class Chain:
 
     def plan(self, name):
         options = self.options
-        supervised = name in SFT
-        n_steps = options.conrec_sft_steps[SFT.index(name)] if supervised else options.conrec_steps
-        rate = options.conrec_rates[0 if supervised else 1]
+        if name in SFT:
+            n_steps, rate = options.conrec_sft_steps[SFT.index(name)], options.conrec_rates[0]
+        else:
+            n_steps, rate = options.conrec_steps, options.conrec_rates[1]
         return steps.Plan(name, STAGES.index(name), n_steps, rate, options.random_seed, options.llm_batch_tokens)
 
     def settings_of(self, name):
@@ -104,104 +97,93 @@ class Chain:
         settings = self.settings | {"steps": plan.steps, "rate": plan.rate}
         if name in ("translation", "alignment"):
             return settings
-        settings |= {"context": context_of(name, options), "shown": options.conrec_history}
-        settings |= {"beams": self.policy.n_beams}  # of the validation
+        settings |= self.decoding  # of the validation
         if name == "stream":
             settings["thinned"] = tasks.THINNED
         if name in GRPO:
-            settings |= {"reward": options.conrec_reward, "beta": self.beta(name), "clean": options.conrec_clean}
+            settings |= {"reward": options.conrec_reward, "beta": options.conrec_beta}
             settings |= {"prompts_of_step": options.conrec_prompts, "group": options.conrec_group}
             if options.conrec_reward in ("c", "d"):
                 settings["gamma"] = options.conrec_gamma
-            if options.conrec_reward != "next":
-                settings["neighbours"] = options.conrec_neighbours
         return settings
 
-    def beta(self, name):
-        return self.options.conrec_beta[GRPO.index(name)]
-
     def task(self, name):
-        policy, catalog, known, options = self.policy, self.catalog, self.known, self.options
+        policy, catalog = self.policy, self.catalog
         if name == "translation":
             return tasks.Translation(policy, catalog)
         if name == "alignment":
-            task = tasks.Alignment(policy, catalog)
-            self.log(f"alignment: {task.rule}")
-            return task
-        validation = tasks.Validation(policy, known.validation)
-        context = context_of(name, options)
+            return tasks.Alignment(policy, catalog, self.log)
+        validation = tasks.Validation(policy, self.known.validation)
+        if name == "stream" and policy.backbone.words:
+            return tasks.StreamInWords(policy, validation)
         if name == "stream":
-            return (tasks.StreamInWords if policy.backbone.words else tasks.Stream)(policy, validation)
+            return tasks.Stream(policy, validation)
         if name == "warmup":
-            return tasks.Warmup(policy, context, known.anchors, validation)
-        wanted = reward.targets(policy.events, *known.anchors, known.neighbours, options.conrec_neighbours)
-        twice = None
-        if options.conrec_clean:
-            twice = tasks.to_clean(policy, context, known.anchors, wanted, catalog, options.conrec_gamma)
-            self.log(f"{name}: {len(twice)} of {len(known.anchors[0])} prompts are shown twice, thinned")
-        return tasks.Grpo(
-            policy, catalog, context, known.anchors, wanted, validation, options, self.beta(name), twice
-        )
-
-    # ------------------------------------------------------------------------------------------------ evaluation
-
-    def evaluate(self):
-        """A row of stages.csv for each context trained so far, or one with what earlier stages taught."""
-        trained, contexts = self.last, list(self.contexts)
-
-        def build(folder):
-            self.load(trained)
-            self.log(f"{trained.name}: evaluating")
-            evaluation.evaluate_stage(
-                self.policy, self.known.test, contexts, self.catalog, self.top_k, self.knows_likes, folder
-            )
-
-        settings = {"contexts": contexts, "top_k": self.top_k} | self.of_decoding()
-        made = self.stages.make("evaluate", trained, settings, evaluation.EVALUATION_VERSION, build)
-        found = read_json(made.folder / "figures.json")
-        for row in found["rows"] or [{"context": ""}]:
-            row = {"stage": trained.name} | row | {"ila": found["ila"], "translation": found["translation"]}
-            self.figures.append(row | {"seconds": self.reports[trained.name]["seconds"]})
-        self.evaluated = made
+            return tasks.Warmup(policy, validation)
+        return tasks.Grpo(policy, catalog, context_of(name), validation, self.options)
 
     @property
     def context(self):
         """What the last stage was shown of a user: how the run predicts."""
-        return context_of(self.last.name, self.options)
+        return context_of(self.last.name)
 
     @property
     def knows_likes(self):
         return "stream" in self.options.conrec_stages
 
-    def of_decoding(self):
-        return {"beams": self.policy.n_beams, "shown": self.options.conrec_history}
+    def make(self, name, settings, version, doing, write):
+        """The Stage `name` of the last trained one: write(folder), with its weights in place.
 
-    def evaluate_every(self):
-        """The Stage of per_user.csv: the last stage's figures of all test instances, in its last context."""
-        trained, context, every = self.last, self.context, self.known.every
+        doing: a line for the log.  settings: what the files depend on besides these weights.
+        """
+        trained = self.last
 
         def build(folder):
             self.load(trained)
-            self.log(f"{trained.name}: evaluating all {len(every.users)} test instances")
+            self.log(doing)
+            write(folder)
+
+        return self.stages.make(name, trained, settings | self.decoding, version, build)
+
+    def evaluate(self):
+        """A row of stages.csv for each context trained so far, or one with what earlier stages taught."""
+        stage, contexts = self.last.name, list(self.contexts)
+
+        def write(folder):
+            evaluation.evaluate_stage(
+                self.policy, self.known.test, contexts, self.catalog, self.top_k, self.knows_likes, folder
+            )
+
+        settings = {"contexts": contexts, "top_k": self.top_k}
+        self.evaluated = self.make("evaluate", settings, EVALUATION_VERSION, f"{stage}: evaluating", write)
+        found = read_json(self.evaluated.folder / "figures.json")
+        for row in found["rows"] or [{"context": ""}]:
+            row = {"stage": stage} | row | {"ila": found["ila"], "translation": found["translation"]}
+            self.figures.append(row | {"seconds": self.reports[stage]["seconds"]})
+
+    def evaluate_every(self):
+        """The Stage of per_user.csv: the last stage's figures of all test instances, in its last context."""
+        context, every = self.context, self.known.every
+
+        def write(folder):
             lists, _ = self.policy.predict(every.users, every.positions, context)
             table = pd.DataFrame(metrics.measure_every(lists, every, self.top_k)).round(6)
             evaluation.write_csv(folder / "per_user.csv", table)
 
-        settings = {"context": context, "top_k": self.top_k} | self.of_decoding()
-        return self.stages.make("every", trained, settings, evaluation.EVALUATION_VERSION, build)
+        doing = f"{self.last.name}: evaluating all {len(every.users)} test instances"
+        return self.make("every", {"context": context, "top_k": self.top_k}, EVALUATION_VERSION, doing, write)
 
     def judge(self):
-        """The Stage of odds.csv: of each validation and test event how much rather it follows <dislike> than <like>, as
-        of the beginning of its part.  None where no stage has taught likes.
+        """The Stage of odds.csv, or None without a stream.
+
+        Of each validation and test event: how much rather it follows <dislike> than <like>, as of
+        the beginning of its part.
         """
-        trained, events = self.last, self.policy.events
         if not self.knows_likes:
             return None
 
-        def build(folder):
-            self.load(trained)
-            self.log("judging the events of validation and test: dislike or like?")
-            tables = []
+        def write(folder):
+            events, tables = self.policy.events, []
             for part in ("validation", "test"):
                 rows = np.flatnonzero(events.parts == PARTS.index(part))
                 users, items = events.users[rows], events.items[rows]
@@ -209,59 +191,50 @@ class Chain:
                 tables.append(table.assign(odds=odds_of(self.policy, part, users, items).round(6)))
             evaluation.write_csv(folder / "odds.csv", pd.concat(tables))
 
-        return self.stages.make("judge", trained, self.of_decoding(), FILTER_VERSION, build)
+        doing = "judging the events of validation and test: dislike or like?"
+        return self.make("judge", {}, FILTER_VERSION, doing, write)
 
     def recommend(self):
-        """The Stage of per_user.csv: likes and dislikes among what the last stage's weights recommend after <like>.
-
-        None where no stage has taught likes.
-        """
-        trained = self.last
+        """The Stage of per_user.csv, or None without a stream: likes and dislikes among what follows <like>."""
         if not self.knows_likes:
             return None
 
-        def build(folder):
-            self.load(trained)
-            self.log("recommending: what is asked for after <like>")
+        def write(folder):
             events, lists = self.policy.events, {}
             for moment in recommending.MOMENTS:
                 lists[moment], _ = self.policy.predict(*everybody(events, moment), "both", LIKE)
             table = recommending.measure_recommended(events, lists, self.top_k)
             evaluation.write_csv(folder / "per_user.csv", table)
 
-        settings = {"top_k": self.top_k} | self.of_decoding()
-        return self.stages.make("recommend", trained, settings, recommending.RECOMMENDING_VERSION, build)
+        doing = "recommending: what is asked for after <like>"
+        return self.make("recommend", {"top_k": self.top_k}, recommending.RECOMMENDING_VERSION, doing, write)
 
     def predict(self):
         """The Stage of predictions.csv: for every user with a negative, as of validation, test and now."""
-        trained, context = self.last, self.context
+        context, events = self.context, self.policy.events
 
-        def build(folder):
-            self.load(trained)
-            self.log("predicting as of validation, test and now")
-            tables = [self.predicted(moment, context) for moment in MOMENTS]
+        def write(folder):
+            tables = []
+            for moment in MOMENTS:
+                users, positions = as_of(events, moment)
+                items, logprobs = self.policy.predict(users, positions, context)
+                k = items.shape[1]
+                table = pd.DataFrame({"user": events.user_ids[users].repeat(k), "as_of": moment})
+                table["rank"] = list(range(1, k + 1)) * len(users)
+                table["item"] = events.item_ids[items.ravel()]
+                table["title"] = events.titles[items.ravel()]
+                table["logprob"] = logprobs.ravel().round(6)
+                tables.append(table)
             evaluation.write_csv(folder / "predictions.csv", pd.concat(tables))
 
-        settings = {"context": context, "k": self.policy.k} | self.of_decoding()
-        return self.stages.make("predict", trained, settings, evaluation.EVALUATION_VERSION, build)
-
-    def predicted(self, moment, context):
-        events = self.policy.events
-        users, positions = as_of(events, moment)
-        items, logprobs = self.policy.predict(users, positions, context)
-        k = items.shape[1]
-        table = pd.DataFrame({"user": events.user_ids[users].repeat(k), "as_of": moment})
-        table["rank"] = list(range(1, k + 1)) * len(users)
-        table["item"] = events.item_ids[items.ravel()]
-        table["title"] = events.titles[items.ravel()]
-        table["logprob"] = logprobs.ravel().round(6)
-        return table
+        doing = "predicting as of validation, test and now"
+        return self.make("predict", {"context": context, "k": self.policy.k}, EVALUATION_VERSION, doing, write)
 
 
-def context_of(stage, options):
+def context_of(stage):
     """What a stage is shown of a user; None where it is shown none."""
     if stage == "stream":
         return "both"
     if stage == "warmup":
-        return options.conrec_warmup_context
+        return "negatives"
     return stage if stage in GRPO else None

@@ -1,56 +1,49 @@
 """Group-relative policy optimisation (Shao et al., DeepSeekMath, arXiv 2402.03300) within the catalog.
 
     A_i = (r_i - mean r) / (std r + 1e-4)
-    J   = mean over prompts, i, t of  min(rho A_i, clip(rho, .8, 1.2) A_i)  -  beta * mean of k3
+    J   = mean over prompts, i, t of  rho A_i  -  beta * mean of k3
     k3  = exp(l) - l - 1,   l = log pi_ref(y_t) - log pi(y_t)
+
+There is one update a rollout, so that rho = pi / pi without gradient is 1, and never clipped.
 
 B prompts, G items sampled for each, 3 tokens an item.  The trie is part of the policy: all probabilities are those
 among the children of a node that lead to an item the user has not rated, so nothing else is sampled.
 """
 
-from typing import NamedTuple
-
 import torch
 
 from conrec.data.trie import LEVELS
+from conrec.decoder.shared_prefix import Reading
 
-CLIP = 0.2
 EPSILON = 1e-4  # beside a group's standard deviation
 SAME = 1e-6  # a standard deviation below this: all rewards of the group are the same
 
 
-class Rollout(NamedTuple):
-    items: torch.Tensor  # (B, G) int64, sampled with replacement at temperature 1
-    logprobs: torch.Tensor  # (B, G, 3) float32 of the sampled tokens, without gradient
-    entropy: torch.Tensor  # (B, G, 3) float32, nats, of the choice that was made at each token
-
-
 @torch.no_grad()
 def rollout(backbone, trie, prompts, draws, closed=None):
-    """A Rollout of G items for each prompt.
+    """(items, entropy): G items for each prompt, sampled with replacement at temperature 1, (B, G)
+    int64; of the choice that was made at each token, in nats, (B, G, 3) float32.
 
     draws: (B, G, 3) float64 uniform in [0, 1): a token is the first whose running sum of probabilities passes its draw,
     so that the samples depend on neither the batch nor the number of processes.  closed: of Trie.closed.
     """
     draws = torch.as_tensor(draws)
-    reading = backbone.read(prompts, closed)
+    reading = Reading(backbone, prompts, closed)
     nodes = torch.zeros(draws.shape[:2], dtype=torch.long, device=trie.device)
     columns = torch.arange(draws.shape[1], device=trie.device).expand_as(nodes)
-    codes, chosen, entropy = None, [], []
+    logprobs = reading.start(trie).expand(-1, draws.shape[1], -1)  # (B, G, K)
+    entropy = []
     for level in range(LEVELS):
-        if level == 0:
-            logprobs = reading.start(trie).unsqueeze(1).expand(-1, draws.shape[1], -1)  # (B, G, K)
-        else:
-            logprobs = reading.extend(trie, codes, nodes, columns if level > 1 else None)
-        codes = sampled(logprobs, draws[..., level])
-        chosen.append(logprobs.gather(2, codes.unsqueeze(2)).squeeze(2))
+        codes = sample_codes(logprobs, draws[..., level])
         entropy.append(torch.special.entr(logprobs.exp()).sum(2))
         nodes = trie.child(nodes, codes)
+        if level < LEVELS - 1:
+            logprobs = reading.extend(trie, codes, nodes, columns)
     items = torch.from_numpy(trie.item).to(trie.device)[nodes]
-    return Rollout(items, torch.stack(chosen, 2), torch.stack(entropy, 2))
+    return items, torch.stack(entropy, 2)
 
 
-def sampled(logprobs, draws):
+def sample_codes(logprobs, draws):
     """(..., K) log-probabilities, (...) draws in [0, 1) -> (...) the first code whose running sum passes the draw.
 
     On the CPU: the same sums everywhere, and CUDA has no deterministic cumsum.
@@ -76,20 +69,10 @@ def k3(logprobs, reference):
 
 
 def loss(logprobs, reference, advantages, beta):
-    """(-J, mean k3) as scalars.  logprobs, reference (B, G, T), advantages (B, G); the gradient is logprobs' alone.
+    """(-J, mean k3) as scalars, of which the gradient is logprobs' alone.
 
-    One update a rollout: rho = pi / pi without gradient is 1 in value, and its gradient that of the policy.  A step:
-
-        drawn = rollout(backbone, trie, prompts, draws, closed)
-        with backbone.reference():
-            reference = backbone.branch(prompts, drawn.items, trie, closed)
-        logprobs = backbone.branch(prompts, drawn.items, trie, closed)
-        loss(logprobs, reference, advantages(rewards)[0], beta)[0].backward()
-
-    For micro-batches weight each by its share of the prompts.
+    logprobs, reference: (B, G, T), of the sampled tokens.  advantages: (B, G).
     """
     rho = (logprobs - logprobs.detach()).exp()  # (B, G, T)
-    gain = advantages.unsqueeze(2)
-    surrogate = torch.minimum(rho * gain, rho.clamp(1 - CLIP, 1 + CLIP) * gain)
     divergence = k3(logprobs, reference.detach()).mean()
-    return beta * divergence - surrogate.mean(), divergence
+    return beta * divergence - (rho * advantages.unsqueeze(2)).mean(), divergence

@@ -7,15 +7,16 @@ kind of device and version of its code.  Runs that begin alike share the folders
 finished once it has done.json, written last, with the SHA-256 of each file.  Deleting a folder is always safe.
 """
 
-import csv
 import hashlib
 import json
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+
 from machine import processes
-from utils import InputError, is_first, locked, sha256, write_atomically, write_json
+from utils import InputError, is_first, locked, read_json, sha256, write_atomically, write_json
 
 DONE, ORIGIN, LAST = "done.json", "made_from.json", "last.pt"
 
@@ -44,11 +45,10 @@ class Stages:
         """
         made_from = {"stage": name, "after": after.hash if after else None, "settings": settings}
         made_from |= {"seed": self.seed, "device": self.device, "version": version}
-        made_from = json.loads(json.dumps(made_from))  # as it will be read again
-        digest = hash_of(made_from)
+        digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
         folder = self.base / f"{name}-{digest[:10]}"
         with locked(folder, self.log) if is_first() else nullcontext():
-            if not processes.by_first(is_finished, folder, made_from):
+            if not processes.by_first(is_finished, folder):
                 if is_first():
                     folder.mkdir(parents=True, exist_ok=True)
                     write_json(folder / ORIGIN, made_from)
@@ -58,47 +58,35 @@ class Stages:
         return Stage(name, folder, digest)
 
 
-def hash_of(made_from):
-    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
-
-
-def files_of(folder):
-    """Relative names of the files that count: neither hidden ones (temporary files, locks) nor done.json itself."""
-    names = []
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and not any(part.startswith(".") for part in path.parts[-name.count("/") - 1 :]):
-            names.append(name)
-    return [name for name in names if name != DONE]
-
-
 def finish(folder):
-    write_json(folder / DONE, {name: sha256(folder / name) for name in files_of(folder) if name != LAST})
+    """Write done.json, for all files but hidden ones (temporary files, locks)."""
+    hashes = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if path.is_file() and not hidden and path.name not in (DONE, LAST):
+            hashes[name.as_posix()] = sha256(path)
+    write_json(folder / DONE, hashes)
     (folder / LAST).unlink(missing_ok=True)
 
 
-def is_finished(folder, made_from):
+def is_finished(folder):
     """Raises InputError for a finished folder that is not as it was left."""
     if not (folder / DONE).exists():
         return False
     cure = f"delete {folder} to have it made anew"
     try:
-        hashes = dict(json.loads((folder / DONE).read_text(encoding="utf-8")))
-        origin = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
+        hashes = dict(read_json(folder / DONE))
     except (OSError, ValueError, TypeError):
-        raise InputError(f"{folder}: its {DONE} or {ORIGIN} cannot be read; {cure}") from None
+        raise InputError(f"{folder}: its {DONE} cannot be read; {cure}") from None
     for name, digest in hashes.items():
         path = folder / name
         if not path.is_file():
             raise InputError(f"{path}: is gone, which a finished stage must have; {cure}")
         if sha256(path) != digest:
             raise InputError(f"{path}: was changed after the stage was finished; put it back, or {cure}")
-    if origin != made_from:
-        raise InputError(f"{folder}/{ORIGIN}: is of another stage; {cure}")
     return True
 
-
-# ------------------------------------------------------------------------------------------------ metrics.csv
 
 COLUMNS = (  # of metrics.csv; a cell is empty where a stage has no such figure
     "stage", "step", "loss", "reward", "n", "p", "zero_std", "distinct", "kl", "entropy", "fhr@20", "frecall@20",
@@ -107,16 +95,10 @@ COLUMNS = (  # of metrics.csv; a cell is empty where a stage has no such figure
 
 
 def write_rows(path, rows):
-    def write(temporary):
-        with open(temporary, "w", newline="", encoding="utf-8") as f:
-            writer = csv.DictWriter(f, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-
-    write_atomically(path, write)
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    write_atomically(path, lambda temporary: table.to_csv(temporary, index=False, lineterminator="\n"))
 
 
 def read_rows(path):
     """The rows of a metrics.csv, cells as written."""
-    with open(path, newline="", encoding="utf-8") as f:
-        return list(csv.DictReader(f))
+    return pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")

@@ -31,6 +31,8 @@ from utils import InputError, is_first, write_json
 
 WEIGHT_DECAY, CLIP, WARM = 0.05, 1.0, 0.01  # AdamW; gradient norm; share of the steps in which the rate rises
 
+KEPT = ("step", "rows", "sums", "best_step", "best_score", "best", "waited", "ended")  # of a Loop, in last.pt
+
 
 class Plan(NamedTuple):
     """What a stage does."""
@@ -48,7 +50,7 @@ class Loop:
 
     def __init__(self, model, task, plan):
         """model: a Backbone or SASRec."""
-        self.model, self.task, self.plan, self.budget = model, task, plan, plan.budget
+        self.model, self.task, self.plan = model, task, plan
         self.weights = list(model.trainable().values())
         self.optimizer = torch.optim.AdamW(self.weights, lr=plan.rate, weight_decay=WEIGHT_DECAY)
         self.step, self.rows, self.sums = 0, [], {}
@@ -65,8 +67,6 @@ class Loop:
 
     def rng(self):
         return np.random.default_rng([self.plan.seed, self.plan.number, self.step])
-
-    # ------------------------------------------------------------------------------------------------- one step
 
     def take_step(self):
         """False where the loss or the gradient is no number: then no weight has moved."""
@@ -85,37 +85,19 @@ class Loop:
         return True
 
     def gradients(self, examples):
-        """Leave the batch's gradients in the weights; returns {"loss": ..., other figures} of the batch.
-
-        Where memory does not suffice, micro-batches are halved, and stay so.
-        """
-        while True:
-            self.optimizer.zero_grad()
-            try:
-                figures = self.micro_batches(examples)
-                break
-            except RuntimeError as error:
-                longest = max(map(self.task.size, examples))
-                if not hardware.out_of_memory(error) or self.budget <= longest:
-                    raise
-            self.budget //= 2
-        processes.add_gradients(self.weights)
-        return processes.sums(figures)
-
-    def micro_batches(self, examples):
-        total = sum(map(self.task.weight, examples))
-        figures = {"loss": 0.0}
+        """Leave the batch's gradients in the weights; returns {"loss": ..., other figures} of the batch."""
+        self.optimizer.zero_grad()
+        total, figures = sum(map(self.task.weight, examples)), {"loss": 0.0}
         own = processes.share(examples)
-        for chunk in batches(own, lambda example: (1, self.task.size(example)), lambda: self.budget):
+        for chunk in batches(own, lambda example: (1, self.task.size(example)), lambda: self.plan.budget):
             part = sum(map(self.task.weight, chunk)) / total
             loss, found = self.task.loss(chunk)
             if loss.requires_grad:
                 (loss * part).backward()
             for name, value in (found | {"loss": loss.item()}).items():
                 figures[name] = figures.get(name, 0.0) + part * value
-        return figures
-
-    # ------------------------------------------------------------------------------------ once in a while: a row
+        processes.add_gradients(self.weights)
+        return processes.sums(figures)
 
     def note(self):
         """Validate, add a row of metrics.csv, and keep the weights where none were better."""
@@ -135,13 +117,10 @@ class Loop:
         if self.task.patience is not None and self.waited >= self.task.patience:
             self.ended = f"no better in {self.waited} validations"
 
-    # --------------------------------------------------------------------------------------------------- last.pt
-
     def save(self, path):
         began = time.perf_counter()
-        names = ("step", "rows", "sums", "best_step", "best_score", "best", "waited", "ended", "seconds")
-        state = {name: getattr(self, name) for name in names}
-        state |= {"model": self.model.state(), "optimizer": self.optimizer.state_dict()}
+        state = {name: getattr(self, name) for name in KEPT}
+        state |= {"model": self.model.state(), "optimizer": self.optimizer.state_dict(), "seconds": self.seconds}
         checkpoint.save(path, state)
         self.saved = time.perf_counter()
         self.saving_took = self.saved - began
@@ -150,10 +129,11 @@ class Loop:
         """Raises InputError for a file that is not whole, or not of this stage."""
         try:
             state = torch.load(path, weights_only=True, map_location="cpu")
-            self.model.restore(state.pop("model"))
-            self.optimizer.load_state_dict(state.pop("optimizer"))
-            self.earlier_seconds = state.pop("seconds")
-            vars(self).update(state)
+            self.model.restore(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.earlier_seconds = state["seconds"]
+            for name in KEPT:
+                setattr(self, name, state[name])
         except checkpoint.BROKEN as error:
             if hardware.out_of_memory(error):
                 raise
@@ -185,7 +165,9 @@ def train(model, task, plan, folder, log=print):
     if processes.by_first(path.exists):
         loop.load(path)
         log(f"{plan.name}: going on after step {loop.step}")
-    with deferred_signals() as signals, progress(plan, loop) as bar:
+    hidden = None if is_first() else True  # None: hidden where nobody looks
+    bar = tqdm(total=plan.steps, initial=loop.step, desc=plan.name, unit="step", leave=False, disable=hidden)
+    with deferred_signals() as signals, bar:
         if not loop.rows:
             loop.note()  # step 0: a stage that helps nothing keeps the weights it began with
         while loop.step < plan.steps and not loop.ended:
@@ -198,7 +180,7 @@ def train(model, task, plan, folder, log=print):
             if loop.step % task.every == 0 or loop.step == plan.steps:
                 loop.note()
             bar.update()
-            bar.set_postfix_str(live(loop), refresh=False)
+            bar.set_postfix_str(f"best in {loop.best_step}", refresh=False)
             loop.save_if_due(path, signals)
         loop.save_if_due(path, signals)  # of a stage that was saved at its end, too
     return leave(loop, folder, log)
@@ -207,13 +189,13 @@ def train(model, task, plan, folder, log=print):
 def leave(loop, folder, log):
     plan, model = loop.plan, loop.model
     report = {"steps": loop.step, "best_step": loop.best_step, "ended": loop.ended or "all steps done"}
-    confirmed = loop.best_step == 0 or is_confirmed(loop)
-    if not confirmed:
+    if not is_confirmed(loop):
         report["ended"] += f", the gain of step {loop.best_step} does not show in the other users"
         report["best_step"] = 0
-    if plan.steps and report["best_step"] == 0:
+    if report["best_step"] == 0:
         report["ended"] += ", kept the weights it began with"
-    model.restore(loop.best if confirmed else loop.begun_with)
+        loop.best = loop.begun_with
+    model.restore(loop.best)
     model.model.eval()
     report |= {"seconds": round(loop.seconds, 1), "peak_memory_mb": hardware.peak_memory_mb(model.device)}
     if is_first():
@@ -227,28 +209,12 @@ def leave(loop, folder, log):
 
 
 def is_confirmed(loop):
-    """Whether the best step beats the first in those users, too, by whom it was not chosen; so where none are kept
-    for that."""
-    of_step = {row["step"]: row.get("confirm", math.nan) for row in loop.rows}
-    return math.isnan(of_step[0]) or of_step[loop.best_step] > of_step[0]
+    """Whether the best step beats the first in those users, too, by whom it was not chosen, if there are any."""
+    confirm = {row["step"]: row.get("confirm", math.nan) for row in loop.rows}
+    return loop.best_step == 0 or math.isnan(confirm[0]) or confirm[loop.best_step] > confirm[0]
 
 
 def schedule(step, steps):
     """Share of the highest rate: a rise over the first hundredth, then a cosine down to 0."""
     rise = max(1, round(WARM * steps))
     return min(1, (step + 1) / rise) * (1 + math.cos(math.pi * step / steps)) / 2
-
-
-def progress(plan, loop):
-    hidden = None if is_first() else True
-    return tqdm(
-        total=plan.steps, initial=loop.step, desc=plan.name, unit="step", leave=False, disable=hidden,
-        dynamic_ncols=True,
-    )  # fmt: skip
-
-
-def live(loop):
-    """What the progress bar shows beside the steps."""
-    row = loop.rows[-1]
-    words = [f"{name} {row[name]:.4f}" for name in ("loss", "reward", "fhr@20") if name in row]
-    return ", ".join([*words, f"best in {loop.best_step}"])

@@ -12,8 +12,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from conrec.data.events import DISLIKE, signs_of
-from conrec.data.instances import by_user, history, matrix
+from conrec.data.instances import by_user, history, instances, matrix
 from conrec.decoder import prompts
+from conrec.decoder.policy import padded
 from conrec.learning import grpo, reward
 from conrec.results import metrics
 from preparation.rules import TRAIN
@@ -35,7 +36,6 @@ class Supervised:
 
     def __init__(self, policy):
         self.policy, self.backbone = policy, policy.backbone
-        self.n_templates = prompts.TEMPLATES if self.backbone.words else 1
         self.given = set() if self.backbone.words else set(self.backbone.tokens(prompts.SIGNS))
 
     def weight(self, example):
@@ -50,7 +50,8 @@ class Supervised:
         logits = self.backbone.logits(rows, longest)  # (B, longest, V)
         targets = torch.full(logits.shape[:2], IGNORED)
         for row, (_, answer) in enumerate(examples):
-            learned = [IGNORED if token in self.given else token for token in answer]  # a sign is given, not learned
+            # a sign is given, not learned
+            learned = [IGNORED if token in self.given else token for token in answer]
             targets[row, longest - len(answer) :] = torch.tensor(learned)
         targets = targets.to(logits.device)
         return cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED), {}
@@ -58,14 +59,11 @@ class Supervised:
     def validate(self):
         return {}, None
 
-    def example(self, parts):
-        prompt, answer = parts
+    def example(self, prompt, answer):
+        """Of a prompt and an answer in parts; of an answer that is too long the beginning."""
         tokens, answer = self.backbone.tokens(prompt), self.backbone.answer(answer)
         room = self.backbone.context - len(tokens)
         return tokens, answer[: max(room, 1)]
-
-    def template(self, random):
-        return int(random.integers(self.n_templates))
 
 
 class Translation(Supervised):
@@ -76,20 +74,29 @@ class Translation(Supervised):
     def batch(self, random):
         examples = []
         for item in random.integers(len(self.titles), size=ROWS):
-            to_title, template = bool(random.integers(2)), self.template(random)
-            title = self.titles[item]
-            parts = prompts.translation(item, title, to_title, **self.policy.words, template=template)
-            examples.append(self.example(parts))
+            to_title, template = bool(random.integers(2)), self.policy.draw_template(random)
+            parts = prompts.translation(item, self.titles[item], to_title, **self.policy.words, template=template)
+            examples.append(self.example(*parts))
         return examples
 
 
 class Alignment(Supervised):
-    """A dislike of a topic that the user dislikes often, among things that the user likes."""
+    """A train dislike of a topic, the first code, that the user dislikes often, among things that the user likes."""
 
-    def __init__(self, policy, catalog):
+    def __init__(self, policy, catalog, log=print):
         super().__init__(policy)
-        self.pairs, self.rule = alignment_pairs(policy.events, catalog.codes)
         self.liked = matrix(policy.events, "positive")
+        negatives = matrix(policy.events, "negative").tocoo()
+        users, items = negatives.row.astype(np.int64), negatives.col.astype(np.int64)
+        topics = users * catalog.K + catalog.codes[items, 0]  # a number for each user's first codes
+        often = np.bincount(topics)[topics]
+        can_ask = np.diff(self.liked.indptr)[users] >= N_OPTIONS - 1
+        least = OFTEN if ((often >= OFTEN) & can_ask).sum() >= ENOUGH else LESS_OFTEN
+        kept = (often >= least) & can_ask
+        if not kept.any():
+            least, kept = 1, can_ask
+        self.pairs = np.stack((users, items), 1)[kept]
+        log(f"alignment: {kept.sum()} dislikes of a topic disliked at least {least} times")
 
     def batch(self, random):
         examples = []
@@ -100,68 +107,64 @@ class Alignment(Supervised):
             if random.random() < LONG_SHARE:
                 n_others = min(int(random.integers(N_OPTIONS, MOST_OPTIONS)), len(liked))
             options = np.append(random.choice(liked, n_others, replace=False), item)
-            template = self.template(random)
-            shuffled = random.permutation(options)
-            examples.append(self.example(prompts.alignment(shuffled, item, **self.policy.words, template=template)))
+            template, shuffled = self.policy.draw_template(random), random.permutation(options)
+            parts = prompts.alignment(shuffled, item, **self.policy.words, template=template)
+            examples.append(self.example(*parts))
         return examples
 
 
-def alignment_pairs(events, codes):
-    """((n, 2) users and items, rule in words): train negatives whose topic, the first code, the user dislikes often."""
-    negatives, liked = matrix(events, "negative").tocoo(), matrix(events, "positive")
-    users, items = negatives.row.astype(np.int64), negatives.col.astype(np.int64)
-    K = int(codes.max()) + 1
-    topic = users * K + codes[items, 0]
-    often = np.bincount(topic)[topic]
-    asks = np.diff(liked.indptr)[users] >= N_OPTIONS - 1
-    least = OFTEN if ((often >= OFTEN) & asks).sum() >= ENOUGH else LESS_OFTEN
-    kept = (often >= least) & asks
-    if not kept.any():
-        least, kept = 1, asks
-    return np.stack((users, items), 1)[kept], f"{kept.sum()} dislikes of a topic disliked at least {least} times"
-
-
 class Predicting(Supervised):
-    """What Stream and Warmup have in common: rows of events, one event asked for, validation in a context."""
+    """What the streams and Warmup have in common.  .context: what is shown, also in validation."""
 
-    every, patience = 100, 3
+    every = 100
 
-    def __init__(self, policy, context, validation):
+    def __init__(self, policy, validation):
         super().__init__(policy)
-        self.context, self.validation = context, validation
+        self.validation = validation
         self.room = (self.backbone.context - 1) // EVENT  # events of the tiny decoder's row
 
-    def asked(self, user, p, template, sign):
-        """(tokens of the prompt, of the answer): the item of the user's event at position p."""
+    def batch(self, random):
+        return [self.draw(random) for _ in range(ROWS)]
+
+    def ask(self, user, p, sign, random):
+        """The example that asks for the item of the user's event at position p."""
         item = self.policy.events.items[self.policy.events.first[user] + p]
+        template = self.policy.draw_template(random)
         prompt = self.policy.sequence(user, p, self.context, template, asked=sign)
         return prompt, self.backbone.answer([int(item)])
 
     def row_of(self, items, signs):
-        """The tiny decoder's example that learns all of these items; the oldest go where there is no room."""
-        parts = prompts.row_of(items[-self.room :], signs[-self.room :])
-        return self.backbone.tokens([prompts.BOS]), self.backbone.answer(parts)
+        """The tiny decoder's example that learns all of these items, at most .room."""
+        return self.backbone.tokens([prompts.BOS]), self.backbone.answer(prompts.row_of(items, signs))
 
     def validate(self):
         return self.validation(self.context)
 
 
-class Stream(Predicting):
-    """The item of every train event, liked or not, given its sign and the events before it: by the tiny decoder.
+class StreamInWords(Predicting):
+    """The item of a train event, given its sign and the events before it: asked of a language model."""
 
-    An example is a row's (items, signs), all of which are learned at once.  A code is chosen as it will be decoded:
-    among those that lead to an item which does not stand earlier in the row.
-    """
-
+    context = "both"
     patience = None  # it is still getting better where the rate nears 0
 
     def __init__(self, policy, validation):
-        super().__init__(policy, "both", validation)
+        super().__init__(policy, validation)
         self.rows = StreamRows(policy.events, policy.shown[1], THINNED)
 
-    def batch(self, random):
-        drawn = [self.rows.draw(random) for _ in range(ROWS)]
-        return [(items[-self.room :], signs[-self.room :]) for items, signs in drawn]
+    def draw(self, random):
+        return self.ask(*self.rows.draw_event(random), random)
+
+
+class Stream(StreamInWords):
+    """The same by the tiny decoder, for all events of a row at once.
+
+    An example is a row's (items, signs).  A code is chosen as it will be decoded: among those that lead to an item
+    which does not stand earlier in the row.
+    """
+
+    def draw(self, random):
+        items, signs = self.rows.draw(random)
+        return items[-self.room :], signs[-self.room :]
 
     def weight(self, row):
         return len(row[0])
@@ -186,23 +189,6 @@ class Stream(Predicting):
             total = total - logprobs.gather(-1, codes[..., level : level + 1]).squeeze(-1)[asked].sum()
             nodes = path[..., level]
         return total / (codes.shape[-1] * asked.sum()), {}
-
-
-class StreamInWords(Predicting):
-    """The same by a language model, which is asked for one event in words."""
-
-    patience = None
-
-    def __init__(self, policy, validation):
-        super().__init__(policy, "both", validation)
-        self.rows = StreamRows(policy.events, policy.shown[1], THINNED)
-
-    def batch(self, random):
-        return [self.in_words(random) for _ in range(ROWS)]
-
-    def in_words(self, random):
-        user, p, sign = self.rows.draw_event(random)
-        return self.asked(user, p, self.template(random), sign)
 
 
 class StreamRows:
@@ -239,42 +225,31 @@ class StreamRows:
 
 
 class Warmup(Predicting):
-    """The next dislike.  The tiny decoder that is shown dislikes alone learns every item of a row at once."""
+    """The next dislike, where dislikes alone are shown.  The tiny decoder learns every item of a row at once."""
 
-    def __init__(self, policy, context, anchors, validation):
-        """anchors: (users, positions) of the train instances."""
-        super().__init__(policy, context, validation)
-        self.anchors = anchors
-        self.rows = Rows(policy.events, policy.shown[0])
-        self.in_rows = context == "negatives" and not self.backbone.words
+    context, patience = "negatives", 3
 
-    def batch(self, random):
-        return [self.row(random) if self.in_rows else self.anchor(random) for _ in range(ROWS)]
-
-    def row(self, random):
-        items = self.rows.draw(random)
-        return self.row_of(items, np.full(len(items), DISLIKE))
-
-    def anchor(self, random):
-        users, positions = self.anchors
-        row = int(random.integers(len(users)))
-        return self.asked(users[row], positions[row], self.template(random), DISLIKE)
-
-
-class Rows:
-    """The train negatives of each user, oldest first, to learn the next one from."""
-
-    def __init__(self, events, shown):
+    def __init__(self, policy, validation):
+        super().__init__(policy, validation)
+        events = policy.events
+        self.anchors = instances(events, "train", every=True)
         negatives = by_user(events, events.is_negative & (events.parts == TRAIN))
-        self.users, self.shown = [items for items in negatives if len(items) > 1], shown
+        self.rows = [items for items in negatives if len(items) > 1]
 
     def draw(self, random):
-        """A user's items from a random start, one more than are shown, a tenth of them left out."""
-        items = self.users[random.integers(len(self.users))]
+        """In words an instance; else a user's train negatives from a random start, a tenth of them left out."""
+        if self.backbone.words:
+            users, positions = self.anchors
+            row = int(random.integers(len(users)))
+            return self.ask(users[row], positions[row], DISLIKE, random)
+        items = self.rows[random.integers(len(self.rows))]
         begin = int(random.integers(len(items) - 1))
-        items = items[begin : begin + self.shown + 1]
+        items = items[begin : begin + self.policy.shown[0] + 1]
         kept = items[random.random(len(items)) >= SKIPPED]
-        return kept if len(kept) else items
+        if len(kept):
+            items = kept
+        items = items[-self.room :]
+        return self.row_of(items, np.full(len(items), DISLIKE))
 
 
 class Grpo:
@@ -282,34 +257,24 @@ class Grpo:
 
     every, patience, dropout = 50, None, False
 
-    def __init__(self, policy, catalog, context, anchors, targets, validation, options, beta, twice=None):
-        """anchors, targets: (users, positions) and reward.Targets of the same instances.  beta: weight of the KL.
-
-        twice: places among the anchors whose prompts are shown twice, each time thinned (--conrec_clean).
-        """
+    def __init__(self, policy, catalog, context, validation, options):
         self.policy, self.backbone, self.context, self.validation = policy, policy.backbone, context, validation
-        device = self.backbone.device
-        self.users, self.positions = anchors
-        gts = targets.next if options.conrec_reward == "next" else targets.gts
-        self.gts, self.fps = gts.to(device), targets.fps.to(device)
+        self.options, device = options, self.backbone.device
+        self.users, self.positions = instances(policy.events, "train", every=True)
+        neighbours = reward.swing(matrix(policy.events, "negative"))
+        targets = reward.target_sets(policy.events, self.users, self.positions, neighbours)
+        self.gts, self.fps = (torch.from_numpy(padded(sets)).to(device) for sets in targets)  # (instances, T), (.., F)
+        if options.conrec_reward == "next":
+            self.gts = self.gts[:, :1]
         self.E = torch.from_numpy(catalog.E).to(device)
-        self.codes = torch.from_numpy(catalog.codes).to(device)
-        self.kind, self.gamma, self.beta = options.conrec_reward, options.conrec_gamma, beta
-        self.n_prompts, self.group = options.conrec_prompts, options.conrec_group
-        twice = np.zeros(0, np.int64) if twice is None else twice
-        self.pool = np.concatenate([np.arange(len(self.users)), twice])  # with the second showing of some at the end
-        self.thin = np.isin(self.pool, twice)
-        self.n_templates = prompts.TEMPLATES if self.backbone.words else 1
         self.backbone.keep_reference()
 
     def batch(self, random):
-        examples = []
-        chosen = random.choice(len(self.pool), min(self.n_prompts, len(self.pool)), replace=False)
-        for place in chosen:
-            row, template = self.pool[place], int(random.integers(self.n_templates))
-            draws = random.random((self.group, 3))
-            thin = random if self.thin[place] else None
-            prompt = self.policy.sequence(self.users[row], self.positions[row], self.context, template, thin)
+        examples, n_prompts = [], min(self.options.conrec_prompts, len(self.users))
+        for row in random.choice(len(self.users), n_prompts, replace=False):
+            template = self.policy.draw_template(random)
+            draws = random.random((self.options.conrec_group, 3))
+            prompt = self.policy.sequence(self.users[row], self.positions[row], self.context, template)
             examples.append((prompt, row, draws))
         return examples
 
@@ -317,29 +282,26 @@ class Grpo:
         return 1
 
     def size(self, example):
-        return len(example[0]) + 3 * self.group
+        return len(example[0]) + 3 * self.options.conrec_group
 
     def loss(self, examples):
-        asked, rows, draws = zip(*examples, strict=True)
-        asked, rows, trie = list(asked), np.array(rows), self.policy.trie
+        asked, rows, draws = map(list, zip(*examples, strict=True))
+        trie, kind, gamma = self.policy.trie, self.options.conrec_reward, self.options.conrec_gamma
         moments = zip(self.users[rows], self.positions[rows], strict=True)
         closed = trie.closed([history(self.policy.events, user, p)[0] for user, p in moments])  # (B, N)
-        rows = torch.from_numpy(rows).to(self.backbone.device)
         with torch.no_grad():
-            sampled = grpo.rollout(self.backbone, trie, asked, torch.from_numpy(np.stack(draws)), closed)
-            worth = reward.rewards(
-                sampled.items, self.gts[rows], self.fps[rows], self.E, self.kind, self.gamma, self.codes
-            )  # each (B, G)
+            items, entropy = grpo.rollout(self.backbone, trie, asked, np.stack(draws), closed)
+            gts, fps, codes = self.gts[rows], self.fps[rows], self.backbone.codes
+            worth = reward.rewards(items, gts, fps, self.E, kind, gamma, codes)  # each (B, G)
             advantages, same = grpo.advantages(worth.r)
             with self.backbone.reference():
-                reference = self.backbone.branch(asked, sampled.items, trie, closed)  # (B, G, 3)
-        logprobs = self.backbone.branch(asked, sampled.items, trie, closed)  # (B, G, 3)
-        loss, kl = grpo.loss(logprobs, reference, advantages, self.beta)
-        distinct = np.mean([len(items.unique()) for items in sampled.items])
-        figures = worth._asdict() | {"zero_std": same, "kl": kl, "entropy": sampled.entropy}
-        figures["reward"] = figures.pop("r")
+                reference = self.backbone.branch(asked, items, trie, closed)  # (B, G, 3)
+        logprobs = self.backbone.branch(asked, items, trie, closed)  # (B, G, 3)
+        loss, kl = grpo.loss(logprobs, reference, advantages, self.options.conrec_beta)
+        figures = {"reward": worth.r, "n": worth.n, "p": worth.p}
+        figures |= {"zero_std": same, "kl": kl, "entropy": entropy}
         figures = {name: value.float().mean().item() for name, value in figures.items()}
-        return loss, figures | {"distinct": float(distinct)}
+        return loss, figures | {"distinct": float(np.mean([len(group.unique()) for group in items]))}
 
     def validate(self):
         return self.validation.by_halves(self.context)
@@ -351,29 +313,19 @@ class Validation:
     def __init__(self, policy, truth):
         self.policy, self.truth = policy, truth
 
+    def of_users(self, context):
+        lists, _ = self.policy.predict(self.truth.users, self.truth.positions, context)
+        figures = metrics.measure_lists(lists, self.truth, (20,))
+        return {name: figures[name] for name in ("fhr@20", "frecall@20")}
+
     def __call__(self, context):
         """(figures, score) of all users."""
-        found = self.of_users(context)
-        figures = {name: float(values.mean()) for name, values in found.items()}
+        figures = metrics.means(self.of_users(context))
         return figures, tuple(figures.values())
 
     def by_halves(self, context):
         """(figures, score): the score is of every other user alone, and figures["confirm"] the FHR@20 of the rest, in
         whom a gain must show, too: the best of several noisy validations is partly luck."""
         found, chosen = self.of_users(context), np.arange(len(self.truth.users)) % 2 == 0
-        figures = {name: float(values.mean()) for name, values in found.items()}
-        figures["confirm"] = float(found["fhr@20"][~chosen].mean())
+        figures = metrics.means(found) | {"confirm": float(found["fhr@20"][~chosen].mean())}
         return figures, tuple(float(values[chosen].mean()) for values in found.values())
-
-    def of_users(self, context):
-        lists, _ = self.policy.predict(self.truth.users, self.truth.positions, context)
-        figures = metrics.measure_lists(lists, self.truth, (20,))
-        return {name: figures[name] for name in ("fhr@20", "frecall@20")}
-
-
-def to_clean(policy, context, anchors, targets, catalog, gamma):
-    """Places among the anchors whose predictions lie nearer future positives than the targets, in the mean."""
-    items, _ = policy.predict(*anchors, context)
-    E, items = torch.from_numpy(catalog.E), torch.from_numpy(items)
-    worth = reward.rewards(items, targets.gts, targets.fps, E, "c", gamma)
-    return np.flatnonzero((worth.p - worth.n).mean(1).numpy() > 0)

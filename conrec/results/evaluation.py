@@ -9,7 +9,7 @@ import pandas as pd
 from conrec.data.events import LIKE
 from conrec.data.instances import by_user, matrix
 from conrec.decoder import beam_search, prompts
-from conrec.decoder.policy import padded, whole
+from conrec.decoder.policy import gather_rows, padded
 from conrec.results import metrics
 from machine import processes
 from preparation.rules import VALIDATION
@@ -58,7 +58,7 @@ def translation_accuracy(policy, catalog):
     if asked:
         nothing = [np.zeros(0, np.int64)] * len(asked)
         found, _ = beam_search.beams(policy.backbone, policy.trie, asked, nothing, TITLE_BEAMS, 1, policy.budget)
-    found = whole(found)[:, 0]
+    found = gather_rows(found)[:, 0]
     return float((found == np.arange(len(found))).mean())
 
 

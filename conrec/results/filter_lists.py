@@ -16,10 +16,9 @@ import numpy as np
 import pandas as pd
 
 from conrec.data import semantic_ids
-from conrec.data.events import Events, of_run
+from conrec.data.events import Events, read_of_run
 from conrec.data.instances import numbers_of
-from conrec.decoder.loading import load_policy
-from conrec.decoder.policy import Policy
+from conrec.decoder.policy import Policy, load_policy
 from conrec.results.evaluation import write_csv
 from conrec.results.filter import leave, odds_of
 from conrec.results.filter_report import CUT, report, report_lines
@@ -90,7 +89,7 @@ def read_conrec(folder, data_dir=None, device=None):
             why = "only a run of --conrec_system conrec with the stage stream leaves it"
             raise InputError(f"--run {folder}: has no {file}; {why}")
     given = read_config(folder)["settings"]
-    events, raw = of_run(given, data_dir)
+    events, raw = read_of_run(given, data_dir)
     try:
         catalog = semantic_ids.read(folder)
         theta = json.loads((folder / "filter.json").read_text(encoding="utf-8"))["theta"]

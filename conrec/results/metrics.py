@@ -34,7 +34,7 @@ class Truth(NamedTuple):
 
 def truth(events, part, seed=0):
     """The Truth of "validation" or "test", of the first instance of each user."""
-    choices, _ = candidates(events, part, seed)
+    choices = candidates(events, part, seed)
     return find_truth(events, *instances(events, part))._replace(candidates=choices)
 
 

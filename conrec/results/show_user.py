@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from conrec.data.events import of_run
+from conrec.data.events import read_of_run
 from conrec.data.instances import history
 from recommend import SHOWN, line
 from runs.run_folder import read_config
@@ -18,7 +18,7 @@ def recommend(options):
     path, user = options.run / "predictions.csv", options.recommend
     if not path.exists():
         raise InputError(f"{options.run}: has no predictions.csv; only a run of --conrec_system conrec leaves it")
-    events, raw = of_run(read_config(options.run)["settings"], options.data_dir)
+    events, raw = read_of_run(read_config(options.run)["settings"], options.data_dir)
     number = np.flatnonzero(events.user_ids == user)
     if not len(number):
         look = f"they look like {events.user_ids[0]}, {events.user_ids[-1]}"

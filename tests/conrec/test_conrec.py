@@ -204,15 +204,15 @@ def test_a_stage_that_was_edited_or_half_deleted_is_refused_by_name_or_made_anew
 
 
 def test_a_stage_whose_loss_is_no_number_is_not_finished(world, tmp_path, monkeypatch):
-    micro_batches = steps.Loop.micro_batches
+    gradients = steps.Loop.gradients
 
     def spoil(loop, examples):
-        figures = micro_batches(loop, examples)
+        figures = gradients(loop, examples)
         if (loop.plan.name, loop.step) == ("warmup", 2):
             figures["loss"] = float("nan")
         return figures
 
-    monkeypatch.setattr(steps.Loop, "micro_batches", spoil)
+    monkeypatch.setattr(steps.Loop, "gradients", spoil)
     words = r"warmup: the loss of step 3 is not finite; try lower --conrec_rates \(it learns at 0\.001\)"
     for resume in ([], ["--resume"]):
         with pytest.raises(InputError, match=words):
@@ -294,7 +294,7 @@ DIFFERENT = [
     "--random_seed 7", "--top_k 3 20", "--conrec_negative 1", "--conrec_ids both", "--conrec_codes 24",
     "--conrec_rq_epochs 4", "--conrec_sft_steps 3 4 6 5", "--conrec_history 2 5", "--conrec_rates 1e-2 3e-4",
     "--conrec_steps 4", "--conrec_reward next", "--conrec_gamma 0.9", "--conrec_prompts 5", "--conrec_group 5",
-    "--conrec_beta .02 .04 .5", "--conrec_beams 60", "--conrec_budget 0.3",
+    "--conrec_beta .5", "--conrec_beams 60", "--conrec_budget 0.3",
 ]  # fmt: skip
 
 
@@ -315,7 +315,6 @@ def short(tmp_path_factory):
 
 @pytest.mark.parametrize("words", DIFFERENT)
 def test_every_flag_changes_something(short, words, monkeypatch):
-    """Swing's neighbours, which a small world lacks: test_conrec_reward.py."""
     (base, world), name = short, words.strip("-").replace(" ", "_")
     monkeypatch.setattr(run_files, "plot", lambda *of: None)  # takes a second
     main.main(arguments(world, base, "--path_name", name, *SHORT.split(), *words.split()))

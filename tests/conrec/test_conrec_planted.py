@@ -15,7 +15,7 @@ from conrec.learning import tasks
 FLAGS = """
 --model CoNRec --device cpu --conrec_codes 16 --conrec_rq_epochs 40 --conrec_ids vectors
 --conrec_stages warmup recent --conrec_sft_steps 1 1 1 200 --conrec_steps 60 --conrec_rates 1e-3 3e-4
---conrec_beta .02 .02 .02 --conrec_beams 20 --conrec_history 10 10 --top_k 20
+--conrec_beta .02 --conrec_beams 20 --conrec_history 10 10 --top_k 20
 """
 
 

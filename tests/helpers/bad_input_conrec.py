@@ -63,13 +63,13 @@ def causal_model(base):
 
 CASES_OF_DISLIKES = {
     # ------------------------------------------------------------------------------------------------------ events
-    "no times": Case(r"x\.inter: has no column timestamp.*--conrec_order file", "--model CoNRec"),
+    "no times": Case(r"x\.inter: has no column timestamp", "--model CoNRec"),
     "a time that is none": Case(
         r"p\.inter, line 2: time 'noon' is neither a number nor a date", P,
         spoiled(edit("p/p.inter", "\t1000000\n", "\tnoon\n")),
     ),
     "times that are all the same": Case(
-        r"p\.inter: all timestamps are 7; --conrec_order file", P,
+        r"p\.inter: all timestamps are 7; if each user's rows lie in order", P,
         spoiled(inter(lambda rows: [[*row[:3], "7"] for row in rows])),
     ),
     "dislikes without titles": Case(

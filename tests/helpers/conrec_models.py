@@ -54,9 +54,32 @@ def write_llm(folder, tied=False, chat=False, spare=0):
     return folder
 
 
-def load_llm(folder, of=None, rank=4, dtype="float32", log=print):
-    options = SimpleNamespace(
-        llm_dtype=dtype, llm_batch_tokens=4096, llm_constrained=True, conrec_lora_rank=rank, conrec_system="conrec"
-    )
+def load_llm(folder, of=None, rank=4, dtype="float32"):
+    options = SimpleNamespace(llm_dtype=dtype, llm_batch_tokens=4096, conrec_lora_rank=rank)
     of = of or catalog()
-    return lora.load(folder, of, options, 0, CPU, log), Trie(of.codes, of.K), of
+    return lora.load(folder, of, options, 0, CPU), Trie(of.codes, of.K), of
+
+
+def by_whole_rows(model, catalog, prompts, items):
+    """Log-probabilities (B, W, 3) of the tokens of items (B, W): plain forward passes, no mask, no padding, no trie."""
+    found = []
+    for prompt, own in zip(prompts, items.tolist(), strict=True):
+        for item in own:
+            row = list(prompt)
+            for level, code in enumerate(catalog.codes[item].tolist()):
+                logits = model.model(input_ids=torch.tensor([row])).logits[0, -1]
+                same = (catalog.codes[:, :level] == catalog.codes[item, :level]).all(1)
+                children = sorted(set(catalog.codes[same, level].tolist()))
+                first = model.first + level * catalog.K
+                logprobs = logits[[first + child for child in children]].log_softmax(0)
+                found.append(logprobs[children.index(code)])
+                row.append(first + code)
+    return torch.stack(found).reshape(*items.shape, 3)
+
+
+def gradients(model, logprobs):
+    """{name: tensor} of a sum that weighs each log-probability differently."""
+    weight = torch.arange(logprobs.numel()).reshape(logprobs.shape) / logprobs.numel()
+    model.model.zero_grad()
+    (logprobs * weight).sum().backward()
+    return {name: weight.grad.clone() for name, weight in model.trainable().items()}

@@ -12,12 +12,12 @@ import torch
 
 from conrec.data.events import read
 from conrec.decoder.policy import Policy
-from conrec.learning import reward, steps, tasks
+from conrec.learning import steps, tasks
 from conrec.learning.chain import Known
 from machine import processes
 from utils import is_first
 
-OPTIONS = SimpleNamespace(conrec_reward="c", conrec_gamma=0.5, conrec_prompts=5, conrec_group=4)
+OPTIONS = SimpleNamespace(conrec_reward="c", conrec_gamma=0.5, conrec_prompts=5, conrec_group=4, conrec_beta=0.1)
 
 
 def results(world):
@@ -28,10 +28,9 @@ def results(world):
     events, _ = read(Path(world))
     backbone, trie, catalog = conrec_models.tiny(conrec_models.catalog(events.n_items))
     policy, known = Policy(events, backbone, trie, shown=(5, 5), n_beams=20, budget=400), Known(events)
-    targets = reward.targets(events, *known.anchors, known.neighbours)
     by_name = {
-        "warmup": tasks.Warmup(policy, "negatives", known.anchors, None),
-        "grpo": tasks.Grpo(policy, catalog, "both", known.anchors, targets, None, OPTIONS, beta=0.1),
+        "warmup": tasks.Warmup(policy, None),
+        "grpo": tasks.Grpo(policy, catalog, "both", None, OPTIONS),
     }
     found = {}
     for number, (name, task) in enumerate(by_name.items()):

@@ -119,7 +119,7 @@ def test_the_split_in_time_is_that_of_conrec(tmp_path):
     path.write_text("\n".join([header, *np.random.RandomState(1).permutation(coarse)]) + "\n")
     dislikes.hold_out_by_time("world", raw, tmp_path / "own")
     parts = {part: read_ratings(tmp_path / "own" / f"world_{part}.csv", ",", STARS) for part in dislikes.ALL_PARTS}
-    frame = events.to_frame(events.read(raw, clock="event")[0])
+    frame = events.to_frame(events.read(raw)[0])
     expected = {"train_original": frame[frame.part == "train"]}
     for part in ("validation", "test"):
         own = frame[frame.part == part]

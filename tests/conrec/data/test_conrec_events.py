@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import synthetic
 
-from conrec.data.events import of_run, read, settings, to_frame
+from conrec.data import instances as moments
+from conrec.data.events import read, read_of_run, to_frame
 from conrec.data.instances import (
     as_of,
     candidates,
@@ -14,15 +15,14 @@ from conrec.data.instances import (
     instances,
     long_tails,
     matrix,
-    numbers_of,
     past,
     recent,
     top_items,
     window,
 )
-from conrec.learning.reward import swing, swing_values, targets
+from conrec.decoder.policy import padded
+from conrec.learning.reward import swing, swing_values, target_sets
 from conrec.results import closed_forms
-from options.conrec import ConrecSettings
 from preparation.files import STARS, read_items, read_ratings
 from preparation.rules import TRAIN, split
 from preparation.sources import DATASETS
@@ -51,16 +51,14 @@ def events(planted):
     return read(planted)[0]
 
 
-# ------------------------------------------------------------------------------------------- reading
+# ------------------------------------------------------------------------------------------ reading
 
 
-def test_a_finished_run_is_read_whose_config_leaves_out_what_had_no_use(planted, events):
-    """--conrec_recent, where no stage is shown the last days: the default."""
-    config = {"dataset": str(planted), "data_dir": str(planted.parent / "data"), "conrec_negative": 2}
-    config |= {"conrec_order": "timestamp", "conrec_clock": "auto", "conrec_day": 8, "conrec_window": 7}
-    assert "recent" not in settings(SimpleNamespace(**config))
-    again, _ = of_run(config)
-    assert to_frame(again).equals(to_frame(events)) and again.recent == events.recent == ConrecSettings().conrec_recent
+def test_the_events_of_a_finished_run_are_read_again(planted, events):
+    """Also where its config names flags of older versions."""
+    config = {"dataset": str(planted), "data_dir": str(planted.parent / "data"), "conrec_negative": 2, "conrec_day": 8}
+    again, folder = read_of_run(config)
+    assert to_frame(again).equals(to_frame(events)) and folder == planted
 
 
 def test_rows_are_in_order_of_user_time_and_item_id(tmp_path):
@@ -95,23 +93,6 @@ def test_users_are_drawn_as_the_published_split_draws_them(planted, monkeypatch)
     assert "of the 36 users drawn" in "\n".join(notes)
 
 
-def test_file_order_is_taken_at_its_word(tmp_path):
-    rows = ["a 30 5", "a 9 2", "a 10 1", "a 2 4", "a 30 2"]
-    folder = write(tmp_path, rows, "user_id:token item_id:token rating:float")
-    events, _ = read(folder, order="file")
-    assert to_frame(events).item.tolist() == ["9", "10", "2", "30"] and events.clock == "event"
-
-
-def test_a_shuffled_file_gives_the_same_events(planted, tmp_path, events):
-    lines = (planted / "world.inter").read_text().splitlines()
-    shuffled = np.random.RandomState(1).permutation(lines[1:])
-    (tmp_path / "world.inter").write_text("\n".join([lines[0], *shuffled]) + "\n")
-    (tmp_path / "world.item").write_bytes((planted / "world.item").read_bytes())
-    again, _ = read(tmp_path)
-    for ours, theirs in zip(again, events, strict=True):
-        assert np.array_equal(ours, theirs)
-
-
 @pytest.mark.parametrize("n, cuts", [(1, (0, 0, 1)), (4, (2, 3, 4)), (5, (3, 4, 5))])
 def test_cuts_lie_at_six_and_eight_tenths(tmp_path, n, cuts):
     rows = [f"a {item} 1 {time}" for time, item in enumerate((10, 9, 2, 30, 31))]
@@ -123,71 +104,42 @@ def test_cuts_lie_at_six_and_eight_tenths(tmp_path, n, cuts):
 
 @pytest.mark.parametrize("last, clock", [(7 * 86400 - 1, "event"), (7 * 86400, "wall")])
 def test_the_clock_is_that_of_the_data(tmp_path, last, clock):
-    rows = ["a 10 1 0", "a 9 1 1", "a 2 1 2", f"a 30 1 {last}"]
-    folder = write(tmp_path, rows)
-    assert read(folder)[0].clock == clock
-    assert read(folder, window=8)[0].clock == "event"
-    assert read(folder, clock="wall")[0].clock == "wall"
+    events, notes = read(write(tmp_path, ["a 10 1 0", "a 9 1 1", "a 2 1 2", f"a 30 1 {last}"]))
+    assert events.clock == clock and f"clock: {clock}, since the median user's events span 7 days" in notes[-1]
 
 
 GOOD = [f"a {item} 1 {time}" for time, item in enumerate((10, 9, 2, 30, 31))]
-REFUSED = [
-    ({"columns": "user_id:token item_id:token rating:float", "rows": ["a 10 1"]}, {}, "no column timestamp.*file says"),
-    ({"rows": [*GOOD, "b 9 1 noon"]}, {}, "line 7: timestamp 'noon', expected a number"),
-    ({"rows": [*GOOD, "b 9 1 "]}, {}, "line 7: has no timestamp"),
-    ({"rows": [f"{row[:-1]}5" for row in GOOD]}, {}, "all timestamps are 5; --conrec_order file"),
-    ({"rows": GOOD, "items": "item_id:token\n10\n"}, {}, "has no column title"),
-    ({"rows": GOOD, "items": "item_id:token\ttitle:token_seq\n10\t\n"}, {}, "no item has a title"),
-    ({"rows": GOOD, "items": "item_id:token\ttitle:token_seq\n7\tFilm\n"}, {}, "do the files belong together"),
-    ({"rows": [row.replace(" 1 ", " 4 ") for row in GOOD]}, {}, "no user has two ratings up to 2 among the first 60 %"),
-    ({"rows": [row.replace(" 1 ", " 2 ") for row in GOOD]}, {"negative": 1}, "no user has two ratings up to 1"),
-    ({"rows": ["a 10 1 0", "a 9 4 1", "a 2 4 2", "a 30 1 3", "a 31 1 4"]}, {}, "to learn a sequence of dislikes"),
-    ({"rows": [*GOOD, "b 9 2.5 1"]}, {}, "line 7: rating '2.5'"),
-    ({"rows": GOOD}, {"order": "file", "clock": "wall"}, "--conrec_clock wall: needs timestamps"),
+ONE_TITLE = "item_id:token\ttitle:token_seq\n"
+REFUSED = [  # beside those of tests/helpers/bad_input_conrec.py
+    ({"rows": [*GOOD, "b 9 1 "]}, 2, "line 7: has no timestamp; if each user's rows lie in order, a column timestamp"),
+    ({"rows": GOOD, "items": ONE_TITLE + "10\t\n"}, 2, "no item has a title"),
+    ({"rows": GOOD, "items": ONE_TITLE + "7\tFilm\n"}, 2, "do the files belong together"),
+    ({"rows": [row.replace(" 1 ", " 2 ") for row in GOOD]}, 1, "no user has two ratings up to 1"),
 ]
 
 
-@pytest.mark.parametrize("files, flags, message", REFUSED, ids=[message for _, _, message in REFUSED])
-def test_what_cannot_be_put_in_order_is_refused(tmp_path, files, flags, message):
+@pytest.mark.parametrize("files, negative, message", REFUSED, ids=[message for _, _, message in REFUSED])
+def test_what_cannot_be_put_in_order_is_refused(tmp_path, files, negative, message):
     folder = write(tmp_path, **files)
     with pytest.raises(InputError, match=message) as error:
-        read(folder, **flags)
+        read(folder, negative=negative)
     assert "\n" not in str(error.value)
 
 
-def test_ratings_without_an_item_file_are_refused(tmp_path):
-    (write(tmp_path, GOOD) / "x.item").unlink()
-    with pytest.raises(InputError, match=r"has no \.item file"):
-        read(tmp_path)
-
-
-# ----------------------------------------------------------------------------------------- instances
-
-
-def by_hand(events, part):
-    """(user, p) of all instances of a part: the definition, written out."""
-    found = []
-    for user in range(events.n_users):
-        rows = np.flatnonzero(events.users == user)
-        seen = 0
-        for row in rows:
-            if events.ratings[row] <= 2:
-                if seen and events.parts[row] == part:
-                    found.append((user, events.positions[row]))
-                seen += 1
-    return found
+# ---------------------------------------------------------------------------------------- instances
 
 
 @pytest.mark.parametrize("number, part", [(0, "train"), (1, "validation"), (2, "test")])
 def test_an_instance_is_a_negative_with_one_before_it(events, number, part):
-    every = list(zip(*instances(events, part, every=True), strict=True))
-    assert every == by_hand(events, number) and len(every) > 20
-    firsts = {}
-    for user, p in every:
-        firsts.setdefault(user, p)
-    assert list(zip(*instances(events, part, every=False), strict=True)) == list(firsts.items())
-    default = list(zip(*instances(events, part), strict=True))
-    assert default == (every if part == "train" else list(firsts.items()))
+    by_hand, firsts = [], {}
+    for user in range(events.n_users):
+        negatives = np.flatnonzero((events.users == user) & (events.ratings <= 2))
+        for row in negatives[1:]:
+            if events.parts[row] == number:
+                by_hand.append((user, events.positions[row]))
+                firsts.setdefault(user, events.positions[row])
+    assert list(zip(*instances(events, part, every=True), strict=True)) == by_hand and len(by_hand) > 20
+    assert list(zip(*instances(events, part), strict=True)) == list(firsts.items())
 
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
@@ -201,18 +153,17 @@ def test_history_ends_where_the_window_begins_which_ends_with_the_part(events, p
         assert recent(events, user, p)[0].tolist() == own[max(0, p - 24) : p].tolist()
 
 
-def test_windows_in_pseudo_days_and_in_days(planted):
-    short, _ = read(planted, window=1, recent=1, day=4)
-    assert len(window(short, 0, 0)[0]) == 4 and len(recent(short, 0, 9)[0]) == 4
-    wall, _ = read(planted, clock="wall")  # events a minute apart
-    days = wall._replace(window=3 / 1440, recent=2 / 1440)
+def test_windows_in_days(events, monkeypatch):
+    days = events._replace(clock="wall")  # a minute lies between two events
+    monkeypatch.setattr(moments, "WINDOW_DAYS", 3 / 1440)
+    monkeypatch.setattr(moments, "RECENT_DAYS", 2 / 1440)
     assert len(window(days, 0, 5)[0]) == 3  # 0, 1 and 2 minutes later
     assert history(days, 0, 9)[0].tolist()[-2:] == recent(days, 0, 9)[0].tolist()
     assert len(recent(days, 0, 50)[0]) == 3  # as of now: 2, 1 and 0 minutes before the last
 
 
 def test_candidates_are_the_next_negative_and_19_others(events):
-    chosen, exposed = candidates(events, "test", 3)
+    chosen = candidates(events, "test", 3)
     drawn = 0
     for row, (user, p) in enumerate(zip(*instances(events, "test"), strict=True)):
         items, ratings = history(events, user, events.cuts[user, 2])
@@ -220,13 +171,11 @@ def test_candidates_are_the_next_negative_and_19_others(events):
         liked = items[later][ratings[later] >= 4]
         neutral = items[later][ratings[later] == 3]
         expected = [items[p], *liked, *neutral][:20]
-        assert chosen[row, : len(expected)].tolist() == expected and exposed[row] == len(expected) - 1
+        assert chosen[row, : len(expected)].tolist() == expected
         others = chosen[row, len(expected) :]
         assert not np.isin(others, items).any() and len(set(chosen[row])) == 20
         drawn += len(others)
-    assert drawn > 100
-    assert np.array_equal(chosen, candidates(events, "test", 3)[0])
-    assert not np.array_equal(chosen, candidates(events, "test", 4)[0])
+    assert drawn > 100 and np.array_equal(chosen, candidates(events, "test", 3))
 
 
 def test_drawn_candidates_are_often_the_frequent_items(tmp_path):
@@ -236,28 +185,28 @@ def test_drawn_candidates_are_often_the_frequent_items(tmp_path):
     rows += [f"v {item} 3 {item}" for item in range(10, 40)]
     rows += [f"u0 {item} 1 {item}" for item in range(40, 60)]
     events, _ = read(write(tmp_path, rows, items=items))
-    chosen, exposed = candidates(events, "test")
-    assert exposed[0] == 0 and set(chosen[0]) >= set(range(6))  # those that lie in train
+    assert set(candidates(events, "test")[0]) >= set(range(6))  # those that lie in train
 
 
 def test_long_tails_are_counted_on_train(events):
+    disliked = matrix(events, "negative").toarray()
     users, items = long_tails(events)
-    train = (events.parts == TRAIN) & (events.ratings <= 2)
-    assert users.tolist() == [(train & (events.users == u)).sum() < 3 for u in range(events.n_users)]
-    assert items.tolist() == [(train & (events.items == i)).sum() < 5 for i in range(events.n_items)]
+    assert np.array_equal(users, disliked.sum(1) < 3) and np.array_equal(items, disliked.sum(0) < 5)
 
 
 def test_matrices_and_histories_hold_the_events_of_their_sign(events):
-    parts = [matrix(events, sign) for sign in ("negative", "neutral", "positive")]
-    assert (sum(parts) != matrix(events)).nnz == 0
     assert matrix(events).nnz == (events.parts == TRAIN).sum()
-    users, positions = instances(events, "test")
-    seen, disliked, liked = (past(events, users, positions, sign) for sign in (None, "negative", "positive"))
-    for row, (user, p) in enumerate(zip(users, positions, strict=True)):
-        items, ratings = history(events, user, p)
-        assert set(seen[row].indices) == set(items)
-        assert set(liked[row].indices) == set(items[ratings >= 4])
-        assert set(disliked[row].indices) == set(items[ratings <= 2])
+    for sign, ratings in (("negative", [1, 2]), ("positive", [4, 5])):
+        of_sign = (events.parts == TRAIN) & np.isin(events.ratings, ratings)
+        assert set(zip(*matrix(events, sign).nonzero(), strict=True)) == set(
+            zip(events.users[of_sign], events.items[of_sign], strict=True)
+        )
+    moments = instances(events, "test")
+    seen, disliked, liked = (past(events, *moments, sign) for sign in (None, "negative", "positive"))
+    for row, moment in enumerate(zip(*moments, strict=True)):
+        items, ratings = history(events, *moment)
+        for found, expected in ((seen, items), (liked, items[ratings >= 4]), (disliked, items[ratings <= 2])):
+            assert set(found[row].indices) == set(expected)
 
 
 def test_moments_of_prediction(events):
@@ -277,11 +226,7 @@ def test_top_items_are_new_and_ties_go_by_number(events):
         top_items(np.zeros((len(users), events.n_items)), seen, 60)
 
 
-def test_numbers_of_ids(events):
-    assert numbers_of(["i3", "i0", "x"], events.item_ids).tolist() == [3, 0, -1]
-
-
-# ---------------------------------------------------------------------------------- nothing leaks
+# ------------------------------------------------------------------------------------ nothing leaks
 
 
 def test_what_is_counted_or_fitted_knows_train_only(planted, tmp_path, events):
@@ -309,14 +254,13 @@ def fitted_bytes(events):
     """Everything that is counted or fitted, by name, as bytes."""
     negatives = matrix(events, "negative")
     fitted = closed_forms.Fitted(events)
-    users, positions = instances(events, "train")
+    users, positions = instances(events, "train", every=True)
     values = swing_values(negatives, above=1)
-    found = dict(zip(("next", "gts", "fps"), targets(events, users, positions, swing(negatives, above=1)), strict=True))
-    found = {name: tensor.numpy() for name, tensor in found.items()}
+    gts, fps = target_sets(events, users, positions, swing(negatives, above=1))
+    found = {"gts": padded(gts), "fps": padded(fps)}
     found |= {"users": users, "positions": positions, "swing": values.toarray()}
     found |= dict(zip(("long users", "long items"), long_tails(events), strict=True))
-    names = "count count_negatives mean_stars ease_negatives ease_positives ease_all users_inverse cosine_negatives "
-    names += "cosine_all often_disliked"
+    names = "count count_negatives mean_stars ease_negatives ease_positives ease_all cosine_all often_disliked"
     found |= {name: getattr(fitted, name) for name in names.split()}
     assert values.nnz > 20
     return {name: array.tobytes() for name, array in found.items()}

@@ -1,5 +1,6 @@
 """What IDs are made of: which items are rated near each other in train, beside vectors of texts or of one's own."""
 
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,10 +26,9 @@ def test_neighbours_and_their_information_are_those_of_plain_loops(events):
     near = np.zeros((events.n_items, events.n_items))
     for user in range(events.n_users):
         items = events.items[events.first[user] :][: events.cuts[user, 0]]
-        for one in range(len(items)):
-            for other in range(len(items)):
-                if one != other and abs(one - other) <= 30:
-                    near[items[one], items[other]] += np.exp(-abs(one - other) / 10)
+        for one, other in itertools.permutations(range(len(items)), 2):
+            if abs(one - other) <= 30:
+                near[items[one], items[other]] += np.exp(-abs(one - other) / 10)
     found = item_vectors.neighbours(events)
     assert max(events.cuts[:, 0]) > 31  # some lie too far apart
     np.testing.assert_allclose(found.toarray(), near, atol=1e-12)
@@ -63,7 +63,7 @@ def test_neighbours_know_nothing_of_validation_and_test(events):
     assert np.linalg.norm(vectors[train], axis=1) == pytest.approx(1, abs=1e-5)
 
 
-def test_few_items_have_vectors_as_wide(world, tmp_path):
+def test_few_items_have_vectors_as_wide(tmp_path):
     synthetic.write_planted_world(tmp_path / "few", n_users=10, n_items=40, n_events=20)
     vectors = item_vectors.neighbour_vectors(read(tmp_path / "few")[0])
     assert vectors.shape == (40, 64) and np.isfinite(vectors).all() and not vectors[:, 40:].any()
@@ -72,9 +72,9 @@ def test_few_items_have_vectors_as_wide(world, tmp_path):
 def test_both_weigh_alike_and_one_can_be_had_alone(world, events):
     path = world.parent / "vectors.npz"
     options = SimpleNamespace(conrec_embeddings=path, conrec_ids="both")
-    both = item_vectors.item_vectors([], events, options)
+    both = item_vectors.ItemVectors([], events, options)
     options.conrec_ids = "vectors"
-    alone = item_vectors.item_vectors([], events, options)
+    alone = item_vectors.ItemVectors([], events, options)
     assert both.settings == alone.settings | {"neighbours": item_vectors.NEIGHBOURS_VERSION}
     given, vectors = alone.make("cpu"), both.make("cpu")
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from conrec.data.trie import Trie, codes_of, id_tokens
+from conrec.data.trie import Trie
 
 K = 6
 
@@ -19,29 +19,18 @@ def prefixes(codes, length):
     return sorted({tuple(row[:length]) for row in codes.tolist()})
 
 
-def test_nodes_are_the_prefixes_in_order(codes):
-    trie = Trie(codes, K)
-    everyone = [*prefixes(codes, 0), *prefixes(codes, 1), *prefixes(codes, 2), *prefixes(codes, 3)]
-    assert len(trie) == len(everyone)
-    for item, row in enumerate(codes.tolist()):
-        for level in range(3):
-            assert everyone[trie.path[item, level]] == tuple(row[: level + 1])
-    for node, prefix in enumerate(everyone):
-        assert trie.below[node] == sum(tuple(row[: len(prefix)]) == prefix for row in codes.tolist())
-    assert (trie.item[trie.path[:, 2]] == np.arange(len(codes))).all() and (trie.item >= 0).sum() == len(codes)
-
-
-def test_children_are_those_of_the_prefix_and_no_other(codes):
+def test_nodes_are_the_prefixes_in_order_and_children_those_that_go_on(codes):
     trie = Trie(codes, K)
     everyone = [prefix for length in range(4) for prefix in prefixes(codes, length)]
+    assert len(trie) == len(everyone)
     number = {prefix: node for node, prefix in enumerate(everyone)}
-    nodes = torch.arange(len(trie))
-    allowed = trie.allowed(nodes)
-    children = trie.child(nodes.unsqueeze(1).expand(-1, K), torch.arange(K).expand(len(trie), K))
+    for item, row in enumerate(codes.tolist()):
+        assert trie.path[item].tolist() == [number[tuple(row[:length])] for length in (1, 2, 3)]
+    children = trie.children(torch.arange(len(trie)))
     for node, prefix in enumerate(everyone):
-        expected = [number.get((*prefix, code), -1) for code in range(K)]
-        assert children[node].tolist() == expected
-        assert allowed[node].tolist() == [child >= 0 for child in expected]
+        assert trie.below[node] == sum(tuple(row[: len(prefix)]) == prefix for row in codes.tolist())
+        assert children[node].tolist() == [number.get((*prefix, code), -1) for code in range(K)]
+    assert (trie.item[trie.path[:, 2]] == np.arange(len(codes))).all() and (trie.item >= 0).sum() == len(codes)
 
 
 def test_masked_probabilities_of_a_node_sum_to_one(codes):
@@ -50,24 +39,10 @@ def test_masked_probabilities_of_a_node_sum_to_one(codes):
     logits = torch.randn(len(inner), K, generator=torch.Generator().manual_seed(0))
     chances = trie.log_softmax(logits, inner).exp()
     assert torch.allclose(chances.sum(1), torch.ones(len(inner)))
-    assert (chances[~trie.allowed(inner)] == 0).all() and (chances[trie.allowed(inner)] > 0).all()
+    children = trie.children(inner) >= 0
+    assert torch.equal(chances > 0, children)
     one = trie.log_softmax(logits[:1], inner[:1])[0]
-    children = trie.allowed(inner[:1])[0]
-    assert torch.allclose(one[children], logits[0][children].log_softmax(0))
-
-
-def test_no_gradient_of_a_masked_softmax_is_nan(codes):
-    logits = torch.zeros(1, K, requires_grad=True)
-    trie = Trie(codes, K)
-    chosen = trie.log_softmax(logits, torch.tensor([int(trie.path[0, 1])]))[0, codes[0, 2]]
-    chosen.backward()
-    assert torch.isfinite(logits.grad).all()
-
-
-def test_ids_as_tokens_and_back(codes):
-    tokens = id_tokens(codes, 9, K)
-    assert tokens[0].tolist() == [9 + codes[0, 0], 9 + K + codes[0, 1], 9 + 2 * K + codes[0, 2]]
-    assert (codes_of(tokens, 9, K) == codes).all()
+    assert torch.allclose(one[children[0]], logits[0][children[0]].log_softmax(0))
 
 
 @pytest.mark.parametrize("codes", [[[0, 1, 6]], [[0, 1, -1]], [[0, 1]], [[0, 1, 2], [0, 1, 2]]])
@@ -94,6 +69,6 @@ def test_open_children_are_those_that_the_items_before_do_not_close(codes):
             before = items[row, :column][items[row, :column] >= 0]
             shut = trie.shut(trie.children(nodes[row, column])[None], trie.closed([before]))[0]
             assert torch.equal(found[row, column], ~shut)
-            emptied += int((shut & trie.allowed(nodes[row, column])).sum())
+            emptied += int((shut & (trie.children(nodes[row, column]) >= 0)).sum())
         nodes = torch.from_numpy(trie.path[items][..., level])
     assert emptied > 10

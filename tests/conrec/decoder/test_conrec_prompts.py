@@ -59,8 +59,6 @@ def test_the_tiny_forms(catalog, vocabulary):
     assert said(prompts.sequence([4, 5, 6], RATED)) == f"{shown} <dislike>"
     assert said(prompts.sequence([4, 5, 6], RATED, LIKE)) == f"{shown} <like>"
     assert said(prompts.sequence([], [])) == "<bos> <dislike>"
-    options = f"<opt> {ids(catalog, 8)} <opt> {ids(catalog, 9)}"
-    assert said(prompts.choice([4, 5, 6], RATED, [8, 9])) == f"{shown} <dislike> {options} <ans>"
 
 
 def test_a_row_of_events_asks_for_each_of_its_items(vocabulary):
@@ -101,36 +99,16 @@ def test_the_forms_in_words_hold_everything_once_and_leave_no_brace(template):
     assert "disliked [4], liked [5], found so-so [6]" in asked and "movie" in asked
     assert "dislike" in asked.split("so-so [6]")[1]
     assert asked != text(prompts.sequence([4, 5, 6], RATED, LIKE, **more))
-    options = prompts.choice([4, 5, 6], RATED, [8, 9], **more)
-    assert "[8], [9]" in text(options)
-    for parts in (prompt, options):
-        assert "{" not in text(parts) and "}" not in text(parts)
+    for said in (asked, text(prompt)):
+        assert "{" not in said and "}" not in said
 
 
-def test_wordings_differ():
-    for wordings in (prompts.TITLE_OF_ID, prompts.ID_OF_TITLE, prompts.ODD_ONE, prompts.NEXT):
-        assert len(set(wordings)) == TEMPLATES
-
-
-def fit(vocabulary, room, items, signs):
-    def build(items, signs):
-        return prompts.choice(items, signs, [30, 31])
-
-    return prompts.fitted(build, items, signs, vocabulary.tokens, room)
-
-
-def test_the_oldest_events_go_and_the_last_one_and_options_stay(vocabulary):
-    items, signs = [1, 2, 3], RATED
-    whole = vocabulary.tokens(prompts.choice(items, signs, [30, 31]))
-    assert fit(vocabulary, len(whole), items, signs) == (whole, 0)
-    for left_out in (1, 2):
-        expected = vocabulary.tokens(prompts.choice(items[left_out:], signs[left_out:], [30, 31]))
+def test_the_oldest_events_go_and_the_last_one_stays(vocabulary):
+    build, items, signs = prompts.sequence, [1, 2, 3], RATED
+    for left_out in (0, 1, 2):
+        expected = vocabulary.tokens(build(items[left_out:], signs[left_out:]))
         for room in (len(expected), len(expected) + 3):
-            assert fit(vocabulary, room, items, signs) == (expected, left_out)
-
-
-def test_one_event_that_does_not_fit_is_refused(vocabulary):
-    shortest = len(vocabulary.tokens(prompts.choice([3], [DISLIKE], [30, 31])))
-    expected = f"takes {shortest} tokens, and the model's context has room for {shortest - 1}"
-    with pytest.raises(InputError, match=expected):
-        fit(vocabulary, shortest - 1, [1, 2, 3], RATED)
+            assert prompts.fitted(build, items, signs, vocabulary.tokens, room) == (expected, left_out)
+    refused = f"takes {len(expected)} tokens, and the model's context has room for {len(expected) - 1}"
+    with pytest.raises(InputError, match=refused):
+        prompts.fitted(build, items, signs, vocabulary.tokens, len(expected) - 1)

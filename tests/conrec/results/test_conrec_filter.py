@@ -13,7 +13,7 @@ from scipy import stats
 
 import main
 from conrec.data import semantic_ids
-from conrec.data.events import POSITIVE, read, settings, to_frame
+from conrec.data.events import POSITIVE, read, to_frame
 from conrec.data.instances import as_of, history
 from conrec.results import filter as filters
 from conrec.results import filter_lists
@@ -151,7 +151,7 @@ def known(tmp_path_factory):
 def write_run(base, world):
     """base/conrec: it predicts items of the topic that each user dislikes."""
     options = parse(["--dataset", str(base / "world"), "--model", "CoNRec", "--data_dir", str(base / "data")])
-    events, _ = read(base / "world", **settings(options.recommender))
+    events, _ = read(base / "world")
     folder, rows = base / "conrec", []
     folder.mkdir()
     for moment in ("validation", "test", "now"):
@@ -164,9 +164,7 @@ def write_run(base, world):
     E = np.eye(24)[world.topics] + np.random.RandomState(0).normal(scale=0.05, size=(len(world.topics), 24))
     E -= E.mean(0)
     E = (E / np.linalg.norm(E, axis=1, keepdims=True)).astype(np.float32)
-    catalog, _ = semantic_ids.make(
-        events.titles.tolist(), E, 16, 0, 60, folder, item_ids=events.item_ids, titles=events.titles
-    )
+    catalog, _ = semantic_ids.make(E, 16, 0, 60, folder, item_ids=events.item_ids, titles=events.titles)
     predictions = read_predictions(folder / "predictions.csv", events)
     found = filters.outcome(events, odds_of_events(events, world), predictions, catalog.E)
     (folder / "filter.json").write_text(json.dumps(found))
