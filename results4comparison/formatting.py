@@ -109,7 +109,7 @@ def markdown(header, rows):
 
 
 def fit(lines, width):
-    """Lines of text and Markdown tables; pandas writes a table that is wider, in blocks of columns with numbered rows."""
+    """Lines of text and Markdown tables, of which pandas writes a wider one in blocks of columns, its rows numbered."""
     fitted = []
     for is_table, block in itertools.groupby(lines, lambda line: line.startswith("| ")):
         block = list(block)
