@@ -5,15 +5,12 @@ import dataclasses
 import io
 import json
 import os
-import pty
 import re
-import select
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
-import termios
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -193,42 +190,22 @@ def test_a_run_that_fails_is_named_with_its_reason_and_the_file_of_its_output(ba
     assert lines[1].startswith("2 of 2: blocks Popularity, seed 2024: test Recall@20 ")
 
 
-def wait_for(is_there, seconds=120):
-    until = time.monotonic() + seconds
-    while not is_there():
-        assert time.monotonic() < until
-        time.sleep(0.1)
-
-
-def read_until(terminal, pattern, seconds=120):
-    """What is shown until the pattern is; with None all of it, until the other side has ended."""
-    shown, until = "", time.monotonic() + seconds
-    while not (pattern and re.search(pattern, shown)):
-        ready, _, _ = select.select([terminal], [], [], until - time.monotonic())
-        assert ready, f"not seen: {pattern}; {shown[-500:]!r}"
-        try:
-            shown += os.read(terminal, 4096).decode()
-        except OSError:  # Linux says so where the other side has ended
-            assert pattern is None, shown[-500:]
-            break
-    return shown
-
-
 def test_ctrl_c_stops_each_run_once_so_that_it_saves(base, tmp_path):
     """SIGINT to the whole group, as a terminal sends it, while the one run trains."""
     more = ["--datasets", base / "blocks", "--data_dir", tmp_path / "data", "--result_dir", tmp_path / "result"]
     endless = "LightGCN --epochs 1000000 --early_stopping_step 1000000 --embedding_dim 4"
     command = [sys.executable, study.__file__, "--models", endless, *map(str, more)]
     heard = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" has it ignored  # noqa: E731
-    terminal, its_side = pty.openpty()
-    termios.tcsetwinsize(terminal, (24, 200))
-    process = subprocess.Popen(command, stderr=its_side, start_new_session=True, preexec_fn=heard)
-    os.close(its_side)
+    pipe = {"stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, start_new_session=True, preexec_fn=heard, **pipe)
     try:
-        wait_for(lambda: list(tmp_path.glob("result/blocks/*/metrics.csv")))
+        until = time.monotonic() + 120
+        while not list(tmp_path.glob("result/blocks/*/metrics.csv")):
+            assert time.monotonic() < until
+            time.sleep(0.1)
         os.killpg(process.pid, signal.SIGINT)
-        assert "interrupted; the same command goes on" in read_until(terminal, None)
-        assert process.wait(timeout=120) == 130
+        assert "interrupted; the same command goes on" in process.communicate(timeout=120)[1]
+        assert process.returncode == 130
     finally:
         process.terminate()  # where it has not ended
     (checkpoint,) = tmp_path.glob("result/blocks/*/last.pt")
