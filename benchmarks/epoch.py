@@ -6,8 +6,8 @@
 Plain is what one writes first.  Of ReFINe++ it is what the tests hold the fast form to (tests/helpers/oracle.py: PyG's
 LGConv, dense autoencoders over all rows, a dense matrix of sampling weights); of LightGCN it is
 torch_geometric.nn.models.LightGCN and torch.multinomial on the rows of such a matrix.  bf16 is the fast form of
-ReFINe++ with --precision bfloat16.  An epoch is what happens at its start and the median step times the steps.
-Memory is the process's peak while the form runs (Linux), or the card's with CUDA.
+ReFINe++ with --precision bfloat16.  An epoch is its start and the median step times the steps.  Memory is the
+process's peak while the form runs (Linux), or the card's with CUDA.
 """
 
 from itertools import islice

@@ -159,11 +159,14 @@ def check(run, reference):
             checks.append((4, abs(ours[name] - theirs[name]) <= tolerance, text))
     now, was = run["test"].get("recall@20"), reference["test"]["recall@20"]
     if now is not None:  # --top_k may have asked for others
-        std, seeds = measure_spread(run["dataset"], run["model"]).get("recall@20", (UNKNOWN_SPREAD, 0))
+        spread = measure_spread(run["dataset"], run["model"])
+        std, seeds = spread.get("recall@20", (UNKNOWN_SPREAD, 0))
         # Both figures are of single runs, so their difference varies by sqrt 2 times as much.
         least = was - 2 * 2**0.5 * std
-        basis = f"published {was:.4f}; std {std:.4f}, {f'{seeds} seeds' if seeds else 'assumed'}"
-        checks.append((5, now >= least, f"test recall@20 {now:.4f}, at least {least:.4f} ({basis})"))
+        source = f"{seeds} seeds" if seeds else "assumed"
+        basis = f"published {was:.4f}; std {std:.4f}, {source}"
+        text = f"test recall@20 {now:.4f}, at least {least:.4f} ({basis})"
+        checks.append((5, now >= least, text))
     return checks
 
 

@@ -81,7 +81,7 @@ def adjust(p_values):
 def add_differences(table, found, words="", family="data set"):
     """The table with the columns of Differences, found, one or None a row.
 
-    words: before the name of each column.  family: the column of those whose p values are adjusted together.
+    words: before the name of each column.  family: the column by which p values are adjusted.
     """
     columns = ["users", "difference", "difference low", "difference high", "p"]
     missing = [None] * len(columns)

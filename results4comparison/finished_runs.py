@@ -39,15 +39,19 @@ def write_tables(rows):
             figures.append(known["test"]["recall@20"] if known else None)
         published = published.assign(**{"published recall@20": figures})
         tables.append(("", write_markdown(published, OF_PUBLISHED)))
-        tables.append(("", write_markdown(compare_best_two(published), [*BEST_TWO, "users", "difference", "p"])))
+        best_two = compare_best_two(published)
+        tables.append(("", write_markdown(best_two, [*BEST_TWO, "users", "difference", "p"])))
     for protocol, words in PROTOCOLS.items():
         own = rows[rows["protocol"] == protocol]
         tables.append((f"Dislikes held out: {words}.", write_markdown(own, OF_DISLIKES)))
     if rows["coverage@20"].notna().any():
-        tables.append(("What all lists of 20 items together recommend:", write_markdown(rows, OF_LISTS)))
+        words = "What all lists of 20 items together recommend:"
+        tables.append((words, write_markdown(rows, OF_LISTS)))
     lines = []
     for words, table in tables:
-        if words and table:
+        if not table:
+            continue
+        if words:
             lines += [words, ""]
         lines += [*table, ""]
     return lines

@@ -23,7 +23,7 @@ class Table(NamedTuple):
 
 
 def write_tables(tables):
-    """Lines of Markdown: a table for each data set below its name, at the end the flags of recipes."""
+    """Lines of Markdown: a table for each data set below its name, then the flags of recipes."""
     lines, runs = [], []
     for table in tables:
         if table.above and len(table.rows):
@@ -109,7 +109,7 @@ def markdown(header, rows):
 
 
 def fit(lines, width):
-    """Lines of text and Markdown tables, of which pandas writes a wider one in blocks of columns, its rows numbered."""
+    """Lines of text and Markdown tables; pandas splits what is wider into blocks of columns."""
     fitted = []
     for is_table, block in itertools.groupby(lines, lambda line: line.startswith("| ")):
         block = list(block)

@@ -1,7 +1,7 @@
 """Recall@20 by how active users are and how popular items are.
 
-    python results4comparison/groups.py keep RUN_FOLDER NAME    add a finished run's to ours/, as NAME, such as dns_2024
-    python results4comparison/groups.py kept NAME ...           of kept runs NAME_<seed>, mean over the seeds
+    python results4comparison/groups.py keep RUN_FOLDER NAME   add a run's to ours/, such as dns_2024
+    python results4comparison/groups.py kept NAME ...          of runs NAME_<seed>, mean over seeds
 
 Thirds of the users by their train positives, and items that hold the first, second and last third of all train
 positives, the most popular first.  Recall of a group: its hits among the first 20 / its test rows.
