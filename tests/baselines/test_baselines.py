@@ -167,9 +167,11 @@ def test_drawing_does_not_depend_on_how_users_are_blocked(monkeypatch):
 # ------------------------------------------------------------------------------------------ LightGCN
 
 
-@pytest.mark.parametrize(("name", "layers"), [("LightGCN", 3), ("MF", 0)])
-def test_lightgcn_and_mf_agree_with_pyg_in_embeddings_loss_and_gradient(data, name, layers):
-    model = build(name, data, *(["--layers", str(layers)] if layers else []))
+@pytest.mark.parametrize(
+    ("name", "given", "layers"), [("LightGCN", ["--layers", "3"], 3), ("MF", [], 0)]
+)
+def test_lightgcn_and_mf_agree_with_pyg_in_embeddings_loss_and_gradient(data, name, given, layers):
+    model = build(name, data, *given)
     users, items = data.users[data.positive], data.items[data.positive] + USERS
     edge_index = torch.cat((torch.stack((users, items)), torch.stack((items, users))), 1)
     pyg = PygLightGCN(USERS + ITEMS, 8, layers)

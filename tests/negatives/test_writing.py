@@ -4,6 +4,7 @@ answer well and badly."""
 # ruff: noqa: F811  fixtures of fake_server.py are arguments here
 
 import json
+import shutil
 from collections import Counter
 from types import SimpleNamespace
 
@@ -158,10 +159,7 @@ def test_a_reply_that_cannot_be_read_is_asked_for_once_more(known, parrot, monke
 
 def test_a_base_model_goes_on_from_the_opening_of_the_object(known, parrot, tmp_path, monkeypatch):
     base = tmp_path / "base"
-    base.mkdir()
-    for path in parrot.iterdir():
-        if path.suffix != ".jinja":
-            (base / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(parrot, base, ignore=shutil.ignore_patterns("*.jinja"))
     writer = local(base)
     rows = []
 
