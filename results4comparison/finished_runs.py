@@ -8,9 +8,9 @@ import sys
 import pandas as pd
 
 from results4comparison import compare, conrec_tables
-from results4comparison.differences import Measured, paired
+from results4comparison.differences import Measured, add_differences, paired
 from results4comparison.experiments import FIGURES, LISTS, PROTOCOLS, SHOWN, find_experiments, sort_by_recall, tabulate
-from results4comparison.formatting import DIFFERENCE, markdown, shown, write_cells
+from results4comparison.formatting import write_markdown
 from utils import InputError
 
 NAME = {"data set": "data set", "model": "model", "labels": "refined by"}  # columns and what they are called
@@ -22,14 +22,15 @@ OF_PUBLISHED = NAME | {
 OF_DISLIKES = NAME | {"seeds": "seeds", "Recall@20": "Recall@20"}
 OF_DISLIKES |= {column: column for column in SHOWN if "validation" not in column}
 OF_LISTS = NAME | {column: column for column in LISTS}
+BEST_TWO = ["data set", "best test recall@20", "less the second best"]
 
 
-def make_tables(rows):
-    """[(words above, header, cells), ...] of the tables that have rows.  rows: of find_experiments.
+def write_tables(rows):
+    """Lines of Markdown.  rows: of find_experiments.
 
     All rows of the published protocol; the best two of them; each other protocol; what lists hold.
     """
-    found = []
+    tables = []  # (words above, Markdown)
     published = rows[rows["protocol"] == ""]
     if len(published):
         figures = []
@@ -37,23 +38,28 @@ def make_tables(rows):
             known = compare.published(row["data set"], row["run"]["model"])
             figures.append(known["test"]["recall@20"] if known else None)
         published = published.assign(**{"published recall@20": figures})
-        found.append(("", list(OF_PUBLISHED.values()), write_cells(published, OF_PUBLISHED)))
-        best = ["data set", "best test recall@20", "less the second best", *DIFFERENCE]
-        found.append(("", best, compare_best_two(published)))
+        tables.append(("", write_markdown(published, OF_PUBLISHED)))
+        best_two = compare_best_two(published)
+        tables.append(("", write_markdown(best_two, [*BEST_TWO, "users", "difference", "p"])))
     for protocol, words in PROTOCOLS.items():
         own = rows[rows["protocol"] == protocol]
-        if len(own):
-            cells = write_cells(own, OF_DISLIKES)
-            found.append((f"Dislikes held out: {words}.", list(OF_DISLIKES.values()), cells))
+        tables.append((f"Dislikes held out: {words}.", write_markdown(own, OF_DISLIKES)))
     if rows["coverage@20"].notna().any():
         words = "What all lists of 20 items together recommend:"
-        found.append((words, list(OF_LISTS.values()), write_cells(rows, OF_LISTS)))
-    return found
+        tables.append((words, write_markdown(rows, OF_LISTS)))
+    lines = []
+    for words, table in tables:
+        if not table:
+            continue
+        if words:
+            lines += [words, ""]
+        lines += [*table, ""]
+    return lines
 
 
 def compare_best_two(rows):
-    """Cells for each data set of which two rows have their users' Recall@20."""
-    cells = []
+    """A row for each data set of which two rows have their users' Recall@20."""
+    pairs, found = [], []
     for dataset, own in rows.groupby("data set", sort=False):
         models = []
         for _, row in own.iterrows():
@@ -63,16 +69,9 @@ def compare_best_two(rows):
                 models.append((users.mean(axis=1).mean(), name, Measured(users, row["closed"])))
         if len(models) > 1:
             (_, first, ours), (_, second, theirs) = sorted(models, key=lambda model: -model[0])[:2]
-            cells.append([dataset, first, second, *shown(paired(ours, theirs))])
-    return cells
-
-
-def write_lines(found, style):
-    """Lines of tables, as markdown or latex (style)."""
-    lines = []
-    for words, header, cells in found:
-        lines += [*([words, ""] if words else []), *style(header, cells), ""]
-    return lines
+            pairs.append([dataset, first, second])
+            found.append(paired(ours, theirs))
+    return add_differences(pd.DataFrame(pairs, columns=BEST_TWO), found)
 
 
 def read_recalls(folders):
@@ -115,7 +114,7 @@ def describe(paths):
         runs = tabulate(found)
         runs["model"] = (runs["system"] + " " + runs["flags"]).str.strip()
         warn_of_doubles(runs)
-        lines = write_lines(make_tables(sort_by_recall(find_experiments(runs))), markdown)
+        lines = write_tables(sort_by_recall(find_experiments(runs)))
     lines += conrec_tables.of_folders(of_dislikes)
     return lines if lines[-1] else lines[:-1]
 
