@@ -143,6 +143,9 @@ def test_the_worked_example_of_a_model_trains(tmp_path, monkeypatch, capsys):
 
 
 def test_every_flag_named_exists():
-    flags = set(FLAGS)
-    others = {"list", "jobs", "help", "version", "format"}  # of study.py, and of llm_feedback.py
-    assert set(re.findall(r"`--([a-z_]+)", TEXT)) <= flags | others
+    others = {"list", "jobs", "help", "version", "format", "against"}  # of study.py, llm_feedback.py and table.py
+    removed = DOCS["method.md"].partition("## Removed options")[2]
+    named = re.findall(r"`--([a-z_]+)", TEXT.replace(removed, ""))
+    assert set(named) <= set(FLAGS) | others
+    gone = re.findall(r"`--([a-z_]+)`", "".join(row.split(" | ")[0] for row in removed.splitlines()))
+    assert len(gone) > 10 and not set(gone) & set(FLAGS)
