@@ -32,7 +32,7 @@ class Run:
         """json, tensorboard: the flags of these names."""
         self.folder, self.metrics = Path(folder), Path(folder) / "metrics.csv"
         self.ends_in_json, self.for_tensorboard, self.scalars = json, tensorboard, None
-        self.epochs = []  # the rows of metrics.csv
+        self.epochs = []  # the rows of metrics.csv; an epoch without evaluation has only epoch and loss
         self.unwritten = []  # log lines printed before open()
         self.lock = lock_of(self.folder)
 
@@ -254,6 +254,12 @@ def check_epochs(folder, settings, before):
         return
     if epochs < had:
         raise InputError(f"--epochs {epochs}: the run to resume in {folder} has {had}; only more are possible")
+    if had % settings["evaluation_step"]:
+        raise InputError(
+            f"--epochs {epochs}: the run in {folder} was to evaluate after its last epoch, {had}, which is no "
+            f"multiple of --evaluation_step {settings['evaluation_step']}, so a longer run is another; "
+            "--path_name NAME starts it"
+        )
 
 
 def require_finished(folder):

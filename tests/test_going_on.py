@@ -105,6 +105,14 @@ def test_a_finished_run_says_how_it_goes_on(run):
             run("a", *flags)
 
 
+def test_a_run_that_evaluated_at_its_end_only_is_not_the_beginning_of_a_longer_one(run):
+    folder = run("a", "--epochs", 3, "--evaluation_step", 2)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(InputError, match=r"--epochs 4: .* after its last epoch, 3, which is no multiple of --eval"):
+        run("a", "--epochs", 4, "--evaluation_step", 2, "--resume")
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def test_fewer_epochs_than_a_run_began_with_are_refused(run):
     folder = run("a", "--epochs", 3)
     (folder / "summary.json").unlink()
