@@ -112,27 +112,18 @@ def output_of(trial):
 def how_it_ended(trial, code, seconds):
     """(a run and its result in words, why it failed or None)."""
     name = f"{trial.folder.parent.name} {shlex.join(trial.model)}, seed {trial.seed}"
+    output = output_of(trial)
     try:
-        why = last_words(trial, code) if code else None
-        result = None if code else result_in_words(trial.summary)
+        if code < 0:
+            why = f"killed by {signal.Signals(-code).name}"
+        elif code:
+            lines = output.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            why = lines[-1] if lines else f"exit code {code}"
+        else:
+            metric = trial.summary.get("primary", "recall@20")  # by which a run is judged
+            shown = metric.upper() if "primary" in trial.summary else metric.capitalize()
+            return f"{name}: test {shown} {trial.summary['test'][metric]:.4f}, {seconds:.0f} s", None
     except Exception as error:  # whatever is wrong with what this run left, the others go on
         why = f"{trial.folder}/summary.json: cannot be read ({type(error).__name__}: {error})"
-    if not why:
-        return f"{name}: {result}, {seconds:.0f} s", None
-    why += f" (its output: {output_of(trial)})"
+    why += f" (its output: {output})"
     return f"{name}: failed: {why}", why
-
-
-def result_in_words(summary):
-    """"test Recall@20 0.2345", of a run's own metric."""
-    metric = summary.get("primary", "recall@20")  # by which a run is judged
-    shown = metric.upper() if "primary" in summary else metric.capitalize()
-    return f"test {shown} {summary['test'][metric]:.4f}"
-
-
-def last_words(trial, code):
-    """Why a run ended with this code."""
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    lines = output_of(trial).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"exit code {code}"

@@ -126,14 +126,12 @@ REFUSED = {  # what is wrong: (files, --columns and --scale, what is said)
         {"a.csv": csv_of(RATED, "a,x,5", "a,y,0")}, {},
         r'line 3: rating \'0\'.* --scale "0=drop" if 0 means not rated, --scale 0-5 if it is the worst',
     ),
-    "0 and 1": ({"a.csv": csv_of(RATED, "a,x,0", "a,y,1")}, {}, r'--scale "1=5,0=2"'),
-    "-1 and 1": ({"a.csv": csv_of(RATED, "a,x,-1", "a,y,1")}, {}, r'--scale "1=5,-1=2"'),
+    "-1 and 1": ({"a.csv": csv_of(RATED, "a,x,-1", "a,y,1")}, {}, r'--scale "-1=STARS,1=STARS" with stars from'),
     "not watched is -1": (
         {"a.csv": csv_of("user_id,anime_id,rating", "a,x,-1", "a,y,9")}, {},
         r'--scale "1-10,-1=drop" if -1 means not rated',
     ),
     "fractions": ({"a.csv": csv_of(RATED, "a,x,3.7", "a,y,5")}, {}, r"line 2: rating '3.7'.*--scale 1-5"),
-    "true and false": ({"a.csv": "user,item,liked\na,x,True\na,y,False\n"}, {}, r'--scale "false=2,true=5"'),
     "words": (
         {"a.csv": csv_of(RATED, "a,x,meh", "a,y,wow")}, {},
         r'--scale "meh=STARS,wow=STARS" with stars from 1 to 5, or drop',
