@@ -186,7 +186,6 @@ def study(argv=None):
         label, trials = choose(dataset, model, grid, options)
         rows.append((label, trials))
         everything += trials
-    refuse_other_runs(everything)
     if options.list:
         left = {trial.folder: trial for trial in everything if not trial.finished}.values()  # two may be one run
         return print(*(shlex.join(trial.command) for trial in left), sep="\n")

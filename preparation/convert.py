@@ -26,7 +26,7 @@ def convert_ml_100k(read):
         # Of one item it knows nothing.  RecBole's file says so in words, so that the published
         # splits hold its ratings.
         items.append((number, title, year or "unknown", " ".join(named)))
-    ratings = [four(line.split()) for line in lines(read("u.data"))]
+    ratings = [line.split() for line in lines(read("u.data"))]
     return {"grouplens.inter": atomic(INTER, ratings), "grouplens.item": atomic([*ITEM, "class:token_seq"], items)}
 
 
@@ -36,14 +36,8 @@ def convert_ml_1m(read):
     for line in lines(read("movies.dat")):
         number, title, genres = line.split("::")
         items.append((number, *title_and_year(title), genres.replace("|", " ")))
-    ratings = [four(line.split("::")) for line in lines(read("ratings.dat"))]
+    ratings = [line.split("::") for line in lines(read("ratings.dat"))]
     return {"grouplens.inter": atomic(INTER, ratings), "grouplens.item": atomic([*ITEM, "genre:token_seq"], items)}
-
-
-def four(cells):
-    """The cells of a rating: user, item, rating, timestamp."""
-    user, item, rating, timestamp = cells
-    return user, item, rating, timestamp
 
 
 def title_and_year(text):
@@ -86,4 +80,7 @@ def lines(content, encoding="latin-1"):
 
 def atomic(columns, rows):
     """A RecBole atomic file as bytes."""
+    for row in rows:
+        if len(row) != len(columns):
+            raise ValueError(f"a row has {len(row)} cells, not {len(columns)}")
     return "".join("\t".join(row) + "\n" for row in [columns, *rows]).encode("utf-8")

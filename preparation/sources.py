@@ -26,29 +26,23 @@ NOT_OURS = "u.item"  # GroupLens' own file, for all its suffix
 # Each is a function that returns {file name: content} for the wanted file names.
 
 
-def from_zip(url, wanted):
-    """Files out of a zip archive, found by their base name."""
+def from_zip(url, wanted, convert=None):
+    """Files out of a zip archive, found by their base name.  convert: of a publisher's own form, else None."""
     with zipfile.ZipFile(io.BytesIO(download(url))) as archive:
-        read = reader_by_base_name(archive)
+        full_names = {PurePosixPath(name).name: name for name in archive.namelist()}
+
+        def read(name):
+            return read_member(archive, full_names[name])
+
+        if convert:
+            return converted(convert, read, wanted)
         return {name: read(name) for name in wanted}
-
-
-def from_grouplens(url, convert, wanted):
-    """GroupLens' own archive, converted to RecBole's form."""
-    with zipfile.ZipFile(io.BytesIO(download(url))) as archive:
-        return converted(convert, reader_by_base_name(archive), wanted)
 
 
 def converted(convert, read, wanted):
     """{file name: content} of those of the wanted files that are made of others."""
     suffixes = {Path(file).suffix for file in wanted}
     return {file: content for file, content in convert(read).items() if Path(file).suffix in suffixes}
-
-
-def reader_by_base_name(archive):
-    """A function from a file's base name to its bytes in the archive."""
-    full_names = {PurePosixPath(name).name: name for name in archive.namelist()}
-    return lambda name: read_member(archive, full_names[name])
 
 
 # ------------------------------ data sets
@@ -93,7 +87,7 @@ DATASETS = {
         [
             partial(from_wheel, "recbole==1.2.1", "recbole/dataset_example/ml-100k"),
             partial(from_zip, f"{RECBOLE}/MovieLens/ml-100k.zip"),
-            partial(from_grouplens, f"{GROUPLENS}/ml-100k.zip", convert_ml_100k),
+            partial(from_zip, f"{GROUPLENS}/ml-100k.zip", convert=convert_ml_100k),
         ],
         by_hand=ByHand("u.data and u.item", f"{GROUPLENS_PAGE}/100k/", convert_ml_100k),
         splits={
@@ -110,7 +104,7 @@ DATASETS = {
         },
         [
             partial(from_zip, f"{RECBOLE}/MovieLens/ml-1m.zip"),
-            partial(from_grouplens, f"{GROUPLENS}/ml-1m.zip", convert_ml_1m),
+            partial(from_zip, f"{GROUPLENS}/ml-1m.zip", convert=convert_ml_1m),
         ],
         by_hand=ByHand("ratings.dat and movies.dat", f"{GROUPLENS_PAGE}/1m/", convert_ml_1m),
         splits={

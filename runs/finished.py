@@ -117,7 +117,8 @@ def of_splits(made_from, options, name, raw, folder):
     if protocol and options.run.split == "time":  # made of the raw files
         now = had
         if are_here(name, raw):
-            now = dislikes.origin_in_time(name, raw, reading, remembered_sha256)
+            now = splits.fingerprint(name, raw, reading, remembered_sha256)
+            now |= {"rules": dislikes.RULES_VERSION} | reading
         own = folder_of_splits(folder, protocol)
         return of_raw(had, now, raw) or of_parts(made_from, name, own, dislikes.ALL_PARTS)
 

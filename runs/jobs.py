@@ -74,7 +74,15 @@ def environments_of(jobs, trials):
     # With as many threads each as there are cores, they would slow each other down.
     threads = max(1, usable_cores() // jobs)
     named = any(word.split("=")[0] == "--device" for trial in trials for word in trial.model)
-    gpus = [] if named else visible_gpus()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named:
+        gpus = []
+    elif visible is not None:
+        gpus = [name for name in visible.split(",") if name]
+    else:
+        import torch  # takes seconds
+
+        gpus = [str(number) for number in range(torch.cuda.device_count())]
     environments = []
     for job in range(jobs):
         environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
@@ -82,16 +90,6 @@ def environments_of(jobs, trials):
             environment["CUDA_VISIBLE_DEVICES"] = gpus[job % len(gpus)]
         environments.append(environment)
     return environments
-
-
-def visible_gpus():
-    """The names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [name for name in named.split(",") if name]
-    import torch  # takes seconds
-
-    return [str(number) for number in range(torch.cuda.device_count())]
 
 
 def start(trial, environment):

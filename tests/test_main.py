@@ -17,7 +17,7 @@ import torch
 import main
 import utils
 from llm import answers as answers_file
-from machine import shell, version
+from machine import version
 from options.models import MODELS
 from recommend import load_run
 
@@ -319,16 +319,3 @@ def test_an_llm_is_asked_although_labels_lie_in_the_data_folder_and_auto_takes_t
     assert "prepared earlier" in printed and "users to ask about" not in printed  # nothing is done twice
     assert summary(command("--llm", "auto"))["llm"] == "file"
     assert "as found; no language model asked" in capsys.readouterr().out
-
-
-# -------------------------------------------------------------------------------------------- bad input
-
-
-def test_a_wrong_checksum_is_refused(tmp_path, capsys):
-    folder = synthetic.write_data_set(tmp_path / "data" / "ML-100K")
-    for suffix in (".inter", ".item"):
-        (folder / f"ML-100K{suffix}").rename(folder / f"ml-100k{suffix}")
-    paths = ["--data_dir", str(tmp_path / "data"), "--result_dir", str(tmp_path / "r")]
-    assert shell.cli(main.main, ["--dataset", "ML-100K", *paths]) == 2
-    assert re.fullmatch(r"error: .*ml-100k\.inter: SHA-256 is \w{64}, expected 4edb74e2.*\n", capsys.readouterr().err)
-    assert not (tmp_path / "r").exists()
