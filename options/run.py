@@ -196,9 +196,7 @@ class Looking(Settings):
         None, "write the lists of --recommend, --stars or --similar to this file instead, a .csv, .jsonl or .parquet"
     )
     filter: str | None = flag(
-        None,
-        "filter what this run recommends (a run folder) by the CoNRec run --run",
-        metavar="RUN",
+        None, "filter what this run recommends (a run folder) by the CoNRec run --run", metavar="RUN"
     )
     filter_pool: int = flag(100, "with --filter: best items of a user, of which 20 are left", least=20)
     run: Path | None = flag(None, "the run folder", common=True)

@@ -25,26 +25,19 @@ def is_finished(folder, options, where):
     options: command_line.Options.  where: what preparation.locate says of its data set.
     Raises InputError where the folder holds a finished run of other settings or files.
     """
-    other = what_is_other(folder, options, where)
-    if other:
-        raise InputError(f"{folder}: {other}; delete {folder} to have it run anew, or give another --result_dir")
-    return (folder / "summary.json").exists()
-
-
-def what_is_other(folder, options, where):
-    """What tells a finished run from the one that is asked for, in words; None where nothing does, or none is there."""
     if not (folder / "summary.json").exists():
-        return None
+        return False
     try:
         summary = dict(read_json(folder / "summary.json"))
         config = read_config(folder)
     except (ValueError, TypeError, InputError, OSError):
-        return "holds a finished run whose summary.json or config.json cannot be read"
-    return (
-        of_settings(config["settings"], options)
-        or of_flags(summary.get("flags", {}), options, where[0])
-        or of_files(config, options, where)
-    )
+        other = "holds a finished run whose summary.json or config.json cannot be read"
+    else:
+        other = of_settings(config["settings"], options) or of_flags(summary.get("flags", {}), options, where[0])
+        other = other or of_files(config, options, where)
+    if other:
+        raise InputError(f"{folder}: {other}; delete {folder} to have it run anew, or give another --result_dir")
+    return True
 
 
 def of_settings(before, options):
