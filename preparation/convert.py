@@ -31,7 +31,7 @@ def convert_ml_100k(read):
 
 
 def convert_ml_1m(read):
-    """ratings.dat, movies.dat ("::" between the cells, latin-1) -> grouplens.inter, grouplens.item."""
+    """ratings.dat, movies.dat (latin-1, "::" between cells) -> grouplens.inter, grouplens.item."""
     items = []
     for line in lines(read("movies.dat")):
         number, title, genres = line.split("::")

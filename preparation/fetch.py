@@ -19,7 +19,7 @@ def fetch(name, folder, log=print, only=""):
     known = DATASETS[name]
     by_hand = known.by_hand
     wanted = missing_files(known, folder, only)
-    if wanted and by_hand and all(path.exists() for path in by_hand.paths(folder)):
+    if wanted and by_hand and all(map(Path.exists, by_hand.paths(folder))):
         convert(by_hand, folder, wanted, log)
         wanted = missing_files(known, folder, only)
     if not wanted:

@@ -27,7 +27,7 @@ NOT_OURS = "u.item"  # GroupLens' own file, for all its suffix
 
 
 def from_zip(url, wanted, convert=None):
-    """Files out of a zip archive, found by their base name.  convert: of a publisher's own form, else None."""
+    """Files out of a zip archive, found by their base name.  convert: of convert.py, or None."""
     with zipfile.ZipFile(io.BytesIO(download(url))) as archive:
         full_names = {PurePosixPath(name).name: name for name in archive.namelist()}
 

@@ -164,7 +164,7 @@ def are_here(name, raw):
 
 
 def of_raw(had, now, raw):
-    """The first raw file that is another, or what else is.  had, now: {file name, or flag: its hash, or value}."""
+    """The first raw file, or flag, that is another.  had, now: {name: SHA-256, or value}."""
     for file in sorted(had.keys() | now.keys(), key=lambda file: (file in HOW, file)):
         if had.get(file) != now.get(file):
             return changed(HOW.get(file, raw / file if raw.is_dir() else raw.parent / file))

@@ -8,7 +8,7 @@ FEW = 3  # flags that a run may differ in to be the one that was meant
 
 
 def refuse_where_another_is_meant(run, options):
-    """Raises InputError where the folder of the run to resume holds none and one beside it may be meant."""
+    """Raises InputError where there is no run to resume and one beside it may be meant."""
     if not options.run.resume or (run.folder / "config.json").exists():
         return
     settings, found = options.effective(), []

@@ -78,11 +78,11 @@ def environments_of(jobs, trials):
     if named:
         gpus = []
     elif visible is not None:
-        gpus = [name for name in visible.split(",") if name]
+        gpus = list(filter(None, visible.split(",")))
     else:
         import torch  # takes seconds
 
-        gpus = [str(number) for number in range(torch.cuda.device_count())]
+        gpus = list(map(str, range(torch.cuda.device_count())))
     environments = []
     for job in range(jobs):
         environment = {"OMP_NUM_THREADS": str(threads), **os.environ}

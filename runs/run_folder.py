@@ -32,7 +32,7 @@ class Run:
         """json, tensorboard: the flags of these names."""
         self.folder, self.metrics = Path(folder), Path(folder) / "metrics.csv"
         self.ends_in_json, self.for_tensorboard, self.scalars = json, tensorboard, None
-        self.epochs = []  # the rows of metrics.csv; an epoch without evaluation has only epoch and loss
+        self.epochs = []  # the rows of metrics.csv; without evaluation only epoch and loss
         self.unwritten = []  # log lines printed before open()
         self.lock = lock_of(self.folder)
 
