@@ -17,7 +17,6 @@ is left in <result_dir>/<name>.md, and printed: on a narrow terminal in blocks o
 
 import argparse
 import itertools
-import json
 import shlex
 import shutil
 import sys
@@ -107,20 +106,13 @@ class Trial:
 
     @property
     def summary(self):
-        return json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
+        return utils.read_json(self.folder / "summary.json")
 
 
 def refuse_other_runs(trials):
-    """Raises InputError where finished runs that are not these lie in their folders."""
-    others = {}
+    """Raises InputError where a finished run that is none of these lies in its folder."""
     for trial in trials:
-        other = finished.what_is_other(trial.folder, trial.options, trial.where)
-        if other:
-            others[trial.folder] = other
-    if others:
-        folder, other = next(iter(others.items()))
-        more = f" ({len(others) - 1} more runs likewise)" if len(others) > 1 else ""
-        raise InputError(f"{folder}: {other}{more}; {finished.cure(folder)}")
+        finished.is_finished(trial.folder, trial.options, trial.where)
 
 
 def list_data_sets(options):
@@ -194,7 +186,6 @@ def study(argv=None):
         label, trials = choose(dataset, model, grid, options)
         rows.append((label, trials))
         everything += trials
-    refuse_other_runs(everything)
     if options.list:
         left = {trial.folder: trial for trial in everything if not trial.finished}.values()  # two may be one run
         return print(*(shlex.join(trial.command) for trial in left), sep="\n")

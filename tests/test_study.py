@@ -404,7 +404,6 @@ UNREADABLE = "summary.json or config.json cannot be read"
         (add_flag, [PLAIN], "--n_negatives 7, not at its default"),
         (lambda base: (base / RUN / "summary.json").write_text("{"), [PLAIN], UNREADABLE),
         (lambda base: (base / RUN / "config.json").write_text("{"), [PLAIN], UNREADABLE),
-        (lambda base: more_stars(base / "blocks" / "blocks.inter"), [PLAIN, RULE], "(1 more runs likewise)"),
     ],
 )  # fmt: skip
 def test_a_run_of_other_settings_or_files_is_not_taken(copied, capfd, change, models, words):
