@@ -196,7 +196,8 @@ class Looking(Settings):
         None, "write the lists of --recommend, --stars or --similar to this file instead, a .csv, .jsonl or .parquet"
     )
     filter: str | None = flag(
-        None, "filter what this run recommends (a run folder) by the CoNRec run --run", metavar="RUN"
+        None, "filter what this run recommends (a run folder, or a CSV with user and item) by the CoNRec run --run",
+        metavar="RUN", common=True,
     )
     filter_pool: int = flag(100, "with --filter: best items of a user, of which 20 are left", least=20)
     run: Path | None = flag(None, "the run folder", common=True)
@@ -226,6 +227,8 @@ class LookingSettings(Looking):
             yield "filter_pool", "has no use without --filter"
         else:
             yield "out", beside("--filter")
+            if Path(self.filter).is_file():
+                yield "filter_pool", "the lists of a CSV are not filled up; leave it out"
 
 
 def stars_by_item(words):
