@@ -8,7 +8,7 @@ import sys
 import pandas as pd
 
 from results4comparison import compare, conrec_tables
-from results4comparison.differences import Measured, paired
+from results4comparison.differences import Measured, add_differences, paired
 from results4comparison.experiments import FIGURES, LISTS, PROTOCOLS, SHOWN, find_experiments, sort_by_recall, tabulate
 from results4comparison.formatting import DIFFERENCE, markdown, shown, write_cells
 from utils import InputError
@@ -24,10 +24,11 @@ OF_DISLIKES |= {column: column for column in SHOWN if "validation" not in column
 OF_LISTS = NAME | {column: column for column in LISTS}
 
 
-def make_tables(rows):
+def make_tables(rows, against=None):
     """[(words above, header, cells), ...] of the tables that have rows.  rows: of find_experiments.
 
     All rows of the published protocol; the best two of them; each other protocol; what lists hold.
+    against: a run, whose row all others are tested against, too.
     """
     found = []
     published = rows[rows["protocol"] == ""]
@@ -45,6 +46,8 @@ def make_tables(rows):
         if len(own):
             cells = write_cells(own, OF_DISLIKES)
             found.append((f"Dislikes held out: {words}.", list(OF_DISLIKES.values()), cells))
+    if against:
+        found += compare_with(rows, against)
     if rows["coverage@20"].notna().any():
         words = "What all lists of 20 items together recommend:"
         found.append((words, list(OF_LISTS.values()), write_cells(rows, OF_LISTS)))
@@ -57,7 +60,7 @@ def compare_best_two(rows):
     for dataset, own in rows.groupby("data set", sort=False):
         models = []
         for _, row in own.iterrows():
-            users = read_recalls(row["names"])
+            users = read_users(row["names"])
             if not users.empty:
                 name = f"{row['model']}, {row['labels']}"
                 models.append((users.mean(axis=1).mean(), name, Measured(users, row["closed"])))
@@ -65,6 +68,24 @@ def compare_best_two(rows):
             (_, first, ours), (_, second, theirs) = sorted(models, key=lambda model: -model[0])[:2]
             cells.append([dataset, first, second, *shown(paired(ours, theirs))])
     return cells
+
+
+def compare_with(rows, against):
+    """Tables of the other rows of the same data set and protocol less the row of the run `against`, by metric."""
+    (reference,) = [row for _, row in rows.iterrows() if against in row["names"]]
+    own = rows[(rows["data set"] == reference["data set"]) & (rows["protocol"] == reference["protocol"])]
+    tables, header = [], [*NAME.values(), "difference (95 % interval)", "p, Holm"]
+    for metric in ("recall@20", "dislikes@20"):
+        measured = [Measured(read_users(row["names"], metric), row["closed"]) for _, row in own.iterrows()]
+        own_users = dict(zip(own.index, measured, strict=True))
+        theirs = own_users.pop(reference.name)
+        others = [number for number, side in own_users.items() if len(side.users) and len(theirs.users)]
+        if others:
+            found = [paired(own_users[number], theirs) for number in others]
+            tested = add_differences(own.loc[others, [*NAME]], found)
+            words = f"Test {metric} less that of {reference['model']}, {reference['labels']}:"
+            tables.append((words, header, write_cells(tested, [*NAME, "difference", "p, Holm"])))
+    return tables
 
 
 def write_lines(found, style):
@@ -75,24 +96,29 @@ def write_lines(found, style):
     return lines
 
 
-def read_recalls(folders):
-    """(users, runs) test Recall@20 of finished runs; empty where none has it user by user."""
+def read_users(folders, metric="recall@20"):
+    """(users, runs) a test metric of finished runs; empty where none has it user by user."""
     columns = []
     for folder in folders:
         path = folder / "per_user.csv"
         if path.exists():
-            columns.append(pd.read_csv(path, index_col="user", dtype={"user": str})["recall@20"])
-        else:
+            table = pd.read_csv(path, index_col="user", dtype={"user": str})
+            if metric in table:  # dislikes@20 is of some protocols only
+                columns.append(table[metric])
+        elif metric == "recall@20":
             print(f"{folder}: has no per_user.csv, so it is in no test", file=sys.stderr)
     return pd.concat(columns, axis=1, ignore_index=True) if columns else pd.DataFrame()
 
 
-def describe(paths):
+def describe(paths, against=None):
     """Lines of both tables of the finished runs among these folders, the best of a data set last.
 
+    against: a run folder, whose row all others are tested against.
     What is left out, and why, goes to stderr.  Raises InputError where nothing is left.
     """
     found, of_dislikes = [], {}
+    if against:  # once, however it is written among them
+        paths = [path for path in paths if path.resolve() != against.resolve()] + [against]
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: no such run folder (nor systems, labels, ablations, keep)")
@@ -109,13 +135,15 @@ def describe(paths):
             found.append((path, run))
     if not found and not of_dislikes:
         raise InputError("no finished run among the folders given")
+    if against and against not in [path for path, _ in found]:
+        raise InputError(f"--against {against}: is no finished run of a recommender")
 
     lines = []
     if found:
         runs = tabulate(found)
         runs["model"] = (runs["system"] + " " + runs["flags"]).str.strip()
         warn_of_doubles(runs)
-        lines = write_lines(make_tables(sort_by_recall(find_experiments(runs))), markdown)
+        lines = write_lines(make_tables(sort_by_recall(find_experiments(runs)), against), markdown)
     lines += conrec_tables.of_folders(of_dislikes)
     return lines if lines[-1] else lines[:-1]
 
