@@ -41,7 +41,7 @@ HEAVY |= {"requests"}
         ("--llm org/x --llm_temperature 1", "--llm_temperature: has no use without --llm_url"),
         ("--llm_mode score --llm org/x --llm_answer_tokens 9", "--llm_answer_tokens: --llm_mode score leaves"),
         ("--llm rule --llm_prompt x", "--llm_prompt: --llm rule leaves"),
-        ("--llm_prompt x", "--llm_prompt: without --llm the default model is an encoder, which reads no prompt; name a"),
+        ("--llm_prompt x", "--llm_prompt: without --llm the default model is an encoder, which reads no prompt; name"),
         ("--llm_dry_run", "--llm_dry_run: an encoder has no use for it"),
         ("--llm_url http://x --llm_constrained", "--llm_constrained: is for a model on this machine"),
         ("--llm x --llm_mode score --llm_constrained", "--llm_constrained: --llm_mode score leaves it"),
