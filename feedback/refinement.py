@@ -64,8 +64,8 @@ def refine(name, folder, items, options, device, log=print, published=None):
         train = of_some_users(whom_to_ask(ratings, options.unasked_twos, items), options.llm_users, options.llm_seed)
         way = language_model(name, items, train, options, device)
 
-    if way.template:
-        log(*unknown_places(way.template))
+    for warning in unknown_places(way.template or ""):
+        log(warning)
     if options.llm_dry_run:
         rehearse(way, train, log)
         raise SystemExit(0)

@@ -408,6 +408,7 @@ def test_a_summary_names_the_prompt_and_the_users_and_a_log_the_unknown_placehol
     assert (about["prompt"], about["users"]) == ("mine.txt", 5)
     assert folder.name == f"fake-generate-mine-{about['prompt_hash']}-5_users"
     (warning,) = [line for line in lines if "placeholder" in line]
+    assert all(lines)  # none is empty
     assert warning.startswith("WARNING: {exampel} is no placeholder and is sent as it stands; known: {likes}, ")
 
 
