@@ -152,7 +152,12 @@ def make_csvs(name, raw, folder, options, device, run):
             raise InputError(f"{first}: was tested on other validation or test rows than those in {own}")
     elif options.run.dataset_augment == "augment":
         asking = options.refinement
-        refuse_labels_from_later(asking, options.run, folder / f"{name}_train_augment.csv")
+        labels = folder / f"{name}_train_augment.csv"
+        found = asking.llm == "auto" and not asking.llm_url and labels.exists()
+        if options.run.split == "time" and (found or (asking.llm == "shuffled" and not asking.llm_labels)):
+            # whoever made them has seen what comes after the cut
+            why = "was made with ratings that come later; --llm names another way, such as rule"
+            raise InputError(f"--split time: {labels} {why}")
         train_csv, labels = refinement.refine(name, own, items, asking, device, run.log, folder)
         asking.llm, asking.llm_mode = labels["llm"], labels["llm_mode"]  # what was picked, for the settings
     else:
@@ -202,16 +207,6 @@ def refuse_without_dislikes(original, options):
         raise InputError(
             f"{original}: holds no 3s, about which a language model is asked; --unasked_twos ask asks about the 2s, "
             "--llm twos takes them for confirmed negatives"
-        )
-
-
-def refuse_labels_from_later(asking, settings, labels):
-    """Raises InputError where the labels in the data folder would be used with a split in time: their makers have seen
-    what comes after the cut."""
-    found = asking.llm == "auto" and not asking.llm_url and labels.exists()
-    if settings.split == "time" and (found or (asking.llm == "shuffled" and not asking.llm_labels)):
-        raise InputError(
-            f"--split time: {labels} was made with ratings that come later; --llm names another way, such as rule"
         )
 
 
@@ -363,5 +358,6 @@ def show(summary, test, settings, run):
     if comparison:
         run.log(*comparison, "")
     results = evaluation.metric_lines(test, settings.top_k)
-    lists = evaluation.line_of_lists(summary["lists"])
+    lists = "Coverage@20: {coverage@20:.4f}, Gini@20: {gini@20:.4f}, Popularity@20: {popularity@20:.1f}"
+    lists = lists.format(**summary["lists"])
     run.log(RULE, "Final Test Results", *results, lists, RULE)  # what people look for, last

@@ -122,7 +122,7 @@ def export(options):
     if runs:
         raise InputError(f"{runs[0]}: is a run; main.py --recommend all --run {runs[0]} --out FILE writes its lists")
     train, (refined,) = read_all(refinements, options.dataset)
-    print(*FORMATS[options.format](table_of(refined, train), options.out), sep="\n")
+    print(*FORMATS[options.format](table_of(refined, train), options.out, train.raw), sep="\n")
 
 
 def sort_folders(folders):

@@ -14,7 +14,7 @@ from options.run import LookingSettings
 from options.run_name import run_name
 from preparation.locate import locate
 from runs import interrupted, run_folder
-from utils import InputError
+from utils import InputError, is_first
 
 EXAMPLES = """\
 examples:
@@ -37,7 +37,8 @@ def main(argv=None):
     options.fill_in_of_data_set(name)
     options.run.path_name = options.run.path_name or run_name(options, name, folder)
     place = options.run.result_dir / name / options.run.path_name
-    with run_folder.run_at(place, options.run.json, options.run.tensorboard) as run:
+    kind = run_folder.Run if is_first() else run_folder.Onlooker
+    with kind(place, options.run.json, options.run.tensorboard) as run:
         interrupted.refuse_where_another_is_meant(run, options)
         run.check(options.run.resume, getattr(options.run, "epochs", None))
         run.log(f"{options.run.model} on {name}, run folder {run.folder}")  # what is imported now takes seconds
@@ -51,7 +52,8 @@ def look(looking):
         from conrec.results.filter_lists import apply
 
         return apply(looking)
-    model = run_folder.model_of(looking.run)
+    run_folder.require_finished(looking.run)
+    model = run_folder.read_config(looking.run)["settings"].get("model")
     if model not in MODELS:
         raise InputError(f"{looking.run}: is a run of {model}, a model that this version does not have")
     return import_module(MODELS[model].look).recommend(looking)

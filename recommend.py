@@ -88,6 +88,7 @@ class FinishedRun:
     def __init__(self, folder, model, titles, train_csv, splits, dataset):
         self.model, self.data, self.titles, self.train_csv = model, model.data, titles, train_csv
         self.splits, self.dataset = splits, dataset
+        self.folder = folder
         summary = utils.read_json(folder / "summary.json")
         self.name, self.refined_by = summary["model"], summary.get("llm")
 

@@ -12,12 +12,11 @@ them, all combinations are run with the first seed, and the one with the best va
 
 Every run is a process of main.py with a run folder of its own, and what it prints goes to a file
 beside that, <run folder>.out.  A finished run is not run again, an interrupted one goes on.  The table
-is left in <result_dir>/<name>.md and .tex, and printed: on a terminal as much of it as its width takes.
+is left in <result_dir>/<name>.md, and printed: on a narrow terminal in blocks of columns.
 """
 
 import argparse
 import itertools
-import json
 import shlex
 import shutil
 import sys
@@ -53,7 +52,7 @@ def parse(argv=None):
     add("--jobs", type=int, default=1, help="runs at a time; they share the cores; default: 1")
     add("--list", action="store_true",
         help="print the commands that are left, one a line, run nothing")
-    add("--name", default="study", help="of the table's files; default: study")
+    add("--name", default="study", help="of the table's file; default: study")
     add("--data_dir", type=Path, default=Path("data"))
     add("--result_dir", type=Path, default=Path("result"))
     options = parser.parse_args(argv)
@@ -107,20 +106,13 @@ class Trial:
 
     @property
     def summary(self):
-        return json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
+        return utils.read_json(self.folder / "summary.json")
 
 
 def refuse_other_runs(trials):
-    """Raises InputError where finished runs that are not these lie in their folders."""
-    others = {}
+    """Raises InputError where a finished run that is none of these lies in its folder."""
     for trial in trials:
-        other = finished.what_is_other(trial.folder, trial.options, trial.where)
-        if other:
-            others[trial.folder] = other
-    if others:
-        folder, other = next(iter(others.items()))
-        more = f" ({len(others) - 1} more runs likewise)" if len(others) > 1 else ""
-        raise InputError(f"{folder}: {other}{more}; {finished.cure(folder)}")
+        finished.is_finished(trial.folder, trial.options, trial.where)
 
 
 def list_data_sets(options):
@@ -139,11 +131,11 @@ def list_data_sets(options):
 
 
 def report(rows, notes):
-    """(Markdown lines, LaTeX lines) of the table of all rows and of that of the best two, with notes below.
+    """Markdown lines of the table of all rows and of that of the best two, with notes below.
 
     rows: [(the model and its flags, its trials, one a seed), ...].
     """
-    from results4comparison import conrec_tables, finished_runs, formatting
+    from results4comparison import conrec_tables, finished_runs
     from results4comparison.experiments import find_experiments, tabulate
 
     found, numbers, of_dislikes = [], [], {}
@@ -154,16 +146,16 @@ def report(rows, notes):
         else:
             found += summaries.items()
             numbers += [number] * len(summaries)
-    tables = []
+    lines = []
     if found:
         runs = tabulate(found).assign(row=numbers, model=[rows[number][0] for number in numbers])
-        tables = finished_runs.make_tables(find_experiments(runs))
-    if any("difference" in header and cells for _, header, cells in tables):
+        lines = finished_runs.write_tables(find_experiments(runs))
+    if any("| difference" in line for line in lines):
         notes = ["Difference: two-sided test over users and seeds; one seed of a trained model has no p.", *notes]
-    markdown = [*finished_runs.write_lines(tables, formatting.markdown), *notes]
+    lines += notes
     if of_dislikes:
-        markdown += ["", *conrec_tables.of_folders(of_dislikes)]
-    return markdown, finished_runs.write_lines(tables, formatting.latex) + [f"% {note}" for note in notes]
+        lines += ["", *conrec_tables.of_folders(of_dislikes)]
+    return lines
 
 
 # ------------------------------------------------------------------------------------------ study
@@ -194,7 +186,6 @@ def study(argv=None):
         label, trials = choose(dataset, model, grid, options)
         rows.append((label, trials))
         everything += trials
-    refuse_other_runs(everything)
     if options.list:
         left = {trial.folder: trial for trial in everything if not trial.finished}.values()  # two may be one run
         return print(*(shlex.join(trial.command) for trial in left), sep="\n")
@@ -202,18 +193,15 @@ def study(argv=None):
     jobs.run(everything, options.jobs)
     refuse_other_runs(everything)  # files may have been changed meanwhile
 
-    markdown, latex = report(rows, notes)
-    for ending, lines in ((".md", markdown), (".tex", latex)):
-        text = "\n".join(lines) + "\n"
-        path = options.result_dir / f"{options.name}{ending}"
-        utils.write_atomically(path, lambda temporary, text=text: temporary.write_text(text, encoding="utf-8"))
+    lines = report(rows, notes)
+    text = "\n".join(lines) + "\n"
+    path = options.result_dir / f"{options.name}.md"
+    utils.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     if sys.stdout.isatty():
         from results4comparison import formatting
 
-        markdown, cut = formatting.fit(markdown, shutil.get_terminal_size().columns)
-        if cut:
-            markdown.append(f"All columns: {options.result_dir / options.name}.md and .tex")
-    print(*markdown, sep="\n")  # last: whoever reads it may have gone
+        lines = formatting.fit(lines, shutil.get_terminal_size().columns)
+    print(*lines, sep="\n")  # last: whoever reads it may have gone
 
 
 def make_grid(dataset, model, options):

@@ -1,13 +1,13 @@
 """How much faster, and in how much less memory, the fast form trains than the plain form of the same mathematics.
 
     python benchmarks/epoch.py                                     ReFINe++ at three sizes (minutes on two cores)
-    python benchmarks/epoch.py --shapes ML-100K --models MF LightGCN ReFINe SiReN
+    python benchmarks/epoch.py --shapes ML-100K --models LightGCN
 
 Plain is what one writes first.  Of ReFINe++ it is what the tests hold the fast form to (tests/helpers/oracle.py: PyG's
-LGConv, dense autoencoders over all rows, a dense matrix of sampling weights); of the others it is
+LGConv, dense autoencoders over all rows, a dense matrix of sampling weights); of LightGCN it is
 torch_geometric.nn.models.LightGCN and torch.multinomial on the rows of such a matrix.  bf16 is the fast form of
-ReFINe++ with --precision bfloat16.  An epoch is what happens at its start (of ReFINe from epoch t on) and the median
-step times the steps.  Memory is the process's peak while the form runs (Linux), or the card's with CUDA.
+ReFINe++ with --precision bfloat16.  An epoch is its start and the median step times the steps.  Memory is the
+process's peak while the form runs (Linux), or the card's with CUDA.
 """
 
 from itertools import islice
@@ -15,7 +15,6 @@ from itertools import islice
 import harness
 import oracle
 import torch
-import torch.nn.functional as F
 from harness import build, fused_adam, training_step
 from torch_geometric.nn.models import LightGCN as PygLightGCN
 
@@ -35,9 +34,6 @@ class PlainReFINePlusPlus:
     def parameters(self):
         return self.model.parameters()
 
-    def start_epoch(self):
-        pass
-
     def loss(self, batch):
         rows = batch.negatives_by_user
         confirmed = rows.ids[rows.row_of], rows.cols
@@ -53,13 +49,10 @@ class PlainLightGCN(torch.nn.Module):
         self.data, self.settings = data, settings
         users, items = data.users[data.positive], data.items[data.positive] + data.n_users
         self.edge_index = torch.cat((torch.stack((users, items)), torch.stack((items, users))), 1)
-        layers = getattr(settings, "layers", 0)  # MF has none
-        self.pyg = PygLightGCN(data.n_users + data.n_items, settings.embedding_dim, layers).to(data.device)
+        sizes = data.n_users + data.n_items, settings.embedding_dim, settings.layers
+        self.pyg = PygLightGCN(*sizes).to(data.device)
         self.weight = torch.ones(data.n_users, data.n_items, device=data.device)
         self.weight[data.seen.all_entries()] = 0
-
-    def start_epoch(self):
-        pass
 
     def loss(self, batch):
         negatives = torch.multinomial(self.weight[batch.users], 1)[:, 0] + self.data.n_users
@@ -69,75 +62,22 @@ class PlainLightGCN(torch.nn.Module):
         return self.pyg.recommendation_loss(*ranks, node_id=nodes, lambda_reg=self.settings.lambda_reg)
 
 
-class PlainReFINe(PlainLightGCN):
-    """The weights of all users in one dense matrix, made anew every epoch, user by user."""
-
-    def start_epoch(self):
-        data, o = self.data, self.settings
-        with torch.no_grad():
-            z_items = self.pyg.get_embedding(self.edge_index)[data.n_users :]
-        similarity = (z_items @ z_items.t()).fill_diagonal_(-torch.inf)
-        near = similarity.topk(max(o.r, o.s), dim=1).indices
-        self.weight = torch.ones(data.n_users, data.n_items, device=data.device)
-        self.weight[data.users[data.positive], data.items[data.positive]] = 0
-        self.weight[data.users[~data.positive], data.items[~data.positive]] = o.real_neg_samp_prob
-        for user in range(data.n_users):  # one by one, as one writes it first
-            row, own = self.weight[user], data.users == user
-            for sign, n, value in ((data.positive, o.s, o.q), (~data.positive, o.r, o.p)):
-                similar = near[data.items[own & sign], :n].flatten()
-                row[similar[row[similar] == 1]] = value
-
-
-class PlainSiReN(PlainLightGCN):
-    """PyG's LightGCN for the positive branch, embeddings of all negatives fetched, drawn from dense rows."""
-
-    def __init__(self, model):
-        super().__init__(model)
-        data, d = self.data, self.settings.embedding_dim
-        n = data.n_users + data.n_items
-        self.table = torch.nn.Parameter(torch.randn(n, d, device=data.device) * (2 / (n + d)) ** 0.5)
-        layers = [(torch.nn.Linear(d, d), torch.nn.ReLU(), torch.nn.Dropout(0.5)) for _ in range(2)]
-        self.mlp = torch.nn.Sequential(*layers[0], *layers[1]).to(data.device)
-        self.attention = torch.nn.Sequential(
-            torch.nn.Linear(d, d), torch.nn.Tanh(), torch.nn.Dropout(0.5), torch.nn.Linear(d, 1, bias=False)
-        ).to(data.device)
-        self.weight *= torch.bincount(data.seen.all_entries()[1], minlength=data.n_items) ** 0.75
-
-    def loss(self, batch):
-        branches = torch.stack((self.pyg.get_embedding(self.edge_index), self.mlp(self.table)))
-        z = (self.attention(branches).softmax(0) * branches).sum(0)
-        z_users, z_items = z[: self.data.n_users], z[self.data.n_users :]
-        disliked = batch.negatives_by_user.entries()
-        users, items = torch.cat((batch.users, disliked[0])), torch.cat((batch.items, disliked[1]))
-        c = torch.ones(len(users), device=z.device)
-        c[len(batch.users) :] = self.settings.siren_neg_coef
-        negatives = torch.multinomial(self.weight[users], self.settings.n_negatives, replacement=True)
-        z_u, z_i, z_j = z_users[users], z_items[items], z_items[negatives]
-        scores = (c * (z_u * z_i).sum(1))[:, None] - (z_u[:, None] * z_j).sum(2)
-        norms = z_u.square().sum() + z_i.square().sum() + z_j.square().sum()
-        return -F.logsigmoid(scores).sum() + self.settings.lambda_reg * norms
-
-
-PLAIN = {
-    "ReFINe++": PlainReFINePlusPlus, "MF": PlainLightGCN, "LightGCN": PlainLightGCN, "ReFINe": PlainReFINe,
-    "SiReN": PlainSiReN,
-}  # fmt: skip
+PLAIN = {"ReFINe++": PlainReFINePlusPlus, "LightGCN": PlainLightGCN}
 
 
 def measure(name, shape, steps, device):
     """Print the table of a model's forms at one size."""
     data = harness.ratings_of(shape, device)
     fast = build(name, data, shape)
-    first = getattr(fast.settings, "t", 1)  # ReFINe weights similar items from epoch t on
-    starts = {"fast": lambda _: fast.start_epoch(first)}
+    starts = {"fast": lambda _: fast.start_epoch(1)}
     forms = {"fast": training_step(fast, fused_adam(fast))}
     if name == "ReFINe++":
         half = build(name, data, shape, precision="bfloat16")
-        starts["bf16"] = lambda _: half.start_epoch(first)
+        starts["bf16"] = lambda _: half.start_epoch(1)
         forms["bf16"] = training_step(half, fused_adam(half))
     if data.n_users * data.n_items <= PLAIN_LIMIT:
         plain = PLAIN[name](build(name, data, shape))
-        starts["plain"] = lambda _: plain.start_epoch()
+        starts["plain"] = lambda _: None
         forms["plain"] = training_step(plain, torch.optim.Adam(plain.parameters(), lr=1e-3))
 
     # the start of an epoch twice, of which the first warms up, then the steps

@@ -50,8 +50,9 @@ def print_shape(shape):
     print(f"\n{shape}: {users} users, {items} items, {edges} edges, {layers} layers")
 
 
-def synthetic(n_users, n_items, n_edges, confirmed, device):
-    """Random ratings with a long tail of items, as real ones have."""
+def ratings_of(shape, device):
+    """Random ratings of this shape with a long tail of items, as real ones have."""
+    n_users, n_items, n_edges, confirmed, _ = SHAPES[shape]
     random = np.random.RandomState(0)
     popularity = 1 / np.arange(10, n_items + 10)
     pairs = np.zeros(0, np.int64)
@@ -65,11 +66,6 @@ def synthetic(n_users, n_items, n_edges, confirmed, device):
     # nothing is held out: a step does not look at it
     nobody = Interactions(np.zeros(0, int), np.zeros(0, int), np.zeros(0))
     return TrainData(np.arange(n_users), np.arange(n_items), train, nobody, nobody, device)
-
-
-def ratings_of(shape, device):
-    *sizes, _ = SHAPES[shape]
-    return synthetic(*sizes, device)
 
 
 def build(name, data, shape, **flags):

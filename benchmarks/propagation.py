@@ -4,44 +4,19 @@
     python benchmarks/propagation.py --shapes ML-1M --device cuda
 
 Â is symmetric, so the gradient is the same polynomial once more: every form but PyG's is timed as two passes.  All
-forms are first held to ours.  Long rows: on CUDA one thread a feature walks a bag from end to end, so that the most
-popular item is the tail of every layer; the chunked form cuts bags into pieces and sums twice.
+forms are first held to ours.
 """
 
 import importlib.util
 
 import harness
-import numpy as np
 import oracle
 import torch
-import torch.nn.functional as F
 
 from training.recommender import Propagation
 
-CHUNK = 64  # longest bag of the chunked form
 DENSE_NODES = 12_000  # beyond, the dense matrix takes more than half a gigabyte
 ROUNDS = 10
-
-
-def chunked_layer(bag):
-    """ÂX with bags of at most CHUNK neighbours, whose sums are bags again."""
-    start = bag.start.cpu().numpy().astype(np.int64)
-    begin, degree = start[:-1], np.diff(start)
-    n_chunks = -(-degree // CHUNK)  # of each node
-    first = np.cumsum(n_chunks) - n_chunks
-    inside = np.arange(n_chunks.sum()) - np.repeat(first, n_chunks)  # place of a chunk among its node's
-    chunk_begin = np.repeat(begin, n_chunks) + inside * CHUNK
-    device = bag.start.device
-    chunk_start = torch.from_numpy(np.append(chunk_begin, start[-1])).int().to(device)
-    node_start = torch.from_numpy(np.append(first, n_chunks.sum())).int().to(device)
-    chunks = torch.arange(int(n_chunks.sum()), dtype=torch.int32, device=device)
-
-    def layer(x):
-        options = {"mode": "sum", "include_last_offset": True}
-        sums = F.embedding_bag(bag.neighbours, x, chunk_start, per_sample_weights=bag.weight, **options)
-        return F.embedding_bag(chunks, sums, node_start, **options)
-
-    return layer
 
 
 def csr_layer(bag, n_nodes, integers):
@@ -78,7 +53,6 @@ def measure(shape, device):
     bag = Propagation(data.users, data.items, n_users, n_items, layers).to(device)
     forms = {
         "embedding_bag (ours)": bag.polynomial,
-        f"bags in chunks of {CHUNK}": polynomial(chunked_layer(bag), layers),
         "CSR, int32 indices": polynomial(csr_layer(bag, n_nodes, torch.int32), layers),
         "CSR, int64 indices": polynomial(csr_layer(bag, n_nodes, torch.int64), layers),
     }

@@ -74,7 +74,6 @@ def fit(name, raw, folder, options, run):
     settings = options.recommender  # ConrecSettings
 
     # files in, events and item texts out; what will not do shows here, before anything is written
-    splits.refuse_reading_of_known(name, options.run.reading)
     with utils.locked(folder, run.log) if utils.is_first() else nullcontext():
         files, rated = processes.by_first(bring_files, name, raw, folder, options, run)
     (train_csv, sha256), (item_file, items) = [*files.items(), (None, None)][:2]

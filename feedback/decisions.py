@@ -39,6 +39,7 @@ class Train:
     original: Path  # their CSV
     ratings: pd.DataFrame
     stars: dict  # (user, item) -> rating, in the order of the rows
+    raw: Path  # the folder of the .inter and .item files
     items: pd.DataFrame  # titles.item_table
     titles: list  # (I,) by item number, "item 42" where there is none
     untitled: int  # how many items have no title
@@ -124,7 +125,7 @@ def read_train(folder, raw=None):
     texts = item_texts(items, item_ids, genres=False)
     titles = [text or f"item {on_one_line(item)}" for text, item in zip(texts, item_ids, strict=True)]
     stars = dict(zip(zip(ratings.user, ratings.item, strict=True), ratings.rating, strict=True))
-    return Train(original, ratings, stars, items, titles, texts.count(""))
+    return Train(original, ratings, stars, raw, items, titles, texts.count(""))
 
 
 def require_same_ratings(folder, labels, train):

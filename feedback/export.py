@@ -1,7 +1,8 @@
 """Refined ratings in the formats of other libraries, for `llm_feedback.py export`:
 
     csv        user, item, rating, refined, decision, of labels.table_of; also .jsonl and .parquet
-    recbole    an atomic file, NAME/NAME.inter, with the refined rating in place of the given one
+    recbole    an atomic file, NAME/NAME.inter, with the refined rating in place of the given one,
+               and timestamps where the ratings have them
     implicit   a sparse matrix of users x items: 1 of a positive or liked item, -1 of a confirmed negative
 
 What loads them: docs/use_elsewhere.md.
@@ -10,31 +11,51 @@ What loads them: docs/use_elsewhere.md.
 import numpy as np
 import scipy.sparse
 
-from preparation.files import encode, sort_ids
+from preparation.files import encode, read_table, sort_ids
 from preparation.own import INTER, write_atomic_file
 from utils import InputError, require_table_path, write_atomically, write_npz, write_table
 
 
-def to_csv(table, path):
+def to_csv(table, path, raw):
     """Write the table in the form that the end of the path says.  Returns the lines that say so."""
     write_table(path, table)
     return [f"{path}: {len(table)} ratings, {in_counts(table)}"]
 
 
-def to_recbole(table, path):
-    """Write the folder `path` with RecBole's NAME.inter in it."""
+def to_recbole(table, path, raw):
+    """Write the folder `path` with RecBole's NAME.inter in it.
+
+    raw: the folder of the data set's own .inter, whose timestamps are taken over: RecBole needs them to split by time.
+    """
     broken = table.user.str.contains("\t") | table.item.str.contains("\t")
     if broken.any():
         raise InputError(f"{path}: ids with a tab in them, such as {table.user[broken].iloc[0]!r}, cannot be written")
     path.mkdir(parents=True, exist_ok=True)
     file = path / f"{path.name}.inter"
     atomic = table[["user", "item"]].assign(rating=table.refined)
+    timestamps, beside = timestamps_of(table, raw), "without timestamps"
+    if timestamps is not None:
+        atomic["time"], beside = timestamps, "with timestamps"
     write_atomically(file, lambda p: write_atomic_file(p, atomic, INTER))
     how = f'dataset="{path.name}" and data_path="{path.parent}" read it'
-    return [f"{file}: {len(table)} refined ratings, {in_counts(table)}; {how}"]
+    return [f"{file}: {len(table)} refined ratings, {in_counts(table)}, {beside}; {how}"]
 
 
-def to_implicit(table, path):
+def timestamps_of(table, raw):
+    """(rows,) of the .inter in a folder, the last of a pair rated twice; None where a row has none."""
+    files = sorted(raw.glob("*.inter"))
+    if len(files) != 1:
+        return None
+    rows = read_table(files[0], "\t", {"user": ["user_id"], "item": ["item_id"], "timestamp?": ["timestamp"]})
+    if "timestamp" not in rows:
+        return None
+    rows = rows.astype({"user": str, "item": str}).sort_values("timestamp", kind="stable")
+    rows = rows.drop_duplicates(["user", "item"], keep="last")
+    found = table[["user", "item"]].merge(rows, how="left", on=["user", "item"]).timestamp
+    return None if found.isna().any() else found.to_numpy()
+
+
+def to_implicit(table, path, raw):
     """Write a CSR matrix (users, items) of 1 and -1, and the ids of its rows and columns."""
     user_ids, item_ids = sort_ids(table.user.unique()), sort_ids(table.item.unique())
     users = encode(table.user.astype("category"), user_ids)

@@ -305,11 +305,3 @@ def sums(figures):
         for name, value in part.items():
             total[name] = total.get(name, 0.0) + value
     return total
-
-
-def interleave(parts):
-    """The whole list, of the parts that share() made of it."""
-    whole = [None] * sum(map(len, parts))
-    for rank, part in enumerate(parts):
-        whole[rank :: len(parts)] = part
-    return whole

@@ -184,9 +184,7 @@ def refuse_foreign(given, options):
     used = options.values().keys() - set(options.row.ignores.split())
     for name in sorted(given.keys() - used):
         why = f"{options.run.model} has no use for it; leave it out"
-        if name == "filter_pool":
-            why = "has no use without --filter"
-        elif name in names_of(Looking):
+        if name in names_of(Looking):
             why = "has no use without --run"
         elif name in names_of(RefinementSettings):
             why = f"{options.run.model} refines no ratings; leave it out"  # CoNRec
@@ -256,7 +254,8 @@ def parser(names=None, title=None, **style):
 
     title: of one section for all of them, in place of the sections of the classes that declare them.
     """
-    made = Parser(usage=USAGE, formatter_class=Help, allow_abbrev=False, add_help=False, **style)
+    form = argparse.RawDescriptionHelpFormatter
+    made = Parser(usage=USAGE, formatter_class=form, allow_abbrev=False, add_help=False, **style)
     groups = {}
     for name, each in FLAGS.items():
         if names is not None and name not in names:
@@ -271,17 +270,12 @@ def parser(names=None, title=None, **style):
             more["action"] = "store_true"
         else:
             more["type"] = each.more.get("type", each.kind)
+            if "choices" not in more:
+                more.setdefault("metavar", {int: "N", float: "X", Path: "PATH"}.get(more["type"], "NAME"))
         groups[section].add_argument(f"--{name}", default=argparse.SUPPRESS, **more)
     made.add_argument("-h", "--help", action="store_true", default=argparse.SUPPRESS, help="this help")
     made.add_argument("--version", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return made
-
-
-class Help(argparse.RawDescriptionHelpFormatter):
-    """Help with short names for values."""
-
-    def _get_default_metavar_for_optional(self, action):
-        return {int: "N", float: "X", Path: "PATH"}.get(action.type, "NAME")
 
 
 def with_defaults(made, model):

@@ -10,12 +10,13 @@ those that it shares with another class.
 import inspect
 import math
 import types
-from dataclasses import MISSING, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import NamedTuple, get_args, get_origin
 
 from utils import InputError
 
 
+@dataclass
 class Settings:
     """What every class of settings has."""
 

@@ -89,11 +89,6 @@ class Sampler(Settings):
 
 
 @dataclass
-class NoSettings(Settings):
-    """Of models that have none of their own."""
-
-
-@dataclass
 class EaseSettings(Settings):
     """Of EASE (baselines/ease.py)."""
 
@@ -334,14 +329,14 @@ CLOSED_FORM = {"closed_form": True, "ignores": "deterministic"}
 REFINED = {"dataset_augment": "augment"}
 MODELS = {
     "Popularity": Row(
-        "baselines.popularity", "Popularity", NoSettings,
+        "baselines.popularity", "Popularity", Settings,
         "the items with the most train positives, for everybody", **CLOSED_FORM,
     ),
     "ItemMean": Row(
-        "baselines.popularity", "ItemMean", NoSettings, "the items with the best mean rating, for everybody",
+        "baselines.popularity", "ItemMean", Settings, "the items with the best mean rating, for everybody",
         needs_dislikes=True, **CLOSED_FORM,
     ),
-    "Random": Row("baselines.popularity", "Random", NoSettings, "any items, by chance", chance=True, **CLOSED_FORM),
+    "Random": Row("baselines.popularity", "Random", Settings, "any items, by chance", chance=True, **CLOSED_FORM),
     "EASE": Row("baselines.ease", "EASE", EaseSettings, "a linear model in closed form: seconds", **CLOSED_FORM),
     "Stars": Row(
         "baselines.stars", "Stars", StarsSettings, "predicted stars in closed form: what a blend knows of dislikes",

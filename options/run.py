@@ -164,11 +164,12 @@ class Training(Settings):
     learning_rate: float = flag(1e-3, "of Adam", least=0)
     batch_size: int = flag(1024, "train edges a step", least=1)
     epochs: int = flag(1000, "at most this many", least=1, common=True)
-    early_stopping_step: int = flag(50, "epochs in a row without a better Recall@20", least=1)
+    early_stopping_step: int = flag(50, "evaluations in a row without a better Recall@20", least=1)
     average_decay: float = flag(
         0, "evaluate and keep the running mean of the weights over steps, with this decay (such as 0.9995); 0: don't",
         least=0, most=0.999999,
     )
+    evaluation_step: int = flag(1, "epochs between two evaluations", least=1)
 
 
 @dataclass
@@ -195,9 +196,8 @@ class Looking(Settings):
         None, "write the lists of --recommend, --stars or --similar to this file instead, a .csv, .jsonl or .parquet"
     )
     filter: str | None = flag(
-        None,
-        "filter what this run recommends (a run folder) by the CoNRec run --run",
-        metavar="RUN",
+        None, "filter what this run recommends (a run folder, or a CSV with user and item) by the CoNRec run --run",
+        metavar="RUN", common=True,
     )
     filter_pool: int = flag(100, "with --filter: best items of a user, of which 20 are left", least=20)
     run: Path | None = flag(None, "the run folder", common=True)
@@ -227,6 +227,8 @@ class LookingSettings(Looking):
             yield "filter_pool", "has no use without --filter"
         else:
             yield "out", beside("--filter")
+            if Path(self.filter).is_file():
+                yield "filter_pool", "the lists of a CSV are not filled up; leave it out"
 
 
 def stars_by_item(words):

@@ -11,13 +11,13 @@ GENRES_100K = (  # the last 19 cells of a line of u.item, in this order
 )
 
 
-# ------------------------------ GroupLens
-# read: a function from the base name of a GroupLens file to its bytes.  They raise ValueError for
-# what is no such file.
+# read: a function from the base name of a publisher's file to its bytes.  The converters return
+# {file name: content} and raise ValueError for what is no such file.  GroupLens' rows are those of
+# RecBole's files, but not the same bytes, so the files get names of their own.
 
 
 def convert_ml_100k(read):
-    """u.data, u.item -> (ml-100k.inter, ml-100k.item)."""
+    """u.data, u.item -> grouplens.inter, grouplens.item."""
     items = []
     for line in lines(read("u.item")):
         number, title, _, _, _, *flags = line.split("|")  # two dates and an address
@@ -26,24 +26,18 @@ def convert_ml_100k(read):
         # Of one item it knows nothing.  RecBole's file says so in words, so that the published
         # splits hold its ratings.
         items.append((number, title, year or "unknown", " ".join(named)))
-    ratings = [four(line.split()) for line in lines(read("u.data"))]
-    return atomic(INTER, ratings), atomic([*ITEM, "class:token_seq"], items)
+    ratings = [line.split() for line in lines(read("u.data"))]
+    return {"grouplens.inter": atomic(INTER, ratings), "grouplens.item": atomic([*ITEM, "class:token_seq"], items)}
 
 
 def convert_ml_1m(read):
-    """ratings.dat, movies.dat ("::" between the cells, latin-1) -> (ml-1m.inter, ml-1m.item)."""
+    """ratings.dat, movies.dat (latin-1, "::" between cells) -> grouplens.inter, grouplens.item."""
     items = []
     for line in lines(read("movies.dat")):
         number, title, genres = line.split("::")
         items.append((number, *title_and_year(title), genres.replace("|", " ")))
-    ratings = [four(line.split("::")) for line in lines(read("ratings.dat"))]
-    return atomic(INTER, ratings), atomic([*ITEM, "genre:token_seq"], items)
-
-
-def four(cells):
-    """The cells of a rating: user, item, rating, timestamp."""
-    user, item, rating, timestamp = cells
-    return user, item, rating, timestamp
+    ratings = [line.split("::") for line in lines(read("ratings.dat"))]
+    return {"grouplens.inter": atomic(INTER, ratings), "grouplens.item": atomic([*ITEM, "genre:token_seq"], items)}
 
 
 def title_and_year(text):
@@ -54,25 +48,22 @@ def title_and_year(text):
     return match[1].strip(), match[2]
 
 
-# ------------------------------ Netflix Prize, from Kaggle
-
-
-def convert_netflix(titles, genres):
+def convert_netflix(read):
     """movie_titles.csv, netflix_genres.csv -> netflix.item.
 
     The titles are latin-1, without a header, with unquoted commas.
     """
     genre_of = {}
-    for line in lines(genres, "utf-8-sig")[1:]:  # below the header
+    for line in lines(read("netflix_genres.csv"), "utf-8-sig")[1:]:  # below the header
         if "," in line:
             number, names = line.split(",", 1)
             genre_of[number.strip()] = names.strip().strip('"').replace("|", " ")
     items = []
-    for line in lines(titles):
+    for line in lines(read("movie_titles.csv")):
         number, year, title = line.split(",", 2)
         genre = genre_of.get(number, "")  # without one, preparation drops the item
         items.append((number, title, year, genre))
-    return atomic([*ITEM, "genre:token_seq"], items)
+    return {"netflix.item": atomic([*ITEM, "genre:token_seq"], items)}
 
 
 # ------------------------------ text
@@ -89,4 +80,7 @@ def lines(content, encoding="latin-1"):
 
 def atomic(columns, rows):
     """A RecBole atomic file as bytes."""
+    for row in rows:
+        if len(row) != len(columns):
+            raise ValueError(f"a row has {len(row)} cells, not {len(columns)}")
     return "".join("\t".join(row) + "\n" for row in [columns, *rows]).encode("utf-8")

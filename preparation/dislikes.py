@@ -18,7 +18,7 @@ from preparation import splits
 from preparation.files import CONFIRMED, LIKED, STARS, encode, read_items, read_ratings, require_timestamps, sort_ids
 from preparation.rules import TEST, TRAIN, VALIDATION, cut_in_time, is_complete, newest, of_drawn_users
 from preparation.sources import DATASETS
-from preparation.splits import NOTHING_SAID, PARTS, atomic_files, brought, fingerprint, paths_of
+from preparation.splits import NOTHING_SAID, PARTS, atomic_files, brought, paths_of
 from preparation.stamp import is_up_to_date
 from utils import InputError, sha256
 
@@ -88,7 +88,6 @@ def hold_out_by_time(name, raw, own, log=print, reading=NOTHING_SAID):
     where CoNRec cuts (conrec/data/events.py).  Raises InputError for ratings without timestamps.
     """
     known = DATASETS.get(name)
-    splits.refuse_reading_of_known(name, reading)
     with brought(name, raw, own.parent, reading, log) as atomic:
         made_from = atomic.files | {"rules": RULES_VERSION} | reading
         if are_there(name, own, made_from):
@@ -102,7 +101,12 @@ def hold_out_by_time(name, raw, own, log=print, reading=NOTHING_SAID):
         rows = latest[is_complete(latest, None)]
         if known and known.sample_users:
             rows = of_drawn_users(rows, latest, read_items(item), known)
-        train, validation, test = parts_by_time(rows)
+
+        # a user's rows in order of time, then item
+        users, items = encode(rows.user, sort_ids(rows.user.unique())), encode(rows.item, sort_ids(rows.item.unique()))
+        order = np.lexsort((items, rows.timestamp.to_numpy(), users))
+        _, _, part = cut_in_time(users[order])
+        train, validation, test = (rows.iloc[order[part == number]] for number in (TRAIN, VALIDATION, TEST))
         parts = [
             train,
             validation[validation.rating >= 4],
@@ -114,19 +118,6 @@ def hold_out_by_time(name, raw, own, log=print, reading=NOTHING_SAID):
         counts = ", ".join(map(str, map(len, parts)))
         log(f"dislikes: {rated} cut in time; train, likes (validation, test), dislikes: {counts}")
         return made_from
-
-
-def origin_in_time(name, raw, reading=NOTHING_SAID, digest=sha256):
-    """What hold_out_by_time makes its CSVs from: raw files by their digest, and how."""
-    return fingerprint(name, raw, reading, digest) | {"rules": RULES_VERSION} | reading
-
-
-def parts_by_time(rows):
-    """(train, validation, test): a user's rows in order of time, then item."""
-    users, items = encode(rows.user, sort_ids(rows.user.unique())), encode(rows.item, sort_ids(rows.item.unique()))
-    order = np.lexsort((items, rows.timestamp.to_numpy(), users))
-    _, _, part = cut_in_time(users[order])
-    return [rows.iloc[order[part == number]] for number in (TRAIN, VALIDATION, TEST)]
 
 
 def share_of(train):

@@ -6,7 +6,6 @@ They are written under a temporary name and renamed, and nothing is written that
 from pathlib import Path
 
 from machine.download import FAILURES, verify
-from preparation.convert import convert_netflix
 from preparation.sources import DATASETS, NOT_OURS, RECBOLE_PAGE, converted
 from utils import InputError, write_atomically
 
@@ -18,15 +17,19 @@ def fetch(name, folder, log=print, only=""):
     as it is.  Raises InputError when no source has the files.
     """
     known = DATASETS[name]
-    if name == "Netflix-1M":
-        make_netflix_item(folder)
-    wanted = [file for file in missing_files(known, folder) if file.endswith(only)]
-    if not wanted or converted_in_place(known, wanted, folder, log):
+    by_hand = known.by_hand
+    wanted = missing_files(known, folder, only)
+    if wanted and by_hand and all(map(Path.exists, by_hand.paths(folder))):
+        convert(by_hand, folder, wanted, log)
+        wanted = missing_files(known, folder, only)
+    if not wanted:
         return
     lacks = f"{folder}: lacks {' and '.join(wanted)}"
-    for file in wanted:
-        if file in known.by_hand:
-            raise InputError(f"{lacks}; {known.by_hand[file]}")
+    if by_hand and by_hand.needed in wanted:
+        raise InputError(
+            f"{lacks}; download {by_hand.files} by hand from {by_hand.page}, and put them there: "
+            f"{by_hand.needed} is made of them, and the rest is then fetched"
+        )
     failures = []
     for source in known.sources:  # the first that has all of them wins
         where = source.args[0]  # the address or, for pip, the requirement
@@ -36,43 +39,27 @@ def fetch(name, folder, log=print, only=""):
         except FAILURES as error:
             failures.append(f"{where} ({error})")
     where = RECBOLE_PAGE
-    if known.grouplens:
-        where += f", or {' and '.join(known.grouplens.files)} from {known.grouplens.page}"
+    if by_hand and not by_hand.needed:
+        where += f", or {by_hand.files} from {by_hand.page}"
     how = f"download {' and '.join(wanted)} by hand from {where}, and put them there"
     raise InputError(f"{lacks}; {how}; tried {'; '.join(failures)}")
 
 
-def converted_in_place(known, wanted, folder, log):
-    """Whether GroupLens' own files lay in the folder, put there by hand: then they are converted."""
-    if not known.grouplens or not all((folder / file).exists() for file in known.grouplens.files):
-        return False
-    names = " and ".join(known.grouplens.files)
+def convert(by_hand, folder, wanted, log):
+    """Make the wanted files of those that were put into the folder by hand, where they can be."""
     try:
-        contents = converted(known.grouplens.convert, lambda file: (folder / file).read_bytes(), wanted)
+        contents = converted(by_hand.convert, lambda file: (folder / file).read_bytes(), wanted)
     except ValueError as error:
-        problem = f"are not as GroupLens publishes them ({error}); download them anew from"
-        raise InputError(f"{folder}: {names} {problem} {known.grouplens.page}") from None
-    write_files(contents, {}, folder)
-    log(f"converted {names} to {' and '.join(contents)}")
-    return True
+        problem = f"are not as they are published ({error}); download them anew from"
+        raise InputError(f"{folder}: {by_hand.files} {problem} {by_hand.page}") from None
+    if contents:
+        write_files(contents, {}, folder)
+        log(f"converted {by_hand.files} to {' and '.join(contents)}")
 
 
-def missing_files(known, folder):
+def missing_files(known, folder, only=""):
     there = {path.suffix for path in folder.glob("*") if path.name != NOT_OURS}
-    return [file for file in known.files if Path(file).suffix not in there]
-
-
-def make_netflix_item(folder):
-    """Write netflix.item where the two files that it is made from have been put."""
-    titles, genres = folder / "movie_titles.csv", folder / "netflix_genres.csv"
-    if not (titles.exists() and genres.exists()):
-        return
-    try:
-        content = convert_netflix(titles.read_bytes(), genres.read_bytes())
-    except ValueError as error:
-        problem = f"not rows of id,year,title and movieId,genres ({error})"
-        raise InputError(f"{titles} or {genres}: {problem}") from None
-    write_atomically(folder / "netflix.item", lambda path: path.write_bytes(content))
+    return [file for file in known.files if file.endswith(only) and Path(file).suffix not in there]
 
 
 def write_files(contents, pinned, folder):

@@ -64,23 +64,22 @@ def layout_of(columns):
     return None
 
 
-def column_of(role, columns):
-    """The column of a role, or None."""
-    if role == "title" and (titles := titles_among(columns)):
-        return titles[0]
-    written = {plain(column): column for column in reversed(columns)}
-    return next((written[name] for name in NAMES[role].split() if name in written), None)
-
-
 def columns_of(columns, given, roles=ROLES):
     """{role: column} of the roles that a file has.  given: of --columns, which come first."""
     found, left = {}, [column for column in columns if column not in given.values()]
+    written = {plain(column): column for column in reversed(left)}
     for role in roles:
         column = given.get(role)
-        if column not in columns and column != NONE:
-            column = column_of(role, left)
-        if column not in (None, NONE):
+        if column == NONE:
+            continue
+        if column in columns:
             found[role] = column
+        elif role == "title" and titles_among(left):
+            found[role] = titles_among(left)[0]
+        else:
+            names = [written[name] for name in NAMES[role].split() if name in written]
+            if names:
+                found[role] = names[0]
     return found
 
 

@@ -35,7 +35,6 @@ class Source(NamedTuple):
     rating_columns: dict
     items: Table | None
     item_columns: dict
-    chosen_none: bool = False  # --columns rating=-: every row is a like
 
 
 class Atomic(NamedTuple):
@@ -90,7 +89,7 @@ def understand(given, reading, needs_ratings=True):
         ratings, rating_columns = rated[0], layouts.columns_of(rated[0].columns, columns)
     if described:
         items, item_columns = described[0], layouts.columns_of(described[0].columns, columns, layouts.OF_ITEMS)
-    return Source(ratings, rating_columns, items, item_columns, columns.get("rating") == layouts.NONE)
+    return Source(ratings, rating_columns, items, item_columns)
 
 
 def sort_out(tables, columns):

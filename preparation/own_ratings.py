@@ -30,7 +30,8 @@ def ratings_of(source, reading, notes):
         table["rating"] = scale.in_stars(table.rating, scale.parse(given), path)
         words = f"{words}; {scale.counted(table.rating)}"
     else:
-        refuse_what_may_be_ratings(source, path)
+        if layouts.parse_columns(reading.get("columns")).get("rating") != layouts.NONE:
+            refuse_what_may_be_ratings(source, path)
         if "scale" in reading:
             raise InputError(f"--scale {reading['scale']}: {path} has no column of ratings; leave it out")
         table["rating"] = pd.Categorical.from_codes(np.zeros(len(table), np.int8), ["5"])
@@ -51,8 +52,6 @@ def ratings_of(source, reading, notes):
 
 def refuse_what_may_be_ratings(source, path):
     """Raises InputError where a column may be the rating: else a dislike would become a like."""
-    if source.chosen_none:
-        return
     known = {"", *source.rating_columns.values()}
     left = {f"column {name}": name for name in source.ratings.columns if name not in known}
     cells = cells_of(source.ratings, left) if left else {}

@@ -14,8 +14,6 @@ from preparation.files import HALF_STARS, STARS, line_of, recoded
 from utils import InputError
 
 DROP = "drop"
-LIKE = ["true", "yes", "like", "liked", "up", "thumbsup", "thumbs_up", "positive", "good"]
-DISLIKE = ["false", "no", "dislike", "disliked", "down", "thumbsdown", "thumbs_down", "negative", "bad"]
 SHOWN = 12  # values that a message names
 
 
@@ -111,17 +109,11 @@ def how_to_say(tokens, scale):
 def suggested(values):
     """Flags to type, of which one is meant."""
     words = [value for value in values if isinstance(value, str)]
-    if words:
-        return suggested_for_words(words)
+    if words or set(values) <= {-1.0, 0.0, 1.0}:
+        parts = [f"{value}=STARS" for value in words or map("{:g}".format, values)]
+        return f'--scale "{",".join(parts[:SHOWN])}" with stars from 1 to 5, or drop'
     if set(values) <= set(HALF_STARS):
         return "--scale 0.5-5 rounds half stars up"
-    if set(values) <= {-1.0, 0.0, 1.0}:
-        parts = ["1=5"]
-        if -1.0 in values:
-            parts.append("-1=2")
-        if 0.0 in values:
-            parts.append("0=3" if -1.0 in values else "0=2")
-        return f'--scale "{",".join(parts)}"'
     least, most = values[0], values[-1]
     top = next(end for end in (5, 10, 100, math.ceil(most)) if end >= most)
     if least in (0, -1) and all(map(float.is_integer, values)):
@@ -129,20 +121,6 @@ def suggested(values):
         drop = f'--scale "{rated}{least:g}=drop" if {least:g} means not rated'
         return drop + (f", --scale 0-{top} if it is the worst" if least == 0 else "")
     return f"--scale {min(math.floor(least), 1)}-{top}"
-
-
-def suggested_for_words(words):
-    parts, is_clear = [], True
-    for word in words[:SHOWN]:
-        stars = "STARS"
-        if word in LIKE:
-            stars = 5
-        elif word in DISLIKE:
-            stars = 2
-        else:
-            is_clear = False
-        parts.append(f"{word}={stars}")
-    return f'--scale "{",".join(parts)}"' + ("" if is_clear else " with stars from 1 to 5, or drop")
 
 
 def counted(stars):

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from machine.download import download, from_wheel, read_member
-from preparation.convert import convert_ml_1m, convert_ml_100k
+from preparation.convert import convert_ml_1m, convert_ml_100k, convert_netflix
 
 RECBOLE = "https://recbole.s3-accelerate.amazonaws.com/ProcessedDatasets"
 RECBOLE_PAGE = "https://recbole.io/dataset_list.html"
@@ -26,44 +26,38 @@ NOT_OURS = "u.item"  # GroupLens' own file, for all its suffix
 # Each is a function that returns {file name: content} for the wanted file names.
 
 
-def from_zip(url, wanted):
-    """Files out of a zip archive, found by their base name."""
+def from_zip(url, wanted, convert=None):
+    """Files out of a zip archive, found by their base name.  convert: of convert.py, or None."""
     with zipfile.ZipFile(io.BytesIO(download(url))) as archive:
-        read = reader_by_base_name(archive)
+        full_names = {PurePosixPath(name).name: name for name in archive.namelist()}
+
+        def read(name):
+            return read_member(archive, full_names[name])
+
+        if convert:
+            return converted(convert, read, wanted)
         return {name: read(name) for name in wanted}
 
 
-def from_grouplens(url, convert, wanted):
-    """GroupLens' own archive, converted to RecBole's form."""
-    with zipfile.ZipFile(io.BytesIO(download(url))) as archive:
-        return converted(convert, reader_by_base_name(archive), wanted)
-
-
 def converted(convert, read, wanted):
-    """{file name: content} of GroupLens' files in RecBole's form.
-
-    These are the same rows, but not the same bytes, so the files get names of their own.
-    """
-    inter, item = convert(read)
-    contents = {".inter": inter, ".item": item}
-    return {f"grouplens{Path(file).suffix}": contents[Path(file).suffix] for file in wanted}
-
-
-def reader_by_base_name(archive):
-    """A function from a file's base name to its bytes in the archive."""
-    full_names = {PurePosixPath(name).name: name for name in archive.namelist()}
-    return lambda name: read_member(archive, full_names[name])
+    """{file name: content} of those of the wanted files that are made of others."""
+    suffixes = {Path(file).suffix for file in wanted}
+    return {file: content for file, content in convert(read).items() if Path(file).suffix in suffixes}
 
 
 # ------------------------------ data sets
 
 
-class GroupLens(NamedTuple):
-    """What GroupLens publishes a data set as."""
+class ByHand(NamedTuple):
+    """Files in a publisher's own form, which may be put into the folder."""
 
-    page: str
-    files: tuple  # names
+    files: str  # names in words
+    page: str  # where they are
     convert: Callable  # one of convert.py
+    needed: str = ""  # file that no source has, made of them alone
+
+    def paths(self, folder):
+        return [folder / file for file in self.files.split(" and ")]
 
 
 @dataclass
@@ -74,8 +68,7 @@ class DataSet:
     domain: str = "movies"  # what a language model is told the items are
     sample_users: int = 0  # users drawn before preparation; 0: all
     drop_cold_items: bool = False  # from validation and test: items without a train positive
-    grouplens: GroupLens | None = None  # its files may be put into the folder instead
-    by_hand: dict = field(default_factory=dict)  # file that no source has: how to come by it
+    by_hand: ByHand | None = None
     splits: dict = field(default_factory=dict)  # git blob ids of the published splits, by part
     labels: str = ""  # git blob id of the published train_augment
 
@@ -94,9 +87,9 @@ DATASETS = {
         [
             partial(from_wheel, "recbole==1.2.1", "recbole/dataset_example/ml-100k"),
             partial(from_zip, f"{RECBOLE}/MovieLens/ml-100k.zip"),
-            partial(from_grouplens, f"{GROUPLENS}/ml-100k.zip", convert_ml_100k),
+            partial(from_zip, f"{GROUPLENS}/ml-100k.zip", convert=convert_ml_100k),
         ],
-        grouplens=GroupLens(f"{GROUPLENS_PAGE}/100k/", ("u.data", "u.item"), convert_ml_100k),
+        by_hand=ByHand("u.data and u.item", f"{GROUPLENS_PAGE}/100k/", convert_ml_100k),
         splits={
             "train_original": "38def0b51e296992900303f611ff2bf85c1a0b73",
             "validation": "dc14ca7fcd367346f249d6aeb23a3e09f20cbef1",
@@ -111,9 +104,9 @@ DATASETS = {
         },
         [
             partial(from_zip, f"{RECBOLE}/MovieLens/ml-1m.zip"),
-            partial(from_grouplens, f"{GROUPLENS}/ml-1m.zip", convert_ml_1m),
+            partial(from_zip, f"{GROUPLENS}/ml-1m.zip", convert=convert_ml_1m),
         ],
-        grouplens=GroupLens(f"{GROUPLENS_PAGE}/1m/", ("ratings.dat", "movies.dat"), convert_ml_1m),
+        by_hand=ByHand("ratings.dat and movies.dat", f"{GROUPLENS_PAGE}/1m/", convert_ml_1m),
         splits={
             "train_original": "e3baf41eef82249f4af08dc0e9e846a84892a7a0",
             "validation": "474b0a7448e43441e02b924b4fc446f5492654f8",
@@ -128,12 +121,13 @@ DATASETS = {
         defaults={"r": 300},
         sample_users=5000,
         drop_cold_items=True,
-        by_hand={
-            "netflix.item": "put movie_titles.csv "
-            "(https://www.kaggle.com/datasets/netflix-inc/netflix-prize-data) and "
-            "netflix_genres.csv (https://github.com/tommasocarraro/netflix-prize-with-genres) "
-            "there by hand, of which netflix.item is made; netflix.inter is then fetched"
-        },
+        by_hand=ByHand(
+            "movie_titles.csv and netflix_genres.csv",
+            "https://www.kaggle.com/datasets/netflix-inc/netflix-prize-data and "
+            "https://github.com/tommasocarraro/netflix-prize-with-genres",
+            convert_netflix,
+            needed="netflix.item",
+        ),
         splits={
             "train_original": "f4341eb1be8f1d794297e33f6ef3f022fc138b1e",
             "validation": "1d16d5157068acc8230ad6b234b5f6992401689d",

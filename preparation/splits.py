@@ -37,7 +37,6 @@ def prepare(name, raw, folder, log=print, reading=NOTHING_SAID):
     """
     known = DATASETS.get(name)  # None for a user's own data set
     paths = paths_of(name, folder, PARTS)
-    refuse_reading_of_known(name, reading)
     if by_hand(name, folder):
         refuse_reading(reading, f"{folder}/{name}_*.csv are used as found")
         log(f"splits: {folder}/{name}_*.csv as found (not prepared here)")
@@ -74,6 +73,7 @@ def paths_of(name, folder, parts):
 def brought(name, raw, folder, reading, log=print):
     """The Atomic that everything is made of: fetched, or taken in from one's own files."""
     if name in DATASETS:
+        refuse_reading(reading, f"{name} has whole stars and columns of its own")
         fetch(name, raw, log)
         yield Atomic(raw, fingerprint(name, raw), atomic_files(raw)[0])
     else:
@@ -93,13 +93,8 @@ def bring_titles(name, raw, folder, log):
             log(f"titles: none are there, and none could be fetched ({error})")
 
 
-def refuse_reading_of_known(name, reading):
-    """Raises InputError where --columns or --scale is given for a data set known by name."""
-    if name in DATASETS:
-        refuse_reading(reading, f"{name} has whole stars and columns of its own")
-
-
 def refuse_reading(reading, why):
+    """Raises InputError where --columns or --scale is given."""
     for flag, value in reading.items():
         raise InputError(f"--{flag} {value}: has no use here, leave it out; {why}")
 

@@ -16,8 +16,8 @@ import pandas as pd
 from options.conrec import BESIDE, CHOOSING, EVERY, PRIMARY, SAME_LOSS
 from options.run_name import flag_words
 from results4comparison import compare
-from results4comparison.differences import Difference, Measured, paired, with_interval
-from results4comparison.formatting import TESTED, deviation, markdown, shown, tested
+from results4comparison.differences import Difference, Measured, add_differences, paired, with_interval
+from results4comparison.formatting import deviation, markdown, write_markdown
 from utils import InputError, read_json
 
 OURS = compare.HERE / "ours" / "conrec"
@@ -141,7 +141,7 @@ def gather_figures(groups):
 def systems(groups):
     """Every system, the best last: means and deviations over seeds."""
     by_system = gather_figures(groups).groupby("system")
-    table = by_system.agg(cell)
+    table = by_system.agg(deviation)
     table.insert(0, "seeds", by_system.size().astype(str))
     table = table.loc[by_system[PRIMARY].mean().sort_values(kind="stable").index, ["seeds", *SHOWN]]
     return markdown(["system", "seeds", *SHOWN.values()], table.reset_index().to_numpy().tolist())
@@ -171,25 +171,26 @@ def differences(groups):
                 continue  # of older runs
             ours = Measured(pd.concat([users[metric] for _, users in runs], axis=1))
             rows.append([name, over])
-            found.append((over, paired(ours, Measured(runs[0][1][[column]], closed=True))))
-    rows = [[*row, *cells] for row, cells in zip(rows, tested(found), strict=True)]
+            found.append(paired(ours, Measured(runs[0][1][[column]], closed=True)))
     if not rows:
         return []
-    return [f"FHR@20 less that of {BESIDE}:", "", *markdown(["system", "over", *TESTED], rows)]
+    table = add_differences(pd.DataFrame(rows, columns=["system", "over"]), found, family="over")
+    columns = [*table.columns[:2], "users", "difference", "p", "p, Holm"]
+    return [f"FHR@20 less that of {BESIDE}:", "", *write_markdown(table, columns)]
 
 
 def filters(runs):
     """Share of test likes and dislikes that the filter and its controls remove."""
     outcomes = pd.concat([pd.DataFrame(run["filter"]["outcome"]) for run, _ in runs])
     outcomes["budget"] = outcomes.budget.map("{:.0%}".format)
-    table = outcomes.groupby(["system", "budget"], sort=False)[["positives", "negatives"]].agg(cell)
+    table = outcomes.groupby(["system", "budget"], sort=False)[["positives", "negatives"]].agg(deviation)
     header = ["filter by", "budget of likes", "likes removed", "dislikes removed"]
     return markdown(header, table.reset_index().to_numpy().tolist())
 
 
 def filtered_lists(dataset):
     """Of the filtered lists of other models: the share of their disliked items that goes at the same loss of likes."""
-    figures, rows = [], []
+    figures, rows, gaps = [], [], []
     for path in sorted((OURS / "filters").glob(f"{dataset}_*.json")):
         report, name = read_json(path), path.stem.removeprefix(f"{dataset}_").rpartition("_")[0]
         for loss, of_systems in report[SAME_LOSS].items():
@@ -201,11 +202,12 @@ def filtered_lists(dataset):
     for (name, loss, system), own in pd.DataFrame(figures).groupby(["name", "loss", "system"], sort=False):
         users = own.users.iloc[0]
         gone = combine_seeds(own["disliked less"].tolist(), users)
-        gap = None if system == "CoNRec" else combine_seeds(own["CoNRec less it"].tolist(), users)
+        gaps.append(None if system == "CoNRec" else combine_seeds(own["CoNRec less it"].tolist(), users))
         share = "never so many" if gone is None else f"{gone.mean:.3f}"
-        rows.append([name, str(len(own)), f"{float(loss):.0%}", system, share, *shown(gap)[1:3]])
-    header = ["lists of", "seeds", "likes lost", "filter by", "dislikes that go", "CoNRec less it", "95 % interval"]
-    return markdown(header, rows)
+        rows.append([name, str(len(own)), f"{float(loss):.0%}", system, share])
+    header = ["lists of", "seeds", "likes lost", "filter by", "dislikes that go"]
+    table = add_differences(pd.DataFrame(rows, columns=header), gaps, "CoNRec less it, ", family="lists of")
+    return write_markdown(table, [*header, "CoNRec less it, difference"])
 
 
 def combine_seeds(values, users):
@@ -221,14 +223,6 @@ def combine_seeds(values, users):
         return Difference(users, means[0], None, None, None)
     parts = [(of_users, users - 1), (statistics.variance(means) / len(means), len(means) - 1)]
     return with_interval(users, statistics.mean(means), parts)
-
-
-# -------------------------------------------------------------------------------------------- cells
-
-
-def cell(figures):
-    """Mean ± deviation of a Series; empty where a run lacks the figure."""
-    return "" if figures.isna().any() else deviation(figures.tolist())
 
 
 def joined(blocks):

@@ -78,13 +78,13 @@ def adjust(p_values):
     return (ranked * left).clip(upper=1).cummax().reindex(p_values.index)
 
 
-def add_differences(table, found, words=""):
-    """The table with the columns of Differences, found, one or None a row; p by Holm's method is within a data set.
+def add_differences(table, found, words="", family="data set"):
+    """The table with the columns of Differences, found, one or None a row.
 
-    words: before the name of each column.
+    words: before the name of each column.  family: the column by which p values are adjusted.
     """
     columns = ["users", "difference", "difference low", "difference high", "p"]
     missing = [None] * len(columns)
     tests = pd.DataFrame([each or missing for each in found], table.index, columns, dtype=float)
-    tests["p, Holm"] = tests.groupby(table["data set"])["p"].transform(adjust)
+    tests["p, Holm"] = tests.groupby(table[family])["p"].transform(adjust)
     return table.join(tests.add_prefix(words))

@@ -10,7 +10,7 @@ import pandas as pd
 from results4comparison import compare, conrec_tables
 from results4comparison.differences import Measured, add_differences, paired
 from results4comparison.experiments import FIGURES, LISTS, PROTOCOLS, SHOWN, find_experiments, sort_by_recall, tabulate
-from results4comparison.formatting import DIFFERENCE, markdown, shown, write_cells
+from results4comparison.formatting import write_markdown
 from utils import InputError
 
 NAME = {"data set": "data set", "model": "model", "labels": "refined by"}  # columns and what they are called
@@ -22,15 +22,16 @@ OF_PUBLISHED = NAME | {
 OF_DISLIKES = NAME | {"seeds": "seeds", "Recall@20": "Recall@20"}
 OF_DISLIKES |= {column: column for column in SHOWN if "validation" not in column}
 OF_LISTS = NAME | {column: column for column in LISTS}
+BEST_TWO = ["data set", "best test recall@20", "less the second best"]
 
 
-def make_tables(rows, against=None):
-    """[(words above, header, cells), ...] of the tables that have rows.  rows: of find_experiments.
+def write_tables(rows, against=None):
+    """Lines of Markdown.  rows: of find_experiments.
 
     All rows of the published protocol; the best two of them; each other protocol; what lists hold.
     against: a run, whose row all others are tested against, too.
     """
-    found = []
+    tables = []  # (words above, Markdown)
     published = rows[rows["protocol"] == ""]
     if len(published):
         figures = []
@@ -38,25 +39,30 @@ def make_tables(rows, against=None):
             known = compare.published(row["data set"], row["run"]["model"])
             figures.append(known["test"]["recall@20"] if known else None)
         published = published.assign(**{"published recall@20": figures})
-        found.append(("", list(OF_PUBLISHED.values()), write_cells(published, OF_PUBLISHED)))
-        best = ["data set", "best test recall@20", "less the second best", *DIFFERENCE]
-        found.append(("", best, compare_best_two(published)))
+        tables.append(("", write_markdown(published, OF_PUBLISHED)))
+        best_two = compare_best_two(published)
+        tables.append(("", write_markdown(best_two, [*BEST_TWO, "users", "difference", "p"])))
     for protocol, words in PROTOCOLS.items():
         own = rows[rows["protocol"] == protocol]
-        if len(own):
-            cells = write_cells(own, OF_DISLIKES)
-            found.append((f"Dislikes held out: {words}.", list(OF_DISLIKES.values()), cells))
+        tables.append((f"Dislikes held out: {words}.", write_markdown(own, OF_DISLIKES)))
     if against:
-        found += compare_with(rows, against)
+        tables += compare_with(rows, against)
     if rows["coverage@20"].notna().any():
         words = "What all lists of 20 items together recommend:"
-        found.append((words, list(OF_LISTS.values()), write_cells(rows, OF_LISTS)))
-    return found
+        tables.append((words, write_markdown(rows, OF_LISTS)))
+    lines = []
+    for words, table in tables:
+        if not table:
+            continue
+        if words:
+            lines += [words, ""]
+        lines += [*table, ""]
+    return lines
 
 
 def compare_best_two(rows):
-    """Cells for each data set of which two rows have their users' Recall@20."""
-    cells = []
+    """A row for each data set of which two rows have their users' Recall@20."""
+    pairs, found = [], []
     for dataset, own in rows.groupby("data set", sort=False):
         models = []
         for _, row in own.iterrows():
@@ -66,34 +72,29 @@ def compare_best_two(rows):
                 models.append((users.mean(axis=1).mean(), name, Measured(users, row["closed"])))
         if len(models) > 1:
             (_, first, ours), (_, second, theirs) = sorted(models, key=lambda model: -model[0])[:2]
-            cells.append([dataset, first, second, *shown(paired(ours, theirs))])
-    return cells
+            pairs.append([dataset, first, second])
+            found.append(paired(ours, theirs))
+    return add_differences(pd.DataFrame(pairs, columns=BEST_TWO), found)
 
 
 def compare_with(rows, against):
     """Tables of the other rows of the same data set and protocol less the row of the run `against`, by metric."""
     (reference,) = [row for _, row in rows.iterrows() if against in row["names"]]
     own = rows[(rows["data set"] == reference["data set"]) & (rows["protocol"] == reference["protocol"])]
-    tables, header = [], [*NAME.values(), "difference (95 % interval)", "p, Holm"]
+    tables = []
     for metric in ("recall@20", "dislikes@20"):
-        measured = [Measured(read_users(row["names"], metric), row["closed"]) for _, row in own.iterrows()]
-        own_users = dict(zip(own.index, measured, strict=True))
-        theirs = own_users.pop(reference.name)
-        others = [number for number, side in own_users.items() if len(side.users) and len(theirs.users)]
+        measured = {}
+        for number, row in own.iterrows():
+            measured[number] = Measured(read_users(row["names"], metric), row["closed"])
+        theirs = measured.pop(reference.name)
+        others = [number for number, side in measured.items() if len(side.users) and len(theirs.users)]
         if others:
-            found = [paired(own_users[number], theirs) for number in others]
+            found = [paired(measured[number], theirs) for number in others]
             tested = add_differences(own.loc[others, [*NAME]], found)
             words = f"Test {metric} less that of {reference['model']}, {reference['labels']}:"
-            tables.append((words, header, write_cells(tested, [*NAME, "difference", "p, Holm"])))
+            columns = NAME | {"difference": "difference (95 % interval)", "p, Holm": "p, Holm"}
+            tables.append((words, write_markdown(tested, columns)))
     return tables
-
-
-def write_lines(found, style):
-    """Lines of tables, as markdown or latex (style)."""
-    lines = []
-    for words, header, cells in found:
-        lines += [*([words, ""] if words else []), *style(header, cells), ""]
-    return lines
 
 
 def read_users(folders, metric="recall@20"):
@@ -143,7 +144,7 @@ def describe(paths, against=None):
         runs = tabulate(found)
         runs["model"] = (runs["system"] + " " + runs["flags"]).str.strip()
         warn_of_doubles(runs)
-        lines = write_lines(make_tables(sort_by_recall(find_experiments(runs)), against), markdown)
+        lines = write_tables(sort_by_recall(find_experiments(runs)), against)
     lines += conrec_tables.of_folders(of_dislikes)
     return lines if lines[-1] else lines[:-1]
 

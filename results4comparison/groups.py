@@ -1,8 +1,7 @@
 """Recall@20 by how active users are and how popular items are.
 
-    python results4comparison/groups.py result/ML-100K/NAME ...     of finished runs
-    python results4comparison/groups.py keep RUN_FOLDER NAME        add a run's to ours/, as NAME, such as dns_2024
-    python results4comparison/groups.py kept NAME ...               of kept runs NAME_<seed>, mean over the seeds
+    python results4comparison/groups.py keep RUN_FOLDER NAME   add a run's to ours/, such as dns_2024
+    python results4comparison/groups.py kept NAME ...          of runs NAME_<seed>, mean over seeds
 
 Thirds of the users by their train positives, and items that hold the first, second and last third of all train
 positives, the most popular first.  Recall of a group: its hits among the first 20 / its test rows.
@@ -72,19 +71,11 @@ def measure(folder):
     return pd.concat(parts)[["group", "hits", "rows"]]
 
 
-def write_table(runs):
-    """Lines of a table with a row a group.  runs: DataFrame of column (its name), group, hits, rows."""
-    recall = runs.assign(recall=runs.hits / runs.rows.clip(lower=1))
-    table = recall.pivot_table("recall", "group", "column", sort=False).map("{:.4f}".format)
-    table["test rows"] = runs.groupby("group")["rows"].last().astype(str)
-    return markdown(["Recall@20 of", *table.columns], table.reset_index().to_numpy().tolist())
-
-
 def keep(folder, name):
     """Add the groups of a finished run to ours/."""
+    runs = [measure(folder).assign(run=name)]
     dataset = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["dataset"]
     path = OURS / f"{dataset}_groups.csv"
-    runs = [measure(folder).assign(run=name)]
     if path.exists():
         others = pd.read_csv(path)
         runs.insert(0, others[others.run != name])
@@ -92,15 +83,18 @@ def keep(folder, name):
     pd.concat(runs)[columns].sort_values("run", kind="stable").to_csv(path, index=False, lineterminator="\n")
 
 
-def read_kept(wanted):
-    """The kept runs of these names, for write_table."""
+def write_table(wanted):
+    """Lines of a table with a row a group and a column for each of the kept runs of these names."""
     runs = pd.concat(map(pd.read_csv, sorted(OURS.glob("*_groups.csv"))))
     runs["column"] = runs["run"].str.replace(r"_\d+$", "", regex=True)
     for name in wanted:
         if name not in set(runs["column"]):
             raise InputError(f"{name}: no kept run of ours/ is called {name}_<seed>")
-    found = runs[runs["column"].isin(wanted)]
-    return found.sort_values("column", key=lambda names: names.map(wanted.index), kind="stable")
+    runs["recall"] = runs["hits"] / runs["rows"].clip(lower=1)
+    table = runs.pivot_table("recall", "group", "column", sort=False)[wanted].dropna(how="all")
+    table = table.map("{:.4f}".format)
+    table["test rows"] = runs.groupby("group")["rows"].last().astype(str)
+    return markdown(["Recall@20 of", *table.columns], table.reset_index().to_numpy().tolist())
 
 
 def main(arguments):
@@ -110,13 +104,8 @@ def main(arguments):
         case ["keep", folder, name]:
             return keep(Path(folder), name)
         case ["kept", *wanted] if wanted:
-            runs = read_kept(wanted)
-        case [*folders] if folders:
-            paths = list(map(Path, folders))
-            runs = pd.concat([measure(path).assign(column=path.name) for path in paths])
-        case _:
-            raise InputError("give run folders, or keep RUN_FOLDER NAME, or kept NAME ...")
-    print(*write_table(runs), sep="\n")
+            return print(*write_table(wanted), sep="\n")
+    raise InputError("give keep RUN_FOLDER NAME, or kept NAME ...")
 
 
 if __name__ == "__main__":

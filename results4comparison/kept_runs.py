@@ -45,14 +45,14 @@ def read_per_user(path, written):
 
 
 def compare_users(ours, theirs, metric="recall@20"):
-    """The Difference of two kept experiments in a test metric; None of one less itself or nothing."""
+    """The Difference of two kept experiments in a metric; None of one less itself or nothing."""
     if theirs is None or ours["names"] == theirs["names"]:
         return None
     return paired(*(Measured(read_users(side, metric), side["closed"]) for side in (ours, theirs)))
 
 
 def add(folder, name):
-    """Add a finished run, or a filter's report, to ours/.  Raises InputError where it is neither."""
+    """Add a finished run, or a filter's report, to ours/.  Raises InputError for anything else."""
     if folder.is_file():
         return conrec_tables.keep_report(folder, name)
     run = finished_runs.read_summary(folder)

@@ -47,7 +47,7 @@ VALUES = r", (stars|α|\d+ candidates)[\d. ]*"
 
 
 def find_differences(wanted, other):
-    """The kept experiments that have one to be set against, as in table.compare_with, the best last."""
+    """The kept experiments with one to be set against, as in table.compare_with, the best last."""
     rows = table.compare_with(wanted, other).dropna(subset="difference")
     return rows.sort_values(["data set", "difference"])
 

@@ -57,12 +57,8 @@ def plot_curves(path, epochs, summary, published):
     recall.plot([best], [summary["validation"]["recall@20"]], "o", color="tab:red", label=f"best, epoch {best}")
     recall.axhline(test, color="tab:green", ls="--", label=f"test Recall@20, {test:.4f}")
     recall.legend()
-    figure.suptitle(title_of(summary))
-    write_atomically(path, lambda p: figure.savefig(p, format="png", dpi=120))
 
-
-def title_of(summary):
-    """Model and its flags, data set, labels and seed."""
+    # the title: model and its flags, data set, labels and seed
     words = [summary["model"], *flag_words(summary["flags"])]
     labels = "ratings as they are"
     if summary["dataset_augment"] == "augment":
@@ -70,7 +66,8 @@ def title_of(summary):
     parts = [" ".join(words), summary["dataset"], labels, f"seed {summary['random_seed']}"]
     if summary.get("protocol"):
         parts.insert(2, summary["protocol"].replace("_", " "))
-    return textwrap.fill(", ".join(parts), 80)  # what fits above the narrower picture
+    figure.suptitle(textwrap.fill(", ".join(parts), 80))  # what fits above the narrower picture
+    write_atomically(path, lambda p: figure.savefig(p, format="png", dpi=120))
 
 
 def plot_by_epoch(axis, epochs, published, name, title):

@@ -25,30 +25,19 @@ def is_finished(folder, options, where):
     options: command_line.Options.  where: what preparation.locate says of its data set.
     Raises InputError where the folder holds a finished run of other settings or files.
     """
-    other = what_is_other(folder, options, where)
-    if other:
-        raise InputError(f"{folder}: {other}; {cure(folder)}")
-    return (folder / "summary.json").exists()
-
-
-def cure(folder):
-    return f"delete {folder} to have it run anew, or give another --result_dir"
-
-
-def what_is_other(folder, options, where):
-    """What tells a finished run from the one that is asked for, in words; None where nothing does, or none is there."""
     if not (folder / "summary.json").exists():
-        return None
+        return False
     try:
         summary = dict(read_json(folder / "summary.json"))
         config = read_config(folder)
     except (ValueError, TypeError, InputError, OSError):
-        return "holds a finished run whose summary.json or config.json cannot be read"
-    return (
-        of_settings(config["settings"], options)
-        or of_flags(summary.get("flags", {}), options, where[0])
-        or of_files(config, options, where)
-    )
+        other = "holds a finished run whose summary.json or config.json cannot be read"
+    else:
+        other = of_settings(config["settings"], options) or of_flags(summary.get("flags", {}), options, where[0])
+        other = other or of_files(config, options, where)
+    if other:
+        raise InputError(f"{folder}: {other}; delete {folder} to have it run anew, or give another --result_dir")
+    return True
 
 
 def of_settings(before, options):
@@ -88,11 +77,13 @@ def of_files(config, options, where):
         return of_events(made_from, options, name, raw)
     if not {"raw", "train_original"} <= made_from.keys():
         return "holds a finished run of an older version, which does not say which raw files it was made from"
+    # blends of older versions do not know the hashes of their runs
+    blended = zip(getattr(options.recommender, "blend", []), made_from.get("blended", []), strict=False)
     return (
         of_splits(made_from, options, name, raw, folder)
         or of_labels(config, options, name, folder)
         or of_vectors(made_from, options.recommender)
-        or of_runs(made_from.get("blended", []), getattr(options.recommender, "blend", []))
+        or of_digests({Path(run) / "summary.json": digest for run, digest in blended})
     )
 
 
@@ -113,15 +104,21 @@ def of_digests(digests):
 
 def of_splits(made_from, options, name, raw, folder):
     """Prepared splits are known by their raw files, those that were put there by hand by what they hold."""
-    from preparation import splits
+    from preparation import dislikes, splits
 
-    protocol = options.run.protocol
+    protocol, reading, had = options.run.protocol, options.run.reading, made_from["raw"]
     if protocol and options.run.split == "time":  # made of the raw files
-        return of_split_in_time(made_from, options, name, folder, raw)
+        now = had
+        if are_here(name, raw):
+            now = splits.fingerprint(name, raw, reading, remembered_sha256)
+            now |= {"rules": dislikes.RULES_VERSION} | reading
+        own = folder_of_splits(folder, protocol)
+        return of_raw(had, now, raw) or of_parts(made_from, name, own, dislikes.ALL_PARTS)
 
     # What main.py would make the splits from now, what those there are made from, and what the run's were made from.
-    by_hand = splits.by_hand(name, folder)
-    now, had = origin_now(name, raw, folder, options.run.reading), made_from["raw"]
+    by_hand, now = splits.by_hand(name, folder), None
+    if by_hand or are_here(name, raw):
+        now = splits.origin(name, raw, folder, reading, remembered_sha256)
     up_to_date = by_hand or now is None or read_stamp(folder / "prepared.json").get("made_from") == now
     if by_hand:
         had = {file: had.get(file) for file in now}  # the titles: the ratings are not read
@@ -129,8 +126,9 @@ def of_splits(made_from, options, name, raw, folder):
         if not up_to_date:
             return f"holds a finished run on splits of which it is not known whether they were made of {raw}"
         had = now
-    if now is not None and had != now:
-        return changed(which_differs(had, now, raw))
+    other = now is not None and of_raw(had, now, raw)
+    if other:
+        return other
 
     # Where the splits there are of other files they are made anew, and those of the same files are the same.
     if not up_to_date:
@@ -158,45 +156,33 @@ def of_held_out(made_from, options, name, folder):
     return of_digests(published) or of_parts(made_from, name, own, dislikes.ALL_PARTS)
 
 
-def of_split_in_time(made_from, options, name, folder, raw):
-    """The CSVs of --split time, which are made of the raw files."""
-    from preparation import dislikes, fetch
+def are_here(name, raw):
+    """Whether the raw files are: those of a known data set need not be."""
+    from preparation import fetch
 
-    if name not in DATASETS or not fetch.missing_files(DATASETS[name], raw):
-        now, had = dislikes.origin_in_time(name, raw, options.run.reading, remembered_sha256), made_from["raw"]
-        if had != now:
-            return changed(which_differs(had, now, raw))
-    return of_parts(made_from, name, folder_of_splits(folder, options.run.protocol), dislikes.ALL_PARTS)
+    return name not in DATASETS or not fetch.missing_files(DATASETS[name], raw)
 
 
-def origin_now(name, raw, folder, reading):
-    """As splits.origin: what main.py would make the splits from.  None for a known data set that is not here."""
-    from preparation import fetch, splits
-
-    by_hand = splits.by_hand(name, folder)
-    if not by_hand and name in DATASETS and fetch.missing_files(DATASETS[name], raw):
-        return None
-    return splits.origin(name, raw, folder, reading, remembered_sha256)
-
-
-def which_differs(had, now, raw):
-    """The path of the first raw file that is another, or what else is."""
+def of_raw(had, now, raw):
+    """The first raw file, or flag, that is another.  had, now: {name: SHA-256, or value}."""
     for file in sorted(had.keys() | now.keys(), key=lambda file: (file in HOW, file)):
         if had.get(file) != now.get(file):
-            return HOW.get(file, raw / file if raw.is_dir() else raw.parent / file)
+            return changed(HOW.get(file, raw / file if raw.is_dir() else raw.parent / file))
+    return None
 
 
 def of_events(made_from, options, name, raw):
     """CoNRec reads the raw files themselves, vectors or an encoder, and a language model."""
-    from preparation import fetch, splits
+    from preparation import splits
 
-    if name not in DATASETS or not fetch.missing_files(DATASETS[name], raw):
+    if are_here(name, raw):
         now = splits.fingerprint(name, raw, options.run.reading, remembered_sha256)
         had = {made_from["train_csv"]: made_from["sha256"]}
         if made_from["item_file"]:
             had[made_from["item_file"]] = made_from["items"]
-        if had != now:
-            return changed(which_differs(had, now, raw))
+        other = of_raw(had, now, raw)
+        if other:
+            return other
     settings, of_items, digests = options.recommender, made_from.get("vectors", {}), {}
     if settings.conrec_embeddings:
         digests[Path(settings.conrec_embeddings)] = of_items.get("embeddings")
@@ -238,8 +224,3 @@ def of_vectors(made_from, settings):
         return None
     folder = Path(settings.hn_folder or had["folder"])
     return of_digests({folder / file: digest for file, digest in had["sha256"].items()})
-
-
-def of_runs(hashes, folders):
-    """Other runs that this one is made of.  Blends of older versions do not know their hashes."""
-    return of_digests({Path(folder) / "summary.json": digest for digest, folder in zip(hashes, folders, strict=False)})

@@ -74,7 +74,15 @@ def environments_of(jobs, trials):
     # With as many threads each as there are cores, they would slow each other down.
     threads = max(1, usable_cores() // jobs)
     named = any(word.split("=")[0] == "--device" for trial in trials for word in trial.model)
-    gpus = [] if named else visible_gpus()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named:
+        gpus = []
+    elif visible is not None:
+        gpus = list(filter(None, visible.split(",")))
+    else:
+        import torch  # takes seconds
+
+        gpus = list(map(str, range(torch.cuda.device_count())))
     environments = []
     for job in range(jobs):
         environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
@@ -82,16 +90,6 @@ def environments_of(jobs, trials):
             environment["CUDA_VISIBLE_DEVICES"] = gpus[job % len(gpus)]
         environments.append(environment)
     return environments
-
-
-def visible_gpus():
-    """The names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [name for name in named.split(",") if name]
-    import torch  # takes seconds
-
-    return [str(number) for number in range(torch.cuda.device_count())]
 
 
 def start(trial, environment):
@@ -112,27 +110,18 @@ def output_of(trial):
 def how_it_ended(trial, code, seconds):
     """(a run and its result in words, why it failed or None)."""
     name = f"{trial.folder.parent.name} {shlex.join(trial.model)}, seed {trial.seed}"
+    output = output_of(trial)
     try:
-        why = last_words(trial, code) if code else None
-        result = None if code else result_in_words(trial.summary)
+        if code < 0:
+            why = f"killed by {signal.Signals(-code).name}"
+        elif code:
+            lines = output.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            why = lines[-1] if lines else f"exit code {code}"
+        else:
+            metric = trial.summary.get("primary", "recall@20")  # by which a run is judged
+            shown = metric.upper() if "primary" in trial.summary else metric.capitalize()
+            return f"{name}: test {shown} {trial.summary['test'][metric]:.4f}, {seconds:.0f} s", None
     except Exception as error:  # whatever is wrong with what this run left, the others go on
         why = f"{trial.folder}/summary.json: cannot be read ({type(error).__name__}: {error})"
-    if not why:
-        return f"{name}: {result}, {seconds:.0f} s", None
-    why += f" (its output: {output_of(trial)})"
+    why += f" (its output: {output})"
     return f"{name}: failed: {why}", why
-
-
-def result_in_words(summary):
-    """"test Recall@20 0.2345", of a run's own metric."""
-    metric = summary.get("primary", "recall@20")  # by which a run is judged
-    shown = metric.upper() if "primary" in summary else metric.capitalize()
-    return f"test {shown} {summary['test'][metric]:.4f}"
-
-
-def last_words(trial, code):
-    """Why a run ended with this code."""
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    lines = output_of(trial).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"exit code {code}"

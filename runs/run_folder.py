@@ -14,7 +14,7 @@ from machine import shell
 from machine.version import commit
 from options.command_line import names_that_are
 from options.run_name import without_commas
-from utils import InputError, is_first, lock_of, named, read_json, take, write_atomically, write_json
+from utils import InputError, lock_of, named, read_json, take, write_atomically, write_json
 
 FREE = names_that_are("free")  # the settings that a run may be resumed with other values of
 OF_ORIGINS = ("raw", "train_original", "labels", "blended")  # of made_from: what the run reads of them has other hashes
@@ -32,7 +32,7 @@ class Run:
         """json, tensorboard: the flags of these names."""
         self.folder, self.metrics = Path(folder), Path(folder) / "metrics.csv"
         self.ends_in_json, self.for_tensorboard, self.scalars = json, tensorboard, None
-        self.epochs = []  # the rows of metrics.csv
+        self.epochs = []  # the rows of metrics.csv; without evaluation only epoch and loss
         self.unwritten = []  # log lines printed before open()
         self.lock = lock_of(self.folder)
 
@@ -76,7 +76,7 @@ class Run:
         if not (self.folder / "config.json").exists():
             return
         before = read_config(self.folder)["settings"]
-        check_epochs(self.folder, settings, before)
+        self._check_epochs(settings, before)
         for key, value in settings.items():
             left_open = not settled and value in (None, "auto")
             if key in before and key not in FREE | {"epochs"} and not left_open and value != before[key]:
@@ -86,6 +86,19 @@ class Run:
             raise InputError(
                 f"{self.folder}: the run to resume knows other flags (--{unknown[0]}), so it was begun in another way "
                 "or by another version of this program; --path_name NAME starts another"
+            )
+
+    def _check_epochs(self, settings, before):
+        epochs, had = settings.get("epochs"), before.get("epochs")
+        if None in (epochs, had) or epochs == had:  # a closed form has none
+            return
+        if epochs < had:
+            raise InputError(f"--epochs {epochs}: the run to resume in {self.folder} has {had}; only more are possible")
+        if had % settings["evaluation_step"]:
+            raise InputError(
+                f"--epochs {epochs}: the run in {self.folder} was to evaluate after its last epoch, {had}, which is no "
+                f"multiple of --evaluation_step {settings['evaluation_step']}, so a longer run is another; "
+                "--path_name NAME starts it"
             )
 
     def threads_of_resumed(self, resume):
@@ -242,30 +255,10 @@ class Onlooker(Run):
         self.epochs = list(rows)
 
 
-def run_at(folder, json=False, tensorboard=False):
-    """The Run of this process: of several that share a run the first has the folder.  json, tensorboard: as of Run."""
-    return Run(folder, json, tensorboard) if is_first() else Onlooker(folder)
-
-
-def check_epochs(folder, settings, before):
-    """Raises InputError where --epochs is not what the run began with, and not more, either."""
-    epochs, had = settings.get("epochs"), before.get("epochs")
-    if None in (epochs, had) or epochs == had:  # a closed form has none
-        return
-    if epochs < had:
-        raise InputError(f"--epochs {epochs}: the run to resume in {folder} has {had}; only more are possible")
-
-
 def require_finished(folder):
     """Raises InputError for the folder of a run that has no result."""
     if not (folder / "summary.json").exists():
         raise InputError(f"{folder}: holds no finished run (no summary.json)")
-
-
-def model_of(folder):
-    """The name of a finished run's model, None where it has none.  Raises InputError where the folder holds no run."""
-    require_finished(folder)
-    return read_config(folder)["settings"].get("model")
 
 
 def read_config(folder):

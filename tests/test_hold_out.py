@@ -232,7 +232,8 @@ def test_a_study_takes_a_finished_run_only_while_the_held_out_rows_are_the_same(
     assert finished.is_finished(folder, options, where)
     path = tmp_path / "data" / "blocks" / "hold_out_dislikes" / "blocks_test_dislikes.csv"
     path.write_text(path.read_text().rpartition("\n")[0].rpartition("\n")[0] + "\n")
-    assert "was made from another" in finished.what_is_other(folder, options, where)
+    with pytest.raises(InputError, match="was made from another"):
+        finished.is_finished(folder, options, where)
 
 
 def test_a_run_in_time_is_finished_only_while_the_raw_files_are_the_same(tmp_path):
@@ -247,7 +248,8 @@ def test_a_run_in_time_is_finished_only_while_the_raw_files_are_the_same(tmp_pat
     assert finished.is_finished(folder, options, where)
     with open(raw / "world.inter", "a") as f:
         f.write("u0\ti0\t5\t2000000\n")
-    assert "was made from another" in finished.what_is_other(folder, options, where)
+    with pytest.raises(InputError, match="was made from another"):
+        finished.is_finished(folder, options, where)
 
 
 def test_dislikes_held_out_by_other_rules_are_others(finished_runs, monkeypatch):
@@ -256,7 +258,8 @@ def test_dislikes_held_out_by_other_rules_are_others(finished_runs, monkeypatch)
     folder, where = base / "result" / raw.name / "ease", (raw.name, raw, base / "data" / raw.name)
     assert finished.is_finished(folder, options, where)
     monkeypatch.setattr(dislikes, "RULES_VERSION", 99)
-    assert "by other rules" in finished.what_is_other(folder, options, where)
+    with pytest.raises(InputError, match="by other rules"):
+        finished.is_finished(folder, options, where)
 
 
 @pytest.mark.parametrize("flags", ["--dislike_cost 0,1", "--split random,time"])
@@ -313,7 +316,8 @@ def test_labels_in_the_data_folder_lose_what_is_held_out_and_their_runs_say_that
     assert finished.is_finished(found, options, where)
     with open(labels, "a") as f:
         f.write("u0,i0,5\n")
-    assert "was made from another" in finished.what_is_other(found, options, where)
+    with pytest.raises(InputError, match="was made from another"):
+        finished.is_finished(found, options, where)
     shutil.copy(labels, tmp_path / "data" / "blocks" / "hold_out_dislikes")  # where nobody looks
     with pytest.raises(InputError, match=r"hold_out_dislikes/blocks_train_augment\.csv: is not read; labels for all"):
         run(tmp_path, raw, "unread", *SMALL)

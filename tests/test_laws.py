@@ -131,14 +131,14 @@ OTHER = {
     "ahns": "1 0 -2 WITH sampler=ahns", "t": "2", "s": "20", "q": "0", "r": "20", "p": "40", "n_negatives": "7",
     "loss": "bpr", "negatives": "per_user", "kappa": "5", "graph": "positive", "star_weights": "1 1 2",
     "hidden_dim": "5", "lambda_ae": "10", "precision": "bfloat16", "rejection": "2", "no_autoencoder": "",
-    "no_alignment": "", "siren_neg_coef": "-1", "siren_mlp_layers": "3", "siren_dropout": "0",
+    "no_alignment": "", "siren_neg_coef": "-1", "siren_dropout": "0",
     "ease_weights": "-1 -1 0 1 1.2", "ease_lambdas": "3 4", "ease_denoising": "1", "ease_alphas": ".5",
     "ease_side": "user", "stars_lambda": "1", "hard": "none", "hn_alpha": ".9", "hn_lambda": "5",
-    "hn_adapter": "joint", "rank_loss": "hinge", "hn_margin": "2 WITH rank_loss=hinge",
-    "hn_temperature": "5 WITH hn_lambda=1", "hn_official": "", "learning_rate": ".05", "batch_size": "50",
+    "hn_adapter": "joint", "rank_loss": "hinge", "hn_official": "", "learning_rate": ".05", "batch_size": "50",
     "average_decay": ".9", "epochs": "1",
 }  # fmt: skip
-NOT_HERE = {"ease_words", "hn_unfiltered", "early_stopping_step"}  # tests/baselines; test_evaluation.py
+NOT_HERE = {"ease_words", "hn_unfiltered"}  # tests/baselines
+NOT_HERE |= {"early_stopping_step", "evaluation_step"}  # test_evaluation.py, test_main.py
 NOT_HERE |= {*names_of(RunSettings), *own_names_of(StageSettings), *own_names_of(RefinementSettings)}
 FLAGS_OF = {name: sorted({*names_of(MODELS[name].settings)} - NOT_HERE) for name in ALONE}
 FLAGS_OF["LightGCN"] += sorted({*names_of(Training)} - NOT_HERE)

@@ -53,11 +53,11 @@ def installed(monkeypatch):
 
 
 def test_every_figure_of_metrics_csv_is_a_scalar_also_of_a_run_that_goes_on(arguments, tmp_path, installed):
-    main.main(arguments("--epochs", "3"))
+    main.main(arguments("--epochs", "3", "--evaluation_step", "3"))
     folder = tmp_path / "result" / "x" / "a"
     assert Writer.shown == rows_of(folder) and {("loss", 1), ("loss", 3), ("recall@20", 3)} <= Writer.shown.keys()
     Writer.shown["loss", 4] = 99.0  # of an epoch that a kill lost
-    main.main(arguments("--epochs", "6", "--resume"))
+    main.main(arguments("--epochs", "6", "--evaluation_step", "3", "--resume"))
     assert Writer.shown == rows_of(folder) and ("loss", 6) in Writer.shown and Writer.closed == 2
 
 

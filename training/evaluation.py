@@ -191,12 +191,6 @@ def metric_lines(metrics, top_k):
     return [*lines, f"A like is above a dislike in {metrics['like_auc']:.1%} of pairs"]
 
 
-def line_of_lists(figures):
-    """The figures of beyond_accuracy in one line."""
-    coverage, gini, popularity = (figures[f"{name}@20"] for name in ("coverage", "gini", "popularity"))
-    return f"Coverage@20: {coverage:.4f}, Gini@20: {gini:.4f}, Popularity@20: {popularity:.1f}"
-
-
 class EarlyStopping:
     """Keeps the weights of the best validation score; a tie counts as an improvement.
 

@@ -78,24 +78,28 @@ def train(model, data, settings, run):
                 ended = f"diverged in {where}: the loss is not finite; the best epoch before is kept"
                 break
 
-            # evaluate on validation, and keep the weights if they are the best so far
-            with state.average.in_place():
-                metrics = evaluation.means(measure(model, data, "validation", settings))
-                best = stopping.update(settings.score_of(metrics), epoch, model.state_dict())
-            row = {"epoch": epoch, "loss": float(state.loss_sum) / state.step, **metrics}
+            row = {"epoch": epoch, "loss": float(state.loss_sum) / state.step}
             lines = ["", f"Epoch: {epoch:03d}, Loss: {row['loss']:.4f}"]
             if state.note:
                 lines.append(state.note)
-            lines += evaluation.metric_lines(metrics, settings.top_k)
-            if best:
-                lines.append(f"Best so far: validation {settings.chosen_by} {stopping.best_score:.4f}")
-            else:
-                lines.append(f"EarlyStopping counter: {stopping.counter} out of {stopping.patience}")
+
+            # once in a while: evaluate on validation, and keep the weights if they are the best so far
+            if epoch % settings.evaluation_step == 0 or epoch == settings.epochs:
+                with state.average.in_place():
+                    metrics = evaluation.means(measure(model, data, "validation", settings))
+                    score = settings.score_of(metrics)
+                    best = stopping.update(score, epoch, model.state_dict())
+                row |= metrics
+                lines += evaluation.metric_lines(metrics, settings.top_k)
+                if best:
+                    lines.append(f"Best so far: validation {settings.chosen_by} {stopping.best_score:.4f}")
+                else:
+                    lines.append(f"EarlyStopping counter: {stopping.counter} out of {stopping.patience}")
+                now = f"{settings.chosen_by} {score:.4f}, best {stopping.best_score:.4f}"
+                patience = f"patience {stopping.counter}/{stopping.patience}"
+                bar.set_postfix_str(f"{now}, {patience}", refresh=False)
             run.log(*lines, shown=not on_terminal(bar))
             run.add_epoch(row)
-            now = f"{settings.chosen_by} {settings.score_of(row):.4f}, best {stopping.best_score:.4f}"
-            patience = f"patience {stopping.counter}/{stopping.patience}"
-            bar.set_postfix_str(f"{now}, {patience}", refresh=False)
             bar.update()
 
             state.epoch = epoch

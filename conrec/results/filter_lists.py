@@ -1,11 +1,12 @@
 """python main.py --filter RUN --run CONREC_RUN: another model's lists without the items that look like dislikes.
 
-RUN is a run folder, whose best --filter_pool items of each user are ranked anew, so that 20 are left.  Beside it are
-written, for a CoNRec run NAME,
+RUN is a run folder, whose best --filter_pool items of each user are ranked anew, so that 20 are left; or a CSV with
+columns user and item, whose lists only get shorter.  In the run folder, or beside the CSV, are written, for a CoNRec
+run NAME,
 
     filtered_by_NAME.csv          the lists that are left, judged as of now
     removed_by_NAME.csv           what was removed, its odds, and which predicted dislike it resembles
-    filter_report_NAME.json       what the filter is worth, judged as of test (filter_report.py)
+    filter_report_NAME.json       of a run folder: what the filter is worth, judged as of test (filter_report.py)
 """
 
 import json
@@ -26,6 +27,7 @@ from conrec.results.run_files import read_predictions
 from machine import hardware
 from options.conrec import ConrecSettings
 from options.flag import names_of
+from preparation.files import read_table
 from recommend import load_run
 from runs.run_folder import read_config
 from training import evaluation
@@ -51,27 +53,39 @@ class Conrec(NamedTuple):
 
 
 def apply(options):
-    """The command.  Raises InputError for what is no finished run."""
+    """The command.  Raises InputError for what is neither a finished run nor a CSV of users and items."""
     conrec = read_conrec(options.run, options.data_dir, options.device)
-    folder = Path(options.filter)
-    table, data = rank_pool(folder, options.filter_pool, options.data_dir, options.device)
-    table = with_numbers(table, conrec.events, folder)
+    given = Path(options.filter)
+    is_run = given.is_dir()
+    folder = given if is_run else given.parent
+    out = {kind: folder / f"{kind}_by_{conrec.name}.csv" for kind in ("filtered", "removed")}
+    if is_run:
+        table, data = rank_pool(given, options.filter_pool, options.data_dir, options.device)
+    else:
+        table = read_lists(given, conrec.events, out.values())
+    table = with_numbers(table, conrec.events, given)
 
-    print(f"judging {len(table)} places of {table.user.nunique()} lists as of now and as of test")
+    print(f"judging {len(table)} places of {table.user.nunique()} lists")
     odds = odds_of(conrec.policy, "now", table.user_number.to_numpy(), table.item_number.to_numpy())
     gone = odds > conrec.threshold
-    left = leave(table.user, gone, CUT)
-    out = {kind: folder / f"{kind}_by_{conrec.name}.csv" for kind in ("filtered", "removed")}
+    if is_run:
+        left = leave(table.user, gone, CUT)
+        removed = ~left & gone & are_reached(table.user, left, CUT)
+    else:
+        left, removed = ~gone, gone  # a CSV has no further items that could come in
     filtered = table[left]
     filtered.insert(1, "rank", filtered.groupby("user").cumcount() + 1)
-    write_csv(out["filtered"], filtered[["user", "rank", "item", "title", "score"]])
-    removed = ~left & gone & are_reached(table.user, left, CUT)
+    write_csv(out["filtered"], filtered.drop(columns=["user_number", "item_number"]))
     write_csv(out["removed"], explain_removed(table[removed], odds[removed], conrec))
 
-    found = report(table, data, conrec)
-    path = folder / f"filter_report_{conrec.name}.json"
-    write_json(path, found)
-    print(*report_lines(found), "", f"Written: {out['filtered']}, {out['removed'].name}, {path.name}", sep="\n")
+    if is_run:
+        found = report(table, data, conrec)
+        path = folder / f"filter_report_{conrec.name}.json"
+        write_json(path, found)
+        print(*report_lines(found), "", f"Written: {out['filtered']}, {out['removed'].name}, {path.name}", sep="\n")
+    else:
+        print(f"{removed.sum()} of {len(table)} places removed")
+        print(f"Written: {out['filtered']}, {out['removed'].name}")
 
 
 # ------------------------------------------------------------------------------------- what is read
@@ -136,6 +150,18 @@ def rank_pool(folder, pool, data_dir, device):
         part["score"] = values.cpu().numpy().ravel().round(4)
         parts.append(part[part.score > -np.inf])  # the items of train
     return pd.concat(parts, ignore_index=True), data
+
+
+def read_lists(path, events, outputs):
+    """user, item, title ("" where it is not known) of the lists in a CSV, in the order of the file."""
+    if not path.exists():
+        raise InputError(f"--filter {path}: is neither a run folder nor a CSV")
+    if path.resolve() in [output.resolve() for output in outputs]:
+        raise InputError(f"--filter {path}: would be overwritten by its filtered lists; rename it")
+    wanted = {"user": ["user", "user_id", "userId"], "item": ["item", "item_id", "movieId"]}
+    table = read_table(path, ",", wanted).astype(str).drop_duplicates(ignore_index=True)
+    titles = pd.Series(events.titles, events.item_ids)
+    return table.assign(title=titles.reindex(table.item, fill_value="").to_numpy())
 
 
 def with_numbers(table, events, folder):

@@ -167,11 +167,14 @@ def test_drawing_does_not_depend_on_how_users_are_blocked(monkeypatch):
 # ------------------------------------------------------------------------------------------ LightGCN
 
 
-def test_lightgcn_agrees_with_pyg_in_embeddings_loss_and_gradient(data):
-    model = build("LightGCN", data, "--layers", "3")
+@pytest.mark.parametrize(
+    ("name", "given", "layers"), [("LightGCN", ["--layers", "3"], 3), ("MF", [], 0)]
+)
+def test_lightgcn_and_mf_agree_with_pyg_in_embeddings_loss_and_gradient(data, name, given, layers):
+    model = build(name, data, *given)
     users, items = data.users[data.positive], data.items[data.positive] + USERS
     edge_index = torch.cat((torch.stack((users, items)), torch.stack((items, users))), 1)
-    pyg = PygLightGCN(USERS + ITEMS, 8, 3)
+    pyg = PygLightGCN(USERS + ITEMS, 8, layers)
     with torch.no_grad():
         pyg.embedding.weight.copy_(model.table)
     torch.testing.assert_close(torch.cat(model.embeddings()), pyg.get_embedding(edge_index))

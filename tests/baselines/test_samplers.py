@@ -1,4 +1,4 @@
-"""--sampler and MF against plain forms: what is drawn, what is chosen, values and gradients."""
+"""--sampler against plain forms: what is drawn, what is chosen, values and gradients."""
 
 import numpy as np
 import oracle
@@ -38,22 +38,6 @@ def first_batch(model, size=60):
 
 def dense(data):
     return oracle.dense_adjacency(data.users[data.positive], data.items[data.positive], USERS, ITEMS)
-
-
-# ---------------------------------------------------------------------------------------------------- MF
-
-
-def test_mf_is_a_table_without_a_graph(data):
-    model = build(data, model="MF")
-    assert torch.equal(torch.cat(model.embeddings()), model.table)
-    batch = first_batch(model)
-    z_users, z_items = model.table.split((USERS, ITEMS))
-    u, p, n = z_users[batch.users], z_items[batch.items], z_items[model.negatives[batch.positive_numbers]]
-    nodes = torch.cat((batch.users, batch.items + USERS, model.negatives[batch.positive_numbers] + USERS)).unique()
-    bpr = -torch.nn.functional.logsigmoid((u * p).sum(1) - (u * n).sum(1)).mean()
-    expected = bpr + 1e-4 * model.table[nodes].square().sum() / len(batch.users)
-    torch.testing.assert_close(model.loss(batch), expected)
-    torch.testing.assert_close(*(torch.autograd.grad(x, model.table) for x in (model.loss(batch), expected)))
 
 
 # ------------------------------------------------------------------------------------------- what is drawn
@@ -140,27 +124,6 @@ def test_the_chosen_items_stand_in_the_loss(data, words):
 # ----------------------------------------------------------------------------------------------- MixGCF
 
 
-@pytest.mark.parametrize("layers", [0, 1, 3])
-def test_hops_and_their_gradient_are_those_of_dense_products(data, layers):
-    propagation = build(data, "--layers", str(layers)).propagation.double()
-    adjacency = oracle.dense_adjacency(
-        data.users[data.positive], data.items[data.positive], USERS, ITEMS, torch.float64
-    )
-    table = torch.randn(USERS + ITEMS, 2, dtype=torch.float64, requires_grad=True)
-    hops = [table]
-    for _ in range(layers):
-        hops.append(adjacency @ hops[-1])
-    found, expected = propagation.hops(table), torch.stack(hops)
-    upstream = torch.randn_like(expected)
-    # gcn_norm works in float32
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
-    gradients = [torch.autograd.grad(x, table, upstream)[0] for x in (found, expected)]
-    torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(found.mean(0), propagation(table))
-    small = torch.randn(USERS + ITEMS, 1, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(propagation.hops, (small,))
-
-
 @pytest.mark.parametrize("model", ["LightGCN", "MF"])
 def test_mixgcf_against_plain_hops_in_value_and_gradient(data, model):
     layers = {"LightGCN": ["--layers", "2"], "MF": []}[model]
@@ -203,13 +166,9 @@ def test_mixgcf_against_plain_hops_in_value_and_gradient(data, model):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--model MF --layers 2", "--layers: MF has no use for it"),
         ("--sampler dns --sampler_top 65", "--sampler_top 65: must be at most --sampler_candidates, 64"),
         ("--sampler dns --sampler_top 0", "--sampler_top 0: must be a number of at least 1"),
-        ("--sampler ahns --ahns 1 .1 0", r"--ahns 1 0\.1 0: must be three finite numbers, the last below 0"),
-        ("--sampler ahns --ahns 1 nan -2", r"--ahns 1 nan -2: must be three finite"),
         ("--sampler_candidates 5", "--sampler_candidates: --sampler uniform leaves it without a use"),
-        ("--sampler popularity --sampler_top 5", "--sampler_top: --sampler popularity leaves it without a use"),
         ("--sampler mixgcf --sampler_top 5", "--sampler_top: --sampler mixgcf leaves it without a use"),
         ("--sampler dns --ahns 1 1 -1", "--ahns: --sampler dns leaves it without a use"),
     ],

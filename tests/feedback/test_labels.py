@@ -30,6 +30,9 @@ def world(tmp_path_factory):
     """(base, encoder, ratings and items as DataFrames) of a data set that main.py has refined."""
     base = tmp_path_factory.mktemp("labels")
     synthetic.write_data_set(base / "blocks")
+    inter = pd.read_csv(base / "blocks" / "blocks.inter", sep="\t")
+    inter["timestamp:float"] = np.arange(len(inter)) + 1e9
+    inter.to_csv(base / "blocks" / "blocks.inter", sep="\t", index=False)
     encoder = synthetic.write_encoder(base / "encoder")
     paths = ["--dataset", base / "blocks", "--data_dir", base / "data", "--result_dir", base / "result"]
     words = [*map(str, paths), "--model", "Popularity", "--dataset_augment", "augment", "--llm"]
@@ -175,15 +178,24 @@ def test_the_table_has_what_refine_returns(world, tmp_path, export):
     assert all(f"{n} {decision}" in printed for decision, n in counts.items()) and counts["neutral"]
 
 
-def test_the_atomic_file_is_read_by_our_reader(world, export):
+def test_the_atomic_file_is_read_by_our_reader_and_has_the_timestamps_of_the_raw_one(world, tmp_path, export):
     base, _, ratings, _ = world
     path, printed = export("recbole", "refined")
     file = path / "refined.inter"
-    assert f'dataset="refined" and data_path="{path.parent}"' in printed
-    rows = read_ratings(file, "\t", (*HALF_STARS,))
+    assert f'dataset="refined" and data_path="{path.parent}"' in printed and "with timestamps" in printed
+    rows = read_ratings(file, "\t", (*HALF_STARS,), timed=True)
     assert rows.user.tolist() == ratings.user.tolist() and rows["item"].tolist() == ratings["item"].tolist()
     assert rows.rating.tolist() == labels_of_main(base, "encoder-embed-neutral")
-    assert file.read_text().splitlines()[0] == "user_id:token\titem_id:token\trating:float"
+    raw = pd.read_csv(base / "blocks" / "blocks.inter", sep="\t", index_col=[0, 1])["timestamp:float"]
+    assert rows.timestamp.tolist() == [raw[pair] for pair in zip(rows.user, rows["item"], strict=True)]
+    assert file.read_text().splitlines()[0] == "user_id:token\titem_id:token\trating:float\ttimestamp:float"
+
+    # without a raw file there are none
+    without = shutil.copytree(base / "data" / "blocks", tmp_path / "blocks")
+    shutil.rmtree(without / "atomic")
+    words = [str(without / "feedback" / "rule"), "--format", "recbole", "--out", str(tmp_path / "plain")]
+    assert llm_feedback.main(["export", *words]) == 0
+    assert (tmp_path / "plain" / "plain.inter").read_text().startswith("user_id:token\titem_id:token\trating:float\n")
 
 
 def test_the_matrix_is_read_by_scipy_and_signs_what_is_liked_and_confirmed(world, export):

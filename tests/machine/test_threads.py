@@ -75,11 +75,6 @@ def test_threads_are_what_the_model_uses_and_others_leave(machine, cores, idle, 
     assert threads.choose_threads(work=work) == (number, why)
 
 
-def test_a_quota_leaves_as_much_as_it_allows_on_a_host_that_is_half_busy(machine):
-    machine(64, 0.5, **{"cpu.max": "2 1"})
-    assert threads.choose_threads(work=MUCH) == (2, "nobody else uses them")
-
-
 def test_what_is_asked_for_or_remembered_comes_first(machine, monkeypatch):
     machine(4, idle=0.0)
     assert threads.choose_threads(remembered=4, work=1) == (4, "as the run began")

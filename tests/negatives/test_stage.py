@@ -59,7 +59,8 @@ def run_stage(world, base, hard="tuned", *more, log=lambda *lines: None, cf=cf_v
     given = ["--dataset", str(world / "x"), "--model", "HNLMRec", "--hard", hard, "--data_dir", str(base / "data")]
     if "--hn_folder" not in more:
         given += ["--hn_encoder", str(encoder or world / "encoder"), *PAIRS]
-        given += TRIPLETS if hard in ("tuned", "shuffled") else []
+        if hard in ("tuned", "shuffled"):
+            given += TRIPLETS
     settings = command_line.parse([*given, *more]).recommender
     folder = base / "data" / "x"
     train_csv = folder / "x_train_original.csv"
@@ -258,7 +259,7 @@ def test_the_figures_of_the_report_against_brute_force(world, whole):
     assert card["dislike"] == pytest.approx(np.mean(disliked), abs=1e-4)
     assert card["hardness"] == pytest.approx(np.mean(lead), abs=1e-3)
     assert card["outscoring"] == pytest.approx(np.mean(np.array(lead) > 0), abs=1e-4)
-    uniform = [np.mean([j in likes[user] for j in known.unrated(user)]) for user, _ in pairs]
+    uniform = [np.isin(known.unrated(user), [*likes[user]]).mean() for user, _ in pairs]
     assert card["yardsticks"]["fhns_uniform"] == pytest.approx(np.mean(uniform), abs=1e-4)
     of_users = []
     for user in range(data.n_users):

@@ -4,7 +4,7 @@ answer well and badly."""
 # ruff: noqa: F811  fixtures of fake_server.py are arguments here
 
 import json
-import random
+import shutil
 from collections import Counter
 from types import SimpleNamespace
 
@@ -64,18 +64,6 @@ def profile(text):
 )
 def test_what_is_read_of_a_reply(text, expected):
     assert profile(text) == expected
-
-
-def test_no_reply_makes_the_reader_raise():
-    pieces = ["{", "}", "[", "]", '"', ":", ",", "\\", "\\u", "None", "null", "1e999", "NaN", "-", "\n", "\x00"]
-    pieces += ["\ud800", '{"summarization": ', '"reasoning": ', "9" * 5000, '{"a": ' * 3000, "[" * 3000]
-    pieces += [GOOD, GOOD[:20]]
-    dice = random.Random(0)
-    for _ in range(400):
-        text = "".join(dice.choices(pieces, k=dice.randrange(12)))
-        answer, reasoning, status = profile(text)
-        assert status in ("ok", "none", "too_long", "unreadable") and (status == "ok") == bool(answer)
-        assert isinstance(reasoning, str)
 
 
 # --------------------------------------------------------------------------------------------------------- prompts
@@ -171,10 +159,7 @@ def test_a_reply_that_cannot_be_read_is_asked_for_once_more(known, parrot, monke
 
 def test_a_base_model_goes_on_from_the_opening_of_the_object(known, parrot, tmp_path, monkeypatch):
     base = tmp_path / "base"
-    base.mkdir()
-    for path in parrot.iterdir():
-        if path.suffix != ".jinja":
-            (base / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(parrot, base, ignore=shutil.ignore_patterns("*.jinja"))
     writer = local(base)
     rows = []
 
@@ -187,18 +172,6 @@ def test_a_base_model_goes_on_from_the_opening_of_the_object(known, parrot, tmp_
     records = ask(known, writer)
     assert [record["summarization"] for record in records] == ["all"] * 3
     assert all(row.endswith('\n{"summarization": "') for row in rows)
-
-
-def test_a_prompt_beyond_the_context_is_shortened_or_has_failed(known, parrot, monkeypatch):
-    writer = local(parrot)
-    list(writer.answer(list(writing.item_profiles(known, "movies", set()))[:1]))  # loads it
-    users = list(writing.user_profiles(known, "movies", set(), ["space " * 30] * 3, 2))
-    whole = writer.lm.tokens.conversation(users[0].build(users[0].question))
-    request = users[0].request()
-    writer.lm.context = len(whole) - 1 + request.room
-    assert writer.lm.fit(request)[1] == request.profile - 1
-    writer.lm.context = 40
-    assert [record["status"] for record in writer.answer(users)] == ["failed", "failed"]
 
 
 # --------------------------------------------------------------------------------------------------------- servers

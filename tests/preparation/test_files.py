@@ -67,12 +67,6 @@ def test_a_rating_that_is_no_whole_star_is_refused_with_file_line_and_value(tmp_
     assert str(refused.value).startswith(f"{path}, line 3: rating '{rating}', expected one of 1, 2, 3, 4, 5")
 
 
-def test_codes_are_ratings_where_allowed(tmp_path):
-    path = tmp_path / "x.csv"
-    path.write_text("user_id:token,item_id:token,rating:float\na,x,0.5\na,y,4.5\n")
-    assert read_ratings(path, ",", (0.5, 1, 4.5, 5)).rating.tolist() == [0.5, 4.5]
-
-
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

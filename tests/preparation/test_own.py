@@ -114,7 +114,6 @@ REFUSED = {  # what is wrong: (files, --columns and --scale, what is said)
     ),
     "a file without names": ({"ratings.dat": "1::2::5::9\n"}, {}, r"--columns user=1,item=2,rating=3"),
     "--columns that is none": ({"a.csv": "u,i\n"}, {"columns": "user:u"}, r"'user:u' is not one of user"),
-    "--columns of a role that is none": ({"a.csv": "u,i\n"}, {"columns": "who=u"}, r"'who=u' is not one"),
     "a column of two roles": ({"a.csv": "u,i\n"}, {"columns": "user=u,item=u"}, r"u is named twice"),
     "a scale without ratings": ({"a.csv": "user,item\na,x\n"}, {"scale": "1-10"}, r"no column of ratings"),
     "--columns that the file lacks": (
@@ -126,14 +125,12 @@ REFUSED = {  # what is wrong: (files, --columns and --scale, what is said)
         {"a.csv": csv_of(RATED, "a,x,5", "a,y,0")}, {},
         r'line 3: rating \'0\'.* --scale "0=drop" if 0 means not rated, --scale 0-5 if it is the worst',
     ),
-    "0 and 1": ({"a.csv": csv_of(RATED, "a,x,0", "a,y,1")}, {}, r'--scale "1=5,0=2"'),
-    "-1 and 1": ({"a.csv": csv_of(RATED, "a,x,-1", "a,y,1")}, {}, r'--scale "1=5,-1=2"'),
+    "-1 and 1": ({"a.csv": csv_of(RATED, "a,x,-1", "a,y,1")}, {}, r'--scale "-1=STARS,1=STARS" with stars from'),
     "not watched is -1": (
         {"a.csv": csv_of("user_id,anime_id,rating", "a,x,-1", "a,y,9")}, {},
         r'--scale "1-10,-1=drop" if -1 means not rated',
     ),
     "fractions": ({"a.csv": csv_of(RATED, "a,x,3.7", "a,y,5")}, {}, r"line 2: rating '3.7'.*--scale 1-5"),
-    "true and false": ({"a.csv": "user,item,liked\na,x,True\na,y,False\n"}, {}, r'--scale "false=2,true=5"'),
     "words": (
         {"a.csv": csv_of(RATED, "a,x,meh", "a,y,wow")}, {},
         r'--scale "meh=STARS,wow=STARS" with stars from 1 to 5, or drop',
@@ -142,9 +139,7 @@ REFUSED = {  # what is wrong: (files, --columns and --scale, what is said)
         {"a.csv": csv_of(RATED, "a,x,1", "a,y,2")}, {"scale": "1=5,0=2"},
         r"line 3: rating '2', of which --scale 1=5,0=2 says nothing; the values are 1, 2; add it",
     ),
-    "a scale that is none": ({"a.csv": csv_of(RATED)}, {"scale": "much"}, r"--scale much: 'much' is neither"),
     "a range of two": ({"a.csv": csv_of(RATED)}, {"scale": "0-1"}, r"0-1 has fewer than five whole numbers"),
-    "six stars": ({"a.csv": csv_of(RATED)}, {"scale": "7=6"}, r"'7=6' is neither a range"),
     "a column that may be the rating": (
         {"a.csv": csv_of("user,item,vote", "a,x,up", "a,y,down")}, {},
         r"vote \(down, up\) may be one; type --columns rating=vote, or --columns rating=- where every row is a like",
@@ -160,10 +155,6 @@ REFUSED = {  # what is wrong: (files, --columns and --scale, what is said)
     "a title with a line break": (
         {"x.inter": f"{INTER}a\tx\t5\n", "x.item": "item_id\ttitle\tyear\nx\tOne\ntwo\t1999\n"}, {},
         r"x.item: is not a table .*\(line 2 has 2 cells, the first line 3; 2 such rows\); where a cell",
-    ),
-    "a title with a tab": (
-        {"x.inter": f"{INTER}a\tx\t5\n", "x.item": "item_id\ttitle\nx\tOne\ttwo\n"}, {},
-        r"x.item: .*line 2 has 3 cells, the first line 2.*or tabs, take them out",
     ),
     "no JSON": (
         {"a.jsonl": '{"user": "a", "item": "x", "rating": 5}\nnonsense\n'}, {}, r"a.jsonl, line 2: is no JSON object",

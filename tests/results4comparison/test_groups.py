@@ -81,9 +81,8 @@ def test_kept_runs_are_averaged_over_their_seeds(run, tmp_path, monkeypatch, cap
 
 
 def test_a_folder_without_a_finished_run_is_one_line(run, tmp_path, capsys):
-    for arguments in ([str(tmp_path)], []):
-        assert shell.cli(groups.main, arguments) == 2
-        assert capsys.readouterr().err.count("\n") == 1
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "config.json").write_text(json.dumps({"settings": {}}))
-    assert shell.cli(groups.main, [str(tmp_path / "run")]) == 2
+    for arguments in ([], ["keep", str(tmp_path), "x"], ["keep", str(tmp_path / "run"), "x"]):
+        assert shell.cli(groups.main, arguments) == 2
+        assert capsys.readouterr().err.count("\n") == 1

@@ -262,6 +262,30 @@ def test_a_run_on_the_time_split_is_filtered(known, events, filtered):
         assert events.titles[int(row.resembles[1:])] == row.resembles_title
 
 
+def test_lists_of_a_csv_get_shorter(known, tmp_path, capsys):
+    """In the order of the file, without the disliked topic; what the run does not know stays, and is counted."""
+    base, world = known
+    liked, disliked = (np.flatnonzero(world.topics == topics[0])[:2] for topics in (world.likes, world.dislikes))
+    rows = [("u0", f"i{item}") for item in (liked[0], disliked[0], liked[1], disliked[1])]
+    rows += [("stranger", "i3"), ("u0", "unheard"), ("u0", f"i{liked[0]}")]  # the last one is twice there
+    pd.DataFrame(rows, columns=["user", "item"]).to_csv(tmp_path / "lists.csv", index=False)
+    run_filter(base, tmp_path / "lists.csv")
+    printed = capsys.readouterr().out
+    assert "2 of 6 places are of users or items that the CoNRec run lacks; kept" in printed
+    assert "2 of 6 places removed" in printed
+    left = pd.read_csv(tmp_path / "filtered_by_conrec.csv", keep_default_na=False)
+    assert list(left) == ["user", "rank", "item", "title"]
+    assert left[["user", "rank", "item"]].to_numpy().tolist() == [
+        ["u0", 1, f"i{liked[0]}"], ["u0", 2, f"i{liked[1]}"], ["stranger", 1, "i3"], ["u0", 3, "unheard"],
+    ]  # fmt: skip
+    assert left.title[0].endswith(f" tale {liked[0]}") and left.title[3] == ""
+    removed = pd.read_csv(tmp_path / "removed_by_conrec.csv")
+    assert removed.item.tolist() == [f"i{item}" for item in disliked]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "lists.csv", "filtered_by_conrec.csv", "removed_by_conrec.csv",
+    }  # fmt: skip
+
+
 def test_the_report_counts_what_the_filter_takes_from_the_lists(known, events, filtered):
     """Liked items of the unfiltered lists are counted again, from recommendations.csv."""
     base, run = known[0], filtered[0]
@@ -335,12 +359,25 @@ def test_what_cannot_be_filtered_or_filter_is_refused(known, tmp_path):
     refused = [
         (tmp_path, conrec, "holds no finished run"), (conrec, conrec, "predicts dislikes itself"),
         (run, run, "is no run of CoNRec"), (run, tmp_path, "holds no finished run"),
+        (tmp_path / "none", conrec, "is neither a run folder nor a CSV"),
     ]  # fmt: skip
-    for folder, by, message in refused:
-        before = contents(folder)
+    files = {
+        "film.csv": ("user,film\nu0,i1\n", "film.csv: has no column item"),
+        "who.csv": ("person,item\nu0,i1\n", "who.csv: has no column user"),
+        "items.csv": ("user,item\nu0,x\n", "none of its items is known to the run of --run"),
+        "filtered_by_conrec.csv": ("user,item\nu0,i1\n", "would be overwritten by its filtered lists"),
+    }
+    for name, (text, message) in files.items():
+        (tmp_path / name).write_text(text)
+        refused.append((tmp_path / name, conrec, message))
+    before = contents(tmp_path), contents(run), contents(conrec)
+    for given, by, message in refused:
         with pytest.raises(InputError, match=message) as error:
-            main.main(["--filter", str(folder), "--run", str(by), "--data_dir", str(base / "data")])
-        assert "\n" not in str(error.value) and contents(folder) == before
+            main.main(["--filter", str(given), "--run", str(by), "--data_dir", str(base / "data")])
+        assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="--filter_pool: the lists of a CSV are not filled up"):
+        main.main(["--filter", str(tmp_path / "film.csv"), "--run", str(conrec), "--filter_pool", "50"])
+    assert (contents(tmp_path), contents(run), contents(conrec)) == before
 
 
 def test_places_that_the_run_lacks_are_counted_and_kept_and_other_data_refused(events, capsys):
