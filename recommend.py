@@ -229,7 +229,10 @@ def ratings_of(folder):
     """(train CSV, what summary.json says of its labels) of a finished run."""
     config, summary = read_config(Path(folder)), utils.read_json(Path(folder) / "summary.json")
     _, _, data_folder = locate_splits(folder, config["settings"])
-    keys = ("dataset_augment", "llm", "llm_mode", "shuffled", "llm_shuffle", "labels_saw_dislikes", "refinement")
+    keys = (
+        "dataset_augment", "llm", "llm_mode", "shuffled", "llm_shuffle", "labels_saw_dislikes", "refinement",
+        "prompt", "prompt_hash", "users",
+    )  # fmt: skip
     labels = {key: summary[key] for key in keys if key in summary}  # nothing was refined for some runs
     return train_file(data_folder, config["made_from"]), labels
 

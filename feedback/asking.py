@@ -1,7 +1,8 @@
 """Every question is asked once, answers are kept, and a model that does not answer is stopped."""
 
-import json
+import textwrap
 import time
+from collections import defaultdict
 
 import numpy as np
 from tqdm import tqdm
@@ -80,7 +81,7 @@ def example(records):
 
 
 def rehearse(way, train, log):
-    """--llm_dry_run: ask ten questions, show one prompt and reply, and how long all would take."""
+    """--llm_dry_run: ask ten questions, show one prompt and all replies, and how long all would take."""
     if not way.questions:
         log("there is nothing to ask")
         return
@@ -93,10 +94,9 @@ def rehearse(way, train, log):
     start = time.perf_counter()
     records = list(way.answer(trial, train))
     seconds = (time.perf_counter() - start) / len(trial)
-    first = next(record for record in records if key(record) == trial[0].key)
-    names = ("raw", "scores", "threshold", "verdicts", "reason")
-    said = {name: first[name] for name in names if name in first}
-    log(f"Its answer: {json.dumps(said, ensure_ascii=False)}")
+    order = [question.key for question in trial]
+    records.sort(key=lambda record: order.index(key(record)))  # the one shown first
+    log(*map(summarize, records))
     answered = sum("unanswered" not in record["verdicts"] for record in records)
     log(f"{answered} of {len(trial)} questions are answered")
     # a server's tokens are not known: four characters each, which holds for English
@@ -108,4 +108,30 @@ def rehearse(way, train, log):
     tokens, requests = np.mean(counts, axis=0)
     each = f"{tokens:.0f} each, {whole * requests:,.0f} requests"
     log(f"All {whole} questions have {about}{whole * tokens:,.0f} tokens ({each})")
-    log(f"{seconds:.2f} s a question, {whole * seconds / 3600:.1f} hours for all; no answer was kept")
+    if way.mode == "score":
+        how = "a request for each candidate" if requests > 1 else "all candidates judged at once, each alone"
+        log(f"In mode score a question is one user, with {how}")
+    log(f"{seconds:.2f} s a question, {in_words(whole * seconds)} for all; no answer was kept")
+
+
+def summarize(record):
+    """One answer in a line: what was said, and which of the items asked about are liked and disliked."""
+    numbers = defaultdict(list)
+    for number, verdict in enumerate(record["verdicts"], 1):
+        numbers[verdict].append(str(number))
+    if "scores" in record:  # of many items, which have no numbers in a prompt
+        found = ", ".join(f"{len(own)} {verdict}" for verdict, own in numbers.items())
+        scores = [score for score in record["scores"] if score is not None]
+        said = f"scores {min(scores):.2f} to {max(scores):.2f}" if scores else "no score"
+    else:
+        found = "; ".join(f"{verdict} {', '.join(own)}" for verdict, own in sorted(numbers.items(), reverse=True))
+        said = repr(textwrap.shorten((record.get("raw") or [""])[-1], 100))
+    reason = f" ({record['reason']})" if "reason" in record else ""
+    return f"It said: {said} -> {found}{reason}"
+
+
+def in_words(seconds):
+    """A time in the unit that fits."""
+    if seconds < 60:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 3600 else f"{seconds / 3600:.1f} hours"

@@ -134,6 +134,16 @@ def read_template(path, mode):
     return template
 
 
+def unknown_places(template):
+    """Warnings of what looks like a placeholder and is none."""
+    lines = []
+    for name in dict.fromkeys(re.findall(r"\{[A-Za-z]\w*\}", template)):
+        if not PLACE.fullmatch(name):
+            known = "{likes}, {dislikes}, {items}, {item}, {example}, {one}, {several}"
+            lines.append(f"WARNING: {name} is no placeholder and is sent as it stands; known: {known}")
+    return lines
+
+
 def halves(template):
     """(the profile, which is read once, down to the line with {item}; the question)"""
     cut = template.rfind("\n", 0, template.index("{item}")) + 1

@@ -16,7 +16,7 @@ import pandas as pd
 from feedback import controls, embed
 from feedback.asking import ask, rehearse
 from feedback.causal import CausalLM
-from feedback.prompts import read_template
+from feedback.prompts import read_template, unknown_places
 from feedback.questions import of_some_users, one_each, questions, whom_to_ask
 from feedback.report import report
 from feedback.report_text import report_lines
@@ -64,6 +64,8 @@ def refine(name, folder, items, options, device, log=print, published=None):
         train = of_some_users(whom_to_ask(ratings, options.unasked_twos, items), options.llm_users, options.llm_seed)
         way = language_model(name, items, train, options, device)
 
+    for warning in unknown_places(way.template or ""):
+        log(warning)
     if options.llm_dry_run:
         rehearse(way, train, log)
         raise SystemExit(0)
@@ -73,10 +75,20 @@ def refine(name, folder, items, options, device, log=print, published=None):
     settings = {"ratings": hash_of_ratings, **way.settings}
     with locked(out, log):
         labels_out = out.with_name(folder_of_labels(way, options))
+        if way.template:
+            out.mkdir(parents=True, exist_ok=True)
+            write_atomically(out / "prompt.txt", lambda p: p.write_text(way.template + "\n", encoding="utf-8"))
         records = ask(way, train, out / "answers.jsonl", settings, labels_out / labels.name, log)
         refined, card = outcome(train, records, ratings, options.unasked_twos)
+        if way.mode is None:
+            card["control"] = way.llm
         path = leave_behind(labels_out, name, ratings, refined, card, log)
-    return path, {"llm": way.llm, "llm_mode": way.mode, "refinement": card}
+    about = {"llm": way.llm, "llm_mode": way.mode, "refinement": card}
+    if way.template:
+        about |= {"prompt": Path(options.llm_prompt).name, "prompt_hash": hash_of([way.template])[:8]}
+    if options.llm_users:
+        about["users"] = options.llm_users
+    return path, about
 
 
 def labels_as_found(labels, name, folder, held_out, options, log):
@@ -194,7 +206,7 @@ def language_model(name, items, train, options, device):
         return load().show(question, texts)
 
     folder = folder_name(llm, mode, options, template)
-    return WayOfAsking(llm, mode, questions(train, mode, options), answer, settings, folder, show)
+    return WayOfAsking(llm, mode, questions(train, mode, options), answer, settings, folder, show, template)
 
 
 def encoder_model(llm, weights, of_model, items, train, options, device):

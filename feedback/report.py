@@ -194,7 +194,9 @@ def aucs(train, table):
         "popularity": mean_or_none(by_popularity),
         "item_mean": mean_or_none(by_item_mean),
     }
-    return {"auc_users": len(by_model), "auc": auc}
+    # the standard error over users of the model's; of one user nobody knows it
+    error = round(float(by_model.std(ddof=1)) / len(by_model) ** 0.5, 4) if len(by_model) > 1 else None
+    return {"auc_users": len(by_model), "auc": auc, "auc_error": error}
 
 
 def auc_by_user(users, is_like, scores):

@@ -55,7 +55,7 @@ def rows_on_answers(card):
     others = card.get("questions_with_other_numbers")  # cards of earlier versions have none
     if others:
         rows.append(("counting on", f"{others} answers also list numbers that no item has, which were skipped"))
-    if answered and card["liked"] in (0, answered):
+    if answered and card["liked"] in (0, answered) and "control" not in card:  # which asks no model
         rows.append(("WARNING", "every verdict is the same: this model tells nothing apart"))
     # a model that reads a list may prefer its beginning or its end
     if card["liked_by_position"]:
@@ -80,8 +80,12 @@ def rows_on_aucs(card):
     # do they agree with what the user is known to like?
     if card.get("auc_users"):
         auc = card["auc"]
-        text = f"{auc['model']:.3f} known likes above known dislikes ({card['auc_users']} users); item popularity"
+        error = card.get("auc_error")  # cards of earlier versions have none, nor has that of one user
+        shown = f"{auc['model']:.3f}" if error is None else f"{auc['model']:.3f} +- {error:.3f}"
+        text = f"{shown} known likes above known dislikes ({card['auc_users']} users); item popularity"
         rows.append(("AUC", f"{text} {auc['popularity']:.3f}, item mean rating {auc['item_mean']:.3f}"))
-        if auc["model"] < 0.5:
+        if auc["model"] + 2 * (error or 0) < 0.5:
             rows.append(("WARNING", "worse than chance: these verdicts are noise on this data set"))
+        elif error is not None and abs(auc["model"] - 0.5) <= 2 * error:
+            rows.append(("WARNING", "not distinguishable from chance (0.5)"))
     return rows

@@ -24,6 +24,7 @@ class WayOfAsking:
     settings: dict  # what the answers depend on, besides the ratings
     folder: str  # name of the folder for the answers
     show: Callable | None = None  # Question -> (prompt, tokens or None, requests)
+    template: str | None = None  # the text of --llm_prompt
 
 
 def control(train, options):

@@ -112,6 +112,9 @@ class RefinementSettings(Settings):
                 mode = "embed"
         if mode == "embed":
             why = "an encoder has no use for it; --llm names another model, or leave it out"
+            if self.llm == "auto" and not self.llm_url:
+                default = "without --llm the default model is an encoder, which reads no prompt"
+                yield "llm_prompt", f"{default}; name a causal model with --llm, or a server with --llm_url"
             yield all_but({"llm", "llm_mode", "llm_url", "unasked_twos"}), why
         if mode == "score":
             yield "llm_constrained llm_answer_tokens llm_temperature", beside("--llm_mode score")

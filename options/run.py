@@ -196,7 +196,7 @@ class Looking(Settings):
         None, "write the lists of --recommend, --stars or --similar to this file instead, a .csv, .jsonl or .parquet"
     )
     filter: str | None = flag(
-        None, "filter what this run recommends (a run folder, or a CSV with user and item) by the CoNRec run --run",
+        None, "take likely dislikes out of the lists of a run or a CSV, by the CoNRec run --run",
         metavar="RUN", common=True,
     )
     filter_pool: int = flag(100, "with --filter: best items of a user, of which 20 are left", least=20)

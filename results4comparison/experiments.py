@@ -1,5 +1,7 @@
 """Runs as a DataFrame, a row a run, and as experiments, whose runs differ in the seed alone."""
 
+from collections import defaultdict
+
 import pandas as pd
 
 from results4comparison.names import is_closed, labels_of, name_system, shorten, write_flags
@@ -33,10 +35,13 @@ EXPERIMENT = ["data set", "system", "labels", "flags", "protocol"]  # what the r
 
 def tabulate(runs):
     """DataFrame with a row for each of [(name, summary), ...].  "row" numbers the experiments."""
-    rows = []
+    rows, hashes = [], defaultdict(set)  # name of a prompt -> of which texts
+    for _, run in runs:
+        hashes[run.get("prompt")].add(run.get("prompt_hash"))
     for name, run in runs:
+        labels = labels_of(run, with_hash=len(hashes[run.get("prompt")]) > 1)
         row = {"name": name, "run": run, "data set": run["dataset"], "seed": run.get("random_seed")}
-        row |= {"system": name_system(run), "labels": labels_of(run), "flags": write_flags(run)}
+        row |= {"system": name_system(run), "labels": labels, "flags": write_flags(run)}
         row |= {"protocol": run.get("protocol", ""), "model": shorten(run), "closed": is_closed(run)}
         row |= {"best epoch": run["best_epoch"], "train seconds": run["train_seconds"]}
         for column, (part, metric) in (FIGURES | SHOWN | LISTS).items():

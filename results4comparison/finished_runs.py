@@ -25,10 +25,11 @@ OF_LISTS = NAME | {column: column for column in LISTS}
 BEST_TWO = ["data set", "best test recall@20", "less the second best"]
 
 
-def write_tables(rows):
+def write_tables(rows, against=None):
     """Lines of Markdown.  rows: of find_experiments.
 
     All rows of the published protocol; the best two of them; each other protocol; what lists hold.
+    against: a run, whose row all others are tested against, too.
     """
     tables = []  # (words above, Markdown)
     published = rows[rows["protocol"] == ""]
@@ -44,6 +45,8 @@ def write_tables(rows):
     for protocol, words in PROTOCOLS.items():
         own = rows[rows["protocol"] == protocol]
         tables.append((f"Dislikes held out: {words}.", write_markdown(own, OF_DISLIKES)))
+    if against:
+        tables += compare_with(rows, against)
     if rows["coverage@20"].notna().any():
         words = "What all lists of 20 items together recommend:"
         tables.append((words, write_markdown(rows, OF_LISTS)))
@@ -63,7 +66,7 @@ def compare_best_two(rows):
     for dataset, own in rows.groupby("data set", sort=False):
         models = []
         for _, row in own.iterrows():
-            users = read_recalls(row["names"])
+            users = read_users(row["names"])
             if not users.empty:
                 name = f"{row['model']}, {row['labels']}"
                 models.append((users.mean(axis=1).mean(), name, Measured(users, row["closed"])))
@@ -74,24 +77,49 @@ def compare_best_two(rows):
     return add_differences(pd.DataFrame(pairs, columns=BEST_TWO), found)
 
 
-def read_recalls(folders):
-    """(users, runs) test Recall@20 of finished runs; empty where none has it user by user."""
+def compare_with(rows, against):
+    """Tables of the other rows of the same data set and protocol less the row of the run `against`, by metric."""
+    (reference,) = [row for _, row in rows.iterrows() if against in row["names"]]
+    own = rows[(rows["data set"] == reference["data set"]) & (rows["protocol"] == reference["protocol"])]
+    tables = []
+    for metric in ("recall@20", "dislikes@20"):
+        measured = {}
+        for number, row in own.iterrows():
+            measured[number] = Measured(read_users(row["names"], metric), row["closed"])
+        theirs = measured.pop(reference.name)
+        others = [number for number, side in measured.items() if len(side.users) and len(theirs.users)]
+        if others:
+            found = [paired(measured[number], theirs) for number in others]
+            tested = add_differences(own.loc[others, [*NAME]], found)
+            words = f"Test {metric} less that of {reference['model']}, {reference['labels']}:"
+            columns = NAME | {"difference": "difference (95 % interval)", "p, Holm": "p, Holm"}
+            tables.append((words, write_markdown(tested, columns)))
+    return tables
+
+
+def read_users(folders, metric="recall@20"):
+    """(users, runs) a test metric of finished runs; empty where none has it user by user."""
     columns = []
     for folder in folders:
         path = folder / "per_user.csv"
         if path.exists():
-            columns.append(pd.read_csv(path, index_col="user", dtype={"user": str})["recall@20"])
-        else:
+            table = pd.read_csv(path, index_col="user", dtype={"user": str})
+            if metric in table:  # dislikes@20 is of some protocols only
+                columns.append(table[metric])
+        elif metric == "recall@20":
             print(f"{folder}: has no per_user.csv, so it is in no test", file=sys.stderr)
     return pd.concat(columns, axis=1, ignore_index=True) if columns else pd.DataFrame()
 
 
-def describe(paths):
+def describe(paths, against=None):
     """Lines of both tables of the finished runs among these folders, the best of a data set last.
 
+    against: a run folder, whose row all others are tested against.
     What is left out, and why, goes to stderr.  Raises InputError where nothing is left.
     """
     found, of_dislikes = [], {}
+    if against:  # once, however it is written among them
+        paths = [path for path in paths if path.resolve() != against.resolve()] + [against]
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: no such run folder (nor systems, labels, ablations, keep)")
@@ -108,13 +136,15 @@ def describe(paths):
             found.append((path, run))
     if not found and not of_dislikes:
         raise InputError("no finished run among the folders given")
+    if against and against not in [path for path, _ in found]:
+        raise InputError(f"--against {against}: is no finished run of a recommender")
 
     lines = []
     if found:
         runs = tabulate(found)
         runs["model"] = (runs["system"] + " " + runs["flags"]).str.strip()
         warn_of_doubles(runs)
-        lines = write_tables(sort_by_recall(find_experiments(runs)))
+        lines = write_tables(sort_by_recall(find_experiments(runs)), against)
     lines += conrec_tables.of_folders(of_dislikes)
     return lines if lines[-1] else lines[:-1]
 

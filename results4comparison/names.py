@@ -60,9 +60,9 @@ FLAGS_IN_WORDS = {  # a flag, or a flag with a value
 }  # fmt: skip
 
 
-def labels_of(run):
-    """What the run was trained on, in words.  run: a summary."""
-    words = kind_of_labels(run)
+def labels_of(run, with_hash=False):
+    """What the run was trained on, in words.  run: a summary.  with_hash: another prompt has the name of its own."""
+    words = kind_of_labels(run, with_hash)
     return mark_as_seen(words) if run.get("labels_saw_dislikes") else words
 
 
@@ -71,7 +71,7 @@ def mark_as_seen(words):
     return f"{words} (made with the held-out dislikes)"
 
 
-def kind_of_labels(run):
+def kind_of_labels(run, with_hash=False):
     """Whose labels, whatever they have seen."""
     if run["dataset_augment"] == "original":
         return AS_THEY_ARE
@@ -87,7 +87,12 @@ def kind_of_labels(run):
     share = card.get("answered", 1) / max(card.get("candidates", 1), 1)
     # labels of a model that said little are hardly its own
     silent = f" ({share:.0%} answered)" if share < ENOUGH else ""
-    return f"{name}, {run['llm_mode']}{silent}"
+    name = f"{name}, {run['llm_mode']}{silent}"
+    if "prompt" in run:  # --llm_prompt
+        name += f", prompt {run['prompt']}" + (f" {run['prompt_hash']}" if with_hash else "")
+    if "users" in run:  # --llm_users
+        name += f", {run['users']} users"
+    return name
 
 
 def write_flags(run):

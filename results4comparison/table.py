@@ -12,14 +12,16 @@
     python results4comparison/table.py write        all figures as tables/*.csv, and the tables of README and docs
     python results4comparison/table.py keep RUN_FOLDER NAME
     python results4comparison/table.py result/ML-100K/*
+    python results4comparison/table.py --against RUN_FOLDER result/ML-100K/*
 
 The first eight read ours/<data set>_NAME.json, which are the summary.json files of finished runs,
 and ours/<data set>_per_user.csv, which holds the test Recall@20 of every user in each of them.
 What is printed are the columns that matter most; precision, validation, users, raw p values, seconds
 and flags stand in tables/.  `keep` adds a finished run to ours/ as NAME, such as rule_2024.
 
-The last is of your own runs: those that differ in the seed alone make a row, and the best two rows
-of each data set are tested against each other.  study.py ends with the same tables.
+The last two are of your own runs: those that differ in the seed alone make a row, and the best two
+rows of each data set are tested against each other.  --against tests every other row against that of
+one run, with Holm's p over these tests.  study.py ends with the same tables.
 """
 
 import itertools
@@ -230,6 +232,8 @@ def main(arguments):
             return None
         case [name] if name in (*TABLES, "negative"):
             lines = describe(name)
+        case ["--against", reference, *paths] if paths:
+            lines = finished_runs.describe(list(map(Path, paths)), Path(reference))
         case paths:
             lines = finished_runs.describe(list(map(Path, paths)))
     print(*lines, sep="\n")

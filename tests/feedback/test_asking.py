@@ -367,12 +367,15 @@ def test_a_dry_run_shows_a_prompt_and_an_answer_and_writes_nothing(world, films,
     shown = "\n".join(lines)
     sent = {body["messages"][0]["content"] for _, body, _ in server.seen}
     assert len(server.seen) == 10 and any(prompt in shown for prompt in sent)
-    assert '"raw": ["1"]' in shown and "10 of 10 questions are answered" in shown
+    answers = [line for line in lines if line.startswith("It said: ")]
+    assert len(answers) == 10 and answers[0].startswith("It said: '1' -> liked 1; disliked 2, 3")
+    assert "10 of 10 questions are answered" in shown and re.search(r"s a question, \d+ seconds for all", shown)
     assert re.search(r"All \d+ questions have about [\d,]+ tokens", shown) and "no answer was kept" in shown
 
     server, lines = serve(lambda path, body: listed(Yes=-1, No=-2)), []
     with pytest.raises(SystemExit):
         refined(world, films, server, note(lines), llm_dry_run=True, llm_mode="score")
+    assert "In mode score a question is one user, with a request for each candidate" in lines
     (requests,) = re.findall(r"each, ([\d,]+) requests", "\n".join(lines))
     assert int(requests.replace(",", "")) == pytest.approx(len(server.seen) / 10 * USERS, rel=0.01)
 
@@ -389,8 +392,32 @@ def test_a_prompt_of_ones_own_is_asked_and_its_answers_lie_apart(world, films, s
     assert text.count("\nAnswer: ") == 1
     file.write_text(PROMPT.replace("Numbers only", "Numbers alone"))
     refined(world, films, server, llm_prompt=str(file))
-    folders = [path.name for path in (films / "feedback").iterdir() if path.is_dir()]
-    assert len(folders) == 2 and all(re.fullmatch(r"fake-generate-mine-[0-9a-f]{8}", name) for name in folders)
+    folders = [path for path in (films / "feedback").iterdir() if path.is_dir()]
+    assert len(folders) == 2
+    assert all(re.fullmatch(r"fake-generate-mine-[0-9a-f]{8}", path.name) for path in folders)
+    assert file.read_text() + "\n" in [(path / "prompt.txt").read_text() for path in folders]
+
+
+def test_a_summary_names_the_prompt_and_the_users_and_a_log_the_unknown_placeholders(world, films, serve, tmp_path):
+    server, file, lines = serve(lambda path, body: said("1")), tmp_path / "mine.txt", []
+    file.write_text(PROMPT + '{exampel} {exampel} {"liked": [1]} {}')
+    settings = {"llm": "fake", "llm_url": server.url, "llm_prompt": str(file), "llm_users": 5}
+    options = RefinementSettings(**settings)
+    _, about = refine("films", films, item_table(world), options, "cpu", note(lines))
+    (folder,) = (films / "feedback").glob("*-5_users")
+    assert (about["prompt"], about["users"]) == ("mine.txt", 5)
+    assert folder.name == f"fake-generate-mine-{about['prompt_hash']}-5_users"
+    (warning,) = [line for line in lines if "placeholder" in line]
+    assert all(lines)  # none is empty
+    assert warning.startswith("WARNING: {exampel} is no placeholder and is sent as it stands; known: {likes}, ")
+
+
+@pytest.mark.parametrize("llm", ["rule", "twos"])
+def test_a_control_without_3s_is_no_model_that_tells_nothing_apart(world, films, llm):
+    path, lines = films / "films_train_original.csv", []
+    path.write_text(path.read_text().replace(",3\n", ",2\n"))
+    refine("films", films, item_table(world), RefinementSettings(llm=llm), "cpu", note(lines))
+    assert not any("WARNING" in line for line in lines)
 
 
 def test_a_prompt_for_mode_score_is_read_once_a_user(world, films, serve, tmp_path):

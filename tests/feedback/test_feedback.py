@@ -339,8 +339,27 @@ def test_report_card_counts_and_aucs(ratings, answers):
     assert card["auc"]["item_mean"] == pytest.approx((0.5 + 0 + 1) / 3, abs=1e-4)
     assert any("7 of 8" in line for line in report_lines(card))
     assert not any("WARNING" in line for line in report_lines(card))
-    card["auc"]["model"] = 0.49
-    assert report_lines(card)[-1].startswith("  WARNING       worse than chance")
+    error = np.std(expected, ddof=1) / 3**0.5
+    assert card["auc_error"] == pytest.approx(error, abs=1e-4)
+    assert f"{card['auc']['model']:.3f} +- {error:.3f} known likes" in report_lines(card)[-1]
+
+
+@pytest.mark.parametrize(
+    ("auc", "error", "warning"),
+    [
+        (0.45, 0.02, "worse than chance"),
+        (0.47, 0.02, "not distinguishable from chance (0.5)"),
+        (0.53, 0.02, "not distinguishable from chance (0.5)"),
+        (0.55, 0.02, None),
+        (0.49, None, "worse than chance"),  # cards of earlier versions have no error
+        (0.51, None, None),
+    ],
+)
+def test_the_card_warns_where_the_auc_is_no_better_than_chance(ratings, answers, auc, error, warning):
+    card = outcome(whom_to_ask(ratings, "confirmed"), list(answers.values()), ratings, "confirmed")[1]
+    card["auc"]["model"], card["auc_error"] = auc, error
+    last = report_lines(card)[-1]
+    assert last.startswith(f"  WARNING       {warning}" if warning else "  AUC")
 
 
 def test_report_card_by_position_and_agreement(ratings):

@@ -31,6 +31,7 @@ HEAVY |= {"requests"}
         ("--llm rule --llm_mode score", "--llm_mode: --llm rule leaves it without a use; leave one of them out"),
         ("--llm_timeout 9", "--llm_timeout: has no use without --llm_url"),
         ("--llm_url http://x --llm_dtype float16", "--llm_dtype: is for a model on this machine, not for --llm_url"),
+        ("--llm_prompt x", "--llm_prompt: without --llm the default model is an encoder, which reads no prompt; name"),
         ("--llm_dry_run", "--llm_dry_run: an encoder has no use for it"),
         ("--llm_dtype bfloat16", "--llm_dtype: an encoder has no use for it; --llm names another model"),
         ("--device cpu --deterministic", "--deterministic: --device cpu leaves it without a use"),

@@ -219,6 +219,55 @@ def test_run_folders_of_older_versions_are_read_and_broken_ones_left_out(folders
     assert said[2] == f"{old}: has no per_user.csv, so it is in no test"
 
 
+def test_runs_with_other_prompts_or_numbers_of_users_are_rows_of_their_own(tmp_path, capsys):
+    mine = {"prompt": "mine.txt", "prompt_hash": "1a2b3c4d"}
+    asked = [
+        {},
+        mine,
+        mine | {"users": 40},
+        mine | {"prompt_hash": "99999999"},
+        {"prompt": "other.txt", "prompt_hash": "55555555"},
+    ]
+    folders = []
+    for seed, one in enumerate(asked):
+        model = {"llm": "x/fake", "llm_mode": "generate", "dataset_augment": "augment"} | one
+        folders.append(a_run(tmp_path / f"run_{seed}", seed, model, [0.1 * seed] * 6))
+    rows, _, said = printed(capsys, *folders)
+    assert [row[2] for row in rows[2:]] == [
+        "our fake, generate",
+        "our fake, generate, prompt mine.txt 1a2b3c4d",
+        "our fake, generate, prompt mine.txt 1a2b3c4d, 40 users",
+        "our fake, generate, prompt mine.txt 99999999",
+        "our fake, generate, prompt other.txt",
+    ]
+    rows, *_ = printed(capsys, *folders[:3])  # where the name tells, no hash
+    assert rows[-1][2] == "our fake, generate, prompt mine.txt, 40 users"
+    assert not said
+
+
+def test_every_row_is_tested_against_the_one_of_a_named_run(folders, tmp_path, capsys):
+    seeds = [a_run(tmp_path / f"bpr_{seed}", seed, "published", AUTHORS_2, loss="bpr") for seed in (2, 3)]
+    plain = [a_run(tmp_path / f"plain_{seed}", seed, "published", [0.1 * seed] * 6) for seed in (1, 2)]
+    runs = [*folders[:3], *seeds, *plain]
+    for folder in runs[:-1]:  # the last lacks a metric of its users
+        users = (folder / "per_user.csv").read_text().replace("ndcg@20", "dislikes@20")
+        (folder / "per_user.csv").write_text(users)
+    table.main(["--against", f"{folders[0].parent}/./rule_1", *map(str, runs)])
+    recall, dislikes = capsys.readouterr().out.split("less that of ReFINe++, no model: 3s liked, 2s not:")[1:]
+    recall = recall.split("\n\n")[1]
+    header, _, *rows = [cells(line) for line in recall.strip().splitlines()]
+    assert header == ["data set", "model", "refined by", "difference (95 % interval)", "p, Holm"]
+    theirs = Measured(pd.DataFrame([RULE_1, RULE_2]).T)
+    authors = [AUTHORS_1, AUTHORS_2, AUTHORS_2]
+    found = [paired(Measured(pd.DataFrame(own).T), theirs) for own in ([[0.1] * 6, [0.2] * 6], authors)]
+    assert [row[1] for row in rows] == ["ReFINe++", "ReFINe++ --loss bpr"]
+    for row, one in zip(rows, found, strict=True):
+        assert row[3] == f"{one.mean:+.4f} ({one.low:+.4f} to {one.high:+.4f})"
+    p = sorted(one.p for one in found)
+    assert sorted(float(row[4]) for row in rows) == pytest.approx([2 * p[0], max(2 * p[0], p[1])], abs=1e-3)
+    assert "ReFINe++ --loss bpr" in dislikes
+
+
 def test_runs_of_one_row_with_the_same_seed_are_named(folders, tmp_path, capsys):
     twin = a_run(tmp_path / "twin_1", 1, "rule", [0.6] * 6)
     *_, said = printed(capsys, folders[0], twin)
@@ -230,6 +279,7 @@ def test_runs_of_one_row_with_the_same_seed_are_named(folders, tmp_path, capsys)
     [
         (["sistems"], "sistems: no such run folder (nor systems, labels, ablations, keep)"),
         (["."], "no finished run among the folders given"),
+        (["--against", ".", "."], "no finished run among the folders given"),
         (["keep", "nowhere", "x"], "nowhere: holds no finished run"),
     ],
 )
