@@ -42,15 +42,15 @@ class WhatToRun(Settings):
         choices=["augment", "original"], named=False, common=True,
     )
     hold_out: str | None = flag(
-        None, "beside a part of the likes also one of the dislikes (1s and 2s), which then show in the metrics: "
-        "docs/dislikes.md", choices=["dislikes"], common=True,
+        None, "hide a part of the dislikes (1s and 2s), too, and measure how many are shown: docs/dislikes.md",
+        choices=["dislikes"], common=True,
     )
     split: str = flag(
         "random", "with --hold_out: what is held out of both kinds, as published or the last of a user's ratings",
         choices=["random", "time"],
     )
     random_seed: int = flag(
-        2024, "of initial weights, shuffling and negative sampling", least=0, most=2**32 - 1, named=False, common=True
+        2024, "of initial weights, shuffling and sampling", least=0, most=2**32 - 1, named=False, common=True
     )
 
 

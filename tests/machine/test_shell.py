@@ -45,17 +45,16 @@ def of_main(base):
     return [*synthetic.paths_of(base / "x", base), "--model", "Popularity"]
 
 
-@pytest.mark.parametrize("program", PROGRAMS)  # forest, seconds and groups print their help as table does
+@pytest.mark.parametrize("program", PROGRAMS)  # pictures and groups print their help as table does
 def test_every_program_works_without_docstrings(program):
     done = command("-OO", program, "--help")
     assert done.returncode == 0 and not done.stderr and done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("program", ["forest", "seconds"])
 @pytest.mark.parametrize("words", [[], ["-h", "x"]])
-def test_pictures_are_written_where_a_folder_is_named_alone(program, words):
+def test_pictures_are_written_where_a_folder_is_named_alone(words):
     before = {path: path.stat().st_mtime_ns for path in (ROOT / "docs").iterdir()}
-    done = command(f"results4comparison/{program}.py", *words)
+    done = command("results4comparison/pictures.py", *words)
     assert done.returncode == 0 and b"FOLDER" in done.stdout
     assert before == {path: path.stat().st_mtime_ns for path in (ROOT / "docs").iterdir()}
 
