@@ -67,7 +67,7 @@ class Evaluation(Settings):
     dislike_cost: float = flag(
         0, "with --hold_out: choose on validation by likes@20 less this times dislikes@20; 0: by Recall@20", least=0
     )
-    device: str = flag("auto", "auto (CUDA if there is one), cpu, cuda, cuda:1", named=False, common=True)
+    device: str = flag("auto", "auto (CUDA if any), cpu, cuda, cuda:1", named=False, common=True)
     threads: int | None = flag(
         None, "of a CPU", least=1, named=False, action=True,
         default_words="as the machine has free and the model uses",

@@ -60,7 +60,7 @@ def apply(options):
     folder = given if is_run else given.parent
     out = {kind: folder / f"{kind}_by_{conrec.name}.csv" for kind in ("filtered", "removed")}
     if is_run:
-        table, data = rank_pool(given, options.filter_pool, options.data_dir, options.device)
+        table, data = rank_pool(given, conrec.dataset, options.filter_pool, options.data_dir, options.device)
     else:
         table = read_lists(given, conrec.events, out.values())
     table = with_numbers(table, conrec.events, given)
@@ -135,11 +135,17 @@ def task_of(folder):
         return None
 
 
-def rank_pool(folder, pool, data_dir, device):
-    """(user, item, title and score of the best `pool` items of every user, the TrainData) of a finished run."""
+def rank_pool(folder, dataset, pool, data_dir, device):
+    """(user, item, title and score of the best `pool` items of every user, the TrainData) of a finished run.
+
+    Raises InputError where it is a run of another data set: equal ids would be taken for the same items.
+    """
     if (folder / "config.json").exists() and read_config(folder)["settings"].get("model") == "CoNRec":
         raise InputError(f"--filter {folder}: predicts dislikes itself; name the run of another model")
     run = load_run(folder, data_dir, device)
+    if run.dataset != dataset:
+        both = f"is a run on {run.dataset}, that of --run on {dataset}"
+        raise InputError(f"--filter {folder}: {both}; name two runs on one data set")
     data, parts = run.data, []
     blocks = evaluation.rank(
         *run.model.embeddings(), data.seen, np.arange(data.n_users), min(pool, data.n_items), USERS_AT_ONCE
