@@ -378,7 +378,7 @@ def test_what_cannot_be_filtered_or_filter_is_refused(known, tmp_path):
     with pytest.raises(InputError, match="--filter_pool: the lists of a CSV are not filled up"):
         main.main(["--filter", str(tmp_path / "film.csv"), "--run", str(conrec), "--filter_pool", "50"])
     with pytest.raises(InputError, match="published: is a run on world, that of --run on other; name two"):
-        filter_lists.rank_pool(run, "other", 50, base / "data", None)
+        filter_lists.rank_pool(run, "other", 50, base / "data", "cpu")
     assert (contents(tmp_path), contents(run), contents(conrec)) == before
 
 
