@@ -15,6 +15,8 @@ from utils import InputError
 
 DROP = "drop"
 SHOWN = 12  # values that a message names
+LIKE = ["1", "true", "yes", "like", "liked", "up", "thumbsup", "thumbs_up", "positive", "good"]
+DISLIKE = ["0", "-1", "false", "no", "dislike", "disliked", "down", "thumbsdown", "thumbs_down", "negative", "bad"]
 
 
 class Scale(NamedTuple):
@@ -110,8 +112,13 @@ def suggested(values):
     """Flags to type, of which one is meant."""
     words = [value for value in values if isinstance(value, str)]
     if words or set(values) <= {-1.0, 0.0, 1.0}:
-        parts = [f"{value}=STARS" for value in words or map("{:g}".format, values)]
-        return f'--scale "{",".join(parts[:SHOWN])}" with stars from 1 to 5, or drop'
+        kinds = words or [f"{value:g}" for value in values]
+        stars = dict.fromkeys(DISLIKE, 2) | dict.fromkeys(LIKE, 5)
+        if "-1" in kinds and "0" in kinds:
+            stars["0"] = 3  # between the two
+        parts = [f"{kind}={stars.get(kind, 'STARS')}" for kind in kinds[:SHOWN]]
+        unknown = " with stars from 1 to 5, or drop" if set(kinds) - set(stars) else ""
+        return f'--scale "{",".join(parts)}"{unknown}'
     if set(values) <= set(HALF_STARS):
         return "--scale 0.5-5 rounds half stars up"
     least, most = values[0], values[-1]

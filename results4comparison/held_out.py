@@ -53,7 +53,7 @@ NAMED = [  # (the question, labels and flags beside LARGE_BATCHES, those that th
 ]
 CHOICES = {  # {what somebody wants: a kept run of the experiment on ML-100K that gives it}
     "many likes, few dislikes": "rpp_rule_n_1000_kappa_3.0_graph_positive_stars_0.3_1_1.5_2024",
-    "the same, by a blend of several": "two_minus_cost_2_cost_2.0_2024",
+    "fewer dislikes, by a blend of several": "two_minus_cost_2_cost_2.0_2024",
     "few dislikes, in seconds": "ease_w_-0.6_-0.6_0.3_1_1.2_words_2024",
     "the published method": "rpp_llama_2024",
     "the same, refined by a rule": "rpp_rule_2024",

@@ -125,7 +125,9 @@ REFUSED = {  # what is wrong: (files, --columns and --scale, what is said)
         {"a.csv": csv_of(RATED, "a,x,5", "a,y,0")}, {},
         r'line 3: rating \'0\'.* --scale "0=drop" if 0 means not rated, --scale 0-5 if it is the worst',
     ),
-    "-1 and 1": ({"a.csv": csv_of(RATED, "a,x,-1", "a,y,1")}, {}, r'--scale "-1=STARS,1=STARS" with stars from'),
+    "-1 and 1": ({"a.csv": csv_of(RATED, "a,x,-1", "a,y,1")}, {}, r'--scale "-1=2,1=5"'),
+    "-1, 0 and 1": ({"a.csv": csv_of(RATED, "a,x,-1", "a,y,0", "b,x,1")}, {}, r'--scale "-1=2,0=3,1=5"'),
+    "true and false": ({"a.csv": "user,item,liked\na,x,True\na,y,False\n"}, {}, r'--scale "false=2,true=5"'),
     "not watched is -1": (
         {"a.csv": csv_of("user_id,anime_id,rating", "a,x,-1", "a,y,9")}, {},
         r'--scale "1-10,-1=drop" if -1 means not rated',
