@@ -83,6 +83,12 @@ CASES_OF_DISLIKES = {
         r"p\.inter: no user has two ratings up to 2 .* --conrec_negative", P,
         spoiled(inter(lambda rows: [[*row[:2], "4", row[3]] for row in rows])),
     ),
+    "no dislike to choose by": Case(
+        r"p: no user has a dislike in the validation part and one before it", P, spoiled(inter(keep_early_dislikes)),
+    ),
+    "a longer list than items": Case(
+        r"--top_k 70: p has 90 items with a title, and a user has rated 30 of them", f"{P} --top_k 70", planted
+    ),
     "half stars among dislikes": Case(
         r"p\.inter, line 2: rating '2\.5'", P, spoiled(inter(lambda rows: [[*rows[0][:2], "2.5", rows[0][3]], *rows]))
     ),
@@ -94,6 +100,17 @@ CASES_OF_DISLIKES = {
     "a causal model as encoder": Case(
         r"--conrec_encoder .*causal: is a causal language model", f"{P} --conrec_encoder {{base}}/causal",
         spoiled(causal_model),
+    ),
+    "an encoder without weights": Case(
+        r"--conrec_encoder .*p: the folder has no \.safetensors", f"{P} --conrec_encoder {{base}}/p", planted
+    ),
+    "vectors under another name": Case(
+        r"v\.npz: is no \.npz with the arrays item_id and embedding", VECTORS,
+        spoiled(lambda base: np.savez(base / "v.npz", vectors=np.zeros(3))),
+    ),
+    "item vectors of another length": Case(
+        r"v\.npz: has item_id \(89,\) and embedding \(90, 24\)", VECTORS,
+        spoiled(vectors(item_id=lambda array: array[1:])),
     ),
     "vectors with pickles": Case(
         r"v\.npz: is no \.npz with .* without pickled objects", VECTORS,
@@ -110,5 +127,8 @@ CASES_OF_DISLIKES = {
     # ------------------------------------------------------------------------------------------------------- flags
     "stages in another order": Case(
         r"must keep the order translation", f"{P} --conrec_stages warmup alignment", planted
+    ),
+    "dislikes of a refined split": Case(
+        r"--dataset_augment: CoNRec has no use", f"{P} --dataset_augment augment", planted
     ),
 }  # fmt: skip

@@ -8,7 +8,7 @@ import torch
 
 from conrec.data.semantic_ids import Catalog
 from conrec.data.trie import Trie
-from conrec.decoder import backbone, lora
+from conrec.decoder import backbone, llm_backbone
 
 CPU = torch.device("cpu")
 CHAT = (
@@ -57,7 +57,7 @@ def write_llm(folder, tied=False, chat=False, spare=0):
 def load_llm(folder, of=None, rank=4, dtype="float32"):
     options = SimpleNamespace(llm_dtype=dtype, llm_batch_tokens=4096, conrec_lora_rank=rank)
     of = of or catalog()
-    return lora.load(folder, of, options, 0, CPU), Trie(of.codes, of.K), of
+    return llm_backbone.load(folder, of, options, 0, CPU), Trie(of.codes, of.K), of
 
 
 def by_whole_rows(model, catalog, prompts, items):

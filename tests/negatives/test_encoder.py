@@ -9,9 +9,9 @@ import synthetic
 import tiny_llm
 import torch
 
+from llm.encoder import unit_rows
 from negatives import encoder as encoders
 from negatives import tuning
-from negatives.arrays import unit_rows
 from negatives.encoder import Encoder
 from negatives.inputs import Inputs, Texts
 from negatives.tuning import Tuning, contrast
