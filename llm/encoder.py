@@ -36,5 +36,9 @@ def encode_texts(texts, weights, device, flag="--llm"):
         means = (states * mask).sum(1) / mask.sum(1)  # (b, d)
         vectors[chunk] = means.cpu().numpy()
     vectors -= vectors[lengths > 0].mean(0)  # what all items share
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(lengths, 1e-12)
+    return unit_rows(vectors)
+
+
+def unit_rows(vectors):
+    """(n, D) of unit norm; a zero row stays one."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -90,11 +90,6 @@ def in_batches(order, size):
     return [order[first : first + size] for first in range(0, len(order), size)]
 
 
-def unit_rows(vectors):
-    """(n, D) of unit norm; a zero row stays one."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-
-
 def mean_row(array):
     """Mean of the rows of a mapped array, (D,) float32, of which a block at a time is in memory."""
     total = np.zeros(array.shape[1])

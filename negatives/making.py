@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from llm.encoder import unit_rows
 from negatives import mining, tuning
-from negatives.arrays import ROWS_AT_ONCE, Progress, fill, in_batches, mean_row, unit_rows, write_array
+from negatives.arrays import ROWS_AT_ONCE, Progress, fill, in_batches, mean_row, write_array
 from negatives.encoder import BATCH_SIZE, Encoder
 from negatives.inputs import Inputs
 from negatives.mining import Scores

@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
+from llm.encoder import unit_rows
 from machine.hardware import out_of_memory
-from negatives.arrays import unit_rows
 from negatives.encoder import seeded
 from negatives.inputs import Row
 from negatives.mining import nearest_documents

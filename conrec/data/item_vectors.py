@@ -11,7 +11,7 @@ import zipfile
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from llm.encoder import encode_texts
+from llm.encoder import encode_texts, unit_rows
 from llm.weights import is_causal, model_folder, revision
 from preparation.rules import TRAIN
 from utils import InputError, sha256
@@ -130,5 +130,4 @@ def mutual_information(near):
 
 def unit(rows):
     """Rows less their mean, normalised."""
-    rows = rows - rows.mean(0)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return unit_rows(rows - rows.mean(0))

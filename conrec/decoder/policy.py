@@ -11,7 +11,7 @@ import numpy as np
 from conrec.data.events import DISLIKE, LIKE, signs_of
 from conrec.data.instances import history, recent
 from conrec.data.trie import Trie
-from conrec.decoder import beam_search, lora, prompts
+from conrec.decoder import beam_search, llm_backbone, prompts
 from conrec.decoder.backbone import tiny
 from llm.weights import is_causal, model_folder
 from machine import processes
@@ -38,7 +38,7 @@ def load_policy(name, events, catalog, settings, device, k, log=print):
     if weights is None:
         model = tiny(catalog, settings.random_seed, device)
     else:
-        model = lora.load(weights, catalog, settings, settings.random_seed, device, log)
+        model = llm_backbone.load(weights, catalog, settings, settings.random_seed, device, log)
     return Policy(
         events, model, Trie(catalog.codes, catalog.K, device), shown=settings.conrec_history,
         domain=domain_of(name, settings), n_beams=settings.conrec_beams, k=k, budget=settings.llm_batch_tokens,
